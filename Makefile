@@ -1,0 +1,68 @@
+# One way in: people, pre-commit and CI call these targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.ready
+
+.PHONY: help setup run test unit simulation integration faults lint types bench testnet-containers lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
+
+setup: $(SETUP)  ## make .venv with every pinned version and p2pnode in .venv/bin
+
+$(SETUP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "p2pnode needs Python 3.11 or later: apt-get install python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python's venv module is missing; installing it: apt-get install python3-venv"; \
+	       apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@echo "Setting up .venv ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(SETUP)
+
+run: setup  ## the main job: five households trade 48 hours of real solar energy on their own chain
+	@rm -rf build/testnet
+	@$(BIN)/p2pnode testnet run --dir build/testnet --hours 48
+
+test: unit simulation integration faults  ## all tests
+
+unit: setup  ## pure functions and single parts, with branch coverage
+	@$(BIN)/pytest tests/unit -q --cov --cov-report=term:skip-covered
+
+simulation: setup  ## the production replica on a virtual clock, network and disk
+	@$(BIN)/pytest tests/simulation -q
+
+integration: setup  ## real daemons, sockets, TLS, LevelDB
+	@$(BIN)/pytest tests/integration -q
+
+faults: setup  ## real daemons that lie
+	@$(BIN)/pytest tests/faults -q
+
+lint: setup  ## style, import arrows, dead code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+types: setup  ## mypy, strict
+	@$(BIN)/mypy
+
+bench: setup  ## throughput and latency, as ratios to what the machine can do
+	@$(BIN)/python -m bench
+
+testnet-containers: setup  ## build the images, run five nodes with Prometheus, check that all trade
+	@deploy/containers/run
+
+LOCK_OPTIONS := -q --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+  --no-emit-trusted-host
+
+lock:  ## pin the newest versions that pyproject.toml allows (needs pip-tools); images get the same without dev tools
+	pip-compile $(LOCK_OPTIONS) --extra dev -o requirements.lock pyproject.toml
+	pip-compile $(LOCK_OPTIONS) --build-deps-for wheel -c requirements.lock -o requirements-runtime.lock pyproject.toml
+
+clean:  ## remove everything that the other targets made
+	rm -rf .venv build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
