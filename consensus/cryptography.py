@@ -1,0 +1,89 @@
+"""Hashes and signatures: BLAKE2b-256 with a domain per kind of object, and Ed25519 through libsodium.
+
+Every node uses this one Ed25519 implementation: implementations differ on malformed points, and a signature
+that one node accepts and another refuses would be a fork.
+"""
+
+from enum import Enum
+from hashlib import blake2b
+from typing import Final
+
+from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.exceptions import BadSignatureError, CryptoError
+
+from consensus.identifiers import (
+    DIGEST_SIZE_BYTES,
+    PUBLIC_KEY_SIZE_BYTES,
+    SIGNATURE_SIZE_BYTES,
+    Address,
+    Digest,
+    PublicKey,
+    Signature,
+)
+
+SEED_SIZE_BYTES: Final = 32
+
+
+class HashKind(bytes, Enum):
+    """What a digest names. The value is BLAKE2b's `person` (at most 16 bytes), so no two kinds collide."""
+
+    ADDRESS = b"p2p.address"
+    BLOCK = b"p2p.block"
+    BODY = b"p2p.body"
+    CERTIFICATE = b"p2p.certificate"
+    COMMITMENT = b"p2p.commitment"
+    GENESIS = b"p2p.genesis"
+    MAP_EMPTY = b"p2p.map.empty"
+    MAP_INNER = b"p2p.map.inner"
+    MAP_KEY = b"p2p.map.key"
+    MAP_LEAF = b"p2p.map.leaf"
+    MAP_VALUE = b"p2p.map.value"
+    MEMBERSHIP = b"p2p.membership"
+    ORDER = b"p2p.order"
+    PACKET = b"p2p.packet"
+    SIGN_STATE = b"p2p.signstate"
+    TRADE = b"p2p.trade"
+    TRANSACTION = b"p2p.transaction"
+    TREE_INNER = b"p2p.tree.inner"
+    TREE_LEAF = b"p2p.tree.leaf"
+
+
+def digest(kind: HashKind, data: bytes) -> Digest:
+    """Returns the 32-byte BLAKE2b of `data` in the domain of `kind`."""
+    return Digest(blake2b(data, digest_size=DIGEST_SIZE_BYTES, person=kind.value).digest())
+
+
+def address_of(public_key: PublicKey) -> Address:
+    """Returns the address that belongs to an Ed25519 public key (32 bytes)."""
+    return Address(digest(HashKind.ADDRESS, public_key))
+
+
+def verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool:
+    """Says whether `signature` is the Ed25519 signature of `message` under `public_key`; never raises."""
+    if len(public_key) != PUBLIC_KEY_SIZE_BYTES or len(signature) != SIGNATURE_SIZE_BYTES:
+        return False
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except (BadSignatureError, CryptoError, ValueError):
+        return False
+    return True
+
+
+class SigningKey:
+    """An Ed25519 private key. Its bytes never appear in `repr`, logs or errors."""
+
+    __slots__ = ("_secret", "address", "public_key")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != SEED_SIZE_BYTES:
+            raise ValueError(f"an Ed25519 seed has {SEED_SIZE_BYTES} bytes, not {len(seed)}")
+        public_key, self._secret = crypto_sign_seed_keypair(seed)
+        self.public_key: Final = PublicKey(public_key)
+        self.address: Final = address_of(self.public_key)
+
+    def sign(self, message: bytes) -> Signature:
+        """Returns the 64-byte signature of `message`."""
+        return Signature(crypto_sign(message, self._secret)[:crypto_sign_BYTES])
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.address.hex()[:8]})"

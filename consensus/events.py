@@ -1,0 +1,241 @@
+"""What goes into a replica and what comes out of it.
+
+The law of `Effects`, kept by the host's one driver, strictly in this order for each step:
+*persist, sync, then send, then apply.* DECIDED, REPLY and anything at the next height come only from the step
+that takes `Applied`, after the block's synced write.
+"""
+
+from dataclasses import dataclass, field
+
+from consensus.codec import Record
+from consensus.evidence import Evidence
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.membership import Membership
+from consensus.messages import Claim, CommitCertificate, Message, PreparedCertificate, PrePrepare
+from consensus.verification import Verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """The time handed in with each event."""
+
+    monotonic_ms: int
+    """Never jumps: measures durations."""
+    clock_ms: int
+    """Wall clock since the chain's start time t0; may jump. Negative before t0."""
+
+    def slot(self, slot_duration_ms: int) -> Slot:
+        """Returns the own clock's slot, 0 before t0."""
+        return Slot(max(0, self.clock_ms // slot_duration_ms))
+
+
+# --- durable state -----------------------------------------------------------------------------------------
+
+
+class SignState(Record, frozen=True, kw_only=True, tag="sign-state"):
+    """All that bounds what this member may still sign at a height. Kept beside the key, synced before sending."""
+
+    height: Height
+    """The undecided height that the rest speaks of."""
+    voted: Claim | None
+    """Slot and block of the last VOTE."""
+    promise: Slot
+    """Slot of the last VIEW-CHANGE, 0 before the first."""
+    attempts: int
+    """k: VIEW-CHANGEs sent at this height."""
+    prepared: Claim | None
+    """Slot and block of the last COMMIT, with a certificate of votes."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """True while neither a vote nor a VIEW-CHANGE was sent at this height."""
+        return self.voted is None and self.attempts == 0
+
+
+class PreparedBlock(Record, frozen=True, kw_only=True, tag="prepared-block"):
+    """The block that a VIEW-CHANGE must claim: with its certificate and its body."""
+
+    certificate: PreparedCertificate
+    proposal: bytes
+
+
+def fresh_sign_state(height: Height) -> SignState:
+    """Returns the sign state of a height at which nothing was signed."""
+    return SignState(height=height, voted=None, promise=Slot(0), attempts=0, prepared=None)
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time passed; handed in several times a slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """A link to a member came up."""
+
+    member: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A message as decoded, its signatures not checked yet."""
+
+    sender: Address
+    """The member at the other end of the link; not necessarily the signer."""
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The host's answer to `Effects.verify`: a message whose signatures hold."""
+
+    sender: Address
+    message: Verified[Message]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkWaiting:
+    """What waits to be ordered: handed in whenever it changes."""
+
+    oldest_arrival_ms: int | None
+    """Monotonic arrival of the oldest request executable now; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """The host's answer to `ProposeRequest`: a block it built and executed, or none."""
+
+    height: Height
+    slot: Slot
+    block: Digest | None
+    proposal: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    """The host's answer to `ValidateRequest`: it executed the block in full."""
+
+    height: Height
+    block: Digest
+    header_slot: Slot | None
+    """Slot in the block's header; None if the block is invalid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """The host's answer to `Decision`: the block is on disk, synced."""
+
+    height: Height
+    block: Digest
+    header_slot: Slot
+    membership: Membership
+    """Members of the next height."""
+
+
+Event = Tick | Connected | Arrived | Received | WorkWaiting | Proposed | Validated | Applied
+
+
+# --- effects -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """One message to some members (never to the sender itself)."""
+
+    recipients: tuple[Address, ...]
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDecided:
+    """Asks the host to send what it holds as decided from a height on, a bounded number of blocks."""
+
+    recipient: Address
+    first: Height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposeRequest:
+    """Asks the host to build and execute a block for this height and slot."""
+
+    height: Height
+    slot: Slot
+    may_be_empty: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateRequest:
+    """Asks the host to execute a proposal in full."""
+
+    height: Height
+    block: Digest
+    proposal: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A decided block for the host to append with its certificate in one synced write."""
+
+    height: Height
+    block: Digest
+    proposal: bytes
+    certificate: CommitCertificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What one step asks for, in the order in which it must happen: the first three fields durable and synced,
+    then `send` and `send_decided`, then the rest.
+    """
+
+    sign_state: SignState | None = None
+    voted: PrePrepare | None = None
+    """The proposal voted for: persisted before its vote leaves."""
+    prepared: PreparedBlock | None = None
+    """Persisted before its COMMIT leaves."""
+    send: tuple[Send, ...] = ()
+    send_decided: tuple[SendDecided, ...] = ()
+    verify: tuple[Arrived, ...] = ()
+    """Messages for the host to verify under the replica's membership and hand back as `Received`."""
+    validate: tuple[ValidateRequest, ...] = ()
+    propose: ProposeRequest | None = None
+    apply: Decision | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Collects the effects of one step."""
+
+    sign_state: SignState | None = None
+    voted: PrePrepare | None = None
+    prepared: PreparedBlock | None = None
+    send: list[Send] = field(default_factory=list)
+    send_decided: list[SendDecided] = field(default_factory=list)
+    verify: list[Arrived] = field(default_factory=list)
+    validate: list[ValidateRequest] = field(default_factory=list)
+    propose: ProposeRequest | None = None
+    apply: Decision | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def add_send(self, message: Message, recipients: tuple[Address, ...]) -> None:
+        """Appends one message to some members."""
+        self.send.append(Send(recipients=recipients, message=message))
+
+    def effects(self) -> Effects:
+        """Returns what was collected, frozen."""
+        return Effects(
+            sign_state=self.sign_state,
+            voted=self.voted,
+            prepared=self.prepared,
+            send=tuple(self.send),
+            send_decided=tuple(self.send_decided),
+            verify=tuple(self.verify),
+            validate=tuple(self.validate),
+            propose=self.propose,
+            apply=self.apply,
+            evidence=tuple(self.evidence),
+        )

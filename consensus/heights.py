@@ -1,0 +1,84 @@
+"""The progress rule P8 of docs/protocol.md: members tell each other where they stand, and the one that is ahead
+answers with decided blocks. Answers and questions are rate-limited, so that nobody can make a member a flood.
+"""
+
+from typing import Final
+
+from consensus.events import Instant, SendDecided
+from consensus.identifiers import Address, Height
+from consensus.member import Member
+from consensus.messages import Body, BodyRequest, Status
+
+STATUS_RECIPIENTS: Final = 2
+"""Members that hear this member's STATUS each slot."""
+
+ASK_FRACTION: Final = 4
+"""A member that is ahead is asked for blocks, and one behind is answered, at most this often per slot."""
+
+
+def status(member: Member, now: Instant) -> Status:
+    """Returns this member's STATUS."""
+    return Status(undecided=member.state.height, tip=member.state.tip, clock_slot=now.slot(member.tau_ms))
+
+
+def send_status_each_slot(member: Member, now: Instant) -> None:
+    """Sends STATUS to two members each slot, in turn, so that all hear of it within N / 2 slots. A clock that
+    stands still or jumps changes nothing in that.
+    """
+    if member.status_ms is not None and now.monotonic_ms - member.status_ms < member.tau_ms:
+        return
+    member.status_ms = now.monotonic_ms
+    addresses = member.state.membership.addresses
+    own = addresses.index(member.own) if member.own in addresses else 0
+    others = [address for address in addresses[own:] + addresses[:own] if address != member.own]
+    turns = range(member.status_turns, member.status_turns + min(STATUS_RECIPIENTS, len(others)))
+    member.status_turns += len(turns)
+    member.send(status(member, now), [others[turn % len(others)] for turn in turns])
+
+
+def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:
+    """Notes the sender's clock; answers who is behind, asks who is ahead."""
+    member.clocks.report(sender, message.clock_slot, now)
+    if message.undecided < member.state.height:
+        _send_decided(member, sender, message.undecided, now)
+    elif message.undecided > member.state.height:
+        ask(member, sender, now)
+
+
+def ask(member: Member, other: Address, now: Instant) -> None:
+    """Asks a member that is ahead for decided blocks, by telling it where this one stands."""
+    asked_ms = member.asked.get(other)
+    if asked_ms is None or now.monotonic_ms - asked_ms >= member.tau_ms // ASK_FRACTION:
+        member.asked[other] = now.monotonic_ms
+        member.send(status(member, now), (other,))
+
+
+def answer_lower(member: Member, sender: Address, height: Height, now: Instant) -> None:
+    """Answers a message of a decided height. The last one is answered only a slot after its decision: until
+    then the sender most likely has the same COMMITs under way, and its resend is answered.
+    """
+    is_recent = now.monotonic_ms - member.state.started_ms < member.tau_ms
+    if height + 1 < member.state.height or not is_recent:
+        _send_decided(member, sender, height, now)
+
+
+def serve_body(member: Member, sender: Address, message: BodyRequest, now: Instant) -> None:
+    """Answers a BODY-REQUEST of the undecided height if the body is at hand."""
+    state = member.state
+    body = state.bodies.get(message.block)
+    served_ms = state.bodies_served.get((sender, message.block))
+    if body is None or (served_ms is not None and now.monotonic_ms - served_ms < member.tau_ms // ASK_FRACTION):
+        return
+    state.bodies_served[sender, message.block] = now.monotonic_ms
+    member.send(Body(height=message.height, block=message.block, proposal=body), (sender,))
+
+
+def _send_decided(member: Member, recipient: Address, first: Height, now: Instant) -> None:
+    answered = member.answered.get(recipient)
+    if answered is not None:
+        height, answered_ms = answered
+        pause_ms = member.tau_ms if first <= height else member.tau_ms // ASK_FRACTION
+        if now.monotonic_ms - answered_ms < pause_ms:
+            return
+    member.answered[recipient] = (first, now.monotonic_ms)
+    member.out.send_decided.append(SendDecided(recipient=recipient, first=first))

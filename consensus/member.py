@@ -1,0 +1,127 @@
+"""The mutable heart of a replica: what the rules read and write, and how they speak to the outside.
+
+The rules themselves are free functions over it: `safety` (S1 to S5), `liveness` (P1 to P7), `heights` (P8).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from consensus.clock import MemberClocks
+from consensus.events import Instant, Outbox, ValidateRequest
+from consensus.height import HeightState
+from consensus.identifiers import Address, Digest, Height, Signature, Slot
+from consensus.membership import cluster, leader
+from consensus.messages import BodyRequest, Message
+from consensus.phases import Phase, enter
+
+
+class Signer(Protocol):
+    """Signs for this member; `cryptography.SigningKey` is one."""
+
+    @property
+    def address(self) -> Address:
+        """The member's address."""
+        ...
+
+    def sign(self, message: bytes) -> Signature:
+        """Returns the signature of `message`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What genesis fixes for every replica."""
+
+    chain: Digest
+    slot_duration_ms: int
+    """tau."""
+    attempt_max_ms: int
+    """Bound on the distance between two attempts at a height."""
+
+
+class Member:
+    """One member's view of the undecided height and of the other members."""
+
+    def __init__(self, *, signer: Signer, parameters: Parameters, state: HeightState, phase: Phase) -> None:
+        self.signer = signer
+        self.own = signer.address
+        self.chain = parameters.chain
+        self.tau_ms = parameters.slot_duration_ms
+        self.attempt_max_ms = parameters.attempt_max_ms
+        self.state = state
+        self.phase = phase
+        self.out = Outbox()
+        self.clocks = MemberClocks(self.tau_ms)
+        self.oldest_arrival_ms: int | None = None
+        """Monotonic arrival of the oldest executable request; None if nothing waits."""
+        self.silent_through = Height(0)
+        """Nothing is signed up to this height: what was signed there is not at hand any more."""
+        self.view_changes_sent = 0
+        self.status_ms: int | None = None
+        """Monotonic time of the last STATUS in turn."""
+        self.status_turns = 0
+        """STATUS messages sent in turn."""
+        self.answered: dict[Address, tuple[Height, int]] = {}
+        """Per member: first height and monotonic time of the last answer with decided blocks."""
+        self.asked: dict[Address, int] = {}
+        """Per member: monotonic time of the last question for decided blocks."""
+
+    def enter(self, phase: Phase) -> None:
+        """Changes the phase as the table allows."""
+        self.phase = enter(self.phase, phase)
+
+    def may_sign(self) -> bool:
+        """False once decided, for who is no member, and where what was signed before is not at hand."""
+        return (
+            self.phase is not Phase.APPLYING
+            and self.state.height > self.silent_through
+            and self.own in self.state.membership
+        )
+
+    def present_slot(self, now: Instant) -> Slot:
+        """Returns the slot that this member holds to be the present one (docs/protocol.md, terms)."""
+        state = self.state
+        slot = self.clocks.present_slot(self.own, now, len(state.membership))
+        if slot < state.parent_slot:
+            # the chain is ahead of the clocks: count whole slots since its last decision
+            slot = Slot(state.parent_slot + (now.monotonic_ms - state.started_ms) // self.tau_ms)
+        return slot
+
+    def leader_at(self, slot: Slot) -> Address:
+        """Returns the leader of a slot at the undecided height (Eq. 1)."""
+        return leader(self.state.membership, self.state.height, slot)
+
+    def cluster_at(self, slot: Slot) -> tuple[Address, ...]:
+        """Returns the cluster that votes and commits of a slot go to."""
+        return cluster(self.state.membership, self.state.height, slot)
+
+    def send(self, message: Message, recipients: Iterable[Address]) -> None:
+        """Queues a message to all `recipients` but this member itself."""
+        others = tuple(recipient for recipient in recipients if recipient != self.own)
+        if others:
+            self.out.add_send(message, others)
+
+    def send_all(self, message: Message) -> None:
+        """Queues a message to all other members."""
+        self.send(message, self.state.membership.addresses)
+
+    def body_or_ask(self, block: Digest, holders: Iterable[Address], now: Instant) -> bytes | None:
+        """Returns a body at hand, else asks its holders for it once a slot and returns None."""
+        state = self.state
+        body = state.bodies.get(block)
+        if body is None:
+            asked_ms = state.bodies_wanted.get(block)
+            if asked_ms is None or now.monotonic_ms - asked_ms >= self.tau_ms:
+                state.bodies_wanted[block] = now.monotonic_ms
+                self.send(BodyRequest(height=state.height, block=block), sorted(set(holders)))
+        return body
+
+    def request_validation(self, block: Digest) -> bool:
+        """Asks the host to execute a block at hand, unless that is under way."""
+        state = self.state
+        if block in state.validating:
+            return False
+        state.validating.add(block)
+        self.out.validate.append(ValidateRequest(height=state.height, block=block, proposal=state.bodies[block]))
+        return True

@@ -1,0 +1,326 @@
+"""The PBFT replica: one member's part in deciding one height after another.
+
+Theory of operation
+-------------------
+`step(event, now)` takes one event and returns the `Effects` that its host carries out in their order. The
+replica holds the state of one height, the undecided one. A message only adds to it; then `RULES` are tried in
+their order, again and again, until none applies.
+
+The rules carry the names of docs/protocol.md: S1 to S5 keep the chain safe and never look at a clock; P1 to P8
+keep it going. The slot is PBFT's view; the leader of slot s at height h is `membership.leader` (Eq. 1).
+
+It never reads a clock, a socket, a disk or randomness. `assert` means a bug of ours: the host stops the node.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from consensus import heights, liveness, safety
+from consensus.events import (
+    Applied,
+    Arrived,
+    Connected,
+    Effects,
+    Event,
+    Instant,
+    Outbox,
+    PreparedBlock,
+    Proposed,
+    Received,
+    SignState,
+    Tick,
+    Validated,
+    WorkWaiting,
+    fresh_sign_state,
+)
+from consensus.evidence import Evidence, Signed, contradiction
+from consensus.height import HeightState
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.intake import Intake
+from consensus.member import Member, Parameters, Signer
+from consensus.membership import Membership
+from consensus.messages import (
+    Body,
+    BodyRequest,
+    Claim,
+    Commit,
+    Decided,
+    Message,
+    Prepare,
+    PrePrepare,
+    Status,
+    ViewChange,
+)
+from consensus.phases import Phase
+
+Rule = Callable[[Member, Instant], bool]
+
+RULES: Final[tuple[Rule, ...]] = (
+    safety.rule_decide,
+    safety.rule_commit,
+    safety.rule_validate,
+    safety.rule_vote,
+    liveness.rule_join,
+    liveness.rule_note_view_change_quorum,
+    liveness.rule_next_attempt,
+    liveness.rule_start,
+    liveness.rule_propose_justified,
+    liveness.rule_propose_fast,
+    liveness.rule_resend,
+)
+
+RULES_PER_STEP_MAX: Final = 2_048
+"""More actions than this in one step would mean that a rule does not end: two per statement of 256 members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a replica starts: read from disk by its host."""
+
+    height: Height
+    """The undecided height."""
+    membership: Membership
+    tip: Digest
+    parent_slot: Slot
+    sign_state: SignState
+    """As loaded; of another height it is a bound on what may be signed, see `Replica`."""
+    voted: PrePrepare | None = None
+    prepared: PreparedBlock | None = None
+
+
+class Replica:
+    """One member's replica. See the module's docstring."""
+
+    def __init__(self, *, signer: Signer, parameters: Parameters, start: Start, now: Instant) -> None:
+        """Restores a replica from its durable state.
+
+        A sign state below `start.height` binds nothing: its height is decided. One above it says that blocks
+        were lost: nothing is signed up to it. So does one whose proposal or certificate is not at hand. A stored
+        proposal or certificate newer than the sign state was written just before a crash: it binds as if it
+        had been sent.
+        """
+        state = HeightState(
+            height=start.height,
+            membership=start.membership,
+            tip=start.tip,
+            parent_slot=start.parent_slot,
+            started_ms=now.monotonic_ms,
+            sent_ms=now.monotonic_ms - parameters.slot_duration_ms,
+            sign_state=fresh_sign_state(start.height),
+        )
+        self._intake = Intake()
+        self._member = Member(signer=signer, parameters=parameters, state=state, phase=Phase.WAITING)
+        self._durable = start.sign_state
+        """As the host last persisted it."""
+        if start.sign_state.height > start.height:
+            self._member.silent_through = start.sign_state.height
+        else:
+            self._restore(start, now)
+
+    # --- what the host may look at --------------------------------------------------------------------------
+
+    @property
+    def height(self) -> Height:
+        """The undecided height."""
+        return self._member.state.height
+
+    @property
+    def membership(self) -> Membership:
+        """Members of the undecided height."""
+        return self._member.state.membership
+
+    @property
+    def phase(self) -> Phase:
+        """What this member did last at the undecided height."""
+        return self._member.phase
+
+    @property
+    def view_changes_sent(self) -> int:
+        """VIEW-CHANGEs sent since this object was made (resent ones not counted)."""
+        return self._member.view_changes_sent
+
+    def present_slot(self, now: Instant) -> Slot:
+        """Returns the slot that this member holds to be the present one."""
+        return self._member.present_slot(now)
+
+    def leader_at(self, slot: Slot) -> Address:
+        """Returns the leader of a slot at the undecided height."""
+        return self._member.leader_at(slot)
+
+    # --- the one entry --------------------------------------------------------------------------------------
+
+    def step(self, event: Event, now: Instant) -> Effects:
+        """Takes one event at one instant and returns what must happen, in order (see `Effects`)."""
+        member = self._member
+        member.out = Outbox()
+        self._take(event, now)
+        for _ in range(RULES_PER_STEP_MAX):
+            if not any(rule(member, now) for rule in RULES):
+                break
+        else:
+            raise AssertionError("a rule of the replica does not end")
+        signed = member.state.sign_state
+        if signed != self._durable and signed != fresh_sign_state(member.state.height):
+            member.out.sign_state = self._durable = signed
+        return member.out.effects()
+
+    def _take(self, event: Event, now: Instant) -> None:
+        member = self._member
+        match event:
+            case Tick():
+                heights.send_status_each_slot(member, now)
+            case Connected():
+                member.send(heights.status(member, now), (event.member,))
+            case Arrived():
+                if self._intake.admit(event, member, now):
+                    member.out.verify.append(event)
+            case Received():
+                self._receive(event.sender, event.message.message, now)
+            case WorkWaiting():
+                member.oldest_arrival_ms = event.oldest_arrival_ms
+            case Proposed():
+                self._take_proposed(event, now)
+            case Validated():
+                self._take_validated(event)
+            case Applied():
+                self._take_applied(event, now)
+
+    # --- receiving ------------------------------------------------------------------------------------------
+
+    def _receive(self, sender: Address, message: Message, now: Instant) -> None:
+        member = self._member
+        if isinstance(message, Status):
+            heights.receive_status(member, sender, message, now)
+            return
+        height = message.certificate.height if isinstance(message, Decided) else message.height
+        if height != member.state.height or member.phase is Phase.APPLYING:
+            return  # decided while the host verified it
+        match message:
+            case PrePrepare():
+                self._receive_pre_prepare(message, now)
+            case Prepare():
+                self._note(message, member.state.votes.add(message))
+            case Commit():
+                self._note(message, member.state.commits.add(message))
+            case ViewChange():
+                self._note(message, member.state.view_changes.add(message))
+            case Decided():
+                safety.decide(member, message.certificate, message.proposal)
+            case BodyRequest() | Body():
+                self._receive_body(sender, message, now)
+
+    def _receive_pre_prepare(self, message: PrePrepare, now: Instant) -> None:
+        """Takes a proposal of the slot's leader; P1: an unjustified one of a slot past the next is ignored.
+
+        The justification is not signed: whoever passes a proposal on could leave it out. So the justified copy
+        takes the place of one without.
+        """
+        state = self._member.state
+        if message.justification is None and message.slot > self._member.present_slot(now) + 1:
+            return
+        vote = safety.vote_of(message)
+        self._note(vote, state.votes.add(vote))
+        earlier = state.proposals.add(message)
+        if earlier is not None:
+            if earlier.justification is not None or message.justification is None:
+                return
+            state.proposals.replace(message)
+        state.bodies[message.block] = message.proposal
+        state.forget_unused()
+
+    def _receive_body(self, sender: Address, message: BodyRequest | Body, now: Instant) -> None:
+        """Serves a body at hand; takes one that was asked for. The host checked that it has its name."""
+        state = self._member.state
+        if isinstance(message, Body):
+            if message.block in state.bodies_wanted:
+                del state.bodies_wanted[message.block]
+                state.bodies[message.block] = message.proposal
+            return
+        heights.serve_body(self._member, sender, message, now)
+
+    def _note(self, statement: Signed, earlier: Signed | None) -> None:
+        """Keeps as evidence what contradicts the signer's earlier statements at this height."""
+        state = self._member.state
+        others: list[Signed] = [] if earlier is None else [earlier]
+        if isinstance(statement, Commit):
+            others += state.view_changes.of(statement.signer)
+        elif isinstance(statement, ViewChange):
+            others += state.commits.of(statement.signer)
+        for other in others:
+            offence = contradiction(other, statement)
+            if offence is not None and (statement.signer, offence) not in state.accused:
+                state.accused.add((statement.signer, offence))
+                evidence = Evidence(
+                    offence=offence, signer=statement.signer, height=state.height, first=other, second=statement
+                )
+                self._member.out.evidence.append(evidence)
+
+    # --- the host's answers ---------------------------------------------------------------------------------
+
+    def _take_validated(self, event: Validated) -> None:
+        state = self._member.state
+        if event.height == state.height and event.block in state.validating:
+            state.validating.discard(event.block)
+            state.header_slots[event.block] = event.header_slot
+
+    def _take_proposed(self, event: Proposed, now: Instant) -> None:
+        if event.block is not None and event.height == self._member.state.height:
+            self._member.state.header_slots[event.block] = event.slot  # built here, so executed here
+        liveness.take_proposed(self._member, event, now)
+
+    def _take_applied(self, event: Applied, now: Instant) -> None:
+        member = self._member
+        assert member.phase is Phase.APPLYING, "Applied without a decision"
+        assert event.height == member.state.height, "Applied for another height"
+        member.enter(Phase.WAITING)
+        following = Height(event.height + 1)
+        member.state = HeightState(
+            height=following,
+            membership=event.membership,
+            tip=event.block,
+            parent_slot=event.header_slot,
+            started_ms=now.monotonic_ms,
+            sent_ms=now.monotonic_ms,
+            sign_state=fresh_sign_state(following),
+        )
+        member.clocks.keep_only(event.membership.addresses)
+        member.out.verify += self._intake.release(following)
+
+    # --- restart --------------------------------------------------------------------------------------------
+
+    def _restore(self, start: Start, now: Instant) -> None:
+        member, state = self._member, self._member.state
+        signed = _binding(start)
+        if signed is None:
+            member.silent_through = start.height
+            return
+        state.sign_state, state.voted, state.prepared = signed, start.voted, start.prepared
+        if start.voted is not None:
+            state.bodies[start.voted.block] = start.voted.proposal
+            state.voted_ms = now.monotonic_ms
+            member.enter(Phase.VOTED)
+        if start.prepared is not None:
+            state.bodies[start.prepared.certificate.block] = start.prepared.proposal
+            member.enter(Phase.PREPARED)
+        if signed.attempts > 0:
+            member.enter(Phase.CHANGING_VIEW)
+
+
+def _binding(start: Start) -> SignState | None:
+    """Returns what binds this member at the height it starts at, None if it cannot be told any more.
+
+    Proposals and certificates are written before the sign state that names them, so after a crash in between
+    they are newer by one step. What is older or missing was lost: the member does not know what it signed.
+    """
+    signed = start.sign_state if start.sign_state.height == start.height else fresh_sign_state(start.height)
+    voted = None if start.voted is None else Claim(slot=start.voted.slot, block=start.voted.block)
+    certificate = None if start.prepared is None else start.prepared.certificate
+    prepared = None if certificate is None else Claim(slot=certificate.slot, block=certificate.block)
+    for stored, named in ((voted, signed.voted), (prepared, signed.prepared)):
+        is_next = stored is not None and stored.slot >= signed.promise and (named is None or stored.slot > named.slot)
+        if stored != named and not is_next:
+            return None
+    return msgspec.structs.replace(signed, voted=voted, prepared=prepared)

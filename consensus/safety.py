@@ -1,0 +1,275 @@
+"""The safety rules S1 to S5 of docs/protocol.md: what may be voted for, committed, promised and decided.
+
+No clock is read here but to note when something was sent. Each rule opens with its acceptance conditions, acts
+at most once per call, says whether it did, and by acting makes its own condition false.
+"""
+
+from typing import Final
+
+import msgspec
+
+from consensus.events import Decision, Instant, PreparedBlock
+from consensus.identifiers import Digest, Slot
+from consensus.member import Member
+from consensus.messages import (
+    Claim,
+    Commit,
+    CommitCertificate,
+    Justification,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    ViewChange,
+    ViewChangeHeader,
+    commit_bytes,
+    view_change_bytes,
+    vote_bytes,
+)
+from consensus.phases import Phase
+from consensus.tally import quorum_for_block
+
+VALIDATIONS_MAX: Final = 2
+"""Proposals that the host executes at once: the newest and one before. A liar's own slots cannot pile up more."""
+
+
+def rule_validate(member: Member, _now: Instant) -> bool:
+    """S1, first half: a proposal that this member could vote for is executed in full first."""
+    state = member.state
+    if not member.may_sign() or len(state.validating) >= VALIDATIONS_MAX:
+        return False
+    for proposal in _newest_first(member):
+        known = proposal.block in state.header_slots or proposal.block in state.validating
+        if not known and _is_votable(member, proposal):
+            return member.request_validation(proposal.block)
+    return False
+
+
+def rule_vote(member: Member, now: Instant) -> bool:
+    """S1: one vote per slot, slots ascending, for a valid block; the fresh need no justification."""
+    if not member.may_sign():
+        return False
+    for proposal in _newest_first(member):
+        if _may_vote(member, proposal):
+            vote(member, proposal, now)
+            return True
+    return False
+
+
+def _may_vote(member: Member, proposal: PrePrepare) -> bool:
+    """S1 as it stands when the validation's result is at hand. Signatures and the justification's own validity
+    were checked before `step`.
+    """
+    header_slot = member.state.header_slots.get(proposal.block)
+    if header_slot is None or not _is_votable(member, proposal):
+        return False
+    # only a claimed block keeps its older header; else a far-future header slot could end the chain
+    is_claimed = proposal.justification is not None and not claims_nothing(proposal.justification)
+    return header_slot == proposal.slot or is_claimed
+
+
+def _is_votable(member: Member, proposal: PrePrepare) -> bool:
+    """S1 but for the block's content: the slot is free for a vote, and without justification the height is fresh."""
+    state = member.state
+    is_free = proposal.justification is not None or state.sign_state.is_fresh
+    return is_free and state.may_vote_at(proposal.slot)
+
+
+def _newest_first(member: Member) -> list[PrePrepare]:
+    return sorted(member.state.proposals, key=lambda proposal: proposal.slot, reverse=True)
+
+
+def rule_commit(member: Member, now: Instant) -> bool:
+    """S3: with Q votes for one block at one slot and its body, keep the certificate and send COMMIT."""
+    state = member.state
+    if not member.may_sign():
+        return False
+    found = quorum_for_block(state.votes, state.membership.quorum)
+    if found is None or not state.may_commit_at(found[0]):
+        return False
+    slot, block, endorsements = found
+    body = member.body_or_ask(block, (endorsement.signer for endorsement in endorsements), now)
+    if body is None:
+        return False
+    certificate = PreparedCertificate(height=state.height, slot=slot, block=block, endorsements=endorsements)
+    state.prepared = PreparedBlock(certificate=certificate, proposal=body)
+    state.sign_state = msgspec.structs.replace(state.sign_state, prepared=Claim(slot=slot, block=block))
+    member.out.prepared = state.prepared
+    member.enter(Phase.PREPARED)
+    send_commit(member, now)
+    return True
+
+
+def rule_decide(member: Member, now: Instant) -> bool:
+    """S5: Q COMMITs for one block at one slot decide it, whatever was promised; never across slots."""
+    state = member.state
+    if member.phase is Phase.APPLYING:
+        return False
+    found = quorum_for_block(state.commits, state.membership.quorum)
+    if found is None:
+        return False
+    slot, block, endorsements = found
+    body = member.body_or_ask(block, (endorsement.signer for endorsement in endorsements), now)
+    if body is None:
+        return False
+    decide(
+        member,
+        CommitCertificate(height=state.height, slot=slot, block=block, endorsements=endorsements),
+        body,
+    )
+    return True
+
+
+def decide(member: Member, certificate: CommitCertificate, proposal: bytes) -> None:
+    """Hands a decided block to the host; nothing at this height happens any more."""
+    member.enter(Phase.APPLYING)
+    member.out.apply = Decision(
+        height=member.state.height, block=certificate.block, proposal=proposal, certificate=certificate
+    )
+
+
+def vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
+    """Records the vote, to be persisted with the proposal, and sends it."""
+    state = member.state
+    state.sign_state = msgspec.structs.replace(
+        state.sign_state, voted=Claim(slot=proposal.slot, block=proposal.block)
+    )
+    state.voted = proposal
+    state.voted_ms = now.monotonic_ms
+    member.out.voted = proposal
+    member.enter(Phase.VOTED)
+    send_vote(member, proposal, now)
+
+
+def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
+    """Sends the own VOTE for a proposal: the leader's is the PRE-PREPARE itself."""
+    state = member.state
+    state.sent_ms = now.monotonic_ms
+    if proposal.signer == member.own:
+        state.votes.add(vote_of(proposal))
+        member.send_all(proposal)
+        return
+    signed = vote_bytes(member.chain, state.height, proposal.slot, proposal.block)
+    prepare = Prepare(
+        height=state.height,
+        slot=proposal.slot,
+        block=proposal.block,
+        signer=member.own,
+        signature=member.signer.sign(signed),
+    )
+    state.votes.add(prepare)
+    member.send(prepare, member.cluster_at(proposal.slot))
+
+
+def send_commit(member: Member, now: Instant) -> None:
+    """Sends COMMIT for the prepared block."""
+    state = member.state
+    claim = state.sign_state.prepared
+    assert claim is not None, "COMMIT without a certificate"
+    state.sent_ms = now.monotonic_ms
+    signed = commit_bytes(member.chain, state.height, claim.slot, claim.block)
+    commit = Commit(
+        height=state.height,
+        slot=claim.slot,
+        block=claim.block,
+        signer=member.own,
+        signature=member.signer.sign(signed),
+    )
+    state.commits.add(commit)
+    member.send(commit, member.cluster_at(claim.slot))
+
+
+def view_change(member: Member, slot: Slot, now: Instant) -> bool:
+    """S4: VIEW-CHANGE only above base; from then on no new vote or COMMIT below it."""
+    state = member.state
+    if not member.may_sign() or slot <= state.base:
+        return False
+    signed = state.sign_state
+    state.sign_state = msgspec.structs.replace(signed, promise=slot, attempts=signed.attempts + 1)
+    state.view_change_quorum_ms = None
+    member.view_changes_sent += 1
+    member.enter(Phase.CHANGING_VIEW)
+    send_view_change(member, now)
+    return True
+
+
+def send_view_change(member: Member, now: Instant) -> None:
+    """Sends VIEW-CHANGE for the promised slot, claiming what is prepared. Sent again it has the same bytes:
+    nothing can become prepared below the promise once it is made.
+    """
+    state = member.state
+    promise, claim = state.sign_state.promise, state.sign_state.prepared
+    state.sent_ms = now.monotonic_ms
+    message = ViewChange(
+        height=state.height,
+        slot=promise,
+        claim=claim,
+        signer=member.own,
+        signature=member.signer.sign(view_change_bytes(member.chain, state.height, promise, claim)),
+        certificate=None if state.prepared is None else state.prepared.certificate,
+    )
+    state.view_changes.add(message)
+    member.send_all(message)
+
+
+def pre_prepare(
+    member: Member,
+    *,
+    slot: Slot,
+    block: Digest,
+    proposal: bytes,
+    justification: Justification | None,
+    now: Instant,
+) -> None:
+    """Proposes and thereby votes. The host executed the block when it built or validated it."""
+    state = member.state
+    assert member.leader_at(slot) == member.own, "only the slot's leader proposes"
+    assert state.may_vote_at(slot), "a proposal is a vote"
+    signed = vote_bytes(member.chain, state.height, slot, block)
+    message = PrePrepare(
+        height=state.height,
+        slot=slot,
+        block=block,
+        signer=member.own,
+        signature=member.signer.sign(signed),
+        justification=justification,
+        proposal=proposal,
+    )
+    state.bodies[block] = proposal
+    vote(member, message, now)
+
+
+def justification_for(member: Member, slot: Slot, now: Instant) -> Justification | None:
+    """S2: Q VIEW-CHANGEs for exactly this slot, counting one only once its claimed body is at hand."""
+    state = member.state
+    usable = [
+        message
+        for message in state.view_changes.at(slot)
+        if message.claim is None
+        or member.body_or_ask(message.claim.block, state.claimants(message.claim.block), now) is not None
+    ]
+    if len(usable) < state.membership.quorum:
+        return None
+    chosen = usable[: state.membership.quorum]
+    headers = tuple(
+        ViewChangeHeader(signer=message.signer, claim=message.claim, signature=message.signature)
+        for message in chosen
+    )
+    certificates = [message.certificate for message in chosen if message.certificate is not None]
+    highest = max(certificates, key=lambda certificate: certificate.slot, default=None)
+    return Justification(headers=headers, certificate=highest)
+
+
+def claims_nothing(justification: Justification) -> bool:
+    """Says whether no header of a justification claims a block: its leader may propose any."""
+    return justification.certificate is None
+
+
+def vote_of(proposal: PrePrepare) -> Prepare:
+    """Returns the leader's VOTE, which PRE-PREPARE and PREPARE sign alike."""
+    return Prepare(
+        height=proposal.height,
+        slot=proposal.slot,
+        block=proposal.block,
+        signer=proposal.signer,
+        signature=proposal.signature,
+    )

@@ -1,0 +1,197 @@
+"""Checks signatures and certificates against a membership, before the replica sees a message.
+
+`Verified[T]` says in the type that this happened. Checks that need no signature come first, so that garbage
+costs little. Runs anywhere: it touches no state.
+"""
+
+from enum import Enum
+from itertools import pairwise
+from typing import Generic, TypeVar
+
+import msgspec
+
+from consensus.cryptography import verify
+from consensus.identifiers import Address, Digest, Height, Signature, Slot
+from consensus.membership import Membership, leader
+from consensus.messages import (
+    Claim,
+    Commit,
+    CommitCertificate,
+    Decided,
+    Endorsement,
+    Justification,
+    Message,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    ViewChange,
+    commit_bytes,
+    view_change_bytes,
+    vote_bytes,
+)
+
+M = TypeVar("M")
+
+
+class Refusal(Enum):
+    """Why a message was not taken. Counted by the node, per sender."""
+
+    UNKNOWN_SIGNER = "unknown_signer"
+    BAD_SIGNATURE = "bad_signature"
+    NOT_THE_LEADER = "not_the_leader"
+    BAD_CERTIFICATE = "bad_certificate"
+    BAD_JUSTIFICATION = "bad_justification"
+    CLAIM_WITHOUT_CERTIFICATE = "claim_without_certificate"
+
+
+class Verified(msgspec.Struct, Generic[M], frozen=True):
+    """A message whose signatures all hold under the membership of its height."""
+
+    message: M
+
+
+def verify_message(message: Message, membership: Membership, chain: Digest) -> Verified[Message] | Refusal:
+    """Checks everything about a message that needs keys but no replica state.
+
+    Args:
+        message: as decoded from the wire.
+        membership: the members of the message's height.
+        chain: hash of genesis.
+
+    Returns:
+        The message as `Verified`, or why it is refused.
+    """
+    refusal = _check(message, membership, chain)
+    return Verified(message) if refusal is None else refusal
+
+
+def _check(message: Message, membership: Membership, chain: Digest) -> Refusal | None:
+    match message:
+        case PrePrepare():
+            return _check_pre_prepare(message, membership, chain)
+        case Prepare():
+            signed = vote_bytes(chain, message.height, message.slot, message.block)
+            return _check_signature(message.signer, signed, message.signature, membership)
+        case Commit():
+            signed = commit_bytes(chain, message.height, message.slot, message.block)
+            return _check_signature(message.signer, signed, message.signature, membership)
+        case ViewChange():
+            return _check_view_change(message, membership, chain)
+        case Decided():
+            holds = commit_certificate_holds(message.certificate, membership, chain)
+            return None if holds else Refusal.BAD_CERTIFICATE
+        case _:
+            return None  # unsigned: STATUS and bodies are checked by what they lead to
+
+
+def _check_signature(signer: Address, signed: bytes, signature: Signature, membership: Membership) -> Refusal | None:
+    key = membership.key_of(signer)
+    if key is None:
+        return Refusal.UNKNOWN_SIGNER
+    return None if verify(key, signed, signature) else Refusal.BAD_SIGNATURE
+
+
+def _check_pre_prepare(message: PrePrepare, membership: Membership, chain: Digest) -> Refusal | None:
+    if message.signer != leader(membership, message.height, message.slot):
+        return Refusal.NOT_THE_LEADER
+    signed = vote_bytes(chain, message.height, message.slot, message.block)
+    refusal = _check_signature(message.signer, signed, message.signature, membership)
+    if refusal is not None or message.justification is None:
+        return refusal
+    holds = justification_holds(message.justification, message.height, message.slot, message.block, membership, chain)
+    return None if holds else Refusal.BAD_JUSTIFICATION
+
+
+def _check_view_change(message: ViewChange, membership: Membership, chain: Digest) -> Refusal | None:
+    """S2: a claim >= s or without its certificate is thrown away, never read as "none"."""
+    if not _claim_has_its_certificate(message):
+        return Refusal.CLAIM_WITHOUT_CERTIFICATE
+    signed = view_change_bytes(chain, message.height, message.slot, message.claim)
+    refusal = _check_signature(message.signer, signed, message.signature, membership)
+    certificate = message.certificate
+    if refusal is not None or certificate is None:
+        return refusal
+    holds = prepared_certificate_holds(certificate, membership, chain)
+    return None if holds else Refusal.CLAIM_WITHOUT_CERTIFICATE
+
+
+def _claim_has_its_certificate(message: ViewChange) -> bool:
+    """Says whether the form fits; the certificate's signatures are checked apart, and later."""
+    claim, certificate = message.claim, message.certificate
+    if claim is None or certificate is None:
+        return claim is None and certificate is None
+    return claim.slot < message.slot and certificate_is_for(certificate, message.height, claim)
+
+
+def certificate_is_for(certificate: PreparedCertificate, height: Height, claim: Claim) -> bool:
+    """Says whether a certificate names the height, slot and block that a claim names."""
+    return (certificate.height, certificate.slot, certificate.block) == (height, claim.slot, claim.block)
+
+
+def justification_holds(
+    justification: Justification,
+    height: Height,
+    slot: Slot,
+    block: Digest,
+    membership: Membership,
+    chain: Digest,
+) -> bool:
+    """Says whether Q VIEW-CHANGEs for exactly (height, slot) allow `block` (docs/protocol.md, rule S2)."""
+    headers = justification.headers
+    signers = [header.signer for header in headers]
+    if len(headers) != membership.quorum or not _strictly_ascending(signers):
+        return False
+    highest = highest_claim(justification)
+    certificate = justification.certificate
+    if highest is None:
+        if certificate is not None:
+            return False
+    elif (
+        certificate is None
+        or highest.slot >= slot
+        or highest.block != block
+        or not certificate_is_for(certificate, height, highest)
+        or not prepared_certificate_holds(certificate, membership, chain)
+    ):
+        return False
+    return all(
+        _check_signature(
+            header.signer, view_change_bytes(chain, height, slot, header.claim), header.signature, membership
+        )
+        is None
+        for header in headers
+    )
+
+
+def highest_claim(justification: Justification) -> Claim | None:
+    """Returns the claim of the highest slot in a justification, None if no header claims a block."""
+    claims = [header.claim for header in justification.headers if header.claim is not None]
+    return max(claims, key=lambda claim: claim.slot, default=None)
+
+
+def prepared_certificate_holds(certificate: PreparedCertificate, membership: Membership, chain: Digest) -> bool:
+    """Says whether exactly Q distinct members voted for the certificate's block at its height and slot."""
+    signed = vote_bytes(chain, certificate.height, certificate.slot, certificate.block)
+    return _endorsements_hold(certificate.endorsements, signed, membership)
+
+
+def commit_certificate_holds(certificate: CommitCertificate, membership: Membership, chain: Digest) -> bool:
+    """Says whether exactly Q distinct members committed to the certificate's block at its height and slot."""
+    signed = commit_bytes(chain, certificate.height, certificate.slot, certificate.block)
+    return _endorsements_hold(certificate.endorsements, signed, membership)
+
+
+def _endorsements_hold(endorsements: tuple[Endorsement, ...], signed: bytes, membership: Membership) -> bool:
+    signers = [endorsement.signer for endorsement in endorsements]
+    return (
+        len(endorsements) == membership.quorum
+        and _strictly_ascending(signers)
+        and all(
+            _check_signature(endorsement.signer, signed, endorsement.signature, membership) is None
+            for endorsement in endorsements
+        )
+    )
+
+
+def _strictly_ascending(signers: list[Address]) -> bool:
+    return all(first < second for first, second in pairwise(signers))
