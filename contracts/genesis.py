@@ -1,0 +1,65 @@
+"""Genesis: the members and parameters that every node of a chain starts from. Its hash is the chain's name."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from consensus.codec import Record, encode
+from consensus.cryptography import HashKind, digest
+from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
+from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
+from qscore.parameters import ScoreParameters
+
+PROTOCOL_VERSION: Final = 1
+"""The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
+the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
+
+PublicKeyBytes = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
+
+
+class GenesisMember(Record, frozen=True, kw_only=True):
+    """One member at height 0, in the order of admission that Eq. 1 counts in."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Label for people; the chain knows the address, the hash of `node_key`."""
+    node_key: PublicKeyBytes
+    """Ed25519 key of the node: votes, transactions, TLS."""
+    meter_key: PublicKeyBytes
+    """Ed25519 key of the meter: readings."""
+    capacity_w: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    """Registered connection capacity in W; no reading's net may exceed it times the interval, either way."""
+    tokens_micro: Annotated[MicroTokens, Meta(ge=0, le=10**15)]
+    """Tokens issued to the wallet at genesis."""
+
+
+class Genesis(Record, frozen=True, kw_only=True):
+    """Everything that must be equal on every node before the first block."""
+
+    protocol_version: int
+    """`PROTOCOL_VERSION` of the rules for heights from 1."""
+    network: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Label for people."""
+    start_ms: Annotated[Milliseconds, Meta(ge=0)]
+    """t0: wall clock of slot 0, milliseconds since the epoch."""
+    slot_duration_ms: Annotated[Milliseconds, Meta(ge=20, le=60_000)]
+    """tau."""
+    attempt_max_ms: Annotated[Milliseconds, Meta(ge=1_000, le=3_600_000)]
+    """Bound on the back-off between view changes."""
+    block_transactions_max: Annotated[int, Meta(ge=1, le=8_192)]
+    block_size_bytes_max: Annotated[int, Meta(ge=4_096, le=4 * 1024 * 1024)]
+    """Largest sum of the transactions' bytes in a block."""
+    interval_ms: Annotated[Milliseconds, Meta(ge=60_000, le=86_400_000)]
+    """Length of every metering interval; intervals start at multiples of it."""
+    gate_closure_slots: Annotated[int, Meta(ge=1, le=10**9)]
+    """Slots from an interval's last decided reading until its unsold rest is exported."""
+    price_min_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0)]
+    price_max_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=1, le=10**12)]
+    """Bounds on a contract's price (feed-in tariff and retail price)."""
+    scores: ScoreParameters
+    members: tuple[GenesisMember, ...]
+    """1 to 256 of them, all keys different."""
+
+
+def chain_id(genesis: Genesis) -> Digest:
+    """Returns the hash of genesis, which every signature of this chain covers."""
+    return digest(HashKind.GENESIS, encode(genesis))

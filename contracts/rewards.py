@@ -1,0 +1,69 @@
+"""What moves a member's Q-score: service for the last block, completed trades, faults."""
+
+from typing import Final
+
+from consensus.identifiers import Address, Digest
+from contracts.run import BlockRun
+from contracts.state import LAST_BLOCK_KEY, LastBlock, RewardedPair, rewarded_pair_key
+from contracts.units import Milliseconds
+from qscore.deltas import Role, after_fault, rewarded
+from qscore.equation import Defaulter, equation_2_of_mean
+from qscore.parameters import ONE, Millionths
+
+SUCCESS: Final = ONE
+"""x of a spot trade that completed."""
+
+FAULT: Final = Millionths(-ONE)
+"""x of a spot trade that a party's fault made fail."""
+
+
+def reward_service(run: BlockRun) -> None:
+    """Rewards the leader of h - 1 and the voters of its carried certificate, once per trade completed in h - 1.
+
+    Who leads also votes, and is rewarded for both. Nobody below `threshold_service` is rewarded.
+    """
+    trades = run.overlay.require(LAST_BLOCK_KEY, LastBlock).trades_completed
+    for voter in run.context.parent_voters:
+        _reward_service(run, voter, Role.VALIDATOR, trades)
+    if run.context.parent_leader is not None:
+        _reward_service(run, run.context.parent_leader, Role.LEADER, trades)
+
+
+def _reward_service(run: BlockRun, address: Address, role: Role, trades: int) -> None:
+    score = run.scores.of(address)
+    if trades == 0 or score < run.genesis.scores.threshold_service:
+        return
+    for _ in range(trades):
+        score = rewarded(score, role=role, outcome=SUCCESS, parameters=run.genesis.scores)
+    run.scores.move(address, score, cause=role.name.lower(), reference=b"")
+
+
+def reward_traders(
+    run: BlockRun, *, seller: Address, buyer: Address, interval_start: Milliseconds, trade: Digest
+) -> None:
+    """Rewards both parties of a completed trade, a pair once per interval."""
+    pair_key = rewarded_pair_key(seller, buyer, interval_start)
+    if run.overlay.get(pair_key, RewardedPair) is not None:
+        return
+    run.overlay.put(pair_key, RewardedPair(trade=trade))
+    for address, cause in ((seller, "seller"), (buyer, "buyer")):
+        score = rewarded(run.scores.of(address), role=Role.TRADER, outcome=SUCCESS, parameters=run.genesis.scores)
+        run.scores.move(address, score, cause=cause, reference=trade)
+
+
+def punish(run: BlockRun, address: Address, transaction: Digest) -> None:
+    """Takes the fault's share from the score of the member at fault for a declined transaction."""
+    score = after_fault(run.scores.of(address), outcome=FAULT, parameters=run.genesis.scores)
+    run.scores.move(address, score, cause="fault", reference=transaction)
+
+
+def quality_total(run: BlockRun, *, seller: Address, buyer: Address, defaulter: Defaulter | None) -> int:
+    """Returns Eq. 2's total in millionths, from the present scores, of a trade that completed or failed."""
+    return equation_2_of_mean(
+        seller=run.scores.of(seller),
+        buyer=run.scores.of(buyer),
+        leader=run.scores.of(run.context.leader),
+        validators=run.scores.cluster_mean(),
+        outcome=SUCCESS if defaulter is None else FAULT,
+        defaulter=defaulter,
+    )

@@ -1,0 +1,171 @@
+"""What members ask the chain to do: signed envelopes around typed actions.
+
+A transaction travels, is stored and is hashed as the raw bytes of its `SignedTransaction`. The sender's
+signature covers the encoding of `Envelope`, which names the chain.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from consensus.codec import Record, decode, encode
+from consensus.cryptography import HashKind, SigningKey, address_of, digest, verify
+from consensus.identifiers import (
+    DIGEST_SIZE_BYTES,
+    SIGNATURE_SIZE_BYTES,
+    Address,
+    Digest,
+    Height,
+    Signature,
+    Slot,
+)
+from contracts.genesis import PublicKeyBytes
+from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
+
+TRANSACTION_SIZE_BYTES_MAX: Final = 4_096
+"""Largest encoded transaction: the largest trade with 16 packets takes about 1,200 bytes."""
+
+PACKETS_PER_TRADE_MAX: Final = 16
+ENERGY_WH_MAX: Final = 10**12
+PRICE_MAX: Final = 10**12
+TOKENS_MAX: Final = 10**18
+COUNTER_MAX: Final = 2**63 - 1
+
+DigestBytes = Annotated[Digest, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
+AddressBytes = Annotated[Address, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
+SignatureBytes = Annotated[Signature, Meta(min_length=SIGNATURE_SIZE_BYTES, max_length=SIGNATURE_SIZE_BYTES)]
+Counter = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+
+
+class Reading(Record, frozen=True, kw_only=True, tag="reading"):
+    """What the meter key signs: one interval's net energy, with a commitment to the gross values."""
+
+    chain: DigestBytes
+    meter: AddressBytes
+    """The member whose registered meter key signs."""
+    interval_start_ms: Annotated[Milliseconds, Meta(ge=0, le=COUNTER_MAX)]
+    """Meter time; a multiple of genesis' `interval_ms`."""
+    net_wh: Annotated[WattHours, Meta(ge=-ENERGY_WH_MAX, le=ENERGY_WH_MAX)]
+    """Generation minus consumption."""
+    source: Annotated[str, Meta(min_length=1, max_length=16)]
+    """solar, wind, ... of a surplus; "grid" where there is none."""
+    gross_commitment: DigestBytes
+    """Hash of salt, consumption and generation: neighbours need the net, not the household's profile."""
+
+
+class PublishReading(Record, frozen=True, kw_only=True, tag="publish-reading"):
+    """Puts one signed reading on the chain: credits a packet or records a deficit."""
+
+    reading: Reading
+    meter_signature: SignatureBytes
+
+
+class Transfer(Record, frozen=True, kw_only=True, tag="transfer"):
+    """Moves tokens from the sender's wallet to another member's."""
+
+    recipient: AddressBytes
+    amount_micro: Annotated[MicroTokens, Meta(ge=1, le=TOKENS_MAX)]
+
+
+class TradeTerms(Record, frozen=True, kw_only=True, tag="trade-terms"):
+    """The contract that seller and buyer agreed off the chain; both sign these bytes."""
+
+    chain: DigestBytes
+    offer_counter: Counter
+    """With `seller` the offer id: at most one contract per offer id executes."""
+    seller: AddressBytes
+    buyer: AddressBytes
+    energy_wh: Annotated[WattHours, Meta(ge=1, le=ENERGY_WH_MAX)]
+    price_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=PRICE_MAX)]
+    packets: Annotated[tuple[DigestBytes, ...], Meta(min_length=1, max_length=PACKETS_PER_TRADE_MAX)]
+    """Energy packets of the seller, all of one interval, drawn from in this order."""
+    origin_meter: AddressBytes
+    """Route: where the energy enters the grid. The seller's meter."""
+    destination_meter: AddressBytes
+    """Route: where it leaves the grid. The buyer's meter."""
+    expiry_slot: Annotated[Slot, Meta(ge=0, le=COUNTER_MAX)]
+    """Last block slot in which the contract may execute."""
+
+
+class SubmitTrade(Record, frozen=True, kw_only=True, tag="submit-trade"):
+    """Puts a contract on the chain; the sender is one of its two parties."""
+
+    terms: TradeTerms
+    seller_signature: SignatureBytes
+    buyer_signature: SignatureBytes
+
+
+Action = PublishReading | Transfer | SubmitTrade
+
+
+class Envelope(Record, frozen=True, kw_only=True):
+    """What the sender signs."""
+
+    chain: DigestBytes
+    sender_key: PublicKeyBytes
+    nonce: Counter
+    """Strictly greater than the sender's last; gaps are allowed."""
+    valid_until_height: Annotated[Height, Meta(ge=0, le=COUNTER_MAX)]
+    """Last height whose block may contain this transaction."""
+    action: Action
+
+    @property
+    def sender(self) -> Address:
+        """The wallet and member that this transaction acts for."""
+        return address_of(self.sender_key)
+
+
+class SignedTransaction(Record, frozen=True, kw_only=True):
+    """An envelope with its sender's signature."""
+
+    envelope: Envelope
+    signature: SignatureBytes
+
+
+def transaction_digest(raw: bytes) -> Digest:
+    """Returns the name of a transaction: the hash of its raw bytes."""
+    return digest(HashKind.TRANSACTION, raw)
+
+
+def sign_transaction(
+    key: SigningKey, *, chain: Digest, nonce: int, valid_until_height: Height, action: Action
+) -> bytes:
+    """Returns the raw bytes of a transaction of `key`'s member, ready to submit."""
+    envelope = Envelope(
+        chain=chain, sender_key=key.public_key, nonce=nonce, valid_until_height=valid_until_height, action=action
+    )
+    return encode(SignedTransaction(envelope=envelope, signature=key.sign(encode(envelope))))
+
+
+def decode_transaction(raw: bytes) -> SignedTransaction:
+    """Returns the transaction that `raw` encodes; its signature is not checked.
+
+    Raises:
+        DecodeError: not the canonical encoding of a transaction of at most `TRANSACTION_SIZE_BYTES_MAX`.
+    """
+    return decode(raw, SignedTransaction, size_bytes_max=TRANSACTION_SIZE_BYTES_MAX)
+
+
+def signature_holds(transaction: SignedTransaction) -> bool:
+    """Says whether the sender signed the envelope."""
+    return verify(transaction.envelope.sender_key, encode(transaction.envelope), transaction.signature)
+
+
+def trade_id(terms: TradeTerms) -> Digest:
+    """Returns the name of a contract: the hash of its terms without signatures."""
+    return digest(HashKind.TRADE, encode(terms))
+
+
+def trade_amount(terms: TradeTerms) -> MicroTokens:
+    """Returns what the buyer pays for the whole contract."""
+    return contract_amount(terms.energy_wh, terms.price_micro_per_kwh)
+
+
+def packet_id(owner: Address, interval_start_ms: Milliseconds) -> Digest:
+    """Returns the name of the energy packet that `owner`'s reading of an interval credits."""
+    return digest(HashKind.PACKET, encode((owner, interval_start_ms)))
+
+
+def gross_commitment(salt: bytes, consumption: WattHours, generation: WattHours) -> Digest:
+    """Returns the salted commitment to an interval's gross values; `salt` has 32 random bytes."""
+    return digest(HashKind.COMMITMENT, encode((salt, consumption, generation)))

@@ -1,0 +1,291 @@
+"""Deterministic chains, signed readings, transfers and contracts for any test that needs real ones.
+
+Everything is made from fixed seeds: the same call gives the same bytes in every run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+from consensus.codec import Record, decode, encode
+from consensus.cryptography import SigningKey
+from consensus.identifiers import Address, Digest, Height, Slot
+from contracts.execution import BlockContext, Execution, execute_block
+from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, chain_id
+from contracts.genesis_state import genesis_state
+from contracts.state import (
+    TOTALS_KEY,
+    Account,
+    Deficit,
+    Packet,
+    Score,
+    StateKey,
+    Totals,
+    account_key,
+    deficit_key,
+    packet_key,
+    score_key,
+)
+from contracts.transactions import (
+    PublishReading,
+    Reading,
+    SignedTransaction,
+    SubmitTrade,
+    TradeTerms,
+    Transfer,
+    decode_transaction,
+    gross_commitment,
+    packet_id,
+    sign_transaction,
+)
+from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
+from qscore.parameters import DEFAULT_PARAMETERS
+
+FIRST_INTERVAL_MS = Milliseconds(1_464_739_200_000)
+"""2016-06-01T00:00:00Z, a multiple of an hour."""
+
+PRICE_MICRO_PER_KWH = MicroTokensPerKwh(200_000)
+VALID_UNTIL_HEIGHT = Height(1_000_000)
+EXPIRY_SLOT = Slot(1_000_000_000)
+
+
+def seeded_key(label: str, index: int) -> SigningKey:
+    """Returns the key that belongs to a label and a number, always the same one."""
+    return SigningKey(blake2b(f"{label}-{index}".encode(), digest_size=32).digest())
+
+
+@dataclass(frozen=True)
+class Community:
+    """A chain's genesis with the private keys of its members, both in the order of admission."""
+
+    genesis: Genesis
+    node_keys: tuple[SigningKey, ...]
+    meter_keys: tuple[SigningKey, ...]
+    chain: Digest
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(key.address for key in self.node_keys)
+
+
+def make_genesis(
+    members: int = 4,
+    *,
+    slot_duration_ms: int = 250,
+    capacity_w: int = 20_000,
+    tokens_micro: int = 10_000_000_000,
+    **overrides: Any,
+) -> Community:
+    """Returns a community of `members` households named home1, home2, ...; `overrides` are genesis fields."""
+    node_keys = tuple(seeded_key("node", index) for index in range(members))
+    meter_keys = tuple(seeded_key("meter", index) for index in range(members))
+    fields: dict[str, Any] = {
+        "protocol_version": PROTOCOL_VERSION,
+        "network": "test",
+        "start_ms": 1_700_000_000_000,
+        "slot_duration_ms": slot_duration_ms,
+        "attempt_max_ms": 60_000,
+        "block_transactions_max": 1_024,
+        "block_size_bytes_max": 1024 * 1024,
+        "interval_ms": MS_PER_HOUR,
+        "gate_closure_slots": 40,
+        "price_min_micro_per_kwh": 80_000,
+        "price_max_micro_per_kwh": 320_000,
+        "scores": DEFAULT_PARAMETERS,
+        "members": tuple(
+            GenesisMember(
+                name=f"home{index + 1}",
+                node_key=node_keys[index].public_key,
+                meter_key=meter_keys[index].public_key,
+                capacity_w=capacity_w,
+                tokens_micro=MicroTokens(tokens_micro),
+            )
+            for index in range(members)
+        ),
+    }
+    genesis = Genesis(**{**fields, **overrides})
+    return Community(genesis=genesis, node_keys=node_keys, meter_keys=meter_keys, chain=chain_id(genesis))
+
+
+def raw_transaction(
+    community: Community,
+    sender: int,
+    action: PublishReading | Transfer | SubmitTrade,
+    *,
+    nonce: int,
+    chain: Digest | None = None,
+    valid_until_height: int = VALID_UNTIL_HEIGHT,
+) -> bytes:
+    """Returns the raw bytes of a transaction that member number `sender` signed."""
+    return sign_transaction(
+        community.node_keys[sender],
+        chain=community.chain if chain is None else chain,
+        nonce=nonce,
+        valid_until_height=Height(valid_until_height),
+        action=action,
+    )
+
+
+def signed_reading(
+    community: Community,
+    member: int,
+    net_wh: int,
+    *,
+    interval_start_ms: int = FIRST_INTERVAL_MS,
+    meter_key: SigningKey | None = None,
+    **overrides: Any,
+) -> PublishReading:
+    """Returns a member's reading, signed by its meter key (or `meter_key`); `overrides` are its fields."""
+    fields: dict[str, Any] = {
+        "chain": community.chain,
+        "meter": community.addresses[member],
+        "interval_start_ms": interval_start_ms,
+        "net_wh": net_wh,
+        "source": "solar" if net_wh > 0 else "grid",
+        "gross_commitment": gross_commitment(bytes(32), WattHours(max(0, -net_wh)), WattHours(max(0, net_wh))),
+    }
+    reading = Reading(**{**fields, **overrides})
+    key = community.meter_keys[member] if meter_key is None else meter_key
+    return PublishReading(reading=reading, meter_signature=key.sign(encode(reading)))
+
+
+def transfer(community: Community, recipient: int, amount_micro: int) -> Transfer:
+    """Returns a transfer to member number `recipient`."""
+    return Transfer(recipient=community.addresses[recipient], amount_micro=MicroTokens(amount_micro))
+
+
+def trade_terms(
+    community: Community,
+    seller: int,
+    buyer: int,
+    energy_wh: int,
+    *,
+    offer_counter: int = 0,
+    interval_start_ms: int = FIRST_INTERVAL_MS,
+    packets: Sequence[Digest] | None = None,
+    **overrides: Any,
+) -> TradeTerms:
+    """Returns the terms of a contract over the seller's one packet of an interval."""
+    addresses = community.addresses
+    fields: dict[str, Any] = {
+        "chain": community.chain,
+        "offer_counter": offer_counter,
+        "seller": addresses[seller],
+        "buyer": addresses[buyer],
+        "energy_wh": energy_wh,
+        "price_micro_per_kwh": PRICE_MICRO_PER_KWH,
+        "packets": (packet_id(addresses[seller], Milliseconds(interval_start_ms)),)
+        if packets is None
+        else tuple(packets),
+        "origin_meter": addresses[seller],
+        "destination_meter": addresses[buyer],
+        "expiry_slot": EXPIRY_SLOT,
+    }
+    return TradeTerms(**{**fields, **overrides})
+
+
+def sign_trade(terms: TradeTerms, *, seller: SigningKey, buyer: SigningKey) -> SubmitTrade:
+    """Returns the contract with the signatures that these two keys make over its terms."""
+    return SubmitTrade(
+        terms=terms,
+        seller_signature=seller.sign(encode(terms)),
+        buyer_signature=buyer.sign(encode(terms)),
+    )
+
+
+def resign(
+    contract: SubmitTrade, *, seller: SigningKey | None = None, buyer: SigningKey | None = None
+) -> SubmitTrade:
+    """Returns the contract with signatures of its terms by other keys; who is not given keeps the present one."""
+    terms = encode(contract.terms)
+    return SubmitTrade(
+        terms=contract.terms,
+        seller_signature=contract.seller_signature if seller is None else seller.sign(terms),
+        buyer_signature=contract.buyer_signature if buyer is None else buyer.sign(terms),
+    )
+
+
+def signed_trade(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> SubmitTrade:
+    """Returns a contract that both parties signed; `overrides` as for `trade_terms`."""
+    terms = trade_terms(community, seller, buyer, energy_wh, **overrides)
+    keys = community.node_keys
+    return sign_trade(terms, seller=keys[seller], buyer=keys[buyer])
+
+
+def block_context(community: Community, *, height: int, slot: int, **overrides: Any) -> BlockContext:
+    """Returns the context of a block led by Eq. 1's leader, with all members as cluster and parent's voters."""
+    addresses = community.addresses
+    fields: dict[str, Any] = {
+        "chain": community.chain,
+        "height": Height(height),
+        "slot": Slot(slot),
+        "leader": addresses[slot % len(addresses)],
+        "parent_leader": None if height == 1 else addresses[(slot - 1) % len(addresses)],
+        "parent_voters": () if height == 1 else tuple(sorted(addresses)),
+        "cluster": addresses,
+    }
+    return BlockContext(**{**fields, **overrides})
+
+
+V = TypeVar("V", bound=Record)
+
+
+class DictChain:
+    """A chain's state as a plain dict: executes blocks of actions and keeps the last execution.
+
+    It is a real chain without consensus and disk: real genesis, real signatures, real execution.
+    """
+
+    def __init__(self, community: Community) -> None:
+        self.community = community
+        self.state: dict[StateKey, bytes] = dict(genesis_state(community.genesis))
+        self.height = 0
+        self.slot = 0
+        self._nonce = 0
+
+    def sign(self, sender: int, action: PublishReading | Transfer | SubmitTrade) -> SignedTransaction:
+        """Returns a transaction with the next nonce (one counter for all members: gaps are allowed)."""
+        self._nonce += 1
+        return decode_transaction(raw_transaction(self.community, sender, action, nonce=self._nonce))
+
+    def block(
+        self,
+        *actions: tuple[int, PublishReading | Transfer | SubmitTrade],
+        slot: int | None = None,
+        **context: Any,
+    ) -> Execution:
+        """Executes one block of (sender, action) pairs, one slot later unless told, and applies it."""
+        return self.apply([self.sign(sender, action) for sender, action in actions], slot=slot, **context)
+
+    def apply(
+        self, transactions: Sequence[SignedTransaction], *, slot: int | None = None, **context: Any
+    ) -> Execution:
+        """Executes one block of signed transactions and applies it."""
+        self.height += 1
+        self.slot = self.slot + 1 if slot is None else slot
+        block = block_context(self.community, height=self.height, slot=self.slot, **context)
+        execution = execute_block(self.state, self.community.genesis, block, transactions)
+        self.state.update(execution.changes)
+        return execution
+
+    def read(self, key: StateKey, expected: type[V]) -> V:
+        """Returns a record that must exist."""
+        return decode(self.state[key], expected)
+
+    def account(self, member: int) -> Account:
+        return self.read(account_key(self.community.addresses[member]), Account)
+
+    def score(self, member: int) -> Score:
+        return self.read(score_key(self.community.addresses[member]), Score)
+
+    def totals(self) -> Totals:
+        return self.read(TOTALS_KEY, Totals)
+
+    def packet(self, member: int, interval_start_ms: int = FIRST_INTERVAL_MS) -> Packet:
+        owner = self.community.addresses[member]
+        return self.read(packet_key(packet_id(owner, Milliseconds(interval_start_ms))), Packet)
+
+    def deficit(self, member: int, interval_start_ms: int = FIRST_INTERVAL_MS) -> Deficit:
+        owner = self.community.addresses[member]
+        return self.read(deficit_key(owner, Milliseconds(interval_start_ms)), Deficit)

@@ -1,0 +1,142 @@
+"""The books after a block: each broken invariant is found, to the unit."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from contracts.conservation import assert_conserved
+from contracts.state import (
+    TOTALS_KEY,
+    Account,
+    Deficit,
+    Overlay,
+    Packet,
+    Score,
+    Totals,
+    Trade,
+    account_key,
+    deficit_key,
+    packet_key,
+    score_key,
+    trade_key,
+)
+from contracts.transactions import packet_id, trade_id
+from qscore.parameters import DEFAULT_PARAMETERS
+from tests.support.contracts import (
+    FIRST_INTERVAL_MS,
+    DictChain,
+    make_genesis,
+    signed_reading,
+    signed_trade,
+    trade_terms,
+)
+
+HOMES = make_genesis(3)
+SELLER, BUYER, _ = HOMES.addresses
+ACCOUNT = account_key(SELLER)
+PACKET = packet_key(packet_id(SELLER, FIRST_INTERVAL_MS))
+DEFICIT = deficit_key(BUYER, FIRST_INTERVAL_MS)
+TRADE = trade_id(trade_terms(HOMES, 0, 1, 100))
+
+
+def traded_chain() -> DictChain:
+    chain = DictChain(HOMES)
+    chain.block((0, signed_reading(HOMES, 0, 500)), (1, signed_reading(HOMES, 1, -300)))
+    chain.block((1, signed_trade(HOMES, 0, 1, 100)))
+    return chain
+
+
+STATE = traded_chain().state
+
+
+def change_account(overlay: Overlay, **deltas: int) -> None:
+    account = overlay.require(ACCOUNT, Account)
+    overlay.put(ACCOUNT, replace(account, **{name: getattr(account, name) + deltas[name] for name in deltas}))
+
+
+def change_packet(overlay: Overlay, **deltas: int) -> None:
+    packet = overlay.require(PACKET, Packet)
+    overlay.put(PACKET, replace(packet, **{name: getattr(packet, name) + deltas[name] for name in deltas}))
+
+
+def change_deficit(overlay: Overlay, **deltas: int) -> None:
+    deficit = overlay.require(DEFICIT, Deficit)
+    overlay.put(DEFICIT, replace(deficit, **{name: getattr(deficit, name) + deltas[name] for name in deltas}))
+
+
+def change_totals(overlay: Overlay, **deltas: int) -> None:
+    totals = overlay.require(TOTALS_KEY, Totals)
+    overlay.put(TOTALS_KEY, replace(totals, **{name: getattr(totals, name) + deltas[name] for name in deltas}))
+
+
+def two_changes(overlay: Overlay) -> None:
+    """A sale of one watt-hour more, posted completely."""
+    change_packet(overlay, available_wh=-1, claimed_wh=1)
+    change_deficit(overlay, open_wh=-1, bought_wh=1)
+    change_totals(overlay, available_wh=-1, claimed_wh=1, open_wh=-1, bought_wh=1)
+
+
+def set_score(overlay: Overlay, value: int) -> None:
+    overlay.put(score_key(SELLER), Score(value=value, cause="fault", reference=b""))
+
+
+def record_trade(overlay: Overlay, key: bytes) -> None:
+    overlay.put(trade_key(key), overlay.require(trade_key(TRADE), Trade))
+
+
+BROKEN: list[Callable[[Overlay], None]] = [
+    lambda overlay: change_account(overlay, available_micro=1),
+    lambda overlay: change_account(overlay, available_micro=-1),
+    lambda overlay: change_account(overlay, held_micro=1),
+    lambda overlay: change_account(overlay, available_micro=1, held_micro=-1),  # held below zero
+    lambda overlay: change_packet(overlay, credited_wh=1, available_wh=1),
+    lambda overlay: change_packet(overlay, available_wh=-1),
+    lambda overlay: change_packet(overlay, available_wh=-401, exported_wh=401),
+    lambda overlay: change_packet(overlay, claimed_wh=-1, available_wh=1),
+    lambda overlay: change_deficit(overlay, recorded_wh=1, open_wh=1),
+    lambda overlay: change_deficit(overlay, open_wh=-201, imported_wh=201),
+    lambda overlay: change_deficit(overlay, bought_wh=1),
+    lambda overlay: change_totals(overlay, issued_micro=1),
+    lambda overlay: change_totals(overlay, redeemed_micro=1),
+    lambda overlay: change_totals(overlay, credited_wh=1, available_wh=1),
+    lambda overlay: change_totals(overlay, available_wh=-1, exported_wh=1),
+    lambda overlay: change_totals(overlay, trades_completed=1),
+    lambda overlay: change_totals(overlay, traded_micro=1),
+    lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.floor - 1),
+    lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.maximum + 1),
+    lambda overlay: record_trade(overlay, TRADE),
+    lambda overlay: record_trade(overlay, bytes(32)),
+]
+BALANCED: list[Callable[[Overlay], None]] = [
+    lambda _: None,
+    two_changes,
+    lambda overlay: change_totals(overlay, trades_declined=1),
+    lambda overlay: change_account(overlay, available_micro=-5, held_micro=5),
+    lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.floor),
+    lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.maximum),
+]
+
+
+@pytest.mark.parametrize("breaks", BROKEN)
+def test_broken_books_are_found(breaks: Callable[[Overlay], None]) -> None:
+    overlay = Overlay(STATE)
+    breaks(overlay)
+    with pytest.raises(AssertionError):
+        assert_conserved(overlay, DEFAULT_PARAMETERS)
+
+
+@pytest.mark.parametrize("changes", BALANCED)
+def test_balanced_books_pass(changes: Callable[[Overlay], None]) -> None:
+    overlay = Overlay(STATE)
+    changes(overlay)
+    assert_conserved(overlay, DEFAULT_PARAMETERS)
+
+
+def test_energy_moved_between_two_owners_without_a_deficit_is_found() -> None:
+    """Each record and the totals balance in themselves; what was sold is not what was bought."""
+    overlay = Overlay(STATE)
+    change_packet(overlay, available_wh=-1, claimed_wh=1)
+    change_totals(overlay, available_wh=-1, claimed_wh=1)
+    with pytest.raises(AssertionError, match="energy sold is not energy bought"):
+        assert_conserved(overlay, DEFAULT_PARAMETERS)

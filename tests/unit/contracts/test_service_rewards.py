@@ -1,0 +1,61 @@
+"""Rewards for leading and voting in block h - 1, paid in block h."""
+
+import pytest
+
+from tests.support.contracts import DictChain, make_genesis, resign, signed_reading, signed_trade
+
+HOMES = make_genesis(5)
+SELLER, BUYER, LEADER, VOTER, IDLE = range(5)
+A = HOMES.addresses
+
+
+def after_trades(count: int) -> DictChain:
+    """A chain whose last block completed `count` trades."""
+    chain = DictChain(HOMES)
+    chain.block((SELLER, signed_reading(HOMES, SELLER, 500)), (BUYER, signed_reading(HOMES, BUYER, -500)))
+    chain.block(*((BUYER, signed_trade(HOMES, SELLER, BUYER, 10, offer_counter=number)) for number in range(count)))
+    return chain
+
+
+def test_leader_and_voters_are_rewarded_once() -> None:
+    chain = after_trades(1)
+    chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
+    assert (chain.score(LEADER).value, chain.score(LEADER).cause) == (1_001_800, "leader")
+    assert (chain.score(VOTER).value, chain.score(VOTER).cause) == (1_000_450, "validator")
+    assert chain.score(VOTER).reference == b""
+    assert chain.score(IDLE).value == 1_000_000
+    chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
+    assert chain.score(LEADER).value == 1_001_800, "the block after completed no trade"
+
+
+def test_once_per_trade() -> None:
+    chain = after_trades(3)
+    chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
+    assert chain.score(VOTER).value == 1_001_350
+    assert chain.score(LEADER).value == 1_005_409  # 1 -> 1.0018 -> 1.003603 -> 1.005409
+
+
+def test_a_leader_that_voted_is_rewarded_for_both() -> None:
+    chain = after_trades(1)
+    chain.block(parent_leader=A[LEADER], parent_voters=(A[LEADER],))
+    assert (chain.score(LEADER).value, chain.score(LEADER).cause) == (1_002_251, "leader")
+
+
+@pytest.mark.parametrize(("frauds", "rewarded"), [(2, True), (3, False)])
+def test_nobody_below_the_service_threshold_is_rewarded(frauds: int, rewarded: bool) -> None:
+    chain = after_trades(0)
+    forged = resign(signed_trade(HOMES, SELLER, BUYER, 10), seller=HOMES.node_keys[IDLE])
+    for _ in range(frauds):
+        chain.block((VOTER, forged))
+    chain.block((BUYER, signed_trade(HOMES, SELLER, BUYER, 10)))
+    before = chain.score(VOTER).value
+    assert before == 1_000_000 >> frauds
+    chain.block(parent_leader=A[VOTER], parent_voters=(A[VOTER],))
+    assert (chain.score(VOTER).value > before) is rewarded
+
+
+def test_declined_trades_earn_nothing() -> None:
+    chain = after_trades(0)
+    forged = resign(signed_trade(HOMES, SELLER, BUYER, 10), seller=HOMES.node_keys[IDLE])
+    chain.block((BUYER, forged))
+    assert chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],)).changes == {}
