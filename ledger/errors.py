@@ -1,0 +1,97 @@
+# ruff: noqa: N818  (the names say what happened, as LedgerDamaged does; the base ends in Error)
+"""Everything that the ledger refuses or reports, in one tree.
+
+LedgerError
+|-- LedgerBusy              another process (or another object of this one) has the directory open
+|-- LedgerMissing           there is no ledger in the directory
+|-- LedgerExists            `create` where a ledger already is
+|-- LedgerForeign           the ledger belongs to another chain or to another format
+|-- LedgerDamaged           stored data is not what was written; names the height if it is known
+|-- LedgerWriteFailed       a write did not become durable: nothing more is accepted, the node stops
+|-- BlockNotNext            append of a block that does not extend the tip, or whose certificate is another's
+|-- DecidedBlockRefused     a decided block does not execute to what its header claims: the node stops
+|-- NothingToProve          a proof was asked of what the chain does not contain
+|-- StateKeyRefused         text that names no state key
+`-- TransactionRefused      a transaction that no block may contain
+"""
+
+from enum import Enum
+
+from consensus.identifiers import Height
+
+
+class LedgerError(Exception):
+    """The base of the tree above."""
+
+
+class LedgerBusy(LedgerError):
+    """The directory is locked by whoever has it open."""
+
+
+class LedgerMissing(LedgerError):
+    """No ledger where one was expected."""
+
+
+class LedgerExists(LedgerError):
+    """A ledger where none was expected."""
+
+
+class LedgerForeign(LedgerError):
+    """A ledger of another chain or format."""
+
+
+class LedgerDamaged(LedgerError):
+    """Stored data is missing or altered. It is never repaired in place: the evidence stays as it is."""
+
+    def __init__(self, what: str, *, height: Height | None = None) -> None:
+        """Takes what is wrong, in words, and the height it belongs to, if that is known."""
+        where = "" if height is None else f" at height {height}"
+        super().__init__(f"the ledger is damaged{where}: {what}; `p2pnode ledger verify` says what else is wrong")
+        self.height = height
+        self.what = what
+
+
+class LedgerWriteFailed(LedgerError):
+    """The disk did not take a write. What is durable is unknown until the ledger is opened again."""
+
+
+class BlockNotNext(LedgerError):
+    """An appended block does not extend the tip or is not the one that its certificate decides."""
+
+
+class DecidedBlockRefused(LedgerError):
+    """A quorum decided what this node's execution refuses: a broken invariant, never to be passed over."""
+
+
+class NodeMissing(LedgerError):
+    """A node that the authenticated map refers to is not stored, or is not a node."""
+
+
+class NothingToProve(LedgerError):
+    """No receipt of that transaction, or no header yet that commits to a state."""
+
+
+class StateKeyRefused(LedgerError):
+    """Text that does not name a state key."""
+
+
+class TransactionRefusal(Enum):
+    """Why no block may contain a transaction."""
+
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    WRONG_CHAIN = "wrong_chain"
+    BAD_SIGNATURE = "bad_signature"
+    UNKNOWN_SENDER = "unknown_sender"
+    NONCE_PASSED = "nonce_passed"
+    EXPIRED = "expired"
+
+
+class TransactionRefused(LedgerError):
+    """A transaction whose envelope is bad; never on the chain, no block contains it."""
+
+    def __init__(self, reason: TransactionRefusal, detail: str) -> None:
+        """Takes the rule that failed and the values that show it."""
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,182 @@
+"""From a block's transactions to its roots: runs the contracts on the parent's state and hashes what they yield.
+
+The same function fills a leader's header and recomputes a received one, so they cannot drift apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from consensus.codec import encode
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.membership import Membership, cluster
+from consensus.messages import CommitCertificate
+from contracts.execution import BlockContext, Execution, execute_block
+from contracts.genesis import Genesis
+from contracts.state import MEMBER_LIST_KEY, StateKey, StateReader, Table
+from contracts.transactions import SignedTransaction
+from ledger.authenticated_map import MapUpdate, update_map
+from ledger.block import Block, BlockHeader, block_digest, certificate_digest
+from ledger.merkle_tree import tree_root
+from ledger.validation import (
+    BlockRefusal,
+    BlockRefusalReason,
+    Parent,
+    first_difference,
+    membership_in,
+    parent_voters,
+)
+
+
+class State(StateReader, Protocol):
+    """The state after the parent, with the nodes of its authenticated map."""
+
+    def node(self, name: Digest) -> bytes | None:
+        """Returns a map node by its hash."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a leader chooses of a block; the rest follows from it and the parent."""
+
+    slot: Slot
+    leader: Address
+    transactions: tuple[bytes, ...]
+    """Raw, in their order."""
+    parent_certificate: CommitCertificate | None
+
+
+def draft_of(block: Block) -> Draft:
+    """Returns the choices behind a received block."""
+    return Draft(
+        slot=block.header.slot,
+        leader=block.header.leader,
+        transactions=block.transactions,
+        parent_certificate=block.parent_certificate,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutedBlock:
+    """A block with all that deciding it writes."""
+
+    block: Block
+    digest: Digest
+    execution: Execution
+    map_update: MapUpdate
+    next_membership: Membership
+
+    def as_parent(self, membership: Membership) -> Parent:
+        """Returns what the next block extends; `membership` is this block's own."""
+        header = self.block.header
+        return Parent(
+            height=header.height,
+            digest=self.digest,
+            slot=header.slot,
+            leader=header.leader,
+            state_root=header.state_root,
+            membership=membership,
+            next_membership=self.next_membership,
+        )
+
+
+def execute(
+    draft: Draft,
+    transactions: Sequence[SignedTransaction],
+    *,
+    state: State,
+    parent: Parent,
+    genesis: Genesis,
+    chain: Digest,
+) -> ExecutedBlock:
+    """Executes what a leader chose and returns the block that it makes.
+
+    Args:
+        draft: the leader's choice.
+        transactions: the draft's, verified, in their order.
+        state: after the parent.
+        parent: what the block extends.
+        genesis: parameters.
+        chain: hash of genesis.
+
+    Raises:
+        NodeMissing: the state's map is damaged.
+    """
+    height = Height(parent.height + 1)
+    context = BlockContext(
+        chain=chain,
+        height=height,
+        slot=draft.slot,
+        leader=draft.leader,
+        parent_leader=parent.leader,
+        parent_voters=parent_voters(draft.parent_certificate, parent),
+        cluster=cluster(parent.next_membership, height, draft.slot),
+    )
+    execution = execute_block(state, genesis, context, transactions)
+    map_update = update_map(state.node, parent.state_root, execution.changes)
+    next_membership = _next_membership(state, parent, execution)
+    header = BlockHeader(
+        version=genesis.protocol_version,
+        chain=chain,
+        height=height,
+        slot=draft.slot,
+        leader=draft.leader,
+        parent=parent.digest,
+        parent_certificate=certificate_digest(draft.parent_certificate),
+        transactions_root=tree_root(draft.transactions),
+        postings_root=tree_root([encode(posting) for posting in execution.postings]),
+        receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
+        state_root=map_update.root,
+        membership=next_membership.digest(),
+        vrf_proof=b"",
+    )
+    return ExecutedBlock(
+        block=Block(
+            header=header,
+            transactions=draft.transactions,
+            postings=execution.postings,
+            parent_certificate=draft.parent_certificate,
+        ),
+        digest=block_digest(header),
+        execution=execution,
+        map_update=map_update,
+        next_membership=next_membership,
+    )
+
+
+def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None:
+    """Compares what a block claims with what it executes to."""
+    claimed, right = block.header, executed.block.header
+    if block.postings != executed.block.postings:
+        return BlockRefusal(
+            reason=BlockRefusalReason.POSTINGS,
+            detail=f"{len(block.postings)} claimed, {len(executed.block.postings)} recomputed, not the same",
+        )
+    return first_difference(
+        (
+            (BlockRefusalReason.TRANSACTIONS_ROOT, claimed.transactions_root, right.transactions_root),
+            (BlockRefusalReason.POSTINGS_ROOT, claimed.postings_root, right.postings_root),
+            (BlockRefusalReason.RECEIPTS_ROOT, claimed.receipts_root, right.receipts_root),
+            (BlockRefusalReason.STATE_ROOT, claimed.state_root, right.state_root),
+            (BlockRefusalReason.MEMBERSHIP, claimed.membership, right.membership),
+        )
+    )
+
+
+class _After:
+    """The state after a block, for reading the members of the next height."""
+
+    def __init__(self, state: StateReader, execution: Execution) -> None:
+        self._state = state
+        self._changes = execution.changes
+
+    def get(self, key: StateKey) -> bytes | None:
+        return self._changes[key] if key in self._changes else self._state.get(key)
+
+
+def _next_membership(state: StateReader, parent: Parent, execution: Execution) -> Membership:
+    touched = MEMBER_LIST_KEY in execution.changes or any(
+        key.startswith(Table.MEMBER.value) for key in execution.changes
+    )
+    return membership_in(_After(state, execution)) if touched else parent.next_membership

@@ -1,0 +1,492 @@
+"""The ledger of one node: the decided chain and its state, growing by one synced batch per block.
+
+`build` and `check` execute a block against an overlay and change nothing (the paper's temporary ledger); `append`
+makes a decided block permanent. For use by one thread at a time.
+"""
+
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from consensus.codec import encode
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
+from consensus.membership import Membership, leader
+from consensus.messages import CommitCertificate
+from contracts.genesis import Genesis, chain_id
+from contracts.genesis_state import genesis_state
+from contracts.receipts import Receipt
+from contracts.state import StateKey, Table
+from contracts.transactions import SignedTransaction
+from ledger.authenticated_map import EMPTY, no_nodes, prove, update_map
+from ledger.block import Block, block_digest
+from ledger.errors import (
+    BlockNotNext,
+    DecidedBlockRefused,
+    LedgerExists,
+    LedgerMissing,
+    LedgerWriteFailed,
+    NothingToProve,
+    TransactionRefused,
+)
+from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal
+from ledger.merkle_tree import prove_inclusion
+from ledger.proofs import ReceiptProof, StateProof
+from ledger.reading import BlockReader, TransactionLocation, membership_of
+from ledger.side_files import (
+    DATABASE_FOLDER,
+    DirectoryLock,
+    TipMark,
+    create_tip_mark,
+    database_path,
+    remove_seal,
+    sync_directory,
+    write_seal,
+    write_tip_mark,
+)
+from ledger.startup import check_files, check_recent_blocks
+from ledger.store import (
+    FORMAT_KEY,
+    FORMAT_VERSION,
+    TIP_KEY,
+    Space,
+    Store,
+    StoredFormat,
+    StoredTip,
+    block_digest_key,
+    block_key,
+    certificate_key,
+    height_bytes,
+    location_bytes,
+    node_key,
+    receipts_key,
+    transaction_key,
+    undecided_key,
+    version_key,
+)
+from ledger.transactions import TransactionVerifier
+from ledger.validation import (
+    Admission,
+    BlockRefusal,
+    Parent,
+    form_refusal,
+    last_nonce_in,
+    parent_certificate_refusal,
+    verified_transactions,
+)
+
+EXECUTIONS_MAX: Final = 4
+"""Remembered executions of height + 1: own proposal, the voted block, and what a view change may bring back."""
+
+
+class Ledger:
+    """Open ledger of one node. Made by `create` or `open`, given up by `close`."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        lock: DirectoryLock,
+        store: Store,
+        genesis: Genesis,
+        parent: Parent,
+        verifier: TransactionVerifier,
+    ) -> None:
+        """Takes checked parts; use `create` or `open`."""
+        self.genesis: Final = genesis
+        self.chain: Final = chain_id(genesis)
+        self.verifier: Final = verifier
+        self._directory = directory
+        self._lock = lock
+        self._store = store
+        self._blocks = BlockReader(store)
+        self._parent = parent
+        self._executed: OrderedDict[Digest, ExecutedBlock] = OrderedDict()
+        self._undecided = {key[1:]: value for key, value in store.entries(Space.UNDECIDED.value)}
+        self._closed = False
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Says whether a directory holds a ledger."""
+        return database_path(directory).is_dir()
+
+    @classmethod
+    def create(cls, directory: Path, genesis: Genesis, verifier: TransactionVerifier | None = None) -> "Ledger":
+        """Makes a new ledger with the genesis state, durably and all at once, and opens it.
+
+        Args:
+            directory: for the ledger alone; made if it is not there.
+            genesis: of the chain.
+            verifier: to share remembered transactions with; by default one of its own.
+
+        Raises:
+            LedgerExists: there is one already.
+            LedgerBusy: somebody else makes one.
+            LedgerWriteFailed: the disk does not take it.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = DirectoryLock(directory)
+        try:
+            if cls.exists(directory):
+                raise LedgerExists(f"{directory} already holds a ledger")
+            _make_database(directory, genesis)
+        except OSError as error:
+            raise LedgerWriteFailed(f"cannot create a ledger: {error}") from None
+        finally:
+            lock.release()
+        return cls.open(directory, genesis, verifier)
+
+    @classmethod
+    def open(cls, directory: Path, genesis: Genesis, verifier: TransactionVerifier | None = None) -> "Ledger":
+        """Opens a ledger after checking, cheaply, that it is what was written (`startup`).
+
+        Raises:
+            LedgerMissing: there is none.
+            LedgerBusy: it is open elsewhere.
+            LedgerForeign: it belongs to another chain or format.
+            LedgerDamaged: it is not what was written.
+        """
+        if not cls.exists(directory):
+            raise LedgerMissing(f"{directory} holds no ledger")
+        lock = DirectoryLock(directory)
+        store: Store | None = None
+        try:
+            check_files(directory)
+            remove_seal(directory)
+            store = Store.open(database_path(directory))
+            parent = check_recent_blocks(directory, store, genesis)
+        except BaseException:
+            if store is not None:
+                store.close()
+            lock.release()
+            raise
+        return cls(
+            directory=directory,
+            lock=lock,
+            store=store,
+            genesis=genesis,
+            parent=parent,
+            verifier=TransactionVerifier(chain_id(genesis)) if verifier is None else verifier,
+        )
+
+    def close(self) -> None:
+        """Closes the database and seals its files; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._store.close()
+        try:
+            if not self._store.failed:
+                write_seal(self._directory, height=self.height, tip=self.tip)
+        except OSError as error:
+            raise LedgerWriteFailed(f"cannot seal the ledger: {error}") from None
+        finally:
+            self._lock.release()
+
+    # --- the tip -------------------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> Height:
+        """Last decided height; 0 is genesis."""
+        return self._parent.height
+
+    @property
+    def tip(self) -> Digest:
+        """Digest of the last decided block; the chain id at genesis."""
+        return self._parent.digest
+
+    @property
+    def tip_slot(self) -> Slot:
+        """Header slot of the last decided block; 0 at genesis."""
+        return self._parent.slot
+
+    @property
+    def state_root(self) -> Digest:
+        """Root of the authenticated map after the last decided block."""
+        return self._parent.state_root
+
+    def membership(self) -> Membership:
+        """Returns the members of height + 1."""
+        return self._parent.next_membership
+
+    def membership_at(self, height: Height) -> Membership:
+        """Returns the members of a height, 1 to height + 1 of the tip."""
+        assert GENESIS_HEIGHT < height <= self.height + 1
+        return membership_of(self._store, height)
+
+    def last_nonce(self, sender: Address) -> int | None:
+        """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""
+        return last_nonce_in(self, sender)
+
+    # --- consensus' side -----------------------------------------------------------------------------------
+
+    def build(self, *, slot: Slot, leader: Address, candidates: Iterable[bytes]) -> Block:
+        """Makes the block of height + 1 that a leader proposes, and remembers its execution.
+
+        Args:
+            slot: of the proposal.
+            leader: of that slot.
+            candidates: raw transactions in the order of preference; those that no block of this height may contain
+                are left out, and the block ends where the next one would exceed a limit of genesis.
+        """
+        draft, transactions = self._draft(slot, leader, candidates)
+        executed = self._execute(draft, transactions)
+        self._remember(executed)
+        return executed.block
+
+    def _draft(
+        self, slot: Slot, leader_address: Address, candidates: Iterable[bytes]
+    ) -> tuple[Draft, list[SignedTransaction]]:
+        assert slot >= self.tip_slot
+        assert leader_address == leader(self.membership(), Height(self.height + 1), slot)
+        admission = Admission(self, self.verifier, Height(self.height + 1))
+        raws: list[bytes] = []
+        transactions: list[SignedTransaction] = []
+        size_bytes = 0
+        for raw in candidates:
+            size_bytes += len(raw)
+            if len(raws) == self.genesis.block_transactions_max or (size_bytes > self.genesis.block_size_bytes_max):
+                break
+            try:
+                transactions.append(admission.admit(raw))
+                raws.append(raw)
+            except TransactionRefused:
+                size_bytes -= len(raw)  # the mempool finds out itself, and tells the sender
+        draft = Draft(
+            slot=slot,
+            leader=leader_address,
+            transactions=tuple(raws),
+            parent_certificate=self.certificate(self.height),
+        )
+        return draft, transactions
+
+    def check(self, block: Block) -> BlockRefusal | None:
+        """Validates a block of height + 1 in full, by executing it; never raises on bad input.
+
+        Returns:
+            None if it may be voted for; its execution is then remembered for `append`.
+        """
+        known = self._executed.get(block_digest(block.header))
+        if known is not None and known.block == block:
+            return None
+        outcome = self._validate(block)
+        if isinstance(outcome, BlockRefusal):
+            return outcome
+        self._remember(outcome)
+        return None
+
+    def append(self, block: Block, certificate: CommitCertificate) -> None:
+        """Makes a decided block permanent, with everything it leads to, in one synced atomic batch.
+
+        Args:
+            block: of height + 1, extending the tip.
+            certificate: that decides it; consensus has verified its signatures.
+
+        Raises:
+            BlockNotNext: it does not extend the tip, or the certificate is of another block.
+            DecidedBlockRefused: it does not execute to what its header claims; nothing was written.
+            LedgerWriteFailed: it is not known to be durable; the node must stop.
+        """
+        digest = block_digest(block.header)
+        self._require_next(block, digest, certificate)
+        executed = self._executed.get(digest)
+        if executed is None or executed.block != block:
+            outcome = self._validate(block)
+            if isinstance(outcome, BlockRefusal):
+                raise DecidedBlockRefused(
+                    f"height {block.header.height}, block {digest.hex()}: {outcome.reason.value}: {outcome.detail}"
+                )
+            executed = outcome
+        stale = [node_key(name) for name in executed.map_update.removed]
+        stale += [undecided_key(name) for name in self._undecided]
+        self._store.write(_block_entries(executed, certificate), stale)
+        self._parent = executed.as_parent(self.membership())
+        self._undecided.clear()
+        self._executed.clear()
+        self._mark_tip()
+
+    def _require_next(self, block: Block, digest: Digest, certificate: CommitCertificate) -> None:
+        header = block.header
+        if header.height != self.height + 1 or header.parent != self.tip:
+            raise BlockNotNext(
+                f"height {header.height} on {header.parent.hex()}, the tip is {self.height}, {self.tip.hex()}"
+            )
+        if (certificate.height, certificate.block) != (header.height, digest):
+            raise BlockNotNext(
+                f"block {digest.hex()} at height {header.height}, the certificate decides "
+                f"{certificate.block.hex()} at height {certificate.height}"
+            )
+
+    def _mark_tip(self) -> None:
+        try:
+            write_tip_mark(self._directory, TipMark(height=self.height, block=self.tip))
+        except OSError as error:
+            raise LedgerWriteFailed(f"cannot write the mark of the tip: {error}") from None
+
+    def persist_undecided(self, records: Mapping[bytes, bytes]) -> None:
+        """Adds to consensus' own records of height + 1, or replaces them by key, in one synced batch.
+
+        Raises:
+            LedgerWriteFailed: they are not known to be durable; the node must stop.
+        """
+        self._store.write({undecided_key(name): value for name, value in records.items()})
+        self._undecided.update(records)
+
+    def undecided(self) -> dict[bytes, bytes]:
+        """Returns consensus' own records of height + 1; `append` drops them."""
+        return dict(self._undecided)
+
+    def _validate(self, block: Block) -> ExecutedBlock | BlockRefusal:
+        refusal = form_refusal(block, self._parent, self.genesis, self.chain) or parent_certificate_refusal(
+            block, self._parent, self.chain
+        )
+        if refusal is not None:
+            return refusal
+        transactions = verified_transactions(block, self, self.verifier)
+        if isinstance(transactions, BlockRefusal):
+            return transactions
+        executed = self._execute(draft_of(block), list(transactions))
+        return result_refusal(block, executed) or executed
+
+    def _execute(self, draft: Draft, transactions: list[SignedTransaction]) -> ExecutedBlock:
+        return execute(draft, transactions, state=self, parent=self._parent, genesis=self.genesis, chain=self.chain)
+
+    def _remember(self, executed: ExecutedBlock) -> None:
+        self._executed[executed.digest] = executed
+        while len(self._executed) > EXECUTIONS_MAX:
+            self._executed.popitem(last=False)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def get(self, key: StateKey) -> bytes | None:
+        """Returns the newest value of a state key, None if it was never written."""
+        version = self._store.newest_version(key)
+        return None if version is None else version[1]
+
+    def newest(self, key: StateKey) -> tuple[Height, bytes] | None:
+        """Returns the newest value of a state key with the height that wrote it, None if it was never written."""
+        return self._store.newest_version(key)
+
+    def get_at(self, key: StateKey, height: Height) -> bytes | None:
+        """Returns the value that a state key had after a height, None if it was not written by then."""
+        version = self._store.version_at(key, height)
+        return None if version is None else version[1]
+
+    def history(self, key: StateKey) -> Iterator[tuple[Height, bytes]]:
+        """Yields all values of a state key with their heights, oldest first."""
+        return self._store.versions(key)
+
+    def scan(self, table: Table) -> Iterator[tuple[StateKey, bytes]]:
+        """Yields every key of a table with its newest value, in the order of the keys."""
+        return self._store.newest_versions(table)
+
+    def node(self, name: Digest) -> bytes | None:
+        """Returns a node of the newest state's authenticated map by its hash."""
+        return self._store.node(name)
+
+    def block(self, height: Height) -> Block | None:
+        """Returns a decided block; None for genesis and for heights not decided yet."""
+        return self._blocks.block(height)
+
+    def block_bytes(self, height: Height) -> bytes | None:
+        """Returns a decided block as it is stored and sent."""
+        return self._blocks.block_bytes(height)
+
+    def certificate(self, height: Height) -> CommitCertificate | None:
+        """Returns the certificate that decided a block."""
+        return self._blocks.certificate(height)
+
+    def height_of_block(self, digest: Digest) -> Height | None:
+        """Returns the height of a decided block by its digest."""
+        return self._blocks.height_of_block(digest)
+
+    def receipts(self, height: Height) -> tuple[Receipt, ...]:
+        """Returns the receipts of a decided block, one per transaction; none for other heights."""
+        return self._blocks.receipts(height)
+
+    def find_transaction(self, digest: Digest) -> TransactionLocation | None:
+        """Returns where a transaction stands on the chain, None if it is not decided."""
+        return self._blocks.find_transaction(digest)
+
+    def prove_receipt(self, digest: Digest) -> ReceiptProof:
+        """Returns a transaction's receipt with the proof that the chain has it.
+
+        Raises:
+            NothingToProve: the transaction is not on the chain.
+        """
+        location = self.find_transaction(digest)
+        if location is None:
+            raise NothingToProve(f"transaction {digest.hex()} is not on the chain")
+        receipts = self.receipts(location.height)
+        header, certificate = self._blocks.decided_header(location.height)
+        return ReceiptProof(
+            header=header,
+            certificate=certificate,
+            receipt=receipts[location.index],
+            inclusion=prove_inclusion([encode(receipt) for receipt in receipts], location.index),
+        )
+
+    def prove_state(self, key: StateKey) -> StateProof:
+        """Returns a key's newest value, or that it has none, with the proof against the tip's header.
+
+        Raises:
+            NothingToProve: no block is decided yet; genesis itself proves its state.
+        """
+        if self.height == GENESIS_HEIGHT:
+            raise NothingToProve("no block is decided yet; the state at height 0 follows from genesis")
+        header, certificate = self._blocks.decided_header(self.height)
+        return StateProof(
+            header=header,
+            certificate=certificate,
+            key=key,
+            value=self.get(key),
+            path=prove(self.node, self.state_root, key),
+        )
+
+
+def _make_database(directory: Path, genesis: Genesis) -> None:
+    chain = chain_id(genesis)
+    state = genesis_state(genesis)
+    update = update_map(no_nodes, EMPTY, state)
+    entries = {
+        FORMAT_KEY: encode(StoredFormat(version=FORMAT_VERSION, chain=chain)),
+        TIP_KEY: encode(StoredTip(height=GENESIS_HEIGHT, block=chain, state_root=update.root)),
+    }
+    entries |= {version_key(key, GENESIS_HEIGHT): value for key, value in state.items()}
+    entries |= {node_key(name): node for name, node in update.added.items()}
+    # built under another name: a crash on the way leaves nothing that looks like a ledger
+    unfinished = directory / f"{DATABASE_FOLDER}.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    store = Store.create(unfinished)
+    try:
+        store.write(entries)
+    finally:
+        store.close()
+    sync_directory(unfinished)
+    create_tip_mark(directory, TipMark(height=GENESIS_HEIGHT, block=chain))
+    remove_seal(directory)
+    unfinished.rename(database_path(directory))
+    sync_directory(directory)
+
+
+def _block_entries(executed: ExecutedBlock, certificate: CommitCertificate) -> dict[bytes, bytes]:
+    header = executed.block.header
+    height, receipts = header.height, executed.execution.receipts
+    tip = StoredTip(height=height, block=executed.digest, state_root=header.state_root)
+    entries = {
+        block_key(height): encode(executed.block),
+        certificate_key(height): encode(certificate),
+        receipts_key(height): encode(receipts),
+        block_digest_key(executed.digest): height_bytes(height),
+        TIP_KEY: encode(tip),
+    }
+    for index, receipt in enumerate(receipts):
+        entries[transaction_key(receipt.transaction)] = location_bytes(height, index)
+    for key, value in executed.execution.changes.items():
+        entries[version_key(key, height)] = value
+    for name, node in executed.map_update.added.items():
+        entries[node_key(name)] = node
+    return entries

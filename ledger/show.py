@@ -1,0 +1,140 @@
+"""What `p2pnode ledger show` shows, as values that JSON can carry. Reads an open ledger, prints nothing."""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from consensus.codec import Record, decode
+from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
+from consensus.membership import leader
+from contracts.state import StateKey, StateValue
+from contracts.transactions import decode_transaction, transaction_digest
+from ledger.block import Block, block_digest
+from ledger.ledger import Ledger
+from ledger.state_keys import state_key_text
+
+Json = dict[str, Any]
+"""An object of JSON: text keys; text, whole numbers, booleans, null, lists and objects as values."""
+
+
+class BlockRow(Record, frozen=True, kw_only=True):
+    """One line of the list of blocks."""
+
+    height: Height
+    slot: int
+    leader: str
+    """Address in the header, hexadecimal."""
+    expected_leader: str
+    """Address that Eq. 1 gives for the height's members and the slot."""
+    transactions: int
+    digest: str
+
+
+def render(value: object) -> Any:
+    """Returns a record, or a part of one, as JSON: bytes as hexadecimal text, enums by value, fields by name.
+
+    A member of a union has its tag as `type`.
+    """
+    match value:
+        case msgspec.Struct():
+            tag = value.__struct_config__.tag
+            fields = {name: render(getattr(value, name)) for name in value.__struct_fields__}
+            return fields if tag is None else {"type": tag, **fields}
+        case Enum():
+            return render(value.value)
+        case bytes():
+            return value.hex()
+        case tuple() | list():
+            return [render(item) for item in value]
+        case Mapping():
+            return {str(render(key)): render(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[BlockRow]:
+    """Yields a line for each decided height from `first` to `last`, both included."""
+    for number in range(max(first, GENESIS_HEIGHT + 1), min(last, ledger.height) + 1):
+        height = Height(number)
+        block = _decided(ledger, height)
+        header = block.header
+        yield BlockRow(
+            height=height,
+            slot=header.slot,
+            leader=header.leader.hex(),
+            expected_leader=leader(ledger.membership_at(height), height, header.slot).hex(),
+            transactions=len(block.transactions),
+            digest=block_digest(header).hex(),
+        )
+
+
+def show_block(ledger: Ledger, height: Height) -> Json | None:
+    """Returns a decided block with its transactions, receipts and certificate; None if there is none."""
+    block, certificate = ledger.block(height), ledger.certificate(height)
+    if block is None:
+        return None
+    header = block.header
+    return {
+        "digest": block_digest(header).hex(),
+        "expected_leader": leader(ledger.membership_at(height), height, header.slot).hex(),
+        "header": render(header),
+        "transactions": [_show_raw(raw) for raw in block.transactions],
+        "receipts": render(ledger.receipts(height)),
+        "postings": render(block.postings),
+        "parent_certificate": render(block.parent_certificate),
+        "certificate": render(certificate),
+    }
+
+
+def show_transaction(ledger: Ledger, digest: Digest) -> Json | None:
+    """Returns a decided transaction with its place and receipt; None if the chain does not have it."""
+    location = ledger.find_transaction(digest)
+    if location is None:
+        return None
+    block = _decided(ledger, location.height)
+    return {
+        "height": location.height,
+        "index": location.index,
+        "slot": block.header.slot,
+        "block": block_digest(block.header).hex(),
+        **_show_raw(block.transactions[location.index]),
+        "receipt": render(ledger.receipts(location.height)[location.index]),
+    }
+
+
+def show_state(ledger: Ledger, key: StateKey) -> Json | None:
+    """Returns the newest value of a state key with the height that wrote it; None if it was never written."""
+    newest = ledger.newest(key)
+    return None if newest is None else _show_version(key, *newest)
+
+
+def show_history(ledger: Ledger, key: StateKey) -> Iterator[Json]:
+    """Yields every value of a state key with the height that wrote it, oldest first."""
+    for height, value in ledger.history(key):
+        yield _show_version(key, height, value)
+
+
+def render_state_value(value: bytes) -> Json:
+    """Returns an encoded state value as JSON."""
+    record: Json = render(decode(value, StateValue))  # type: ignore[arg-type]  # a union is a type to msgspec
+    return record
+
+
+def _show_version(key: StateKey, height: Height, value: bytes) -> Json:
+    return {"key": state_key_text(key), "height": height, "value": render_state_value(value)}
+
+
+def _decided(ledger: Ledger, height: Height) -> Block:
+    block = ledger.block(height)
+    assert block is not None, f"height {height} is decided and has no block"
+    return block
+
+
+def _show_raw(raw: bytes) -> Json:
+    return {
+        "digest": transaction_digest(raw).hex(),
+        "size_bytes": len(raw),
+        "transaction": render(decode_transaction(raw)),
+    }

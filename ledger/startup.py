@@ -1,0 +1,186 @@
+"""Start-up verification: cheap checks that what is stored is what was written, before anything is promised on it.
+
+In this order: every file against the seal of the last clean stop; LevelDB's own checks; the format and the
+chain; the tip against the mark beside the database; the last blocks with their certificates, receipts and indexes;
+and the paths of a few state values through the authenticated map. The rest is `verify`'s, which starts from genesis.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
+from consensus.membership import Membership
+from contracts.genesis import Genesis, chain_id
+from contracts.state import (
+    LAST_BLOCK_KEY,
+    MEMBER_LIST_KEY,
+    QUEUE_KEY,
+    TOTALS_KEY,
+    account_key,
+    member_key,
+    score_key,
+)
+from contracts.transactions import transaction_digest
+from ledger.authenticated_map import proof_holds, prove
+from ledger.block import Block, block_digest, block_is_whole
+from ledger.errors import LedgerDamaged, LedgerForeign, NodeMissing
+from ledger.merkle_tree import tree_root
+from ledger.reading import BlockReader, TransactionLocation, membership_of
+from ledger.side_files import read_tip_mark, seal_faults
+from ledger.store import FORMAT_KEY, FORMAT_VERSION, TIP_KEY, Space, Store, StoredFormat, StoredTip
+from ledger.validation import Parent, certificate_fault
+
+RECENT_BLOCKS: Final = 8
+"""Blocks checked at every start: a few milliseconds each with their certificates."""
+
+FAULTS_SHOWN: Final = 3
+"""Of altered files, in the message; `verify` lists all."""
+
+
+def check_files(directory: Path) -> None:
+    """Compares all files with the seal, where there is one (there is none after a crash).
+
+    Raises:
+        LedgerDamaged: a file was altered, added or lost since the last clean stop.
+    """
+    faults = seal_faults(directory)
+    if faults:
+        more = len(faults) - FAULTS_SHOWN
+        shown = "; ".join(faults[:FAULTS_SHOWN])
+        raise LedgerDamaged(shown + (f"; and {more} more" if more > 0 else ""))
+
+
+def check_recent_blocks(directory: Path, store: Store, genesis: Genesis) -> Parent:
+    """Checks an opened store and returns its tip.
+
+    Raises:
+        LedgerForeign: it is of another chain or format.
+        LedgerDamaged: it is not what was written.
+    """
+    _check_format(store, genesis)
+    tip = _read_tip(store)
+    _check_tip_mark(directory, tip)
+    for space in (Space.BLOCK, Space.CERTIFICATE, Space.RECEIPTS):
+        highest = store.highest(space)
+        if highest is not None and highest > tip.height:
+            raise LedgerDamaged(f"a record of table {space.name} lies above the tip", height=highest)
+    first = Height(max(GENESIS_HEIGHT + 1, tip.height - RECENT_BLOCKS + 1))
+    for number in range(first, tip.height + 1):
+        _check_block(store, Height(number), genesis)
+    parent = _parent(store, tip, genesis)
+    _check_map(store, parent)
+    return parent
+
+
+def _check_format(store: Store, genesis: Genesis) -> None:
+    data = store.get(FORMAT_KEY)
+    if data is None:
+        raise LedgerDamaged("the format record is missing")
+    try:
+        stored = decode(data, StoredFormat)
+    except DecodeError as error:
+        raise LedgerDamaged(f"the format record is not one: {error}") from None
+    if stored.version != FORMAT_VERSION:
+        raise LedgerForeign(f"format {stored.version}, this software reads {FORMAT_VERSION}")
+    if stored.chain != chain_id(genesis):
+        raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain_id(genesis).hex()}")
+
+
+def _read_tip(store: Store) -> StoredTip:
+    data = store.get(TIP_KEY)
+    if data is None:
+        raise LedgerDamaged("the tip record is missing")
+    try:
+        return decode(data, StoredTip)
+    except DecodeError as error:
+        raise LedgerDamaged(f"the tip record is not one: {error}") from None
+
+
+def _check_tip_mark(directory: Path, tip: StoredTip) -> None:
+    mark = read_tip_mark(directory)
+    if mark.height > tip.height:
+        raise LedgerDamaged(
+            f"blocks are lost: the mark beside the database says height {mark.height}, it ends at {tip.height}",
+            height=Height(tip.height + 1),
+        )
+    if mark.height == tip.height and mark.block != tip.block:
+        raise LedgerDamaged("the mark beside the database names another block", height=tip.height)
+
+
+def _check_block(store: Store, height: Height, genesis: Genesis) -> None:
+    reader = BlockReader(store)
+    block, certificate = reader.block(height), reader.certificate(height)
+    if block is None or certificate is None:
+        raise LedgerDamaged("block or certificate is missing", height=height)
+    header, digest, chain = block.header, block_digest(block.header), chain_id(genesis)
+    fault = certificate_fault(certificate, height, digest, _membership_of(store, height), chain)
+    if fault is not None:
+        raise LedgerDamaged(f"the certificate does not decide the block: {fault}", height=height)
+    previous = reader.block(Height(height - 1))
+    expected_parent = chain if previous is None else block_digest(previous.header)
+    receipts = [encode(receipt) for receipt in reader.receipts(height)]
+    checks = {
+        "the header names another height": header.height == height,
+        "the parent is another block": header.parent == expected_parent,
+        "the index names another height": reader.height_of_block(digest) == height,
+        "the body is not the one that the header names": block_is_whole(block),
+        "the receipts are others": header.receipts_root == tree_root(receipts),
+        "the transaction index is wrong": _transactions_indexed(reader, height, block),
+    }
+    for what, holds in checks.items():
+        if not holds:
+            raise LedgerDamaged(what, height=height)
+
+
+def _transactions_indexed(reader: BlockReader, height: Height, block: Block) -> bool:
+    return all(
+        reader.find_transaction(transaction_digest(raw)) == TransactionLocation(height=height, index=index)
+        for index, raw in enumerate(block.transactions)
+    )
+
+
+def _membership_of(store: Store, height: Height) -> Membership:
+    try:
+        return membership_of(store, height)
+    except (AssertionError, DecodeError) as error:
+        raise LedgerDamaged(f"the stored membership cannot be read: {error}", height=height) from None
+
+
+def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
+    membership = _membership_of(store, tip.height)
+    next_membership = _membership_of(store, Height(tip.height + 1))
+    if tip.height == GENESIS_HEIGHT:
+        if tip.block != chain_id(genesis):
+            raise LedgerDamaged("the tip is not genesis", height=tip.height)
+        slot, leader = Slot(0), None
+    else:
+        header, _ = BlockReader(store).decided_header(tip.height)
+        if (tip.block, tip.state_root) != (block_digest(header), header.state_root):
+            raise LedgerDamaged("the tip record names another block", height=tip.height)
+        if header.membership != next_membership.digest():
+            raise LedgerDamaged("the stored membership is another", height=tip.height)
+        slot, leader = header.slot, header.leader
+    return Parent(
+        height=tip.height,
+        digest=tip.block,
+        slot=slot,
+        leader=leader,
+        state_root=tip.state_root,
+        membership=membership,
+        next_membership=next_membership,
+    )
+
+
+def _check_map(store: Store, parent: Parent) -> None:
+    keys = [TOTALS_KEY, MEMBER_LIST_KEY, QUEUE_KEY, LAST_BLOCK_KEY]
+    for address in parent.next_membership.addresses:
+        keys += [account_key(address), member_key(address), score_key(address)]
+    for key in keys:
+        try:
+            path = prove(store.node, parent.state_root, key)
+        except NodeMissing as error:
+            raise LedgerDamaged(str(error), height=parent.height) from None
+        newest = store.newest_version(key)
+        if newest is None or not proof_holds(path, parent.state_root, key, newest[1]):
+            raise LedgerDamaged(f"state key {key.hex()} has another value than the state root", height=parent.height)

@@ -1,0 +1,105 @@
+"""Checks of a transaction's envelope: what no block may contain, told apart from what a block declines.
+
+Form, chain and signature depend on nothing but the bytes: they are checked once and remembered by digest,
+as the signature is four fifths of a transaction's cost. Sender, nonce and last valid height depend on the state.
+"""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Final
+
+from consensus.codec import DecodeError, Malformed
+from consensus.identifiers import Digest, Height
+from contracts.transactions import (
+    Envelope,
+    SignedTransaction,
+    decode_transaction,
+    signature_holds,
+    transaction_digest,
+)
+from ledger.errors import TransactionRefusal, TransactionRefused
+
+REMEMBERED_MAX: Final = 65_536
+"""Transactions between their arrival and their block, about 100 MB at worst; a forgotten one is checked again."""
+
+
+class TransactionVerifier:
+    """Verifies each transaction's signature once. May be shared by threads."""
+
+    def __init__(self, chain: Digest, *, remembered_max: int = REMEMBERED_MAX) -> None:
+        """Takes the chain that transactions must name, and how many verified ones are remembered (>= 1)."""
+        assert remembered_max >= 1
+        self._chain = chain
+        self._remembered_max = remembered_max
+        self._remembered: OrderedDict[Digest, SignedTransaction] = OrderedDict()
+        self._lock = Lock()
+
+    def verify(self, raw: bytes) -> SignedTransaction:
+        """Returns the transaction that `raw` encodes, of this chain and signed by its sender.
+
+        Raises:
+            TransactionRefused: `TOO_LARGE`, `MALFORMED`, `WRONG_CHAIN` or `BAD_SIGNATURE`.
+        """
+        digest = transaction_digest(raw)
+        known = self.known(digest)
+        if known is not None:
+            return known
+        transaction = _decoded(raw)
+        envelope = transaction.envelope
+        if envelope.chain != self._chain:
+            raise TransactionRefused(
+                TransactionRefusal.WRONG_CHAIN,
+                f"for chain {envelope.chain.hex()}, this is {self._chain.hex()}",
+            )
+        if not signature_holds(transaction):
+            raise TransactionRefused(TransactionRefusal.BAD_SIGNATURE, f"not signed by {envelope.sender.hex()}")
+        self._remember(digest, transaction)
+        return transaction
+
+    def known(self, digest: Digest) -> SignedTransaction | None:
+        """Returns a transaction that was verified lately, by the hash of its raw bytes."""
+        with self._lock:
+            transaction = self._remembered.get(digest)
+            if transaction is not None:
+                self._remembered.move_to_end(digest)
+            return transaction
+
+    def _remember(self, digest: Digest, transaction: SignedTransaction) -> None:
+        with self._lock:
+            self._remembered[digest] = transaction
+            while len(self._remembered) > self._remembered_max:
+                self._remembered.popitem(last=False)
+
+
+def _decoded(raw: bytes) -> SignedTransaction:
+    try:
+        return decode_transaction(raw)
+    except DecodeError as error:
+        too_large = error.reason is Malformed.TOO_LARGE
+        reason = TransactionRefusal.TOO_LARGE if too_large else TransactionRefusal.MALFORMED
+        raise TransactionRefused(reason, str(error)) from None
+
+
+def envelope_refusal(envelope: Envelope, *, last_nonce: int | None, height: Height) -> TransactionRefused | None:
+    """Says whether the block of a height may contain a verified transaction.
+
+    Args:
+        envelope: of a transaction that `TransactionVerifier.verify` accepted.
+        last_nonce: of the sender before this transaction; None if the chain does not know the sender.
+        height: of the block.
+
+    Returns:
+        None, or the refusal: `UNKNOWN_SENDER`, `NONCE_PASSED` or `EXPIRED`.
+    """
+    if last_nonce is None:
+        return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{envelope.sender.hex()} has no account")
+    if envelope.nonce <= last_nonce:
+        return TransactionRefused(
+            TransactionRefusal.NONCE_PASSED, f"nonce {envelope.nonce}, the sender's last is {last_nonce}"
+        )
+    if envelope.valid_until_height < height:
+        return TransactionRefused(
+            TransactionRefusal.EXPIRED,
+            f"valid until height {envelope.valid_until_height}, this is {height}",
+        )
+    return None

@@ -1,0 +1,233 @@
+"""What makes a block invalid, in the order of cost: form, certificate, envelopes, and what it executes to.
+
+A trade whose conditions fail does not make a block invalid: the block contains it with a declined receipt. Nothing
+here depends on a clock: no block is refused because it is old.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
+from consensus.membership import Membership, cluster, leader
+from consensus.messages import CommitCertificate
+from consensus.verification import commit_certificate_holds
+from contracts.genesis import Genesis
+from contracts.state import (
+    MEMBER_LIST_KEY,
+    Account,
+    Member,
+    MemberList,
+    Overlay,
+    StateReader,
+    account_key,
+    member_key,
+)
+from contracts.transactions import SignedTransaction
+from ledger.block import Block, BlockHeader, certificate_digest
+from ledger.errors import TransactionRefused
+from ledger.transactions import TransactionVerifier, envelope_refusal
+
+
+class BlockRefusalReason(Enum):
+    """The rule that a block breaks."""
+
+    WRONG_VERSION = "wrong_version"
+    WRONG_CHAIN = "wrong_chain"
+    WRONG_HEIGHT = "wrong_height"
+    WRONG_PARENT = "wrong_parent"
+    SLOT_BEFORE_PARENT = "slot_before_parent"
+    NOT_THE_LEADER = "not_the_leader"
+    VRF_PROOF = "vrf_proof"
+    TOO_MANY_TRANSACTIONS = "too_many_transactions"
+    TOO_LARGE = "too_large"
+    PARENT_CERTIFICATE = "parent_certificate"
+    DUPLICATE_TRANSACTION = "duplicate_transaction"
+    BAD_TRANSACTION = "bad_transaction"
+    TRANSACTIONS_ROOT = "transactions_root"
+    POSTINGS = "postings"
+    POSTINGS_ROOT = "postings_root"
+    RECEIPTS_ROOT = "receipts_root"
+    STATE_ROOT = "state_root"
+    MEMBERSHIP = "membership"
+    INVARIANT = "invariant"
+    """Its execution breaks the books. Only `verify` says so; a node stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRefusal:
+    """Why a block gets no vote."""
+
+    reason: BlockRefusalReason
+    detail: str
+    """The values that show it, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The decided block (or genesis) that the next one extends, and what its execution led to."""
+
+    height: Height
+    digest: Digest
+    """The chain id at genesis."""
+    slot: Slot
+    """0 at genesis."""
+    leader: Address | None
+    """None at genesis."""
+    state_root: Digest
+    membership: Membership
+    """Whose certificate decided it; at genesis the first members."""
+    next_membership: Membership
+    """The members of height + 1."""
+
+
+def membership_in(state: StateReader) -> Membership:
+    """Returns the members that a state names, in the order of admission."""
+    view = Overlay(state)
+    addresses = view.require(MEMBER_LIST_KEY, MemberList).addresses
+    return Membership([view.require(member_key(address), Member).node_key for address in addresses])
+
+
+def last_nonce_in(state: StateReader, sender: Address) -> int | None:
+    """Returns the nonce of a sender's last transaction, None if the state has no such account."""
+    account = Overlay(state).get(account_key(sender), Account)
+    return None if account is None else account.nonce
+
+
+def form_refusal(block: Block, parent: Parent, genesis: Genesis, chain: Digest) -> BlockRefusal | None:
+    """Checks what needs neither a signature nor the state."""
+    return _header_refusal(block.header, parent, genesis, chain) or _limits_refusal(block, genesis)
+
+
+def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, chain: Digest) -> BlockRefusal | None:
+    expected_height = Height(parent.height + 1)
+    if header.height != expected_height:
+        return BlockRefusal(
+            reason=BlockRefusalReason.WRONG_HEIGHT, detail=f"{header.height}, next is {expected_height}"
+        )
+    if header.slot < parent.slot:
+        return BlockRefusal(
+            reason=BlockRefusalReason.SLOT_BEFORE_PARENT, detail=f"{header.slot}, parent has {parent.slot}"
+        )
+    expected_leader = leader(parent.next_membership, header.height, header.slot)
+    comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
+        (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
+        (BlockRefusalReason.WRONG_CHAIN, header.chain, chain),
+        (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
+        (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
+        (BlockRefusalReason.VRF_PROOF, header.vrf_proof, b""),
+    )
+    return first_difference(comparisons)
+
+
+def first_difference(
+    comparisons: Sequence[tuple[BlockRefusalReason, object, object]],
+) -> BlockRefusal | None:
+    """Returns the refusal of the first (rule, the block's value, the right value) that differ."""
+    for reason, found, expected in comparisons:
+        if found != expected:
+            return BlockRefusal(reason=reason, detail=f"{_shown(found)}, should be {_shown(expected)}")
+    return None
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _limits_refusal(block: Block, genesis: Genesis) -> BlockRefusal | None:
+    count = len(block.transactions)
+    if count > genesis.block_transactions_max:
+        return BlockRefusal(
+            reason=BlockRefusalReason.TOO_MANY_TRANSACTIONS,
+            detail=f"{count}, at most {genesis.block_transactions_max}",
+        )
+    size_bytes = sum(map(len, block.transactions))
+    if size_bytes > genesis.block_size_bytes_max:
+        return BlockRefusal(
+            reason=BlockRefusalReason.TOO_LARGE,
+            detail=f"{size_bytes} bytes of transactions, at most {genesis.block_size_bytes_max}",
+        )
+    return None
+
+
+def parent_certificate_refusal(block: Block, parent: Parent, chain: Digest) -> BlockRefusal | None:
+    """Checks that the carried certificate is any one that decides the parent, and the one the header names."""
+    certificate = block.parent_certificate
+    if certificate_digest(certificate) != block.header.parent_certificate:
+        return _certificate_refusal("the header names another one")
+    if parent.height == GENESIS_HEIGHT:
+        return None if certificate is None else _certificate_refusal("genesis has none")
+    if certificate is None:
+        return _certificate_refusal("missing")
+    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, chain)
+    return None if fault is None else _certificate_refusal(fault)
+
+
+def _certificate_refusal(detail: str) -> BlockRefusal:
+    return BlockRefusal(reason=BlockRefusalReason.PARENT_CERTIFICATE, detail=detail)
+
+
+def certificate_fault(
+    certificate: CommitCertificate, height: Height, block: Digest, membership: Membership, chain: Digest
+) -> str | None:
+    """Says in words why a certificate does not decide a block at a height; None if it does."""
+    if certificate.height != height:
+        return f"for height {certificate.height}, not {height}"
+    if certificate.block != block:
+        return f"for block {certificate.block.hex()}, not {block.hex()}"
+    if not commit_certificate_holds(certificate, membership, chain):
+        return f"not exactly {membership.quorum} valid COMMITs of members, sorted by signer"
+    return None
+
+
+def parent_voters(certificate: CommitCertificate | None, parent: Parent) -> tuple[Address, ...]:
+    """Returns the signers of a carried certificate that lie in the parent's cluster, in its order."""
+    if certificate is None:
+        return ()
+    members = cluster(parent.membership, parent.height, certificate.slot)
+    return tuple(endorsement.signer for endorsement in certificate.endorsements if endorsement.signer in members)
+
+
+def verified_transactions(
+    block: Block, state: StateReader, verifier: TransactionVerifier
+) -> tuple[SignedTransaction, ...] | BlockRefusal:
+    """Returns a block's transactions if it may contain each of them, in their order."""
+    transactions: list[SignedTransaction] = []
+    admission = Admission(state, verifier, block.header.height)
+    for index, raw in enumerate(block.transactions):
+        try:
+            transactions.append(admission.admit(raw))
+        except TransactionRefused as refused:
+            repeated = raw in block.transactions[:index]
+            reason = BlockRefusalReason.DUPLICATE_TRANSACTION if repeated else BlockRefusalReason.BAD_TRANSACTION
+            return BlockRefusal(reason=reason, detail=f"transaction {index}: {refused}")
+    return tuple(transactions)
+
+
+class Admission:
+    """Admits transactions to one block in their order: each sender's nonces strictly increase."""
+
+    def __init__(self, state: StateReader, verifier: TransactionVerifier, height: Height) -> None:
+        """Takes the state before the block, and the block's height."""
+        self._state = state
+        self._verifier = verifier
+        self._height = height
+        self._nonces: dict[Address, int] = {}
+
+    def admit(self, raw: bytes) -> SignedTransaction:
+        """Returns the verified transaction.
+
+        Raises:
+            TransactionRefused: no block of this height may contain it behind those admitted before.
+        """
+        transaction = self._verifier.verify(raw)
+        envelope = transaction.envelope
+        sender = envelope.sender
+        last_nonce = self._nonces.get(sender)
+        if last_nonce is None:
+            last_nonce = last_nonce_in(self._state, sender)
+        refusal = envelope_refusal(envelope, last_nonce=last_nonce, height=self._height)
+        if refusal is not None:
+            raise refusal
+        self._nonces[sender] = envelope.nonce
+        return transaction

@@ -1,0 +1,311 @@
+"""Offline verification of a whole ledger from genesis, for an operator who trusts nothing that is stored.
+
+It shares no shortcut with the node: the state starts from genesis and lives in memory, every block is
+executed again, every signature and certificate checked, and everything stored must equal what comes out, with
+nothing missing and nothing more. LevelDB is opened on a private copy with checksums verified, so the evidence
+stays as it is.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.identifiers import GENESIS_HEIGHT, Digest, Height, Slot
+from consensus.messages import CommitCertificate
+from contracts.genesis import Genesis, chain_id
+from contracts.genesis_state import genesis_state
+from contracts.state import TOTALS_KEY, StateKey, Totals
+from ledger.authenticated_map import EMPTY, MapUpdate, no_nodes, update_map
+from ledger.block import Block, block_digest
+from ledger.errors import LedgerDamaged, LedgerMissing
+from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal
+from ledger.side_files import database_path, locked, read_tip_mark, seal_faults
+from ledger.snapshot import snapshot
+from ledger.store import (
+    FORMAT_KEY,
+    FORMAT_VERSION,
+    TIP_KEY,
+    Space,
+    Store,
+    StoredFormat,
+    StoredTip,
+    block_digest_key,
+    block_key,
+    certificate_key,
+    height_bytes,
+    location_bytes,
+    receipts_key,
+    transaction_key,
+    version_key,
+)
+from ledger.transactions import TransactionVerifier
+from ledger.validation import (
+    BlockRefusal,
+    BlockRefusalReason,
+    Parent,
+    certificate_fault,
+    form_refusal,
+    membership_in,
+    parent_certificate_refusal,
+    verified_transactions,
+)
+from ledger.verification_report import Findings, VerificationReport, unbalanced_books
+from ledger.verify_scan import scan_everything
+
+T = TypeVar("T")
+
+Progress = Callable[[Height, Height], None]
+"""Called after each height with the height and the tip."""
+
+
+def verify_ledger(directory: Path, genesis: Genesis, progress: Progress) -> VerificationReport:
+    """Checks everything that a ledger's directory holds, from genesis to the tip.
+
+    Args:
+        directory: of a ledger that nobody has open.
+        genesis: of the chain, from the node's own folder.
+        progress: told after each height.
+
+    Returns:
+        What was checked and everything that is wrong; a damaged ledger raises nothing.
+
+    Raises:
+        LedgerMissing: there is no ledger.
+        LedgerBusy: a node has it open.
+        OSError: the files cannot be read or copied.
+    """
+    if not database_path(directory).is_dir():
+        raise LedgerMissing(f"{directory} holds no ledger")
+    with locked(directory):
+        audit = _Audit(genesis, Findings())
+        for fault in seal_faults(directory):
+            audit.findings.add(None, fault)
+        with snapshot(directory) as copy:
+            try:
+                store = Store.open(copy, verify_checksums=True)
+            except LedgerDamaged as damaged:
+                audit.findings.add(None, damaged.what)
+                return audit.report(GENESIS_HEIGHT)
+            try:
+                return audit.run(directory, store, progress)
+            finally:
+                store.close()
+
+
+class MemoryState:
+    """A state with its authenticated map, in memory alone."""
+
+    def __init__(self, values: dict[StateKey, bytes]) -> None:
+        """Takes the first values."""
+        self.values: dict[StateKey, bytes] = {}
+        self.nodes: dict[Digest, bytes] = {}
+        self.root = EMPTY
+        self.apply(values, update_map(self.node, EMPTY, values))
+
+    def get(self, key: StateKey) -> bytes | None:
+        """Returns the newest value of a key."""
+        return self.values.get(key)
+
+    def node(self, name: Digest) -> bytes | None:
+        """Returns a map node by its hash."""
+        return self.nodes.get(name)
+
+    def apply(self, changes: dict[StateKey, bytes], update: MapUpdate) -> None:
+        """Takes over a block's changes and what they make of the map."""
+        self.values.update(changes)
+        self.nodes.update(update.added)
+        for name in update.removed:
+            del self.nodes[name]
+        self.root = update.root
+
+
+class _Audit:
+    """One verification in progress."""
+
+    def __init__(self, genesis: Genesis, findings: Findings) -> None:
+        self.findings = findings
+        self._genesis = genesis
+        self._chain = chain_id(genesis)
+        self._verifier = TransactionVerifier(self._chain, remembered_max=1)
+        self._state = MemoryState(genesis_state(genesis))
+        members = membership_in(self._state)
+        self._parent = Parent(
+            height=GENESIS_HEIGHT,
+            digest=self._chain,
+            slot=Slot(0),
+            leader=None,
+            state_root=self._state.root,
+            membership=members,
+            next_membership=members,
+        )
+        self._versions: Counter[Height] = Counter()
+        self._transactions: Counter[Height] = Counter()
+
+    def run(self, directory: Path, store: Store, progress: Progress) -> VerificationReport:
+        """Checks all of an open store."""
+        self._store = store
+        self._expect_versions(GENESIS_HEIGHT, self._state.values)
+        last = self._last_height()
+        for number in range(GENESIS_HEIGHT + 1, last + 1):
+            if not self._check_height(Height(number)):
+                break
+            progress(Height(number), last)
+        self._check_tip(directory, last)
+        scan_everything(
+            store,
+            self.findings,
+            nodes=self._state.nodes if self._parent.height == last else None,
+            versions=self._versions,
+            transactions=self._transactions,
+            checked=self._parent.height,
+            last=last,
+        )
+        rebuilt = update_map(no_nodes, EMPTY, self._state.values).root
+        assert rebuilt == self._state.root, "the map's root depends on the order of writing"
+        return self.report(last)
+
+    def report(self, last: Height) -> VerificationReport:
+        """Returns the outcome; the books are those after the last height checked."""
+        unbalanced = unbalanced_books(self._state.values.items())
+        for line in unbalanced:
+            self.findings.add(self._parent.height, line)
+        return VerificationReport(
+            tip=last,
+            heights_checked=self._parent.height,
+            transactions=self._transactions.total(),
+            damage=tuple(self.findings.listed),
+            damage_count=self.findings.count,
+            totals=decode(self._state.values[TOTALS_KEY], Totals),
+            conserved=not unbalanced,
+        )
+
+    def _last_height(self) -> Height:
+        """Returns the highest height that a block or the tip record names; what lies above it does not belong."""
+        heights = [GENESIS_HEIGHT]
+        try:
+            heights.append(self._store.highest(Space.BLOCK) or GENESIS_HEIGHT)
+            heights.append(decode(self._store.get(TIP_KEY) or b"", StoredTip).height)
+        except LedgerDamaged as damaged:
+            self.findings.add(None, damaged.what)
+        except DecodeError:
+            pass  # `_check_tip` compares the record
+        return max(heights)
+
+    # --- one height ----------------------------------------------------------------------------------------
+
+    def _check_height(self, height: Height) -> bool:
+        """Checks all that is stored of a height; says whether the next one can be executed."""
+        block = self._decoded(height, block_key(height), Block, "block")
+        certificate = self._decoded(height, certificate_key(height), CommitCertificate, "certificate")
+        if block is None:
+            return False
+        if certificate is not None and not self._check_certificate(height, block, certificate):
+            return False
+        executed = self._execute(block)
+        if isinstance(executed, BlockRefusal):
+            self.findings.add(height, f"the block is invalid: {executed.reason.value}: {executed.detail}")
+            return False
+        self._compare(height, executed)
+        self._state.apply(dict(executed.execution.changes), executed.map_update)
+        self._parent = executed.as_parent(self._parent.next_membership)
+        return True
+
+    def _check_certificate(self, height: Height, block: Block, certificate: CommitCertificate) -> bool:
+        """Checks a certificate; a valid one that names another block says that the block is not the decided one."""
+        digest, members = block_digest(block.header), self._parent.next_membership
+        fault = certificate_fault(certificate, height, digest, members, self._chain)
+        if fault is None:
+            return True
+        if certificate_fault(certificate, height, certificate.block, members, self._chain) is None:
+            self.findings.add(
+                height, f"the block is altered: the members decided {certificate.block.hex()}, not {digest.hex()}"
+            )
+            return False
+        self.findings.add(height, f"the certificate is altered: {fault}")
+        return True
+
+    def _execute(self, block: Block) -> ExecutedBlock | BlockRefusal:
+        refusal = form_refusal(block, self._parent, self._genesis, self._chain) or parent_certificate_refusal(
+            block, self._parent, self._chain
+        )
+        if refusal is not None:
+            return refusal
+        transactions = verified_transactions(block, self._state, self._verifier)
+        if isinstance(transactions, BlockRefusal):
+            return transactions
+        try:
+            executed = execute(
+                draft_of(block),
+                transactions,
+                state=self._state,
+                parent=self._parent,
+                genesis=self._genesis,
+                chain=self._chain,
+            )
+        except AssertionError as broken:  # an auditor reports what would stop a node
+            return BlockRefusal(reason=BlockRefusalReason.INVARIANT, detail=str(broken))
+        return result_refusal(block, executed) or executed
+
+    def _compare(self, height: Height, executed: ExecutedBlock) -> None:
+        receipts = executed.execution.receipts
+        self._expect(height, receipts_key(height), encode(receipts), "receipts")
+        self._expect(height, block_digest_key(executed.digest), height_bytes(height), "index entry of the block")
+        for index, receipt in enumerate(receipts):
+            name = receipt.transaction
+            self._expect(
+                height,
+                transaction_key(name),
+                location_bytes(height, index),
+                f"index entry of transaction {name.hex()}",
+            )
+        self._transactions[height] = len(receipts)
+        self._expect_versions(height, dict(executed.execution.changes))
+
+    def _expect_versions(self, height: Height, values: dict[StateKey, bytes]) -> None:
+        for key, value in values.items():
+            self._expect(height, version_key(key, height), value, f"value of state key {key.hex()}")
+        self._versions[height] = len(values)
+
+    def _expect(self, height: Height | None, key: bytes, expected: bytes, what: str) -> None:
+        try:
+            stored = self._store.get(key)
+        except LedgerDamaged as damaged:
+            self.findings.add(height, f"{what}: {damaged.what}")
+            return
+        if stored != expected:
+            self.findings.add(height, f"{what}: " + ("missing" if stored is None else "altered"))
+
+    def _decoded(self, height: Height, key: bytes, expected: type[T], what: str) -> T | None:
+        try:
+            stored = self._store.get(key)
+        except LedgerDamaged as damaged:
+            self.findings.add(height, f"{what}: {damaged.what}")
+            return None
+        if stored is None:
+            self.findings.add(height, f"{what}: missing")
+            return None
+        try:
+            return decode(stored, expected)
+        except DecodeError as error:
+            self.findings.add(height, f"{what}: altered: {error}")
+            return None
+
+    # --- the tip -------------------------------------------------------------------------------------------
+
+    def _check_tip(self, directory: Path, last: Height) -> None:
+        stored_format = encode(StoredFormat(version=FORMAT_VERSION, chain=self._chain))
+        self._expect(None, FORMAT_KEY, stored_format, "format record, or ledger of another chain")
+        try:
+            mark = read_tip_mark(directory)
+        except LedgerDamaged as damaged:
+            self.findings.add(None, damaged.what)
+        else:
+            if mark.height > last:
+                self.findings.add(Height(last + 1), f"lost: the mark of the tip says height {mark.height}")
+            elif mark.height == self._parent.height and mark.block != self._parent.digest:
+                self.findings.add(mark.height, "the mark of the tip names another block")
+        if self._parent.height == last:  # else the chain broke on the way, and was reported
+            tip = StoredTip(height=last, block=self._parent.digest, state_root=self._state.root)
+            self._expect(None, TIP_KEY, encode(tip), "tip record")

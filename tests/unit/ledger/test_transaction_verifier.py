@@ -1,0 +1,108 @@
+import threading
+
+import pytest
+
+from consensus.identifiers import Digest, Height
+from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, transaction_digest
+from ledger.errors import TransactionRefusal, TransactionRefused
+from ledger.transactions import TransactionVerifier, envelope_refusal
+from tests.support.contracts import make_genesis, raw_transaction, transfer
+
+COMMUNITY = make_genesis()
+
+
+def raw(nonce: int = 0, **overrides) -> bytes:
+    return raw_transaction(COMMUNITY, 0, transfer(COMMUNITY, 1, 5), nonce=nonce, **overrides)
+
+
+def refusal(data: bytes) -> TransactionRefusal:
+    with pytest.raises(TransactionRefused) as caught:
+        TransactionVerifier(COMMUNITY.chain).verify(data)
+    return caught.value.reason
+
+
+def test_a_good_transaction_is_verified_and_remembered():
+    verifier = TransactionVerifier(COMMUNITY.chain)
+    data = raw()
+    assert verifier.known(transaction_digest(data)) is None
+    transaction = verifier.verify(data)
+    assert transaction.envelope.sender == COMMUNITY.addresses[0]
+    assert verifier.verify(data) is transaction, "decoded and verified a second time"
+    assert verifier.known(transaction_digest(data)) is transaction
+
+
+def test_what_is_remembered_is_bounded_and_the_oldest_unused_goes_first():
+    verifier = TransactionVerifier(COMMUNITY.chain, remembered_max=3)
+    datas = [raw(nonce) for nonce in range(4)]
+    for data in datas[:3]:
+        verifier.verify(data)
+    verifier.verify(datas[0])
+    verifier.verify(datas[3])
+    known = [verifier.known(transaction_digest(data)) is not None for data in datas]
+    assert known == [True, False, True, True]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc0", b"\xff" * 50, raw() + b"\x00", raw()[:-1]])
+def test_what_is_no_transaction_is_malformed(data):
+    assert refusal(data) is TransactionRefusal.MALFORMED
+
+
+def test_the_size_limit_comes_first():
+    assert refusal(bytes(TRANSACTION_SIZE_BYTES_MAX)) is TransactionRefusal.MALFORMED
+    assert refusal(bytes(TRANSACTION_SIZE_BYTES_MAX + 1)) is TransactionRefusal.TOO_LARGE
+    assert refusal(bytes(10_000_000)) is TransactionRefusal.TOO_LARGE
+
+
+def test_another_chain_is_told_from_a_bad_signature():
+    assert refusal(raw(chain=Digest(bytes(32)))) is TransactionRefusal.WRONG_CHAIN
+
+
+def test_every_flipped_bit_is_refused():
+    data = raw()
+    reasons = set()
+    for place in range(len(data)):
+        for bit in range(8):
+            reasons.add(refusal(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]))
+    assert reasons == {
+        TransactionRefusal.MALFORMED,
+        TransactionRefusal.WRONG_CHAIN,
+        TransactionRefusal.BAD_SIGNATURE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("last_nonce", "height", "reason"),
+    [
+        (None, 1, TransactionRefusal.UNKNOWN_SENDER),
+        (7, 1, TransactionRefusal.NONCE_PASSED),
+        (8, 1, TransactionRefusal.NONCE_PASSED),
+        (6, 1, None),
+        (-1, 10, None),
+        (-1, 11, TransactionRefusal.EXPIRED),
+    ],
+)
+def test_sender_nonce_and_last_valid_height(last_nonce, height, reason):
+    envelope = TransactionVerifier(COMMUNITY.chain).verify(raw(7, valid_until_height=10)).envelope
+    found = envelope_refusal(envelope, last_nonce=last_nonce, height=Height(height))
+    assert (found and found.reason) is reason
+
+
+def test_threads_may_share_a_verifier():
+    verifier = TransactionVerifier(COMMUNITY.chain, remembered_max=2)
+    datas = [raw(nonce) for nonce in range(6)]
+    failures: list[BaseException] = []
+
+    def verify_all() -> None:
+        try:
+            for _ in range(30):
+                for data in datas:
+                    verifier.verify(data)
+        except BaseException as error:  # noqa: BLE001  (a thread's failure must reach the test)
+            failures.append(error)
+
+    threads = [threading.Thread(target=verify_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
