@@ -1,0 +1,5 @@
+"""Lets `python -m node` do what the command `p2pnode` does."""
+
+from node.cli import main
+
+main()

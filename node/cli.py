@@ -1,0 +1,87 @@
+"""The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code."""
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from contracts.genesis import PROTOCOL_VERSION
+from ledger.errors import LedgerError
+from node.cli_ledger import ledger_app
+from node.cli_testnet import testnet_app
+from node.configuration import (
+    ApiTable,
+    Configuration,
+    MeterTable,
+    NodeTable,
+    PeerEntry,
+    PeerToPeerTable,
+    load_configuration,
+)
+from node.configuration_text import render_configuration
+from node.errors import NodeError
+
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+"""As shells have it: 128 + SIGINT."""
+
+app = typer.Typer(
+    name="p2pnode",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Neighbours trade solar energy on a chain that their own smart meters run.",
+    epilog="Begin with: p2pnode testnet run --hours 48",
+)
+app.add_typer(testnet_app, name="testnet")
+app.add_typer(ledger_app, name="ledger")
+
+
+@app.command(epilog="Example: p2pnode start --config testnet/node1/meter.toml")
+def start(
+    config: Annotated[Path, typer.Option(help="The node's meter.toml.", show_default=False)],
+) -> None:
+    """Run one node in the foreground, until SIGTERM or Ctrl-C.
+
+    Keys of meter.toml can be overridden from the environment, for example P2PNODE_NODE__LOG_LEVEL=debug.
+    """
+    from node.daemon import run_daemon  # noqa: PLC0415  (half a second of imports that only this command needs)
+
+    raise typer.Exit(run_daemon(load_configuration(config)))
+
+
+@app.command()
+def config() -> None:
+    """Print an example meter.toml in which every key is explained."""
+    peer = PeerEntry(name="node2", address="0" * 64, host="192.0.2.2", port=7000)
+    example = Configuration(
+        node=NodeTable(name="node1"),
+        p2p=PeerToPeerTable(port=7000, peers=(peer,)),
+        api=ApiTable(port=8000),
+        meter=MeterTable(household_id="home1"),
+    )
+    typer.echo(render_configuration(example), nl=False)
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of this program and of the protocol that it speaks."""
+    typer.echo(f"p2pnode {installed_version('p2pnode')}, protocol {PROTOCOL_VERSION}")
+
+
+def main() -> None:
+    """Runs the command line; what an operator can put right never shows a stack trace."""
+    try:
+        app()
+    except (NodeError, LedgerError) as error:
+        print(f"p2pnode: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        print("p2pnode: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our output has seen enough; the interpreter must not try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,284 @@
+"""The daemon: puts the parts of a node together, runs them, and stops them in order.
+
+Data flows one way: the mesh hands messages to the driver (consensus), the chain (transactions) or the meter
+agent (offers); the driver writes the ledger and tells the chain; API, metrics and agent read the chain.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from consensus.identifiers import Address
+from ledger.errors import LedgerError, LedgerWriteFailed
+from ledger.ledger import Ledger
+from node.api import Api
+from node.api_context import ApiNode
+from node.chain import Chain, ChainLinks
+from node.chain_metrics import ChainCollector
+from node.configuration import Configuration
+from node.driver import Driver, MeshLinks
+from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
+from node.genesis_file import load_genesis
+from node.halt import refuse_if_halted, write_halt
+from node.identity import Identity, load_identity
+from node.logs import configure_logs, get_logger
+from node.mempool import Mempool, MempoolLimits
+from node.mesh import Mesh
+from node.mesh_limits import PeerEndpoint
+from node.meter_agent import MeterAgent
+from node.metrics import NodeMetrics
+from node.peer_messages import OfferDecline, OfferReply, OfferRequest, PeerMessage, Transactions
+from node.process import process_id_file
+from node.sign_state import SignStateFile
+
+PASS_ON_AGE_SLOTS: Final = 2
+"""Transactions that wait longer are passed on to all members again, each slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentParts:
+    """What a meter agent is made of."""
+
+    configuration: Configuration
+    identity: Identity
+    chain: Chain
+    mesh: Mesh
+
+
+AgentFactory = Callable[[AgentParts], MeterAgent | None]
+
+
+def make_agent(parts: AgentParts) -> MeterAgent | None:
+    """Returns the meter agent of a household; None for a node that only validates."""
+    if parts.configuration.meter is None:
+        return None
+    return MeterAgent(configuration=parts.configuration, identity=parts.identity, chain=parts.chain, mesh=parts.mesh)
+
+
+def run_daemon(configuration: Configuration, *, agent_factory: AgentFactory = make_agent) -> int:
+    """Runs a node until SIGTERM or SIGINT; returns the process's exit code.
+
+    Raises:
+        NodeError, LedgerError: the node cannot start, or had to stop; one sentence for people.
+    """
+    configure_logs(
+        log_format=configuration.node.log_format,
+        log_level=configuration.node.log_level,
+        name=configuration.node.name,
+    )
+    refuse_if_halted(configuration.home)
+    with process_id_file(configuration.home):
+        return asyncio.run(_run(configuration, agent_factory))
+
+
+async def _run(configuration: Configuration, agent_factory: AgentFactory) -> int:
+    log = get_logger("node")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with ExitStack() as storage:
+        daemon = Daemon(configuration, storage, agent_factory)
+        try:
+            await daemon.run(stop)
+        except (NodeError, LedgerWriteFailed):
+            raise  # the disk or the surroundings failed: nothing inside is wrong
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            write_halt(configuration.home, reason)
+            log.critical("halted on a broken invariant", reason=reason, exc_info=True)
+            raise NodeError(f"halted on a broken invariant: {reason}; the data is kept") from error
+    log.info("stopped")
+    return 0
+
+
+class Daemon:
+    """One node's parts, wired."""
+
+    def __init__(self, configuration: Configuration, storage: ExitStack, agent_factory: AgentFactory) -> None:
+        """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
+        self._configuration = configuration
+        identity = load_identity(configuration.home)
+        self.metrics = NodeMetrics()
+        sign_state = SignStateFile(configuration.home.sign_state)
+        storage.callback(sign_state.close)
+        self.ledger = _open_ledger(configuration)
+        storage.callback(self.ledger.close)
+        _check_membership(configuration, identity, self.ledger)
+        self.mesh = self._make_mesh(identity)
+        self.driver = Driver(
+            identity=identity,
+            ledger=self.ledger,
+            sign_state=sign_state,
+            mesh=MeshLinks(send=self.mesh.send, connected=self.mesh.connected),
+            metrics=self.metrics,
+        )
+        self.chain = self._make_chain()
+        self.driver.attach(self.chain)
+        self.metrics.attach(ChainCollector(self.chain))
+        self.agent = agent_factory(
+            AgentParts(configuration=configuration, identity=identity, chain=self.chain, mesh=self.mesh)
+        )
+        self.api = self._make_api(identity)
+
+    def _make_mesh(self, identity: Identity) -> Mesh:
+        table = self._configuration.p2p
+        return Mesh(
+            identity=identity,
+            peers=[
+                PeerEndpoint(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port)
+                for peer in table.peers
+            ],
+            listen_host=table.host,
+            listen_port=table.port,
+            handler=self._receive,
+            metrics=self.metrics,
+        )
+
+    def _make_chain(self) -> Chain:
+        limits = self._configuration.mempool
+        mempool = Mempool(
+            limits=MempoolLimits(
+                transactions_max=limits.transactions_max,
+                size_bytes_max=limits.size_bytes_max,
+                sender_transactions_max=limits.sender_transactions_max,
+            )
+        )
+        links = ChainLinks(
+            monotonic_ms=self.driver.monotonic_ms,
+            work_changed=self.driver.work_changed,
+            pass_on=lambda raws: self.mesh.broadcast(Transactions(raw=raws)),
+            replica_status=self.driver.status,
+            peers_connected=self.mesh.connected,
+            submitted=self.metrics.on_submitted,
+            peer_refused=self.metrics.on_message_refused,
+        )
+        return Chain(ledger=self.ledger, mempool=mempool, links=links)
+
+    def _make_api(self, identity: Identity) -> Api:
+        agent = self.agent
+        return Api(
+            node=ApiNode(
+                name=self._configuration.node.name,
+                address=identity.address,
+                chain=self.chain,
+                metrics=self.metrics,
+                meter_status=(lambda: None) if agent is None else agent.status,
+                halted=self._halted,
+            ),
+            host=self._configuration.api.host,
+            port=self._configuration.api.port,
+        )
+
+    def _halted(self) -> str | None:
+        failed = self.driver.failed
+        return str(failed.exception()) if failed.done() and not failed.cancelled() else None
+
+    def _receive(self, sender: Address, message: PeerMessage) -> None:
+        """Hands a peer's message to whom it is for."""
+        match message:
+            case Transactions():
+                self.chain.take_from_peer(message.raw)
+            case OfferRequest() | OfferReply() | OfferDecline():
+                if self.agent is not None:
+                    self.agent.handle(sender, message)
+            case _:
+                self.driver.receive(sender, message)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set.
+
+        Raises:
+            Exception: what made a part fail.
+        """
+        async with AsyncExitStack() as stack:
+            await _started(stack, self.mesh.start, self.mesh.stop)
+            await _started(stack, self.api.start, self.api.stop)
+            tasks = [
+                asyncio.create_task(work)
+                for work in (self.driver.run(), self.chain.run(), self._pass_on_old(), *self._agent_work())
+            ]
+            stack.push_async_callback(_cancel, tasks)
+            get_logger("node").info(
+                "started",
+                address=self.driver_address(),
+                height=self.ledger.height,
+                api=f"http://{self._configuration.api.host}:{self._configuration.api.port}",
+            )
+            await _first_of(stop, [*tasks, self.driver.failed, self.mesh.failed])
+            get_logger("node").info("stopping", height=self.ledger.height)
+
+    def driver_address(self) -> str:
+        """This member's address in hex."""
+        return self.api.node.address.hex()
+
+    def _agent_work(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return () if self.agent is None else (self.agent.run(),)
+
+    async def _pass_on_old(self) -> None:
+        slot_duration_ms = self.ledger.genesis.slot_duration_ms
+        while True:
+            await asyncio.sleep(slot_duration_ms / 1_000)
+            self.chain.pass_on_old(PASS_ON_AGE_SLOTS * slot_duration_ms)
+
+
+async def _started(
+    stack: AsyncExitStack,
+    start: Callable[[], Coroutine[Any, Any, None]],
+    stop: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    stack.push_async_callback(stop)
+    try:
+        await start()
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen: {error.strerror or error}") from None
+
+
+async def _first_of(stop: asyncio.Event, parts: list[asyncio.Future[None]]) -> None:
+    """Waits for the stop signal, or raises what made a part fail."""
+    stopped = asyncio.ensure_future(stop.wait())
+    waiting: list[asyncio.Future[Any]] = [stopped, *parts]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+    for part in done - {stopped}:
+        part.result()
+        raise AssertionError("a part of the node ended by itself")
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):  # the first failure is the one reported
+            await task
+
+
+def _open_ledger(configuration: Configuration) -> Ledger:
+    home = configuration.home
+    genesis = load_genesis(home)
+    try:
+        if Ledger.exists(home.ledger):
+            return Ledger.open(home.ledger, genesis)
+        return Ledger.create(home.ledger, genesis)
+    except LedgerError as error:
+        raise NodeError(f"{home.ledger}: {error}") from error
+
+
+def _check_membership(configuration: Configuration, identity: Identity, ledger: Ledger) -> None:
+    """A node whose key or peers are not the chain's would run without ever taking part."""
+    members = ledger.membership()
+    if identity.address not in members:
+        raise IdentityError(
+            f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain"
+        )
+    for peer in configuration.p2p.peers:
+        if peer.address_bytes not in members:
+            raise ConfigurationError(f"[p2p] peers: {peer.name} ({peer.address}) is no member of this chain")
+
+
+__all__ = ["AgentFactory", "AgentParts", "Daemon", "SignStateError", "make_agent", "run_daemon"]

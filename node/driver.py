@@ -1,0 +1,334 @@
+"""The one driver of the replica: hands it events, carries out its effects in their order.
+
+The law: *persist, sync, then send, then apply.* Steps run strictly one after another: an event that arises
+while one is carried out waits in a queue. Everything here runs in the event loop without an `await` between a
+check and its use; only signatures of a proposal's unknown transactions are verified on a thread beforehand.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.events import (
+    Applied,
+    Arrived,
+    Connected,
+    Decision,
+    Effects,
+    Event,
+    Instant,
+    PreparedBlock,
+    Proposed,
+    ProposeRequest,
+    Received,
+    SendDecided,
+    SignState,
+    Tick,
+    Validated,
+    ValidateRequest,
+    WorkWaiting,
+)
+from consensus.identifiers import Address, Height
+from consensus.intake import DECIDED_RUN_MAX
+from consensus.member import Parameters
+from consensus.messages import Body, Decided, Message, PrePrepare
+from consensus.replica import Replica, Start
+from consensus.verification import Verified, verify_message
+from ledger.block import Block, block_digest, block_is_whole
+from ledger.ledger import Ledger
+from node.chain import AppliedBlock, Chain, ReplicaStatus, verify_ahead
+from node.identity import Identity
+from node.logs import get_logger
+from node.metrics import NodeMetrics
+from node.peer_messages import PeerMessage
+from node.sign_state import SignStateFile
+
+TICKS_PER_SLOT: Final = 10
+"""How often the replica is told that time passed; its timers are as fine as this."""
+
+TICK_MS_MAX: Final = 100
+"""Longest time between ticks."""
+
+VOTED_KEY: Final = b"voted"
+PREPARED_KEY: Final = b"prepared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshLinks:
+    """How the driver reaches the other members."""
+
+    send: Callable[[Address, PeerMessage], None]
+    connected: Callable[[], frozenset[Address]]
+
+
+class Driver:
+    """Runs one replica on one ledger."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        ledger: Ledger,
+        sign_state: SignStateFile,
+        mesh: MeshLinks,
+        metrics: NodeMetrics,
+    ) -> None:
+        """Restores the replica from the ledger and the sign state; nothing is sent before `attach`."""
+        self._ledger = ledger
+        self._sign_state = sign_state
+        self._mesh = mesh
+        self._metrics = metrics
+        self._own = identity.address
+        self._start_ms = ledger.genesis.start_ms
+        self._replica = _restore(identity, ledger, sign_state, self.now())
+        self._chain: Chain | None = None
+        self._events: deque[Event] = deque()
+        self._is_stepping = False
+        self._connected: frozenset[Address] = frozenset()
+        self._validations: set[asyncio.Task[None]] = set()
+        self._phase_started_s = time.monotonic()
+        self._log = get_logger("consensus")
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the exception of a broken invariant or a failed write: the daemon must stop."""
+
+    def attach(self, chain: Chain) -> None:
+        """Gives the driver the chain whose mempool it proposes from."""
+        self._chain = chain
+
+    # --- time and events ------------------------------------------------------------------------------------
+
+    def now(self) -> Instant:
+        """Returns the present instant of both clocks."""
+        clock_ms = time.time_ns() // 1_000_000 - self._start_ms
+        return Instant(monotonic_ms=self.monotonic_ms(), clock_ms=clock_ms)
+
+    @staticmethod
+    def monotonic_ms() -> int:
+        """Returns the clock that the mempool's arrivals are on."""
+        return time.monotonic_ns() // 1_000_000
+
+    async def run(self) -> None:
+        """Ticks until cancelled."""
+        slot_duration_ms = self._ledger.genesis.slot_duration_ms
+        tick_s = min(slot_duration_ms / TICKS_PER_SLOT, TICK_MS_MAX) / 1_000
+        while True:
+            connected = self._mesh.connected()
+            for member in sorted(connected - self._connected):
+                self.post(Connected(member=member))
+            self._connected = connected
+            self.post(Tick())
+            await asyncio.sleep(tick_s)
+
+    def receive(self, sender: Address, message: Message) -> None:
+        """Takes a member's consensus message from the mesh."""
+        self.post(Arrived(sender=sender, message=message))
+
+    def work_changed(self) -> None:
+        """Tells the replica what waits in the mempool."""
+        assert self._chain is not None
+        self.post(WorkWaiting(oldest_arrival_ms=self._chain.mempool.oldest_arrival_ms()))
+
+    def post(self, event: Event) -> None:
+        """Steps the replica with an event, after all earlier ones; a failure stops the node for good."""
+        if self.failed.done():
+            return
+        self._events.append(event)
+        if self._is_stepping:
+            return
+        self._is_stepping = True
+        try:
+            while self._events:
+                self._carry_out(self._replica.step(self._events.popleft(), self.now()))
+        except Exception as error:  # noqa: BLE001  (whatever it is, nothing may be signed after it)
+            self._events.clear()
+            self.failed.set_exception(error)
+        finally:
+            self._is_stepping = False
+
+    def status(self) -> ReplicaStatus:
+        """Returns where the replica stands."""
+        slot = self._replica.present_slot(self.now())
+        return ReplicaStatus(
+            undecided_height=self._replica.height,
+            present_slot=slot,
+            phase=self._replica.phase.value,
+            view_changes=self._replica.view_changes_sent,
+            leader=self._replica.leader_at(slot),
+        )
+
+    # --- effects, in their order ----------------------------------------------------------------------------
+
+    def _carry_out(self, effects: Effects) -> None:
+        self._persist(effects)
+        for send in effects.send:
+            for recipient in send.recipients:
+                self._mesh.send(recipient, send.message)
+        for answer in effects.send_decided:
+            self._send_decided(answer)
+        self._verify(effects.verify)
+        for request in effects.validate:
+            self._validate(request)
+        if effects.propose is not None:
+            self._propose(effects.propose)
+        if effects.apply is not None:
+            self._apply(effects.apply)
+        for evidence in effects.evidence:
+            self._log.warning(
+                "a member contradicted itself",
+                offence=evidence.offence.value,
+                signer=evidence.signer.hex(),
+                height=evidence.height,
+            )
+            self._metrics.on_message_refused(evidence.offence.value)
+
+    def _persist(self, effects: Effects) -> None:
+        """Proposals and certificates first, then the sign state that names them; both synced."""
+        records: dict[bytes, bytes] = {}
+        if effects.voted is not None:
+            records[VOTED_KEY] = encode(effects.voted)
+            self._note_phase("propose")
+        if effects.prepared is not None:
+            records[PREPARED_KEY] = encode(effects.prepared)
+            self._note_phase("prepare")
+        if records:
+            self._ledger.persist_undecided(records)
+        if effects.sign_state is not None:
+            self._sign_state.save(encode(effects.sign_state))
+
+    def _note_phase(self, phase: str) -> None:
+        now_s = time.monotonic()
+        self._metrics.on_phase(phase, now_s - self._phase_started_s)
+        self._phase_started_s = now_s
+
+    def _send_decided(self, answer: SendDecided) -> None:
+        for number in range(answer.first, min(answer.first + DECIDED_RUN_MAX, self._ledger.height + 1)):
+            height = Height(number)
+            proposal, certificate = self._ledger.block_bytes(height), self._ledger.certificate(height)
+            assert proposal is not None, f"decided block {height} is missing"
+            assert certificate is not None, f"certificate of block {height} is missing"
+            self._mesh.send(answer.recipient, Decided(certificate=certificate, proposal=proposal))
+
+    def _verify(self, arrived: Iterable[Arrived]) -> None:
+        for one in arrived:
+            if not _proposal_has_its_name(one.message):
+                self._metrics.on_message_refused("wrong_proposal")
+                continue
+            result = verify_message(one.message, self._replica.membership, self._ledger.chain)
+            if isinstance(result, Verified):
+                self._events.append(Received(sender=one.sender, message=result))
+            else:
+                self._metrics.on_message_refused(result.value)
+
+    def _validate(self, request: ValidateRequest) -> None:
+        block = decode(request.proposal, Block)
+        task = asyncio.get_running_loop().create_task(self._validate_when_verified(request, block))
+        self._validations.add(task)
+        task.add_done_callback(self._validations.discard)
+
+    async def _validate_when_verified(self, request: ValidateRequest, block: Block) -> None:
+        await verify_ahead(self._ledger, block.transactions)
+        if request.height != self._ledger.height + 1:
+            return  # decided meanwhile
+        try:
+            refusal = self._ledger.check(block)
+        except Exception as error:  # noqa: BLE001  (a bug of ours or a damaged ledger: stop signing)
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            return
+        if refusal is not None:
+            self._log.warning("invalid block", height=request.height, reason=str(refusal))
+            self._metrics.on_message_refused("invalid_block")
+        self.post(
+            Validated(
+                height=request.height,
+                block=request.block,
+                header_slot=block.header.slot if refusal is None else None,
+            )
+        )
+
+    def _propose(self, request: ProposeRequest) -> None:
+        assert self._chain is not None
+        genesis = self._ledger.genesis
+        candidates = self._chain.mempool.candidates(
+            transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
+        )
+        block = self._ledger.build(slot=request.slot, leader=self._own, candidates=candidates)
+        is_proposed = bool(block.transactions) or request.may_be_empty
+        self._events.append(
+            Proposed(
+                height=request.height,
+                slot=request.slot,
+                block=block_digest(block.header) if is_proposed else None,
+                proposal=encode(block) if is_proposed else b"",
+            )
+        )
+
+    def _apply(self, decision: Decision) -> None:
+        """One synced write; only then anything that tells others of the decision."""
+        assert self._chain is not None
+        self._note_phase("commit")
+        block = decode(decision.proposal, Block)
+        self._ledger.append(block, decision.certificate)
+        self._note_phase("apply")
+        applied = AppliedBlock(
+            block=block,
+            digest=decision.block,
+            certificate=decision.certificate,
+            receipts=self._ledger.receipts(decision.height),
+            applied_ms=time.time_ns() // 1_000_000,
+        )
+        self._metrics.on_applied(applied)
+        self._chain.on_applied(applied)
+        self.work_changed()
+        self.post(
+            Applied(
+                height=decision.height,
+                block=decision.block,
+                header_slot=block.header.slot,
+                membership=self._ledger.membership(),
+            )
+        )
+
+
+def _proposal_has_its_name(message: Message) -> bool:
+    """A body must be what its digest names, whole, or a liar could have a good block's name judged by a bad body."""
+    match message:
+        case PrePrepare() | Body():
+            name, proposal = message.block, message.proposal
+        case Decided():
+            name, proposal = message.certificate.block, message.proposal
+        case _:
+            return True
+    try:
+        block = decode(proposal, Block)
+    except DecodeError:
+        return False
+    return block_digest(block.header) == name and block_is_whole(block)
+
+
+def _restore(identity: Identity, ledger: Ledger, sign_state: SignStateFile, now: Instant) -> Replica:
+    stored = ledger.undecided()
+    voted, prepared = stored.get(VOTED_KEY), stored.get(PREPARED_KEY)
+    genesis = ledger.genesis
+    return Replica(
+        signer=identity.node_key,
+        parameters=Parameters(
+            chain=ledger.chain,
+            slot_duration_ms=genesis.slot_duration_ms,
+            attempt_max_ms=genesis.attempt_max_ms,
+        ),
+        start=Start(
+            height=Height(ledger.height + 1),
+            membership=ledger.membership(),
+            tip=ledger.tip,
+            parent_slot=ledger.tip_slot,
+            sign_state=decode(sign_state.load(), SignState),
+            voted=None if voted is None else decode(voted, PrePrepare),
+            prepared=None if prepared is None else decode(prepared, PreparedBlock),
+        ),
+        now=now,
+    )

@@ -1,0 +1,75 @@
+"""The errors of the daemon and its command line.
+
+    NodeError
+    |-- ConfigurationError     meter.toml or an environment override is wrong; names the key
+    |-- IdentityError          a key or certificate is missing, exposed, damaged or foreign
+    |-- SignStateError         the durable sign state is missing, damaged, in use or no longer writable
+    |-- ReadingsError          a file of meter readings is wrong; names the line
+    |-- TestnetError           a testnet cannot be made, run or stopped as asked
+    `-- SubmissionRefused      a transaction never reaches the chain; carries a reason for programs
+
+Each is caused from outside the program, so each carries one sentence for people; the command line prints it
+and exits with 1, without a stack trace. Secrets never appear in one.
+"""
+
+from enum import Enum
+from pathlib import Path
+
+
+class NodeError(Exception):
+    """Anything that the operator, a peer or a file did wrong, in one sentence."""
+
+
+class ConfigurationError(NodeError):
+    """The configuration is not usable; the message names file and key."""
+
+
+class IdentityError(NodeError):
+    """A key or certificate is not usable; the message names the file, never its content."""
+
+
+class SignStateFault(Enum):
+    """Why the durable sign state cannot be used."""
+
+    MISSING = "missing"
+    EXISTS = "exists"
+    DAMAGED = "damaged"
+    IN_USE = "in_use"
+    WRITE_FAILED = "write_failed"
+
+
+class SignStateError(NodeError):
+    """The sign state cannot be used, so the node must not sign."""
+
+    def __init__(self, fault: SignStateFault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+class ReadingsError(NodeError):
+    """A file of meter readings is refused."""
+
+    def __init__(self, path: Path, detail: str, *, line: int | None = None) -> None:
+        """Takes the file, what is wrong, and the line where it is wrong (counted from 1), if in a line."""
+        place = f"{path}" if line is None else f"{path}, line {line}"
+        super().__init__(f"{place}: {detail}")
+        self.path = path
+        self.line = line
+        self.detail = detail
+
+
+class TestnetError(NodeError):
+    """A testnet cannot be made, run, asked or stopped."""
+
+    __test__ = False  # the name starts like a test class; pytest must not collect it
+
+
+class SubmissionRefused(NodeError):  # noqa: N818  (a refusal is an answer, not a failure)
+    """A transaction is refused before any block contains it."""
+
+    def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
+        """Takes a reason for programs, a sentence for people, and when trying again may help."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,94 @@
+"""The files of a node: one folder, whose names every part of the daemon takes from here.
+
+| file | what | mode |
+|---|---|---|
+| `meter.toml` | configuration | 0644 |
+| `genesis.msgpack` | canonical genesis; its hash is the chain's name | 0644 |
+| `genesis.json` | the same, for people | 0644 |
+| `node.key`, `meter.key` | Ed25519 private keys, PKCS8 PEM | 0600 |
+| `node.crt`, `ca.crt` | certificate of the node key, and of the authority that signed it | 0644 |
+| `sign-state` | what this node has signed for the undecided height | 0600 |
+| `readings.csv` | the household's own rows: what its meter measures | 0600 |
+| `ledger/` | blocks and state | 0700 |
+| `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |
+| `node.log`, `node.pid` | output and process id of a daemon that the testnet command started | 0644 |
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIGURATION_NAME = "meter.toml"
+READINGS_NAME = "readings.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths inside one node's folder; nothing is opened or made here."""
+
+    directory: Path
+    """The folder of `meter.toml`."""
+
+    @property
+    def configuration(self) -> Path:
+        """The node's configuration."""
+        return self.directory / CONFIGURATION_NAME
+
+    @property
+    def genesis(self) -> Path:
+        """Canonical encoding of genesis."""
+        return self.directory / "genesis.msgpack"
+
+    @property
+    def genesis_text(self) -> Path:
+        """Genesis for people."""
+        return self.directory / "genesis.json"
+
+    @property
+    def node_key(self) -> Path:
+        """Private key of the node: votes, transactions, TLS."""
+        return self.directory / "node.key"
+
+    @property
+    def meter_key(self) -> Path:
+        """Private key of the meter: readings."""
+        return self.directory / "meter.key"
+
+    @property
+    def certificate(self) -> Path:
+        """Certificate of the node key."""
+        return self.directory / "node.crt"
+
+    @property
+    def authority_certificate(self) -> Path:
+        """Certificate of the authority that admits nodes to the mesh."""
+        return self.directory / "ca.crt"
+
+    @property
+    def sign_state(self) -> Path:
+        """What this node has signed for the undecided height."""
+        return self.directory / "sign-state"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the ledger's database."""
+        return self.directory / "ledger"
+
+    @property
+    def readings(self) -> Path:
+        """The household's own rows."""
+        return self.directory / READINGS_NAME
+
+    @property
+    def log(self) -> Path:
+        """Output of a daemon that the testnet command started."""
+        return self.directory / "node.log"
+
+    @property
+    def halted(self) -> Path:
+        """Why the node halted on a broken invariant; absent while all is well."""
+        return self.directory / "halted"
+
+    @property
+    def process_id(self) -> Path:
+        """Process id of the running daemon, locked while it runs."""
+        return self.directory / "node.pid"

@@ -1,0 +1,65 @@
+"""Asks running nodes over their REST API: what `p2pnode testnet` sees of them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+from pydantic import ValidationError
+
+from node.api_models import BlocksReply, BlockSummary, StatusReply
+from node.api_parameters import BLOCKS_PER_PAGE_MAX
+from node.errors import TestnetError
+
+TIMEOUT_S: Final = 10.0
+"""For one request on the same machine; a node that takes longer counts as away."""
+
+
+class NodeClient:
+    """HTTP client of any number of nodes. Made by `open_client`."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def is_ready(self, url: str) -> bool:
+        """Says whether the node at `url` reaches a quorum."""
+        try:
+            async with self._session.get(f"{url}/readyz") as response:
+                return response.status == HTTPStatus.OK
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def status(self, url: str) -> StatusReply | None:
+        """Returns the status of the node at `url`, None if it does not answer."""
+        try:
+            async with self._session.get(f"{url}/v1/status") as response:
+                return StatusReply.model_validate_json(await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
+
+    async def blocks(self, url: str) -> AsyncIterator[BlockSummary]:
+        """Yields all blocks of the node at `url`, from the first.
+
+        Raises:
+            TestnetError: it does not answer.
+        """
+        height: int | None = 1
+        while height is not None:
+            query = {"from": str(height), "limit": str(BLOCKS_PER_PAGE_MAX)}
+            try:
+                async with self._session.get(f"{url}/v1/blocks", params=query) as response:
+                    page = BlocksReply.model_validate_json(await response.read())
+            except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
+                raise TestnetError(f"{url} does not list its blocks: {type(error).__name__}") from None
+            for block in page.blocks:
+                yield block
+            height = page.next_from
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[NodeClient]:
+    """Gives a client while the block runs."""
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield NodeClient(session)

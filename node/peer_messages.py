@@ -1,0 +1,99 @@
+"""Everything that one node says to another: one frame is the canonical encoding of one `Frame`.
+
+Consensus messages travel as they are; beside them transactions are passed on and neighbours agree on trades. A
+message never names its sender: that is the address in the certificate of the connection it came over.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from consensus.codec import Record, decode, encode
+from consensus.messages import (
+    MESSAGE_SIZE_BYTES_MAX,
+    Message,
+)
+from contracts.transactions import (
+    COUNTER_MAX,
+    ENERGY_WH_MAX,
+    TRANSACTION_SIZE_BYTES_MAX,
+    Counter,
+    SignatureBytes,
+    TradeTerms,
+)
+from contracts.units import Milliseconds, WattHours
+
+FRAME_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX + 1
+"""Largest frame: the largest consensus message in its `Frame`. What this file adds is bounded to fit."""
+
+TRANSACTIONS_PER_MESSAGE_MAX: Final = 1_024
+"""Transactions passed on at once: 4 MiB if each has the largest size, so the batch always fits a frame."""
+
+WireTransaction = Annotated[bytes, Meta(min_length=1, max_length=TRANSACTION_SIZE_BYTES_MAX)]
+Energy = Annotated[WattHours, Meta(ge=0, le=ENERGY_WH_MAX)]
+
+
+class Transactions(Record, frozen=True, kw_only=True, tag="transactions"):
+    """Signed transactions that wait for a block, as their senders encoded them."""
+
+    raw: Annotated[tuple[WireTransaction, ...], Meta(min_length=1, max_length=TRANSACTIONS_PER_MESSAGE_MAX)]
+
+
+class OfferRequest(Record, frozen=True, kw_only=True, tag="offer-request"):
+    """A home in deficit asks a neighbour for energy of one interval."""
+
+    request_id: Counter
+    """Chosen by the buyer; names the answer."""
+    interval_start_ms: Annotated[Milliseconds, Meta(ge=0, le=COUNTER_MAX)]
+    wanted_wh: Annotated[WattHours, Meta(ge=1, le=ENERGY_WH_MAX)]
+
+
+class OfferReply(Record, frozen=True, kw_only=True, tag="offer-reply"):
+    """Answers an `OfferRequest`: a contract that the seller has signed and reserved energy for, or none."""
+
+    request_id: Counter
+    terms: TradeTerms | None
+    """The contract, for the buyer to sign and submit; None: nothing is free."""
+    seller_signature: SignatureBytes | None
+    """Under the encoding of `terms`; present exactly if `terms` is."""
+    free_wh: Energy
+    """What the seller still has after this offer. The buyer is done with it at 0 free and 0 reserved."""
+    reserved_wh: Energy
+    """What the seller holds for others; it becomes free again if they decline."""
+
+    def __post_init__(self) -> None:
+        if (self.terms is None) != (self.seller_signature is None):
+            raise ValueError("an offer carries terms and signature, or neither")
+
+
+class OfferDecline(Record, frozen=True, kw_only=True, tag="offer-decline"):
+    """The buyer will not submit the contract that was offered to it: the reserved energy is free again."""
+
+    offer_counter: Counter
+
+
+PeerMessage = Message | Transactions | OfferRequest | OfferReply | OfferDecline
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """What travels: one message. A record around the union, as msgspec prepares a record once and a bare union
+    at every decoding, ten times the cost of all the rest.
+    """
+
+    message: PeerMessage
+
+
+def encode_peer_message(message: PeerMessage) -> bytes:
+    """Returns the frame of a message: at most `FRAME_SIZE_BYTES_MAX` bytes."""
+    frame = encode(Frame(message=message))
+    assert len(frame) <= FRAME_SIZE_BYTES_MAX, "the bounds of every field keep a message within a frame"
+    return frame
+
+
+def decode_peer_message(frame: bytes) -> PeerMessage:
+    """Returns the message of a frame.
+
+    Raises:
+        DecodeError: not the canonical encoding of a `Frame` within its bounds.
+    """
+    return decode(frame, Frame, size_bytes_max=FRAME_SIZE_BYTES_MAX).message

@@ -1,0 +1,199 @@
+"""The durable sign state: two alternating checksummed records in one file, synced before each signature.
+
+What a replica has promised and voted for must survive a crash, or it could sign twice. This file keeps the
+newest such record as opaque bytes. It lies beside the key, outside the ledger, and is created once, together
+with the key; a node never creates it again.
+
+File, `FILE_SIZE_BYTES` long from the start: record n at position (n mod 2) x `POSITION_SIZE_BYTES`.
+
+| bytes | what |
+|---|---|
+| 4 | `MAGIC` |
+| 8 | n, the sequence number, big endian |
+| 2 | length of the payload, big endian |
+| length | payload |
+| 32 | BLAKE2b-256 of all the above |
+
+A write goes to the position of the older record. If it is torn, the other position still holds the record
+before it, and nothing was signed yet under the torn one: `save` had not returned. Writes never change the
+file's length, so a file of another length was damaged otherwise, and is refused.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from consensus.cryptography import HashKind, digest
+from consensus.identifiers import DIGEST_SIZE_BYTES
+from node.errors import SignStateError, SignStateFault
+
+PAYLOAD_SIZE_BYTES_MAX: Final = 512
+"""Longest record: heights, slots and three digests take about 120 bytes."""
+
+POSITION_SIZE_BYTES: Final = 4_096
+"""Distance of the two records: a page each, so that one torn page never damages both."""
+
+FILE_SIZE_BYTES: Final = 2 * POSITION_SIZE_BYTES
+FILE_MODE: Final = 0o600
+
+MAGIC: Final = b"PSS1"
+_SEQUENCE_SIZE_BYTES: Final = 8
+_LENGTH_SIZE_BYTES: Final = 2
+_HEADER_SIZE_BYTES: Final = len(MAGIC) + _SEQUENCE_SIZE_BYTES + _LENGTH_SIZE_BYTES
+
+
+class _Record(NamedTuple):
+    sequence: int
+    payload: bytes
+
+
+class SignStateFile:
+    """The open sign state of one node, locked against any other process."""
+
+    __slots__ = ("_descriptor", "_path", "_record")
+
+    def __init__(self, path: Path) -> None:
+        """Opens and locks the sign state at `path`.
+
+        Raises:
+            SignStateError: missing, in use by another process, or both records damaged.
+        """
+        self._path = path
+        self._descriptor: int | None = _open_locked(path)
+        try:
+            self._record = _newest(_read_whole(self._descriptor, path), path)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def create(path: Path, payload: bytes) -> None:
+        """Makes the sign state of a new key, holding `payload`, readable by its owner only.
+
+        Raises:
+            SignStateError: it exists already (a second one could make the node sign twice), or the disk
+                does not take it.
+        """
+        content = b"".join(
+            _encode(_Record(sequence, payload)).ljust(POSITION_SIZE_BYTES, b"\0") for sequence in (0, 1)
+        )
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        except FileExistsError:
+            raise SignStateError(SignStateFault.EXISTS, f"{path} exists; it is made only once") from None
+        except OSError as error:
+            raise _write_failed(path, error) from None
+        try:
+            _write_synced(descriptor, content, 0)
+            _sync_directory(path.parent)
+        except OSError as error:
+            raise _write_failed(path, error) from None
+        finally:
+            os.close(descriptor)
+
+    def load(self) -> bytes:
+        """Returns the newest durable payload."""
+        return self._record.payload
+
+    def save(self, payload: bytes) -> None:
+        """Makes `payload` durable; only when this returns may anything be signed under it.
+
+        Raises:
+            SignStateError: the write or its sync failed. Nothing may be believed of the disk after that, so
+                every later call raises too.
+        """
+        if self._descriptor is None:
+            raise SignStateError(SignStateFault.WRITE_FAILED, f"{self._path} is closed")
+        record = _Record(self._record.sequence + 1, payload)
+        offset = record.sequence % 2 * POSITION_SIZE_BYTES
+        try:
+            _write_synced(self._descriptor, _encode(record), offset)
+        except OSError as error:
+            self.close()
+            raise _write_failed(self._path, error) from None
+        self._record = record
+
+    def close(self) -> None:
+        """Gives up the file and its lock. `load` still answers, `save` raises."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _open_locked(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        detail = f"{path} is missing: this node may have signed what it no longer knows, so it must not sign"
+        raise SignStateError(SignStateFault.MISSING, detail) from None
+    except OSError as error:
+        raise SignStateError(SignStateFault.DAMAGED, f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        detail = f"{path} is in use: this node is running already"
+        raise SignStateError(SignStateFault.IN_USE, detail) from None
+    return descriptor
+
+
+def _read_whole(descriptor: int, path: Path) -> bytes:
+    size_bytes = os.fstat(descriptor).st_size
+    if size_bytes != FILE_SIZE_BYTES:
+        detail = f"{path} has {size_bytes} bytes instead of {FILE_SIZE_BYTES}: it was damaged"
+        raise SignStateError(SignStateFault.DAMAGED, detail)
+    try:
+        return os.pread(descriptor, FILE_SIZE_BYTES, 0)
+    except OSError as error:
+        raise SignStateError(SignStateFault.DAMAGED, f"{path} cannot be read: {error.strerror}") from None
+
+
+def _newest(content: bytes, path: Path) -> _Record:
+    records = [_decode(content, position) for position in (0, 1)]
+    whole = [record for record in records if record is not None]
+    if not whole:
+        raise SignStateError(SignStateFault.DAMAGED, f"both records of {path} are damaged")
+    return max(whole)
+
+
+def _encode(record: _Record) -> bytes:
+    assert len(record.payload) <= PAYLOAD_SIZE_BYTES_MAX, f"a payload of {len(record.payload)} bytes"
+    body = (
+        MAGIC
+        + record.sequence.to_bytes(_SEQUENCE_SIZE_BYTES, "big")
+        + len(record.payload).to_bytes(_LENGTH_SIZE_BYTES, "big")
+        + record.payload
+    )
+    return body + digest(HashKind.SIGN_STATE, body)
+
+
+def _decode(content: bytes, position: int) -> _Record | None:
+    """Returns the record at a position, None if it is torn or damaged."""
+    data = content[position * POSITION_SIZE_BYTES : (position + 1) * POSITION_SIZE_BYTES]
+    length = int.from_bytes(data[_HEADER_SIZE_BYTES - _LENGTH_SIZE_BYTES : _HEADER_SIZE_BYTES], "big")
+    body, checksum = data[: _HEADER_SIZE_BYTES + length], data[_HEADER_SIZE_BYTES + length :]
+    if length > PAYLOAD_SIZE_BYTES_MAX or not body.startswith(MAGIC):
+        return None
+    if checksum[:DIGEST_SIZE_BYTES] != digest(HashKind.SIGN_STATE, body):
+        return None
+    sequence = int.from_bytes(body[len(MAGIC) : len(MAGIC) + _SEQUENCE_SIZE_BYTES], "big")
+    return _Record(sequence, body[_HEADER_SIZE_BYTES:]) if sequence % 2 == position else None
+
+
+def _write_synced(descriptor: int, data: bytes, offset: int) -> None:
+    if os.pwrite(descriptor, data, offset) != len(data):
+        raise OSError(0, "the disk took only a part of the record")
+    os.fdatasync(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_failed(path: Path, error: OSError) -> SignStateError:
+    return SignStateError(SignStateFault.WRITE_FAILED, f"{path} cannot be written: {error.strerror}")

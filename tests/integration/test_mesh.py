@@ -1,0 +1,658 @@
+"""The mesh over real TLS sockets on loopback: honest nodes, strangers, and peers that misbehave."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+from structlog.testing import capture_logs
+
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.messages import Body, Status
+from node.authority import Authority
+from node.identity import Identity, create_key
+from node.mesh import Mesh
+from node.mesh_limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
+from node.peer_messages import FRAME_SIZE_BYTES_MAX, OfferDecline, PeerMessage, encode_peer_message
+
+DEADLINE_S = 20.0
+"""Longest wait for a condition: only a failing test waits so long."""
+
+QUICK = MeshLimits(
+    handshake_s=0.5, heartbeat_s=0.4, idle_s=1.0, write_s=0.5, close_s=0.3, backoff_initial_s=0.02, backoff_max_s=0.1
+)
+"""Deadlines that a test can wait for."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110  (the condition is the meshes' own state, without an event)
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Counts:
+    """A `MeshCounters` that a test can read."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    reconnects: Counter[str] = field(default_factory=Counter)
+
+    def on_frame_sent(self, peer: str, size_bytes: int) -> None:
+        self.sent[peer] += 1
+
+    def on_frame_received(self, peer: str, size_bytes: int) -> None:
+        self.received[peer] += 1
+
+    def on_message_dropped(self, peer: str) -> None:
+        self.dropped[peer] += 1
+
+    def on_message_refused(self, reason: str) -> None:
+        self.refused[reason] += 1
+
+    def on_reconnect(self, peer: str) -> None:
+        self.reconnects[peer] += 1
+
+    def has_refused(self, refusal: MeshRefusal) -> bool:
+        return self.refused[refusal.value] > 0
+
+
+class Node:
+    """A mesh with what it received, at a port that stays its own over restarts."""
+
+    def __init__(self, identity: Identity, port: int) -> None:
+        self.identity = identity
+        self.port = port
+        self.counts = Counts()
+        self.received: list[tuple[Address, PeerMessage]] = []
+        self.mesh: Mesh | None = None
+
+    @property
+    def address(self) -> Address:
+        return self.identity.address
+
+    @property
+    def endpoint(self) -> PeerEndpoint:
+        return PeerEndpoint(name=name_of(self.address), address=self.address, host="127.0.0.1", port=self.port)
+
+    def handle(self, sender: Address, message: PeerMessage) -> None:
+        self.received.append((sender, message))
+
+    async def start(self, *peers: PeerEndpoint, limits: MeshLimits = QUICK) -> Mesh:
+        self.mesh = Mesh(
+            identity=self.identity,
+            peers=peers,
+            listen_host="127.0.0.1",
+            listen_port=self.port,
+            handler=self.handle,
+            metrics=self.counts,
+            limits=limits,
+        )
+        await self.mesh.start()
+        return self.mesh
+
+    async def stop(self) -> None:
+        if self.mesh is not None:
+            await self.mesh.stop()
+            self.mesh = None
+
+
+def name_of(address: Address) -> str:
+    return address.hex()[:8]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def make_identity(folder: Path, authority: Authority) -> Identity:
+    folder.mkdir(parents=True)
+    key = create_key(folder / "node.key")
+    (folder / "node.crt").write_bytes(authority.issue(folder.name, key.public_key))
+    (folder / "ca.crt").write_bytes(authority.certificate_pem())
+    return Identity(
+        node_key=key,
+        meter_key=create_key(folder / "meter.key"),
+        address=key.address,
+        node_key_file=folder / "node.key",
+        certificate_file=folder / "node.crt",
+        authority_file=folder / "ca.crt",
+    )
+
+
+class Town:
+    """One authority and the nodes that it signed certificates for."""
+
+    def __init__(self, folder: Path, cleanup: AsyncExitStack) -> None:
+        self.folder = folder
+        self.authority = Authority("test")
+        self.cleanup = cleanup
+        self.made = 0
+
+    def identity(self, authority: Authority | None = None) -> Identity:
+        self.made += 1
+        return make_identity(self.folder / f"node{self.made}", authority or self.authority)
+
+    def node(self, authority: Authority | None = None) -> Node:
+        node = Node(self.identity(authority), free_port())
+        self.cleanup.push_async_callback(node.stop)
+        return node
+
+    async def started(self, count: int, *, limits: MeshLimits = QUICK) -> list[Node]:
+        nodes = [self.node() for _ in range(count)]
+        for node in nodes:
+            await node.start(*(other.endpoint for other in nodes if other is not node), limits=limits)
+        await until(lambda: all(len(meshed(node).connected()) == count - 1 for node in nodes))
+        return nodes
+
+
+def meshed(node: Node) -> Mesh:
+    assert node.mesh is not None
+    return node.mesh
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    async with AsyncExitStack() as cleanup:
+        yield Town(tmp_path, cleanup)
+
+
+@asynccontextmanager
+async def dialled(
+    identity: Identity, port: int, *, path: str = MESH_PATH
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A raw WebSocket to a node, for a peer that does as it likes."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            f"wss://127.0.0.1:{port}{path}",
+            ssl=identity.client_ssl_context(),
+            autoping=False,
+            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+        ) as connection,
+    ):
+        yield connection
+
+
+async def ended(connection: aiohttp.ClientWebSocketResponse) -> int | None:
+    """Waits until the other side closes; returns its close code, None if it just went."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            message = await connection.receive()
+            if message.type not in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+                return message.data if message.type is aiohttp.WSMsgType.CLOSE else None
+
+
+def status(number: int) -> Status:
+    return Status(undecided=Height(number), tip=Digest(bytes(32)), clock_slot=Slot(number))
+
+
+# --- honest nodes ------------------------------------------------------------------------------------------
+
+
+async def test_three_nodes_exchange_messages_and_know_the_senders(town: Town) -> None:
+    first, second, third = await town.started(3)
+    meshed(first).broadcast(status(1))
+    meshed(second).send(first.address, OfferDecline(offer_counter=2))
+    meshed(third).send(first.address, status(3))
+    await until(lambda: len(first.received) == 2 and bool(second.received) and bool(third.received))
+    assert second.received == third.received == [(first.address, status(1))]
+    assert set(first.received) == {
+        (second.address, OfferDecline(offer_counter=2)),
+        (third.address, status(3)),
+    }
+    assert first.counts.sent == {name_of(second.address): 1, name_of(third.address): 1}
+    assert first.counts.received == {name_of(second.address): 1, name_of(third.address): 1}
+    assert not first.counts.refused
+
+
+async def test_a_senders_messages_arrive_in_order(town: Town) -> None:
+    first, second = await town.started(2)
+    for number in range(1_000):
+        meshed(first).send(second.address, status(number))
+    await until(lambda: len(second.received) == 1_000)
+    assert [message for _, message in second.received] == [status(number) for number in range(1_000)]
+
+
+async def test_the_largest_frame_arrives(town: Town) -> None:
+    first, second = await town.started(2)
+    envelope = len(encode_peer_message(Body(height=Height(1), block=Digest(bytes(32)), proposal=bytes(70_000))))
+    largest = 6 * 1024 * 1024
+    assert largest + envelope - 70_000 <= FRAME_SIZE_BYTES_MAX
+    body = Body(height=Height(1), block=Digest(bytes(32)), proposal=bytes(largest))
+    meshed(first).send(second.address, body)
+    await until(lambda: second.received == [(first.address, body)])
+
+
+async def test_a_restarted_node_is_back_with_what_was_queued_for_it(town: Town) -> None:
+    first, second, third = await town.started(3)
+    await second.stop()
+    await until(lambda: meshed(first).connected() == {third.address})
+    meshed(first).send(second.address, status(5))
+    assert not second.received
+    await second.start(first.endpoint, third.endpoint)
+    await until(lambda: (first.address, status(5)) in second.received)
+    await until(lambda: len(meshed(second).connected()) == 2)
+    meshed(second).broadcast(status(6))
+    await until(lambda: (second.address, status(6)) in first.received)
+    assert first.counts.reconnects[name_of(second.address)] >= 1
+
+
+async def test_idle_links_outlive_every_deadline(town: Town) -> None:
+    first, second = await town.started(2)
+    loop = asyncio.get_running_loop()
+    later_s = loop.time() + 2 * QUICK.idle_s
+    await until(lambda: loop.time() > later_s)
+    await assert_unaffected(first, second)
+    assert not first.counts.refused
+
+
+async def test_both_ends_send_without_delay(town: Town) -> None:
+    first, second = await town.started(2)
+    options = []
+    for connection in established_sockets(first.port) + established_sockets(second.port):
+        with connection:
+            options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    assert options == [1, 1, 1, 1], "two links, each with two ends"
+
+
+async def test_stopping_is_quick_and_leaves_nothing_open(town: Town) -> None:
+    nodes = await town.started(3)
+    ports = [node.port for node in nodes]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(node.stop() for node in nodes))
+    await until(lambda: not any(open_connections(port) for port in ports))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_bug_in_the_handler_is_told_and_not_swallowed(town: Town) -> None:
+    first, second = town.node(), town.node()
+
+    def broken(sender: Address, message: PeerMessage) -> None:
+        raise ConnectionResetError("a bug of this node, whatever its type")
+
+    second.handle = broken  # type: ignore[method-assign]
+    await first.start(second.endpoint)
+    await second.start(first.endpoint)
+    meshed(first).send(second.address, status(1))
+    with pytest.raises(ConnectionResetError, match="a bug of this node"):
+        async with asyncio.timeout(DEADLINE_S):
+            await meshed(second).failed
+    assert not meshed(first).failed.done()
+
+
+# --- who is not let in -------------------------------------------------------------------------------------
+
+
+async def test_another_authority_is_refused_both_ways(town: Town) -> None:
+    member = town.node()
+    stranger = town.node(Authority("elsewhere"))
+    await member.start(stranger.endpoint)
+    await stranger.start(member.endpoint)
+    meshed(stranger).broadcast(status(1))
+    await until(lambda: member.counts.has_refused(MeshRefusal.TLS_FAILED))
+    await until(lambda: stranger.counts.has_refused(MeshRefusal.TLS_FAILED))
+    assert not member.received
+    assert not meshed(member).connected() | meshed(stranger).connected()
+
+
+async def test_a_certified_node_that_is_no_member_is_refused(town: Town) -> None:
+    first, _ = await town.started(2)
+    outsider = town.node()
+    with capture_logs() as logs:
+        await outsider.start(first.endpoint)
+        meshed(outsider).broadcast(status(1))
+        await until(lambda: first.counts.refused[MeshRefusal.NOT_A_MEMBER.value] >= 5)
+    assert not first.received
+    assert not meshed(outsider).connected()
+    failures = [entry["reason"] for entry in logs if entry["event"] == "peer_link_down"]
+    assert failures == ["the peer refuses the link: status 403"], "one line for five attempts"
+
+
+async def test_no_certificate_is_refused(town: Town) -> None:
+    first, _ = await town.started(2)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(first.identity.authority_file)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):  # under TLS 1.3 only data shows the refusal
+            await session.ws_connect(f"wss://127.0.0.1:{first.port}{MESH_PATH}", ssl=context)
+    await until(lambda: first.counts.has_refused(MeshRefusal.TLS_FAILED))
+
+
+async def test_another_member_at_the_dialled_place_is_not_sent_to(town: Town) -> None:
+    dialler, meant, actual = town.node(), town.node(), town.node()
+    await actual.start(dialler.endpoint)
+    misplaced = PeerEndpoint(name="meant", address=meant.address, host="127.0.0.1", port=actual.port)
+    await dialler.start(misplaced)
+    meshed(dialler).broadcast(status(1))
+    await until(lambda: dialler.counts.refused[MeshRefusal.WRONG_PEER.value] >= 2)
+    assert not meshed(dialler).connected()
+    assert not actual.received
+
+
+async def test_another_route_is_refused(town: Town) -> None:
+    first, second = await town.started(2)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with dialled(second.identity, first.port, path="/elsewhere"):
+            pass
+    assert refused.value.status == 400
+    assert first.counts.has_refused(MeshRefusal.BAD_REQUEST)
+
+
+async def test_a_request_that_breaks_a_library_stops_nobody(town: Town) -> None:
+    first, second, liar = await with_liar(town)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", first.port, ssl=liar.client_ssl_context(), server_hostname=""
+    )
+    # decoding this key raises a ValueError that aiohttp does not expect
+    writer.write(
+        b"GET /p2p HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xc3\xa9\r\n\r\n"
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await reader.read()).startswith(b"HTTP/1.1 500")
+    writer.close()
+    assert first.counts.has_refused(MeshRefusal.BAD_REQUEST)
+    assert not meshed(first).failed.done()
+    await assert_unaffected(first, second)
+
+
+async def test_a_peer_that_dials_again_and_again_is_cut_off(town: Town) -> None:
+    limits = MeshLimits(connects_per_period=3, connect_period_s=60, close_s=0.3)
+    node, peer = town.node(), town.identity()
+    await node.start(endpoint_of(peer), limits=limits)
+    for _ in range(3):
+        async with dialled(peer, node.port) as connection:
+            await connection.send_bytes(b"garbage")
+            await ended(connection)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with dialled(peer, node.port):
+            pass
+    assert refused.value.status == 429
+
+
+# --- peers that misbehave ----------------------------------------------------------------------------------
+
+
+def endpoint_of(identity: Identity) -> PeerEndpoint:
+    """A member that nobody listens for: a test plays it by dialling."""
+    return PeerEndpoint(name="liar", address=identity.address, host="127.0.0.1", port=free_port())
+
+
+async def with_liar(town: Town, limits: MeshLimits = QUICK) -> tuple[Node, Node, Identity]:
+    """Two honest nodes with a link each way, and a third member for the test to play."""
+    liar = town.identity()
+    first, second = town.node(), town.node()
+    await first.start(second.endpoint, endpoint_of(liar), limits=limits)
+    await second.start(first.endpoint, endpoint_of(liar), limits=limits)
+    await until(lambda: bool(meshed(first).connected()) and bool(meshed(second).connected()))
+    return first, second, liar
+
+
+async def assert_unaffected(first: Node, second: Node) -> None:
+    assert first.counts.reconnects[name_of(second.address)] == 0
+    assert second.counts.reconnects[name_of(first.address)] == 0
+    meshed(second).send(first.address, status(99))
+    await until(lambda: (second.address, status(99)) in first.received)
+
+
+async def test_garbage_closes_its_own_link_only(town: Town) -> None:
+    first, second, liar = await with_liar(town)
+    async with dialled(liar, first.port) as connection:
+        await connection.send_bytes(encode_peer_message(status(1)))
+        await connection.send_bytes(b"\xc1garbage")
+        await connection.send_bytes(encode_peer_message(status(2)))
+        assert await ended(connection) == aiohttp.WSCloseCode.POLICY_VIOLATION
+    assert first.received == [(liar.address, status(1))]
+    assert first.counts.has_refused(MeshRefusal.MALFORMED_MESSAGE)
+    await assert_unaffected(first, second)
+
+
+async def test_text_closes_its_own_link_only(town: Town) -> None:
+    first, second, liar = await with_liar(town)
+    async with dialled(liar, first.port) as connection:
+        await connection.send_str("hello")
+        await ended(connection)
+    assert first.counts.has_refused(MeshRefusal.BAD_FRAME)
+    await assert_unaffected(first, second)
+
+
+async def test_a_frame_past_the_limit_is_refused_by_its_claimed_size(town: Town) -> None:
+    first, second, liar = await with_liar(town)
+    async with dialled(liar, first.port) as connection:
+        # only the header of a frame of one byte too many; its bytes are never sent
+        header = b"\x82\xff" + (FRAME_SIZE_BYTES_MAX + 1).to_bytes(8, "big") + bytes(4)
+        raw_write(connection, header)
+        assert await ended(connection) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+    assert first.counts.has_refused(MeshRefusal.FRAME_TOO_LARGE)
+    await assert_unaffected(first, second)
+
+
+async def test_a_frame_of_exactly_the_limit_is_read(town: Town) -> None:
+    first, _, liar = await with_liar(town)
+    async with dialled(liar, first.port) as connection:
+        await connection.send_bytes(bytes(FRAME_SIZE_BYTES_MAX))
+        await ended(connection)
+    assert first.counts.received["liar"] == 1
+    assert first.counts.has_refused(MeshRefusal.MALFORMED_MESSAGE)
+    assert not first.counts.has_refused(MeshRefusal.FRAME_TOO_LARGE)
+
+
+async def test_a_second_link_of_a_peer_replaces_the_first(town: Town) -> None:
+    first, _, liar = await with_liar(town, MeshLimits(close_s=0.3))
+    async with dialled(liar, first.port) as old, dialled(liar, first.port) as new:
+        await new.send_bytes(encode_peer_message(status(2)))
+        await ended(old)
+        await until(lambda: (liar.address, status(2)) in first.received)
+        assert not new.closed
+
+
+async def test_a_flood_is_read_no_faster_than_the_quota(town: Town) -> None:
+    limits = MeshLimits(frames_per_s=100, burst_s=1, close_s=0.3, write_s=0.5)
+    node, flooder = town.node(), town.identity()
+    frames = 250
+    with pytest.raises(AssertionError, match="the quota admits every frame"):
+        MeshLimits(size_bytes_per_s=1)
+    await node.start(endpoint_of(flooder), limits=limits)
+    loop = asyncio.get_running_loop()
+    async with dialled(flooder, node.port) as connection:
+        began_s = loop.time()
+        for number in range(frames):
+            await connection.send_bytes(encode_peer_message(status(number)))
+        await until(lambda: len(node.received) == frames)
+        took_s = loop.time() - began_s
+    assert took_s > (frames - 100) / 100 * 0.9, "250 frames: 100 at once, the others at 100 per second"
+
+
+async def test_silent_connections_are_closed_before_they_are_links(town: Town) -> None:
+    first, second, liar = await with_liar(town)
+    without_tls = await asyncio.open_connection("127.0.0.1", first.port)
+    without_request = await asyncio.open_connection(
+        "127.0.0.1", first.port, ssl=liar.client_ssl_context(), server_hostname=""
+    )
+    half_a_header = await asyncio.open_connection(
+        "127.0.0.1", first.port, ssl=liar.client_ssl_context(), server_hostname=""
+    )
+    half_a_header[1].write(b"GET /p2p HTTP/1.1\r\nUpgrade: web")
+    for reader, writer in (without_tls, without_request, half_a_header):
+        async with asyncio.timeout(DEADLINE_S):
+            with suppress(ConnectionError):  # closed by a reset
+                assert await reader.read(1) == b""
+        writer.close()
+    assert first.counts.refused[MeshRefusal.HANDSHAKE_TIMEOUT.value] == 3
+    await assert_unaffected(first, second)
+
+
+async def test_connections_of_strangers_have_few_places(town: Town) -> None:
+    limits = MeshLimits(handshakes_max=4, close_s=0.3)
+    first, second, _ = await with_liar(town, limits)
+    strangers = [await asyncio.open_connection("127.0.0.1", first.port) for _ in range(10)]
+    await until(lambda: first.counts.refused[MeshRefusal.TOO_MANY_HANDSHAKES.value] == 6)
+    assert sum(open_connections(first.port, remote=writer) for _, writer in strangers) == 4
+    await second.stop()
+    await second.start(first.endpoint, limits=limits)  # an honest peer still gets in
+    await until(lambda: bool(meshed(second).connected()))
+    for _, writer in strangers:
+        writer.close()
+
+
+async def test_a_peer_that_falls_silent_is_closed(town: Town) -> None:
+    first, second, liar = await with_liar(town, MeshLimits(heartbeat_s=0.4, close_s=0.3))
+    async with dialled(liar, first.port) as connection:
+        await connection.send_bytes(encode_peer_message(status(1)))
+        await until(lambda: bool(first.received))
+        # it answers no ping, as a machine without power would not
+        await until(lambda: first.counts.has_refused(MeshRefusal.IDLE))
+    await assert_unaffected(first, second)
+
+
+async def test_a_peer_that_trickles_a_frame_is_closed(town: Town) -> None:
+    limits = MeshLimits(idle_s=0.6, heartbeat_s=0.4, close_s=0.3)
+    node, liar = town.node(), town.identity()
+    await node.start(endpoint_of(liar), limits=limits)
+    async with dialled(liar, node.port) as connection:
+        raw_write(connection, b"\x82\xfe\x10\x00" + bytes(4))
+        async with asyncio.timeout(DEADLINE_S):
+            while not node.counts.has_refused(MeshRefusal.IDLE):
+                raw_write(connection, b"x")  # each byte ends the silence, none ends the frame
+                await asyncio.sleep(0.02)
+
+
+async def test_a_silent_listener_is_dialled_again(town: Town) -> None:
+    """The dialling side sends pings, too: a peer that takes everything and answers nothing is left."""
+    dialler, mute = town.node(), town.identity()
+    async with listening(mute, free_port()) as endpoint:
+        await dialler.start(endpoint)
+        await until(lambda: dialler.counts.reconnects["mute"] >= 2)
+
+
+async def test_a_listeners_ping_is_answered(town: Town) -> None:
+    dialler, pinger = town.node(), town.identity()
+    answers: list[bytes] = []
+
+    async def ping(connection: Connection, _: asyncio.Transport) -> None:
+        await connection.ping(b"there?")
+        while not answers:
+            message = await connection.receive()
+            if message.type is aiohttp.WSMsgType.PONG:
+                answers.append(message.data)
+
+    async with listening(pinger, free_port(), ping) as endpoint:
+        await dialler.start(endpoint)
+        await until(lambda: answers == [b"there?"])
+
+
+async def test_a_listener_that_sends_is_left(town: Town) -> None:
+    """Each side sends on the links that it dialled: a link's sender is its dialler, without exception."""
+    dialler, talker = town.node(), town.identity()
+
+    async def talk(connection: Connection, _: asyncio.Transport) -> None:
+        await connection.send_bytes(encode_peer_message(status(1)))
+        await connection.receive()
+
+    async with listening(talker, free_port(), talk) as endpoint:
+        await dialler.start(endpoint)
+        await until(lambda: dialler.counts.has_refused(MeshRefusal.BAD_FRAME))
+        await until(lambda: dialler.counts.reconnects["mute"] >= 1)
+    assert not dialler.received
+
+
+async def test_a_slow_reader_does_not_make_memory_grow(town: Town) -> None:
+    limits = MeshLimits(write_s=60, heartbeat_s=60, queue_size_bytes_max=8 * 1024 * 1024, close_s=0.3)
+    sender, mute = town.node(), town.identity()
+    async with listening(mute, free_port()) as endpoint:
+        mesh = await sender.start(endpoint, limits=limits)
+        await until(lambda: bool(mesh.connected()))
+        process = psutil.Process()
+        before_bytes = process.memory_info().rss
+        for number in range(500):
+            body = Body(height=Height(number), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
+            mesh.send(mute.address, body)
+            await asyncio.sleep(0)
+        grown_bytes = process.memory_info().rss - before_bytes
+        assert sender.counts.dropped["mute"] > 450
+        assert grown_bytes < 64 * 1024 * 1024, "500 MiB were sent"
+
+
+async def test_a_reader_that_stalls_is_left_after_the_deadline(town: Town) -> None:
+    limits = MeshLimits(write_s=0.3, heartbeat_s=60, close_s=0.3, backoff_max_s=0.1)
+    sender, mute = town.node(), town.identity()
+    async with listening(mute, free_port()) as endpoint:
+        mesh = await sender.start(endpoint, limits=limits)
+        await until(lambda: bool(mesh.connected()))
+        for number in range(16):
+            body = Body(height=Height(number), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
+            mesh.send(mute.address, body)
+        await until(lambda: sender.counts.reconnects["mute"] >= 1)
+
+
+Connection = aiohttp.web.WebSocketResponse
+Behaviour = Callable[[Connection, asyncio.Transport], Awaitable[None]]
+
+
+async def neither_read_nor_answer(_: Connection, transport: asyncio.Transport) -> None:
+    transport.pause_reading()
+    await asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def listening(
+    identity: Identity, port: int, behave: Behaviour = neither_read_nor_answer
+) -> AsyncIterator[PeerEndpoint]:
+    """A member that accepts every link as a WebSocket and then does as it likes."""
+
+    async def accept(request: aiohttp.web.BaseRequest) -> aiohttp.web.StreamResponse:
+        connection = aiohttp.web.WebSocketResponse(autoping=False)
+        await connection.prepare(request)
+        assert request.transport is not None
+        await behave(connection, request.transport)
+        return connection
+
+    server = aiohttp.web.Server(accept, handler_cancellation=True)
+    listener = await asyncio.get_running_loop().create_server(
+        server, "127.0.0.1", port, ssl=identity.server_ssl_context(), ssl_shutdown_timeout=0.1
+    )
+    try:
+        yield PeerEndpoint(name="mute", address=identity.address, host="127.0.0.1", port=port)
+    finally:
+        listener.close()
+        await server.shutdown(0.1)
+
+
+def raw_write(connection: aiohttp.ClientWebSocketResponse, data: bytes) -> None:
+    """Writes bytes past the WebSocket layer."""
+    transport = connection._response.connection.transport  # type: ignore[union-attr]
+    assert transport is not None
+    transport.write(data)
+
+
+def open_connections(port: int, remote: asyncio.StreamWriter | None = None) -> int:
+    """Returns how many established connections this process's listening side has at a port."""
+    own = None if remote is None else remote.get_extra_info("sockname")[1]
+    return sum(
+        connection.laddr.port == port
+        and connection.status == psutil.CONN_ESTABLISHED
+        and (own is None or connection.raddr.port == own)
+        for connection in psutil.Process().net_connections("tcp")
+    )
+
+
+def established_sockets(port: int) -> list[socket.socket]:
+    """Returns duplicates of this process's sockets of connections to or from a port."""
+    return [
+        socket.socket(fileno=os.dup(connection.fd))
+        for connection in psutil.Process().net_connections("tcp")
+        if connection.status == psutil.CONN_ESTABLISHED and port in (connection.laddr.port, connection.raddr.port)
+    ]

@@ -1,0 +1,152 @@
+"""A node's API on a free loopback port over a real ledger, mempool and chain, decided by the test itself."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from consensus.identifiers import Address, Height
+from consensus.membership import leader
+from ledger.block import block_digest
+from ledger.ledger import Ledger
+from node.api import Api
+from node.api_context import ApiLimits, ApiNode
+from node.api_models import MeterStatus
+from node.chain import AppliedBlock, Chain, ChainLinks, ReplicaStatus
+from node.chain_metrics import ChainCollector
+from node.mempool import Mempool, MempoolLimits
+from node.metrics import NodeMetrics
+from tests.support.contracts import Community
+from tests.support.ledger import ChainBuilder
+
+CLIENT_CONNECTIONS_MAX = 100
+"""Connections of the test's client at once, within the limit of the API."""
+
+
+@dataclass
+class Surroundings:
+    """What the rest of a node would say; a test sets it."""
+
+    peers: frozenset[Address] = frozenset()
+    halted: str | None = None
+    meter: MeterStatus | None = None
+    passed_on: list[bytes] = field(default_factory=list)
+
+
+class ApiHarness:
+    """The parts of one node around its API, and a client for it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        community: Community | None = None,
+        limits: ApiLimits | None = None,
+        mempool_limits: MempoolLimits | None = None,
+    ) -> None:
+        self.builder = ChainBuilder.create(directory, community)
+        self.community = self.builder.community
+        self.surroundings = Surroundings()
+        self.metrics = NodeMetrics()
+        self.chain = Chain(
+            ledger=self.ledger, mempool=Mempool(limits=mempool_limits or MempoolLimits()), links=self._links()
+        )
+        self.metrics.attach(ChainCollector(self.chain))
+        self.api = Api(
+            node=ApiNode(
+                name="home1",
+                address=self.community.addresses[0],
+                chain=self.chain,
+                metrics=self.metrics,
+                meter_status=lambda: self.surroundings.meter,
+                halted=lambda: self.surroundings.halted,
+            ),
+            host="127.0.0.1",
+            port=0,
+            limits=limits,
+        )
+        self.client: aiohttp.ClientSession
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.builder.ledger
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.api.port}"
+
+    def _links(self) -> ChainLinks:
+        return ChainLinks(
+            monotonic_ms=lambda: 0,
+            work_changed=lambda: None,
+            pass_on=self._pass_on,
+            replica_status=self._replica_status,
+            peers_connected=lambda: self.surroundings.peers,
+            submitted=self.metrics.on_submitted,
+            peer_refused=self.metrics.on_message_refused,
+        )
+
+    def _pass_on(self, raws: tuple[bytes, ...]) -> None:
+        self.surroundings.passed_on.extend(raws)
+
+    def _replica_status(self) -> ReplicaStatus:
+        height = Height(self.ledger.height + 1)
+        slot = self.ledger.tip_slot
+        return ReplicaStatus(
+            undecided_height=height,
+            present_slot=slot,
+            phase="waiting",
+            view_changes=0,
+            leader=leader(self.ledger.membership(), height, slot),
+        )
+
+    def decide(self, candidates: Sequence[bytes] | None = None) -> AppliedBlock:
+        """Decides a block of what waits in the mempool (or of `candidates`), as the driver would after a quorum."""
+        genesis = self.ledger.genesis
+        if candidates is None:
+            candidates = self.chain.mempool.candidates(
+                transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
+            )
+        block = self.builder.build(candidates)
+        certificate = self.builder.certify(block)
+        self.ledger.append(block, certificate)
+        applied = AppliedBlock(
+            block=block,
+            digest=block_digest(block.header),
+            certificate=certificate,
+            receipts=self.ledger.receipts(block.header.height),
+            applied_ms=0,
+        )
+        self.metrics.on_applied(applied)
+        self.chain.on_applied(applied)
+        return applied
+
+    async def get(self, path: str, *, expect: int = 200, **parameters: Any) -> Any:
+        """Returns the JSON of a GET, which must answer with this status."""
+        async with self.client.get(path, params=parameters) as reply:
+            assert reply.status == expect, await reply.text()
+            return await reply.json(content_type=None)
+
+    async def post(self, body: Any, *, expect: int = 202, **parameters: Any) -> Any:
+        """Returns the JSON of a submission, which must answer with this status."""
+        async with self.client.post("/v1/transactions", json=body, params=parameters) as reply:
+            assert reply.status == expect, await reply.text()
+            return await reply.json(content_type=None)
+
+
+@asynccontextmanager
+async def running_api(directory: Path, **arguments: Any) -> AsyncIterator[ApiHarness]:
+    """Runs an API until the end of the block; `arguments` as for `ApiHarness`."""
+    harness = ApiHarness(directory, **arguments)
+    await harness.api.start()
+    try:
+        async with aiohttp.ClientSession(
+            harness.url, connector=aiohttp.TCPConnector(limit=CLIENT_CONNECTIONS_MAX)
+        ) as harness.client:
+            yield harness
+    finally:
+        await harness.api.stop()
+        harness.ledger.close()
