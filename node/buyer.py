@@ -67,8 +67,8 @@ class BuyerDesk:
 
     def ask(self, view: IntervalView, state: StateReader, around: Surroundings) -> Ask | None:
         """Returns the next request of an open hour, None if there is nothing to ask now."""
-        self._too_dear -= around.out_of_reach_ms.keys()
-        self._mute -= around.out_of_reach_ms.keys()
+        self._too_dear.difference_update(around.out_of_reach_ms)
+        self._mute.difference_update(around.out_of_reach_ms)
         purchase = self._round(view.start_ms)
         purchase.forget_unreachable(around)
         self._drop_unanswered(purchase, around)

@@ -6,6 +6,7 @@ verified on a worker thread, small ones at once. What peers pass on goes the sam
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -195,6 +196,12 @@ class Chain:
             self._links.peer_refused("transactions_dropped")
         else:
             self._peer_batches.put_nowait(raws)
+
+    def take_from_block(self, raws: tuple[bytes, ...]) -> None:
+        """Keeps a valid proposal's transactions pending here too (P6): if its slot fails, any leader has them."""
+        for raw in raws:
+            with suppress(SubmissionRefused):  # most wait here already
+                self._take(raw)
 
     async def run(self) -> None:
         """Verifies what peers pass on, until cancelled."""

@@ -1,6 +1,5 @@
 """The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code."""
 
-import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -25,8 +24,6 @@ from node.configuration_text import render_configuration
 from node.errors import NodeError
 
 EXIT_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130
-"""As shells have it: 128 + SIGINT."""
 
 app = typer.Typer(
     name="p2pnode",
@@ -77,11 +74,4 @@ def main() -> None:
         app()
     except (NodeError, LedgerError) as error:
         print(f"p2pnode: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
-        print("p2pnode: interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # whoever read our output has seen enough; the interpreter must not try to flush the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

@@ -152,5 +152,8 @@ def _run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(guarded())
+    except KeyboardInterrupt:
+        error_console().print("interrupted; all nodes were stopped")
+        raise
     except asyncio.CancelledError:
         raise NodeError("terminated; all nodes were stopped") from None

@@ -142,7 +142,7 @@ class MeterTable(_Table):
     )
     hours: int = Field(default=0, ge=0, description="How many hours of the file to measure, from its first; 0: all.")
     window_hours: int = Field(
-        default=4,
+        default=8,
         ge=1,
         le=168,
         description="How many hours may be in trading at once: the meter measures the next hour when an "

@@ -242,6 +242,8 @@ class Driver:
         if refusal is not None:
             self._log.warning("invalid block", height=request.height, reason=str(refusal))
             self._metrics.on_message_refused("invalid_block")
+        elif self._chain is not None:
+            self._chain.take_from_block(block.transactions)
         self.post(
             Validated(
                 height=request.height,

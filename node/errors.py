@@ -5,6 +5,7 @@
     |-- IdentityError          a key or certificate is missing, exposed, damaged or foreign
     |-- SignStateError         the durable sign state is missing, damaged, in use or no longer writable
     |-- ReadingsError          a file of meter readings is wrong; names the line
+    |-- AppendLogError         a journal of the meter is damaged or not writable (`append_log`)
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
     `-- SubmissionRefused      a transaction never reaches the chain; carries a reason for programs
 

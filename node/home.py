@@ -8,6 +8,7 @@
 | `node.key`, `meter.key` | Ed25519 private keys, PKCS8 PEM | 0600 |
 | `node.crt`, `ca.crt` | certificate of the node key, and of the authority that signed it | 0644 |
 | `sign-state` | what this node has signed for the undecided height | 0600 |
+| `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
 | `ledger/` | blocks and state | 0700 |
 | `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |

@@ -30,7 +30,7 @@ from node.seller import SellerDesk
 from node.state_views import require
 
 CATCH_UP_HOURS: Final = 64
-"""Hours in progress at once while the neighbours are ahead, so that a meter that was down soon overtakes."""
+"""Missed hours in progress at once, more than a window's, so that a meter that was down soon catches up."""
 
 BLOCKS_LOOKED_THROUGH_MAX: Final = 256
 """Blocks read for late readings; after a longer gap every hour is looked at instead."""
@@ -151,7 +151,7 @@ class Household:
     def receive(self, sender: Address, message: OfferRequest | OfferReply | OfferDecline, now_ms: int) -> None:
         """Keeps a neighbour's message for the next turn; dropped if that neighbour sends too much."""
         if not self._inbox.put(Letter(sender=sender, message=message, arrived_ms=now_ms)):
-            self._log.warning("message dropped", sender=sender.hex())
+            self._log.debug("message dropped", sender=sender.hex())
 
     def turn(self, moment: Moment) -> Turn:
         """Decides everything that can be decided now."""
@@ -305,10 +305,15 @@ class Household:
         for start_ms in self._hours.undecided:
             if start_ms in waiting:
                 continue
-            if in_progress >= (CATCH_UP_HOURS if self._view(start_ms).meters else self._pace.window_hours):
+            if in_progress >= (CATCH_UP_HOURS if self._was_missed(start_ms) else self._pace.window_hours):
                 return
             self._transactions.sign(self._meter.sign(start_ms))
             in_progress += 1
+
+    def _was_missed(self, start_ms: Milliseconds) -> bool:
+        """Says whether the neighbours went on without this hour: one has measured the hour a window later."""
+        window_ms = self._pace.window_hours * self._ledger.genesis.interval_ms
+        return bool(self._view(Milliseconds(start_ms + window_ms)).meters)
 
     def _submit_contracts(self, slots: Slots) -> None:
         """Signs a transaction for each contract that has none on its way: a new one, or one that was lost."""

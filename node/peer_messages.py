@@ -67,7 +67,11 @@ class OfferReply(Record, frozen=True, kw_only=True, tag="offer-reply"):
 
 
 class OfferDecline(Record, frozen=True, kw_only=True, tag="offer-decline"):
-    """The buyer will not submit the contract that was offered to it: the reserved energy is free again."""
+    """The buyer will not submit the contract that was offered to it.
+
+    The seller notes it but keeps the energy reserved until the contract expires: a buyer that declines and submits
+    all the same must not make an honest seller the party at fault.
+    """
 
     offer_counter: Counter
 

@@ -16,7 +16,7 @@ from node.configuration import load_configuration
 from node.errors import TestnetError
 from node.node_client import NodeClient, open_client
 from node.readings import EnergySummary, summarise
-from node.testnet import Testnet
+from node.testnet import Testnet, TestnetNode
 from node.testnet_processes import TestnetProcesses
 from node.testnet_progress import STALL_DEADLINE_S, Snapshot, StallWatch
 from node.testnet_summary import RunSummary, figures_from_api, figures_from_ledgers, merge_latencies
@@ -99,6 +99,7 @@ async def run_testnet(testnet: Testnet, energy: EnergySummary, *, keep: bool, vi
     """
     processes = TestnetProcesses(testnet)
     processes.refuse_running()
+    continued = any(Ledger.exists(testnet.home(node).ledger) for node in testnet.nodes)
     started_s = time.monotonic()
     finished = False
     try:
@@ -118,7 +119,9 @@ async def run_testnet(testnet: Testnet, energy: EnergySummary, *, keep: bool, vi
     if not keep:
         chain, nodes = figures_from_ledgers(testnet)
     latencies = merge_latencies([status.commit_latency_ms for status in snapshot.statuses.values()])
-    return RunSummary(energy=energy, chain=chain, nodes=nodes, latencies=latencies, wall_s=wall_s)
+    return RunSummary(
+        energy=energy, chain=chain, nodes=nodes, latencies=latencies, wall_s=wall_s, continued=continued
+    )
 
 
 async def take_snapshot(testnet: Testnet, client: NodeClient) -> Snapshot:
@@ -132,11 +135,7 @@ async def _wait_ready(testnet: Testnet, processes: TestnetProcesses, client: Nod
     end_s = time.monotonic() + READY_DEADLINE_S
     waiting = list(testnet.nodes)
     while True:
-        for node in waiting:
-            code = processes.exit_code(node)
-            if code is not None:
-                ended = f"{node.name} ended with code {code} instead of starting"
-                raise TestnetError(f"{ended}; its last words:\n{processes.last_words(node)}")
+        waiting = [node for node in waiting if not _was_killed(processes, node)]
         ready = await asyncio.gather(*(client.is_ready(node.api_url) for node in waiting))
         waiting = [node for node, is_ready in zip(waiting, ready, strict=True) if not is_ready]
         if not waiting:
@@ -146,6 +145,19 @@ async def _wait_ready(testnet: Testnet, processes: TestnetProcesses, client: Nod
             words = "\n".join(processes.last_words(node) for node in waiting)
             raise TestnetError(f"not ready after {READY_DEADLINE_S:.0f} s: {names}; their last words:\n{words}")
         await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def _was_killed(processes: TestnetProcesses, node: TestnetNode) -> bool:
+    """Says whether someone killed a daemon: the run then waits for it as it does later on.
+
+    Raises:
+        TestnetError: the daemon ended by itself, so it would not start a second time either.
+    """
+    code = processes.exit_code(node)
+    if code is not None and code >= 0:
+        ended = f"{node.name} ended with code {code} instead of starting"
+        raise TestnetError(f"{ended}; its last words:\n{processes.last_words(node)}")
+    return code is not None
 
 
 async def _follow(testnet: Testnet, processes: TestnetProcesses, client: NodeClient, view: ProgressView) -> Snapshot:

@@ -62,6 +62,8 @@ class RunSummary:
     latencies: CommitLatencies
     wall_s: float
     """From the start of the daemons until all hours were settled everywhere."""
+    continued: bool
+    """An earlier run had settled some of the hours, or all, so `wall_s` is not the time that they took."""
 
     @property
     def conserved(self) -> bool:

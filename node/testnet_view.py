@@ -86,7 +86,7 @@ def show_summary(console: Console, summary: RunSummary) -> None:
     table.add_column()
     rows: list[tuple[str, str]] = [
         ("nodes", f"{len(summary.nodes)}"),
-        ("hours", f"{energy.hours:,} in {summary.wall_s:.1f} s ({energy.hours / summary.wall_s:.1f} per second)"),
+        ("hours", _hours(summary)),
         ("surplus", f"{energy.surplus_wh:,} Wh generated beyond the homes' own use"),
         ("deficit", f"{energy.deficit_wh:,} Wh used beyond the homes' own generation"),
         ("tradable", f"{energy.tradable_wh:,} Wh of surplus and deficit in the same hour"),
@@ -105,6 +105,13 @@ def show_summary(console: Console, summary: RunSummary) -> None:
     console.print(table)
     console.print(_nodes_table(summary))
     console.print(f"energy_traded_wh = {totals.bought_wh:,}", style="bold")
+
+
+def _hours(summary: RunSummary) -> str:
+    hours, wall_s = summary.energy.hours, summary.wall_s
+    if summary.continued:
+        return f"{hours:,}, what an earlier run had left of them in {wall_s:.1f} s"
+    return f"{hours:,} in {wall_s:.1f} s ({hours / wall_s:.1f} per second)"
 
 
 def _latency(summary: RunSummary) -> str:

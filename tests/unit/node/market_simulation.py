@@ -15,7 +15,7 @@ from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, execute_block
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt, Status
-from contracts.state import Account, Packet, StateKey, account_key, packet_key
+from contracts.state import TOTALS_KEY, Account, Packet, StateKey, Totals, account_key, packet_key
 from contracts.transactions import (
     PublishReading,
     SubmitTrade,
@@ -23,18 +23,18 @@ from contracts.transactions import (
     packet_id,
     transaction_digest,
 )
-from contracts.units import MS_PER_HOUR, MicroTokensPerKwh, Milliseconds, WattHours
+from contracts.units import MS_PER_HOUR, Milliseconds, WattHours
 from ledger.block import Block, BlockHeader
 from ledger.reading import TransactionLocation
 from node.append_log import Entry
 from node.configuration import PriceTable
-from node.household import Desks, Household, Moment, Pace
+from node.household import Household, Moment, Pace
 from node.meter import Meter, MeterIdentity
 from node.meter_agent import DeskParts, DesksFactory, make_desks
 from node.own_transactions import OwnTransactions
 from node.promises import Promises
 from node.readings import GrossReading
-from node.state_views import read, read_totals
+from node.state_views import read, require
 from tests.support.contracts import FIRST_INTERVAL_MS, Community, make_genesis
 
 TICK_MS = 50
@@ -67,6 +67,10 @@ class MemoryJournal:
     def crash(self) -> None:
         self._added = []
 
+    @property
+    def is_synced(self) -> bool:
+        return not self._added
+
 
 @dataclass
 class DecidedBlock:
@@ -89,7 +93,7 @@ class SharedChain:
         nonces: dict[Address, int] = {}
         for raw in sorted(raws, key=lambda raw: decode_transaction(raw).envelope.nonce):
             envelope = decode_transaction(raw).envelope
-            account = read(_Reader(self.state), account_key(envelope.sender), Account)
+            account = read(StateOf(self.state), account_key(envelope.sender), Account)
             assert account is not None
             last = nonces.get(envelope.sender, account.nonce)
             if envelope.nonce > last and envelope.valid_until_height >= height:
@@ -108,7 +112,7 @@ class SharedChain:
             cluster=addresses,
         )
         execution = execute_block(
-            _Reader(self.state), self.community.genesis, context, [decode_transaction(raw) for raw in chosen]
+            StateOf(self.state), self.community.genesis, context, [decode_transaction(raw) for raw in chosen]
         )
         self.state.update(execution.changes)
         block = Block(
@@ -139,7 +143,7 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
 
 
 @dataclass
-class _Reader:
+class StateOf:
     state: dict[StateKey, bytes]
 
     def get(self, key: StateKey) -> bytes | None:
@@ -320,6 +324,7 @@ class Simulation:
                 del member.mempool[digest]
         assert member.household is not None
         turn = member.household.turn(Moment(now_ms=self.now_ms, present_slot=self.slot, connected=connected - {own}))
+        assert all(journal.is_synced for journal in member.journals), "a turn's output is durable"
         for recipient, message in turn.messages:
             if self.random.random() >= self.faults.loss:
                 due_ms = self.now_ms + self.random.randint(0, self.faults.delay_ms_max)
@@ -377,7 +382,7 @@ class Simulation:
                 assert promised <= (0 if packet is None else packet.available_wh), (own.hex(), hour)
 
     def traded_wh(self) -> int:
-        return read_totals(_Scan(self.shared.state)).claimed_wh
+        return require(StateOf(self.shared.state), TOTALS_KEY, Totals).claimed_wh
 
     def tradable_wh(self) -> int:
         hours = zip(*self.nets, strict=True)
@@ -395,17 +400,9 @@ class Simulation:
         return [receipt for receipt in self.receipts_of(kind) if receipt.status is Status.DECLINED]
 
 
-class _Scan(_Reader):
-    def scan(self, table: Any) -> Any:
-        raise NotImplementedError
-
-
 def hour_start(hour: int) -> Milliseconds:
     return Milliseconds(FIRST_INTERVAL_MS + hour * MS_PER_HOUR)
 
 
 def gross(net: int) -> GrossReading:
     return GrossReading(consumption_wh=WattHours(max(0, -net) + 100), generation_wh=WattHours(max(0, net) + 100))
-
-
-__all__ = ["Desks", "Faults", "MicroTokensPerKwh", "Simulation", "hour_start"]

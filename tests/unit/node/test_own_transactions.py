@@ -1,8 +1,8 @@
 """Nonces, and transactions followed to their end: never signed twice while the first may still be decided."""
 
 from node.own_transactions import VALID_HEIGHTS, Nonces, OwnTransactions
-from tests.support.contracts import transfer
-from tests.unit.node.market_simulation import MemberLedger, MemoryJournal, SharedChain, make_genesis
+from tests.support.contracts import make_genesis, transfer
+from tests.unit.node.market_simulation import MemberLedger, MemoryJournal, SharedChain
 
 COMMUNITY = make_genesis(2)
 ACTION = transfer(COMMUNITY, 1, 5)
