@@ -1,7 +1,8 @@
 """Reads decided blocks back from the store, as records; what does not decode is damage at its height."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from consensus.codec import DecodeError, Record, decode
 from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
@@ -25,6 +26,9 @@ from ledger.store import (
 from ledger.validation import membership_in
 
 T = TypeVar("T")
+
+RECEIPTS_REMEMBERED_HEIGHTS: Final = 8
+"""Newest heights whose receipts stay decoded: clients ask for each transaction of a fresh block on its own."""
 
 
 class TransactionLocation(Record, frozen=True, kw_only=True, tag="location"):
@@ -60,6 +64,7 @@ class BlockReader:
     def __init__(self, store: Store) -> None:
         """Takes the store."""
         self._store = store
+        self._receipts: OrderedDict[Height, tuple[Receipt, ...]] = OrderedDict()
 
     def block(self, height: Height) -> Block | None:
         """Returns the block of a height, None if there is none."""
@@ -75,8 +80,16 @@ class BlockReader:
 
     def receipts(self, height: Height) -> tuple[Receipt, ...]:
         """Returns the receipts of a height's block; none for heights without a block."""
+        remembered = self._receipts.get(height)
+        if remembered is not None:
+            return remembered
         stored = self._decoded(receipts_key, height, tuple[Receipt, ...], "receipts")
-        return () if stored is None else stored
+        if stored is None:
+            return ()
+        self._receipts[height] = stored  # a decided height's receipts never change
+        if len(self._receipts) > RECEIPTS_REMEMBERED_HEIGHTS:
+            self._receipts.popitem(last=False)
+        return stored
 
     def height_of_block(self, digest: Digest) -> Height | None:
         """Returns the height of a block by its digest, None if the chain has no such block."""
