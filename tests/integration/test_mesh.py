@@ -195,7 +195,7 @@ async def ended(connection: aiohttp.ClientWebSocketResponse) -> int | None:
 
 
 def status(number: int) -> Status:
-    return Status(undecided=Height(number), tip=Digest(bytes(32)), clock_slot=Slot(number))
+    return Status(undecided=Height(number + 1), tip=Digest(bytes(32)), clock_slot=Slot(number))
 
 
 # --- honest nodes ------------------------------------------------------------------------------------------
@@ -578,7 +578,7 @@ async def test_a_slow_reader_does_not_make_memory_grow(town: Town) -> None:
         process = psutil.Process()
         before_bytes = process.memory_info().rss
         for number in range(500):
-            body = Body(height=Height(number), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
+            body = Body(height=Height(number + 1), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
             mesh.send(mute.address, body)
             await asyncio.sleep(0)
         grown_bytes = process.memory_info().rss - before_bytes
@@ -593,7 +593,7 @@ async def test_a_reader_that_stalls_is_left_after_the_deadline(town: Town) -> No
         mesh = await sender.start(endpoint, limits=limits)
         await until(lambda: bool(mesh.connected()))
         for number in range(16):
-            body = Body(height=Height(number), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
+            body = Body(height=Height(number + 1), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
             mesh.send(mute.address, body)
         await until(lambda: sender.counts.reconnects["mute"] >= 1)
 
