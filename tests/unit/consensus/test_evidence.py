@@ -88,5 +88,7 @@ def test_a_member_is_accused_of_each_offence_once_a_height() -> None:
     scenario = Scenario(own=3, slot=5)
     scenario.receive(FOUR.vote(1, 5, BLOCK_A), *[FOUR.vote(1, 5, BLOCK_B)] * 50)
     assert [found.offence for found in scenario.evidence] == [Offence.TWO_VOTES]
-    scenario.receive(FOUR.commit(1, 5, BLOCK_A), FOUR.commit(1, 5, BLOCK_B), FOUR.vote(2, 5), FOUR.vote(2, 5, BLOCK_B))
+    scenario.receive(
+        FOUR.commit(1, 5, BLOCK_A), FOUR.commit(1, 5, BLOCK_B), FOUR.vote(2, 5), FOUR.vote(2, 5, BLOCK_B)
+    )
     assert [found.offence for found in scenario.evidence] == [Offence.TWO_COMMITS, Offence.TWO_VOTES]
