@@ -31,14 +31,19 @@ class MemberClocks:
     def present_slot(self, own: Address, now: Instant, members: int) -> Slot:
         """Returns min(own slot, (F + 1)-th highest slot reported, own included); own until 2 F + 1 are known."""
         own_slot = now.slot(self._slot_duration_ms)
-        oldest_ms = now.monotonic_ms - REPORT_AGE_MAX_SLOTS * self._slot_duration_ms
-        slots = [own_slot]
-        for member, (slot, started_ms) in self._reports.items():
-            if member != own and started_ms >= oldest_ms:
-                slots.append(Slot(slot + (now.monotonic_ms - started_ms) // self._slot_duration_ms))
+        slots = [own_slot, *(slot for member, slot in self.reported(now).items() if member != own)]
         if len(slots) < quorum.clock_quorum(members):
             return own_slot
         return min(own_slot, sorted(slots, reverse=True)[quorum.fault_bound(members)])
+
+    def reported(self, now: Instant) -> dict[Address, Slot]:
+        """Returns the slot that each member's clock shows now, by its last report that is not too old."""
+        oldest_ms = now.monotonic_ms - REPORT_AGE_MAX_SLOTS * self._slot_duration_ms
+        return {
+            member: Slot(slot + (now.monotonic_ms - started_ms) // self._slot_duration_ms)
+            for member, (slot, started_ms) in self._reports.items()
+            if started_ms >= oldest_ms
+        }
 
     def keep_only(self, members: tuple[Address, ...]) -> None:
         """Forgets reports of those who are no members (any more)."""

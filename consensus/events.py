@@ -6,12 +6,20 @@ that takes `Applied`, after the block's synced write.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from consensus.codec import Record
 from consensus.evidence import Evidence
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import Membership
-from consensus.messages import Claim, CommitCertificate, Message, PreparedCertificate, PrePrepare
+from consensus.messages import (
+    NUMBER_MAX,
+    Claim,
+    CommitCertificate,
+    Message,
+    PreparedCertificate,
+    PrePrepare,
+)
 from consensus.verification import Verified
 
 
@@ -45,11 +53,19 @@ class SignState(Record, frozen=True, kw_only=True, tag="sign-state"):
     """k: VIEW-CHANGEs sent at this height."""
     prepared: Claim | None
     """Slot and block of the last COMMIT, with a certificate of votes."""
+    silent_through: Height = GENESIS_HEIGHT
+    """Nothing is signed up to this height: what was signed there is lost. `UNANSWERED` while the height that it
+    ends at is asked for (`recovery`).
+    """
 
     @property
     def is_fresh(self) -> bool:
         """True while neither a vote nor a VIEW-CHANGE was sent at this height."""
         return self.voted is None and self.attempts == 0
+
+
+UNANSWERED: Final = Height(NUMBER_MAX)
+"""Silence of which nobody knows yet when it ends."""
 
 
 class PreparedBlock(Record, frozen=True, kw_only=True, tag="prepared-block"):
@@ -135,7 +151,15 @@ class Applied:
     """Members of the next height."""
 
 
-Event = Tick | Connected | Arrived | Received | WorkWaiting | Proposed | Validated | Applied
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSilent:
+    """What was signed up to a height is not at hand: nothing more is signed there. Persisted at once."""
+
+    through: Height
+    """Takes the place of an earlier one: first `UNANSWERED`, then the height proven by Q others (`recovery`)."""
+
+
+Event = Tick | Connected | Arrived | Received | WorkWaiting | Proposed | Validated | Applied | KeepSilent
 
 
 # --- effects -----------------------------------------------------------------------------------------------
@@ -187,15 +211,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What one step asks for, in the order in which it must happen: the first three fields durable and synced,
-    then `send` and `send_decided`, then the rest.
+    """What one step asks for, in the order in which it must happen: `voted` and `prepared` durable and synced in
+    one write, then `sign_state`, which names them, then `send` and `send_decided`, then the rest. A crash between
+    the two writes leaves records newer than the sign state; the replica knows what to do with them.
     """
 
-    sign_state: SignState | None = None
     voted: PrePrepare | None = None
     """The proposal voted for: persisted before its vote leaves."""
     prepared: PreparedBlock | None = None
     """Persisted before its COMMIT leaves."""
+    sign_state: SignState | None = None
+    """Persisted before anything that was signed under it leaves."""
     send: tuple[Send, ...] = ()
     send_decided: tuple[SendDecided, ...] = ()
     verify: tuple[Arrived, ...] = ()

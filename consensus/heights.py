@@ -39,6 +39,7 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
 def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:
     """Notes the sender's clock; answers who is behind, asks who is ahead."""
     member.clocks.report(sender, message.clock_slot, now)
+    member.told[sender] = message.undecided
     if message.undecided < member.state.height:
         _send_decided(member, sender, message.undecided, now)
     elif message.undecided > member.state.height:

@@ -56,14 +56,20 @@ def rule_start(member: Member, now: Instant) -> bool:
     """P2: an own vote or an executable request, older than two slots since its arrival and since the start of
     this height, starts the first view change, at the present slot or, later, above base.
     """
+    since_ms = waiting_since_ms(member)
+    if member.state.sign_state.attempts > 0 or since_ms is None:
+        return False
+    is_old = now.monotonic_ms - since_ms > START_AGE_SLOTS * member.tau_ms
+    return is_old and view_change(member, member.present_slot(now), now)
+
+
+def waiting_since_ms(member: Member) -> int | None:
+    """Returns since when this height has had something to decide: an own vote or an executable request, but not
+    from before the start of the height. None while there is neither.
+    """
     state = member.state
-    if state.sign_state.attempts > 0:
-        return False
     since_ms = [at_ms for at_ms in (state.voted_ms, member.oldest_arrival_ms) if at_ms is not None]
-    if not since_ms:
-        return False
-    waited_ms = now.monotonic_ms - max(min(since_ms), state.started_ms)
-    return waited_ms > START_AGE_SLOTS * member.tau_ms and view_change(member, member.present_slot(now), now)
+    return max(min(since_ms), state.started_ms) if since_ms else None
 
 
 def rule_note_view_change_quorum(member: Member, now: Instant) -> bool:
@@ -87,15 +93,22 @@ def rule_note_view_change_quorum(member: Member, now: Instant) -> bool:
 
 def rule_next_attempt(member: Member, now: Instant) -> bool:
     """P3: the next target is the next multiple of M(k); the wall clock plays no part."""
+    attempt = attempt_after(member)
+    return attempt is not None and now.monotonic_ms >= attempt[1] and view_change(member, attempt[0], now)
+
+
+def attempt_after(member: Member) -> tuple[Slot, int] | None:
+    """P3: returns the slot of the next attempt and the monotonic time at which it is due; None before Q members
+    had reached this one's promise.
+    """
     state = member.state
     if state.view_change_quorum_ms is None:
-        return False
+        return None
     members = len(state.membership)
     exponent_max = progress.stride_exponent_max(members, member.tau_ms, member.attempt_max_ms)
     stride_slots = progress.stride(members, state.sign_state.attempts, exponent_max)
     target = progress.next_target(state.base, stride_slots)
-    wait_ms = (target - state.sign_state.promise) * member.tau_ms
-    return now.monotonic_ms - state.view_change_quorum_ms >= wait_ms and view_change(member, target, now)
+    return target, state.view_change_quorum_ms + (target - state.sign_state.promise) * member.tau_ms
 
 
 def rule_join(member: Member, now: Instant) -> bool:

@@ -64,6 +64,8 @@ class Member:
         """STATUS messages sent in turn."""
         self.answered: dict[Address, tuple[Height, int]] = {}
         """Per member: first height and monotonic time of the last answer with decided blocks."""
+        self.told: dict[Address, Height] = {}
+        """Per member: its undecided height, by its last STATUS and what it sent since. Only shown, never acted on."""
         self.asked: dict[Address, int] = {}
         """Per member: monotonic time of the last question for decided blocks."""
 

@@ -206,6 +206,26 @@ class Body(Record, frozen=True, kw_only=True, tag="body"):
     proposal: ProposalField
 
 
+NONCE_SIZE_BYTES: Final = 32
+
+
+class HeightQuestion(Record, frozen=True, kw_only=True, tag="height-question"):
+    """A member that does not know what it signed asks the others how far the chain is (`recovery`)."""
+
+    nonce: Annotated[bytes, Meta(min_length=NONCE_SIZE_BYTES, max_length=NONCE_SIZE_BYTES)]
+    """Random; an answer to an earlier question does not have it."""
+
+
+class HeightAnswer(Record, frozen=True, kw_only=True, tag="height-answer"):
+    """Answers a `HeightQuestion` with a proof."""
+
+    nonce: Annotated[bytes, Meta(min_length=NONCE_SIZE_BYTES, max_length=NONCE_SIZE_BYTES)]
+    undecided: BlockHeightField
+    """The height that the sender has not decided yet."""
+    certificate: CommitCertificate | None
+    """That decided the height before; None at height 1, which needs no proof."""
+
+
 Message = PrePrepare | Prepare | Commit | ViewChange | Decided | Status | BodyRequest | Body
 
 

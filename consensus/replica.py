@@ -12,7 +12,7 @@ keep it going. The slot is PBFT's view; the leader of slot s at height h is `mem
 It never reads a clock, a socket, a disk or randomness. `assert` means a bug of ours: the host stops the node.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +26,7 @@ from consensus.events import (
     Effects,
     Event,
     Instant,
+    KeepSilent,
     Outbox,
     PreparedBlock,
     Proposed,
@@ -37,8 +38,10 @@ from consensus.events import (
     fresh_sign_state,
 )
 from consensus.evidence import Evidence, Signed, contradiction
+from consensus.explain import explain
+from consensus.explanation import Contact, Explanation
 from consensus.height import HeightState
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
 from consensus.intake import Intake
 from consensus.member import Member, Parameters, Signer
 from consensus.membership import Membership
@@ -98,7 +101,8 @@ class Replica:
         """Restores a replica from its durable state.
 
         A sign state below `start.height` binds nothing: its height is decided. One above it says that blocks
-        were lost: nothing is signed up to it. So does one whose proposal or certificate is not at hand. A stored
+        were lost: nothing is signed up to it. So does one whose proposal or certificate is not at hand, and one that
+        was written when the state before it was lost (`silent_through`, see `recovery`). A stored
         proposal or certificate newer than the sign state was written just before a crash: it binds as if it
         had been sent.
         """
@@ -115,9 +119,9 @@ class Replica:
         self._member = Member(signer=signer, parameters=parameters, state=state, phase=Phase.WAITING)
         self._durable = start.sign_state
         """As the host last persisted it."""
-        if start.sign_state.height > start.height:
-            self._member.silent_through = start.sign_state.height
-        else:
+        lost_through = start.sign_state.height if start.sign_state.height > start.height else GENESIS_HEIGHT
+        self._member.silent_through = max(lost_through, start.sign_state.silent_through)
+        if self._member.silent_through < start.height:
             self._restore(start, now)
 
     # --- what the host may look at --------------------------------------------------------------------------
@@ -138,6 +142,17 @@ class Replica:
         return self._member.phase
 
     @property
+    def silent_through(self) -> Height:
+        """Nothing is signed up to this height; the silence is over once a higher one is undecided."""
+        return self._member.silent_through
+
+    @property
+    def remembered(self) -> SignState:
+        """What this member signed last, at the undecided height or an earlier one."""
+        signed = self._member.state.sign_state
+        return self._durable if signed == fresh_sign_state(self.height) else signed
+
+    @property
     def view_changes_sent(self) -> int:
         """VIEW-CHANGEs sent since this object was made (resent ones not counted)."""
         return self._member.view_changes_sent
@@ -149,6 +164,14 @@ class Replica:
     def leader_at(self, slot: Slot) -> Address:
         """Returns the leader of a slot at the undecided height."""
         return self._member.leader_at(slot)
+
+    def waiting_since_ms(self) -> int | None:
+        """Returns since when the undecided height has had something to decide (monotonic), None while it has not."""
+        return liveness.waiting_since_ms(self._member)
+
+    def explain(self, now: Instant, contacts: Mapping[Address, Contact]) -> Explanation:
+        """Returns why the height is undecided, with what the host knows of its links. Changes nothing."""
+        return explain(self._member, now, contacts)
 
     # --- the one entry --------------------------------------------------------------------------------------
 
@@ -181,12 +204,10 @@ class Replica:
                 self._receive(event.sender, event.message.message, now)
             case WorkWaiting():
                 member.oldest_arrival_ms = event.oldest_arrival_ms
-            case Proposed():
-                self._take_proposed(event, now)
-            case Validated():
-                self._take_validated(event)
-            case Applied():
-                self._take_applied(event, now)
+            case KeepSilent():
+                self._take_silence(event)
+            case Proposed() | Validated() | Applied():
+                self._take_answer(event, now)
 
     # --- receiving ------------------------------------------------------------------------------------------
 
@@ -196,6 +217,7 @@ class Replica:
             heights.receive_status(member, sender, message, now)
             return
         height = message.certificate.height if isinstance(message, Decided) else message.height
+        member.told[sender] = max(member.told.get(sender, height), height)
         if height != member.state.height or member.phase is Phase.APPLYING:
             return  # decided while the host verified it
         match message:
@@ -260,6 +282,15 @@ class Replica:
 
     # --- the host's answers ---------------------------------------------------------------------------------
 
+    def _take_answer(self, event: Proposed | Validated | Applied, now: Instant) -> None:
+        match event:
+            case Proposed():
+                self._take_proposed(event, now)
+            case Validated():
+                self._take_validated(event)
+            case Applied():
+                self._take_applied(event, now)
+
     def _take_validated(self, event: Validated) -> None:
         state = self._member.state
         if event.height == state.height and event.block in state.validating:
@@ -287,7 +318,18 @@ class Replica:
             sign_state=fresh_sign_state(following),
         )
         member.clocks.keep_only(event.membership.addresses)
+        member.told = {address: height for address, height in member.told.items() if address in event.membership}
         member.out.verify += self._intake.release(following)
+
+    def _take_silence(self, event: KeepSilent) -> None:
+        """What is remembered stays as it is: a sign state of a later height goes on keeping silent through it."""
+        member, remembered = self._member, self.remembered
+        lost_through = remembered.height if remembered.height > member.state.height else GENESIS_HEIGHT
+        member.silent_through = max(event.through, lost_through)
+        silent = msgspec.structs.replace(remembered, silent_through=event.through)
+        if silent.height == member.state.height:
+            member.state.sign_state = silent
+        member.out.sign_state = self._durable = silent
 
     # --- restart --------------------------------------------------------------------------------------------
 

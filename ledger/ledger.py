@@ -156,7 +156,7 @@ class Ledger:
         try:
             check_files(directory)
             remove_seal(directory)
-            store = Store.open(database_path(directory))
+            store = Store.open(database_path(directory), verify_checksums=True)
             parent = check_recent_blocks(directory, store, genesis)
         except BaseException:
             if store is not None:

@@ -6,6 +6,7 @@
 | `lock` | empty; locked by the process that has the ledger open, or verifies it |
 | `tip` | two slots, written in turn: height (8 bytes big endian), block digest, checksum of both |
 | `seal` | checksum, then the encoded `Seal`; there from a clean stop to the next start |
+| `damaged` | what a running node found damaged, in words; the ledger does not open again |
 
 LevelDB was measured to open without an error after its log was truncated, records silently gone. Hence the two
 witnesses: the mark says how far the chain had come (it is written after each synced block, so the database is never
@@ -32,6 +33,7 @@ DATABASE_FOLDER: Final = "database"
 LOCK_FILE: Final = "lock"
 TIP_FILE: Final = "tip"
 SEAL_FILE: Final = "seal"
+DAMAGE_FILE: Final = "damaged"
 
 LEVELDB_LOCK_FILE: Final = "LOCK"
 """The one file of LevelDB's without content; not sealed."""
@@ -179,6 +181,23 @@ def read_tip_mark(directory: Path) -> TipMark:
 def _tip_slot(mark: TipMark) -> bytes:
     body = mark.height.to_bytes(8, "big") + mark.block
     return body + _checksum(body)
+
+
+# --- the mark of damage ------------------------------------------------------------------------------------
+
+
+def mark_damage(directory: Path, what: str) -> None:
+    """Says that the database was found damaged while it was open, so that the next start need not find it again."""
+    (directory / DAMAGE_FILE).write_text(f"{what}\n", encoding="utf-8")
+    sync_directory(directory)
+
+
+def read_damage(directory: Path) -> str | None:
+    """Returns what was found damaged, None if nothing was."""
+    try:
+        return (directory / DAMAGE_FILE).read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
 
 
 # --- the seal ----------------------------------------------------------------------------------------------

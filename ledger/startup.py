@@ -27,7 +27,7 @@ from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged, LedgerForeign, NodeMissing
 from ledger.merkle_tree import tree_root
 from ledger.reading import BlockReader, TransactionLocation, membership_of
-from ledger.side_files import read_tip_mark, seal_faults
+from ledger.side_files import read_damage, read_tip_mark, seal_faults
 from ledger.store import FORMAT_KEY, FORMAT_VERSION, TIP_KEY, Space, Store, StoredFormat, StoredTip
 from ledger.validation import Parent, certificate_fault
 
@@ -42,8 +42,11 @@ def check_files(directory: Path) -> None:
     """Compares all files with the seal, where there is one (there is none after a crash).
 
     Raises:
-        LedgerDamaged: a file was altered, added or lost since the last clean stop.
+        LedgerDamaged: a file was altered, added or lost since the last clean stop, or the node found damage before.
     """
+    found = read_damage(directory)
+    if found is not None:
+        raise LedgerDamaged(found)
     faults = seal_faults(directory)
     if faults:
         more = len(faults) - FAULTS_SHOWN

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from ledger.errors import LedgerDamaged
 from node.api_connections import (
     HEADER_LINE_BYTES_MAX,
     HEADERS_MAX,
@@ -158,6 +159,9 @@ def _guarding_middleware(
             response = from_http_exception(error, request).response()
         except ConnectionError:
             raise
+        except LedgerDamaged as damaged:
+            context.node.damaged(damaged)
+            response = ProblemError(ProblemReason.HALTED, str(damaged)).response()
         except Exception:  # noqa: BLE001 - whatever went wrong, the client gets an answer and the log the trace
             _log.exception("request failed", method=request.method, path=request.path)
             response = ProblemError(ProblemReason.INTERNAL, "an unexpected error was logged").response()

@@ -9,12 +9,14 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from consensus.identifiers import Address, Height
+from ledger.errors import LedgerDamaged
 from node.api_connections import CONNECTIONS_MAX
 from node.api_models import MeterStatus
 from node.api_problem import ProblemError, ProblemReason
 from node.api_quota import BURST_MAX, RATE_PER_S, SubmissionQuota
 from node.chain import Chain
 from node.metrics import NodeMetrics
+from node.syncing import SyncProgress
 
 BODY_SIZE_BYTES_MAX: Final = 1024 * 1024
 """Largest request body: a batch of 1,000 transactions of 500 bytes in hexadecimal."""
@@ -47,6 +49,16 @@ class ApiLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryStatus:
+    """What a node is getting back from the others."""
+
+    syncing: SyncProgress | None = None
+    """None while it is not far behind."""
+    ledger_set_aside: str | None = None
+    """Folder of the damaged ledger that the last start put aside; None if it was whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiNode:
     """The node behind the API."""
 
@@ -60,6 +72,9 @@ class ApiNode:
     """How far the node's meter has come; None where it has no meter."""
     halted: Callable[[], str | None]
     """Why the node has stopped taking part; None while it does."""
+    recovery_status: Callable[[], RecoveryStatus]
+    damaged: Callable[[LedgerDamaged], None]
+    """Stops the node when a read shows that the ledger is damaged: nobody is answered from it."""
 
 
 class TipSignal:

@@ -109,6 +109,26 @@ class TotalsStatus(ApiModel):
     """Sum of the amounts of all completed trades."""
 
 
+class SyncingStatus(ApiModel):
+    """Where a node stands that catches up from far behind."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    first: Annotated[int, Field(alias="from", ge=0)]
+    """Height at which it began."""
+    to: HeightNumber
+    """Height that it is on its way to."""
+    blocks_per_s: Annotated[float, Field(ge=0)]
+    """Blocks written per second."""
+
+
+class SilentStatus(ApiModel):
+    """A node that signs nothing for a while: no vote, no COMMIT, no VIEW-CHANGE."""
+
+    through: Annotated[int, Field(ge=0)] | None
+    """Last height of the silence; null while the other members are asked for it."""
+
+
 class StatusReply(ApiModel):
     """Where this node stands."""
 
@@ -148,6 +168,12 @@ class StatusReply(ApiModel):
     totals: TotalsStatus
     conserved: bool
     """Tokens and energy add up over the whole chain."""
+    syncing: SyncingStatus | None = None
+    """Null while this node is not far behind."""
+    silent: SilentStatus | None = None
+    """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
+    ledger_set_aside: str | None = None
+    """Folder of the damaged ledger that the last start put aside; null if it was whole."""
 
 
 class HealthReply(ApiModel):

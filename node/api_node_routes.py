@@ -8,13 +8,22 @@ from consensus.identifiers import Address
 from contracts.state import Totals
 from ledger.ledger import Ledger
 from node.api_context import ApiContext, answer
-from node.api_models import CommitLatencyStatus, HealthReply, ReadyReply, StatusReply, TotalsStatus
+from node.api_models import (
+    CommitLatencyStatus,
+    HealthReply,
+    ReadyReply,
+    SilentStatus,
+    StatusReply,
+    SyncingStatus,
+    TotalsStatus,
+)
 from node.api_parameters import NoParameters
 from node.api_problem import ProblemError, ProblemReason
 from node.api_views import record_fields
 from node.docs_page import DOCS_PAGE
 from node.metrics import METRICS_CONTENT_TYPE, CommitLatency
 from node.state_views import conserved, read_members, read_totals, sum_tokens
+from node.syncing import SyncProgress
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -33,6 +42,7 @@ def status_of(context: ApiContext) -> StatusReply:
     node, chain, ledger = context.node, context.chain, context.chain.ledger
     replica = chain.replica_status()
     totals = read_totals(ledger)
+    recovery = node.recovery_status()
     return StatusReply(
         name=node.name,
         address=node.address.hex(),
@@ -53,11 +63,20 @@ def status_of(context: ApiContext) -> StatusReply:
         meter=node.meter_status(),
         totals=_totals_view(totals),
         conserved=conserved(totals, sum_tokens(read_members(ledger))),
+        syncing=_syncing_view(recovery.syncing),
+        silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
+        ledger_set_aside=recovery.ledger_set_aside,
     )
 
 
 def _latency_view(latency: CommitLatency) -> CommitLatencyStatus:
     return CommitLatencyStatus(p50=latency.p50_ms, p95=latency.p95_ms, count=latency.count)
+
+
+def _syncing_view(progress: SyncProgress | None) -> SyncingStatus | None:
+    if progress is None:
+        return None
+    return SyncingStatus(first=progress.first, to=progress.target, blocks_per_s=progress.blocks_per_s)
 
 
 def _totals_view(totals: Totals) -> TotalsStatus:

@@ -58,6 +58,8 @@ from node.api_state_models import (
 from node.api_state_routes import list_members, list_scores, show_account, show_history, show_state
 from node.api_trade_routes import list_trades
 from node.api_transaction_routes import MESSAGEPACK_TYPES, show_transaction, submit
+from node.api_why_models import WhyReply
+from node.api_why_routes import show_why
 
 JSON: Final = "application/json"
 
@@ -136,6 +138,16 @@ ROUTES: Final[tuple[Route, ...]] = (
             200: Reply(description="The node's position, its meter and the chain's totals.", models=(StatusReply,))
         },
         handler=show_status,
+    ),
+    Route(
+        method="GET",
+        path="/v1/why",
+        operation="showWhy",
+        tag="node",
+        summary="Why nothing is decided",
+        description="Who is missing, which phase, since when, and the quorum's arithmetic, as this member sees it.",
+        replies={200: Reply(description="The verdict and what it follows from.", models=(WhyReply,))},
+        handler=show_why,
     ),
     Route(
         method="GET",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from consensus.explanation import Explanation
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import CommitCertificate
 from contracts.receipts import Receipt
@@ -59,6 +60,10 @@ class ReplicaStatus:
     """VIEW-CHANGEs sent since the node started."""
     leader: Address
     """Leader of the present slot."""
+    is_silent: bool = False
+    """Nothing is signed now, because what was signed before is not at hand."""
+    silent_through: Height | None = None
+    """Last height at which that is so; None while the other members are asked for it, or if it is not so."""
 
 
 class SubscriberTooSlow(Exception):  # noqa: N818  (names the subscriber's state)
@@ -113,6 +118,8 @@ class ChainLinks:
     pass_on: Callable[[tuple[bytes, ...]], None]
     """Sends transactions to all members."""
     replica_status: Callable[[], ReplicaStatus]
+    explain: Callable[[], Explanation]
+    """Why the undecided height is not decided."""
     peers_connected: Callable[[], frozenset[Address]]
     submitted: Callable[[Digest], None]
     """Notes a transaction taken from a client or the own meter, for the commit latency."""
@@ -282,6 +289,10 @@ class Chain:
     def replica_status(self) -> ReplicaStatus:
         """Returns where the replica stands."""
         return self._links.replica_status()
+
+    def explain(self) -> Explanation:
+        """Returns why nothing is decided, as this member sees it."""
+        return self._links.explain()
 
     def peers_connected(self) -> frozenset[Address]:
         """Returns the members whose link from here is up."""

@@ -5,16 +5,20 @@ at one height report the same energy, tokens, trades and scores.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from consensus.explanation import Explanation
 from contracts.state import Totals
 from contracts.units import MICRO_TOKENS_PER_TOKEN
 from node.chain import Chain
 from node.state_views import MemberState, TokenSums, read_members, read_totals, sum_tokens
 from qscore.parameters import ONE
+
+MS_PER_S: Final = 1_000
 
 
 class ChainCollector(Collector):
@@ -31,6 +35,7 @@ class ChainCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yields every family with the figures of this moment."""
         yield from self._positions()
+        yield from _decision(self._chain.explain())
         totals = read_totals(self._chain.ledger)
         members = read_members(self._chain.ledger)
         yield from _trades(totals)
@@ -60,6 +65,7 @@ def chain_metric_families() -> tuple[Metric, ...]:
     """Returns every family of the chain without samples."""
     return (
         *_position_families(),
+        *_decision_families(),
         *_trade_families(),
         _energy_family(),
         _deficit_family(),
@@ -78,6 +84,29 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily("p2pnode_mempool_transactions", "Transactions that wait for a block."),
         GaugeMetricFamily("p2pnode_mempool_bytes", "Bytes of the transactions that wait for a block."),
     )
+
+
+def _decision_families() -> tuple[GaugeMetricFamily, ...]:
+    needed = "Proposals, votes, COMMITs or VIEW-CHANGEs that the step at hand still needs; 0 while nothing waits."
+    return (
+        GaugeMetricFamily("p2pnode_undecided_seconds", "How long the next height has had something to decide."),
+        GaugeMetricFamily("p2pnode_missing_votes", needed),
+        GaugeMetricFamily("p2pnode_members_reachable", "Members connected and heard lately, this one among them."),
+        GaugeMetricFamily("p2pnode_quorum", "Members that a decision needs."),
+    )
+
+
+def _decision(explanation: Explanation) -> Iterator[Metric]:
+    wait = explanation.waits_for
+    figures = {
+        "p2pnode_undecided_seconds": (explanation.waiting_ms or 0) / MS_PER_S,
+        "p2pnode_missing_votes": 0 if wait is None else wait.needed,
+        "p2pnode_members_reachable": len(explanation.reachable),
+        "p2pnode_quorum": explanation.quorum,
+    }
+    for family in _decision_families():
+        family.add_metric([], figures[family.name])
+        yield family
 
 
 def _trade_families() -> tuple[CounterMetricFamily, CounterMetricFamily]:

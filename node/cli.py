@@ -10,7 +10,9 @@ import typer
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
 from node.cli_ledger import ledger_app
+from node.cli_recover import RECOVER_EXAMPLE, recover
 from node.cli_testnet import testnet_app
+from node.cli_why import WHY_EXAMPLE, why
 from node.configuration import (
     ApiTable,
     Configuration,
@@ -32,6 +34,8 @@ app = typer.Typer(
     help="Neighbours trade solar energy on a chain that their own smart meters run.",
     epilog="Begin with: p2pnode testnet run --hours 48",
 )
+app.command(epilog=RECOVER_EXAMPLE)(recover)
+app.command(epilog=WHY_EXAMPLE)(why)
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
 

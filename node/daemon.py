@@ -6,22 +6,25 @@ agent (offers); the driver writes the ledger and tells the chain; API, metrics a
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from consensus.identifiers import Address
-from ledger.errors import LedgerError, LedgerWriteFailed
+from consensus.messages import HeightAnswer, HeightQuestion, Status
+from ledger.errors import LedgerDamaged, LedgerWriteFailed
 from ledger.ledger import Ledger
+from ledger.side_files import mark_damage
 from node.api import Api
-from node.api_context import ApiNode
+from node.api_context import ApiNode, RecoveryStatus
+from node.block_server import BlockServer
 from node.chain import Chain, ChainLinks
 from node.chain_metrics import ChainCollector
 from node.configuration import Configuration
 from node.driver import Driver, MeshLinks
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
-from node.genesis_file import load_genesis
 from node.halt import refuse_if_halted, write_halt
 from node.identity import Identity, load_identity
 from node.logs import configure_logs, get_logger
@@ -30,9 +33,21 @@ from node.mesh import Mesh
 from node.mesh_limits import PeerEndpoint
 from node.meter_agent import MeterAgent
 from node.metrics import NodeMetrics
-from node.peer_messages import OfferDecline, OfferReply, OfferRequest, PeerMessage, Transactions
+from node.peer_messages import (
+    Blocks,
+    BlocksRequest,
+    OfferDecline,
+    OfferReply,
+    OfferRequest,
+    PeerMessage,
+    Transactions,
+)
 from node.process import process_id_file
-from node.sign_state import SignStateFile
+from node.sign_recovery import RecoveryLinks, SignRecovery
+from node.state_views import member_name
+from node.storage import open_storage
+from node.syncing import BlockSync, SyncLinks
+from node.undecided_watch import UndecidedWatch
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""
@@ -86,6 +101,10 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory) -> int
             await daemon.run(stop)
         except (NodeError, LedgerWriteFailed):
             raise  # the disk or the surroundings failed: nothing inside is wrong
+        except LedgerDamaged as damaged:
+            mark_damage(configuration.home.ledger, damaged.what)
+            log.critical("stopped on a damaged ledger", reason=damaged.what, height=damaged.height)
+            raise NodeError(f"{configuration.home.ledger}: {damaged}. The next start deals with it") from damaged
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             write_halt(configuration.home, reason)
@@ -103,22 +122,33 @@ class Daemon:
         self._configuration = configuration
         identity = load_identity(configuration.home)
         self.metrics = NodeMetrics()
-        sign_state = SignStateFile(configuration.home.sign_state)
-        storage.callback(sign_state.close)
-        self.ledger = _open_ledger(configuration)
-        storage.callback(self.ledger.close)
+        opened = open_storage(configuration, storage)
+        self.ledger = opened.ledger
+        self._set_aside = opened.set_aside
         _check_membership(configuration, identity, self.ledger)
         self.mesh = self._make_mesh(identity)
         self.driver = Driver(
             identity=identity,
             ledger=self.ledger,
-            sign_state=sign_state,
+            sign_state=opened.sign_state,
             mesh=MeshLinks(send=self.mesh.send, connected=self.mesh.connected),
             metrics=self.metrics,
         )
         self.chain = self._make_chain()
         self.driver.attach(self.chain)
         self.metrics.attach(ChainCollector(self.chain))
+        names = {peer.address_bytes: peer.name for peer in configuration.p2p.peers}
+        self.blocks = BlockServer(
+            ledger=self.ledger, send=self.mesh.send_bulk, refused=self.metrics.on_message_refused
+        )
+        self.sync = self._make_sync(names)
+        self.recovery = self._make_recovery(identity, names)
+        self.undecided = UndecidedWatch(
+            waiting=self.driver.waiting,
+            explain=self.driver.explain,
+            name_of=partial(member_name, self.ledger),
+            slot_duration_ms=self.ledger.genesis.slot_duration_ms,
+        )
         self.agent = agent_factory(
             AgentParts(configuration=configuration, identity=identity, chain=self.chain, mesh=self.mesh)
         )
@@ -152,11 +182,34 @@ class Daemon:
             work_changed=self.driver.work_changed,
             pass_on=lambda raws: self.mesh.broadcast(Transactions(raw=raws)),
             replica_status=self.driver.status,
+            explain=self.driver.explain,
             peers_connected=self.mesh.connected,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )
         return Chain(ledger=self.ledger, mempool=mempool, links=links)
+
+    def _make_sync(self, names: Mapping[Address, str]) -> BlockSync:
+        links = SyncLinks(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            post=self.driver.post,
+            refused=self.metrics.on_message_refused,
+            names=names,
+        )
+        return BlockSync(ledger=self.ledger, links=links)
+
+    def _make_recovery(self, identity: Identity, names: Mapping[Address, str]) -> SignRecovery:
+        links = RecoveryLinks(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            is_unanswered=lambda: self.driver.is_unanswered,
+            is_silent=lambda: self.driver.is_silent,
+            keep_silent_through=self.driver.keep_silent_through,
+            refused=self.metrics.on_message_refused,
+            names=names,
+        )
+        return SignRecovery(own=identity.address, ledger=self.ledger, links=links)
 
     def _make_api(self, identity: Identity) -> Api:
         agent = self.agent
@@ -168,10 +221,16 @@ class Daemon:
                 metrics=self.metrics,
                 meter_status=(lambda: None) if agent is None else agent.status,
                 halted=self._halted,
+                recovery_status=self._recovery_status,
+                damaged=self.driver.fail,
             ),
             host=self._configuration.api.host,
             port=self._configuration.api.port,
         )
+
+    def _recovery_status(self) -> RecoveryStatus:
+        kept = self._set_aside
+        return RecoveryStatus(syncing=self.sync.progress(), ledger_set_aside=None if kept is None else kept.name)
 
     def _halted(self) -> str | None:
         failed = self.driver.failed
@@ -185,6 +244,17 @@ class Daemon:
             case OfferRequest() | OfferReply() | OfferDecline():
                 if self.agent is not None:
                     self.agent.handle(sender, message)
+            case BlocksRequest():
+                self.blocks.request(sender, message)
+            case Blocks():
+                self.sync.on_blocks(sender, message)
+            case HeightQuestion():
+                self.recovery.on_question(sender, message)
+            case HeightAnswer():
+                self.recovery.on_answer(sender, message)
+            case Status():
+                self.sync.on_status(sender, message)
+                self.driver.receive(sender, message)
             case _:
                 self.driver.receive(sender, message)
 
@@ -199,7 +269,16 @@ class Daemon:
             await _started(stack, self.api.start, self.api.stop)
             tasks = [
                 asyncio.create_task(work)
-                for work in (self.driver.run(), self.chain.run(), self._pass_on_old(), *self._agent_work())
+                for work in (
+                    self.driver.run(),
+                    self.chain.run(),
+                    self.blocks.run(),
+                    self.sync.run(),
+                    self.recovery.run(),
+                    self.undecided.run(),
+                    self._pass_on_old(),
+                    *self._agent_work(),
+                )
             ]
             stack.push_async_callback(_cancel, tasks)
             get_logger("node").info(
@@ -256,17 +335,6 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         with suppress(asyncio.CancelledError, Exception):  # the first failure is the one reported
             await task
-
-
-def _open_ledger(configuration: Configuration) -> Ledger:
-    home = configuration.home
-    genesis = load_genesis(home)
-    try:
-        if Ledger.exists(home.ledger):
-            return Ledger.open(home.ledger, genesis)
-        return Ledger.create(home.ledger, genesis)
-    except LedgerError as error:
-        raise NodeError(f"{home.ledger}: {error}") from error
 
 
 def _check_membership(configuration: Configuration, identity: Identity, ledger: Ledger) -> None:

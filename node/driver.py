@@ -14,6 +14,7 @@ from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.events import (
+    UNANSWERED,
     Applied,
     Arrived,
     Connected,
@@ -21,6 +22,7 @@ from consensus.events import (
     Effects,
     Event,
     Instant,
+    KeepSilent,
     PreparedBlock,
     Proposed,
     ProposeRequest,
@@ -32,20 +34,25 @@ from consensus.events import (
     ValidateRequest,
     WorkWaiting,
 )
+from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.intake import DECIDED_RUN_MAX
 from consensus.member import Parameters
-from consensus.messages import Body, Decided, Message, PrePrepare
+from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
+from consensus.recovery import certificate_is_forgotten, is_forgotten
 from consensus.replica import Replica, Start
 from consensus.verification import Verified, verify_message
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.ledger import Ledger
+from ledger.startup import RECENT_BLOCKS
+from node.block_server import read_decided
 from node.chain import AppliedBlock, Chain, ReplicaStatus, verify_ahead
 from node.identity import Identity
 from node.logs import get_logger
 from node.metrics import NodeMetrics
 from node.peer_messages import PeerMessage
 from node.sign_state import SignStateFile
+from node.undecided_watch import Waiting
 
 TICKS_PER_SLOT: Final = 10
 """How often the replica is told that time passed; its timers are as fine as this."""
@@ -89,11 +96,14 @@ class Driver:
         self._events: deque[Event] = deque()
         self._is_stepping = False
         self._connected: frozenset[Address] = frozenset()
+        self._heard_ms: dict[Address, int] = {}
+        """Per member: monotonic time of its last message."""
         self._validations: set[asyncio.Task[None]] = set()
         self._phase_started_s = time.monotonic()
         self._log = get_logger("consensus")
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets the exception of a broken invariant or a failed write: the daemon must stop."""
+        self._check_memory()
 
     def attach(self, chain: Chain) -> None:
         """Gives the driver the chain whose mempool it proposes from."""
@@ -125,6 +135,7 @@ class Driver:
 
     def receive(self, sender: Address, message: Message) -> None:
         """Takes a member's consensus message from the mesh."""
+        self._heard_ms[sender] = self.monotonic_ms()
         self.post(Arrived(sender=sender, message=message))
 
     def work_changed(self) -> None:
@@ -137,17 +148,67 @@ class Driver:
         if self.failed.done():
             return
         self._events.append(event)
-        if self._is_stepping:
-            return
+        if not self._is_stepping:
+            self._step_all()
+
+    def fail(self, error: Exception) -> None:
+        """Stops signing for good, and thereby the node."""
+        self._events.clear()
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _step_all(self) -> None:
         self._is_stepping = True
         try:
             while self._events:
                 self._carry_out(self._replica.step(self._events.popleft(), self.now()))
         except Exception as error:  # noqa: BLE001  (whatever it is, nothing may be signed after it)
-            self._events.clear()
-            self.failed.set_exception(error)
+            self.fail(error)
         finally:
             self._is_stepping = False
+
+    # --- what this member may have forgotten (consensus.recovery) ---------------------------------------------
+
+    @property
+    def is_silent(self) -> bool:
+        """Says whether nothing is signed now because what was signed is not at hand."""
+        return self._replica.height <= self._replica.silent_through
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Says whether nobody knows yet how long that lasts."""
+        return self._replica.silent_through == UNANSWERED
+
+    def keep_silent_through(self, height: Height) -> None:
+        """Ends the silence at a height that Q others have proven; durable when this returns."""
+        self.post(KeepSilent(through=height))
+
+    def _check_memory(self) -> None:
+        """Looks through the last blocks for a COMMIT of this member that its sign state does not know of."""
+        ledger = self._ledger
+        for number in range(max(1, ledger.height - RECENT_BLOCKS + 1), ledger.height + 1):
+            block = ledger.block(Height(number))
+            assert block is not None, f"decided block {number} is missing"
+            if self._is_forgotten(ledger.certificate(Height(number)), block.parent_certificate):
+                self._forget()
+                self._step_all()
+                return
+
+    def _is_forgotten(self, *certificates: CommitCertificate | None) -> bool:
+        remembered = self._replica.remembered
+        return any(
+            certificate is not None and certificate_is_forgotten(certificate, self._own, remembered)
+            for certificate in certificates
+        )
+
+    def _forget(self) -> None:
+        """The sign state is older than what was signed: nothing more is signed before the others are asked."""
+        self._log.critical(
+            "this node's sign state is older than what it signed, as after a backup was put back: it keeps silent",
+            height=self._replica.height,
+            remembered_height=self._replica.remembered.height,
+        )
+        self._events.appendleft(KeepSilent(through=UNANSWERED))
 
     def status(self) -> ReplicaStatus:
         """Returns where the replica stands."""
@@ -158,7 +219,24 @@ class Driver:
             phase=self._replica.phase.value,
             view_changes=self._replica.view_changes_sent,
             leader=self._replica.leader_at(slot),
+            is_silent=self.is_silent,
+            silent_through=None if self.is_unanswered or not self.is_silent else self._replica.silent_through,
         )
+
+    def explain(self) -> Explanation:
+        """Returns why the height is undecided, as this member sees it."""
+        connected = self._mesh.connected()
+        contacts = {
+            member: Contact(is_connected=member in connected, heard_ms=self._heard_ms.get(member))
+            for member in self._replica.membership.addresses
+        }
+        return self._replica.explain(self.now(), contacts)
+
+    def waiting(self) -> Waiting:
+        """Returns the undecided height and for how long it has had something to decide."""
+        since_ms = self._replica.waiting_since_ms()
+        waiting_ms = None if since_ms is None else self.monotonic_ms() - since_ms
+        return Waiting(height=self._replica.height, waiting_ms=waiting_ms)
 
     # --- effects, in their order ----------------------------------------------------------------------------
 
@@ -206,11 +284,7 @@ class Driver:
 
     def _send_decided(self, answer: SendDecided) -> None:
         for number in range(answer.first, min(answer.first + DECIDED_RUN_MAX, self._ledger.height + 1)):
-            height = Height(number)
-            proposal, certificate = self._ledger.block_bytes(height), self._ledger.certificate(height)
-            assert proposal is not None, f"decided block {height} is missing"
-            assert certificate is not None, f"certificate of block {height} is missing"
-            self._mesh.send(answer.recipient, Decided(certificate=certificate, proposal=proposal))
+            self._mesh.send(answer.recipient, read_decided(self._ledger, Height(number)))
 
     def _verify(self, arrived: Iterable[Arrived]) -> None:
         for one in arrived:
@@ -219,6 +293,8 @@ class Driver:
                 continue
             result = verify_message(one.message, self._replica.membership, self._ledger.chain)
             if isinstance(result, Verified):
+                if is_forgotten(one.message, self._own, self._replica.remembered):
+                    self._forget()
                 self._events.append(Received(sender=one.sender, message=result))
             else:
                 self._metrics.on_message_refused(result.value)
@@ -236,8 +312,7 @@ class Driver:
         try:
             refusal = self._ledger.check(block)
         except Exception as error:  # noqa: BLE001  (a bug of ours or a damaged ledger: stop signing)
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self.fail(error)
             return
         if refusal is not None:
             self._log.warning("invalid block", height=request.height, reason=str(refusal))
@@ -276,6 +351,8 @@ class Driver:
         block = decode(decision.proposal, Block)
         self._ledger.append(block, decision.certificate)
         self._note_phase("apply")
+        if self._is_forgotten(decision.certificate, block.parent_certificate):
+            self._forget()
         applied = AppliedBlock(
             block=block,
             digest=decision.block,

@@ -11,6 +11,7 @@
 | `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
 | `ledger/` | blocks and state | 0700 |
+| `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
 | `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |
 | `node.log`, `node.pid` | output and process id of a daemon that the testnet command started | 0644 |
 """

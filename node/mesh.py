@@ -127,6 +127,10 @@ class Mesh:
         """Queues a message for one peer; never waits, and drops the oldest when the queue is full."""
         self._links[recipient].put(encode_peer_message(message))
 
+    def send_bulk(self, recipient: Address, message: PeerMessage) -> None:
+        """Queues a message that leaves only while no other waits for this peer; dropped where it has no room."""
+        self._links[recipient].put_bulk(encode_peer_message(message))
+
     def broadcast(self, message: PeerMessage) -> None:
         """Queues a message, encoded once, for every peer."""
         frame = encode_peer_message(message)

@@ -62,7 +62,7 @@ class MeshLimits:
     queue_frames_max: int = 4_096
     """Frames that wait for one peer, its link up or down; the oldest are dropped, as consensus sends again."""
     queue_size_bytes_max: int = 16 * 1024 * 1024
-    """Their bytes: two of the largest frames, and room for the small ones."""
+    """Their bytes: two of the largest frames, and room for the small ones. Bulk has as much of its own."""
 
     def __post_init__(self) -> None:
         """Checks that the largest frame passes at all."""

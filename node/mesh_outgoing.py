@@ -1,8 +1,9 @@
 """The outgoing half of the mesh: one dialled WebSocket per peer, on which this node only sends.
 
 A frame goes into the peer's bounded queue at once and leaves through the peer's one writer task, in order, as
-soon as the link is up. The queue never blocks its producer: full, it drops its oldest frames. A link that
-breaks is dialled again, for ever, with growing pauses.
+soon as the link is up. The queue never blocks its producer: full, it drops its oldest frames. Bulk (ranges of
+blocks) has a lane of its own that is served only while nothing else waits, and refuses what it has no room for. A
+link that breaks is dialled again, for ever, with growing pauses.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ class OutgoingQueue:
         self._size_bytes_max = size_bytes_max
         self._frames: deque[bytes] = deque()
         self._size_bytes = 0
+        self._bulk: deque[bytes] = deque()
+        self._bulk_size_bytes = 0
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -58,11 +61,24 @@ class OutgoingQueue:
             dropped += 1
         return dropped
 
+    def put_bulk(self, frame: bytes) -> bool:
+        """Appends a frame that may wait for all others; False if the bulk lane has no room for it."""
+        if self._bulk_size_bytes + len(frame) > self._size_bytes_max:
+            return False
+        self._bulk.append(frame)
+        self._bulk_size_bytes += len(frame)
+        self._filled.set()
+        return True
+
     async def get(self) -> bytes:
-        """Waits for the oldest frame and takes it."""
-        while not self._frames:
+        """Waits for the oldest frame and takes it; bulk only if nothing else waits."""
+        while not self._frames and not self._bulk:
             self._filled.clear()
             await self._filled.wait()
+        if not self._frames:
+            frame = self._bulk.popleft()
+            self._bulk_size_bytes -= len(frame)
+            return frame
         frame = self._frames.popleft()
         self._size_bytes -= len(frame)
         return frame
@@ -103,6 +119,11 @@ class OutgoingLink:
     def put(self, frame: bytes) -> None:
         """Queues a frame for the peer; never waits."""
         for _ in range(self._queue.put(frame)):
+            self._counters.on_message_dropped(self._endpoint.name)
+
+    def put_bulk(self, frame: bytes) -> None:
+        """Queues a frame behind all others; never waits."""
+        if not self._queue.put_bulk(frame):
             self._counters.on_message_dropped(self._endpoint.name)
 
     async def run(self) -> None:

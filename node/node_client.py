@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from node.api_models import BlocksReply, BlockSummary, StatusReply
 from node.api_parameters import BLOCKS_PER_PAGE_MAX
+from node.api_why_models import WhyReply
 from node.errors import TestnetError
 
 TIMEOUT_S: Final = 10.0
@@ -38,6 +39,14 @@ class NodeClient:
         except (aiohttp.ClientError, TimeoutError, ValidationError):
             return None
 
+    async def why(self, url: str) -> WhyReply | None:
+        """Returns why nothing is decided at the node at `url`, None if it does not answer."""
+        try:
+            async with self._session.get(f"{url}/v1/why") as response:
+                return WhyReply.model_validate_json(await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValidationError):
+            return None
+
     async def blocks(self, url: str) -> AsyncIterator[BlockSummary]:
         """Yields all blocks of the node at `url`, from the first.
 
@@ -58,8 +67,8 @@ class NodeClient:
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[NodeClient]:
-    """Gives a client while the block runs."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+async def open_client(*, timeout_s: float = TIMEOUT_S) -> AsyncIterator[NodeClient]:
+    """Gives a client while the block runs; each request may take `timeout_s`."""
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield NodeClient(session)

@@ -1,7 +1,8 @@
 """Everything that one node says to another: one frame is the canonical encoding of one `Frame`.
 
-Consensus messages travel as they are; beside them transactions are passed on and neighbours agree on trades. A
-message never names its sender: that is the address in the certificate of the connection it came over.
+Consensus messages travel as they are; beside them transactions are passed on, decided blocks fetched in ranges, and
+neighbours agree on trades. A message never names its sender: that is the address in the certificate of the
+connection it came over.
 """
 
 from typing import Annotated, Final
@@ -11,6 +12,10 @@ from msgspec import Meta
 from consensus.codec import Record, decode, encode
 from consensus.messages import (
     MESSAGE_SIZE_BYTES_MAX,
+    BlockHeightField,
+    Decided,
+    HeightAnswer,
+    HeightQuestion,
     Message,
 )
 from contracts.transactions import (
@@ -29,6 +34,9 @@ FRAME_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX + 1
 TRANSACTIONS_PER_MESSAGE_MAX: Final = 1_024
 """Transactions passed on at once: 4 MiB if each has the largest size, so the batch always fits a frame."""
 
+BLOCKS_PER_ANSWER_MAX: Final = 64
+"""Blocks asked for, and answered, at once."""
+
 WireTransaction = Annotated[bytes, Meta(min_length=1, max_length=TRANSACTION_SIZE_BYTES_MAX)]
 Energy = Annotated[WattHours, Meta(ge=0, le=ENERGY_WH_MAX)]
 
@@ -37,6 +45,23 @@ class Transactions(Record, frozen=True, kw_only=True, tag="transactions"):
     """Signed transactions that wait for a block, as their senders encoded them."""
 
     raw: Annotated[tuple[WireTransaction, ...], Meta(min_length=1, max_length=TRANSACTIONS_PER_MESSAGE_MAX)]
+
+
+class BlocksRequest(Record, frozen=True, kw_only=True, tag="blocks-request"):
+    """A node that is far behind asks for decided blocks."""
+
+    first: BlockHeightField
+    count: Annotated[int, Meta(ge=1, le=BLOCKS_PER_ANSWER_MAX)]
+
+
+class Blocks(Record, frozen=True, kw_only=True, tag="blocks"):
+    """Answers a `BlocksRequest` with blocks of consecutive heights, from the first asked for: as many as are decided
+    and fit, so none if that height is not decided here.
+    """
+
+    first: BlockHeightField
+    """Names the request."""
+    blocks: Annotated[tuple[Decided, ...], Meta(max_length=BLOCKS_PER_ANSWER_MAX)]
 
 
 class OfferRequest(Record, frozen=True, kw_only=True, tag="offer-request"):
@@ -76,7 +101,17 @@ class OfferDecline(Record, frozen=True, kw_only=True, tag="offer-decline"):
     offer_counter: Counter
 
 
-PeerMessage = Message | Transactions | OfferRequest | OfferReply | OfferDecline
+PeerMessage = (
+    Message
+    | HeightQuestion
+    | HeightAnswer
+    | Transactions
+    | BlocksRequest
+    | Blocks
+    | OfferRequest
+    | OfferReply
+    | OfferDecline
+)
 
 
 class Frame(Record, frozen=True, kw_only=True):

@@ -91,3 +91,9 @@ def conserved(totals: Totals, tokens: TokenSums) -> bool:
         and totals.deficit_wh == totals.open_wh + totals.bought_wh + totals.imported_wh
         and totals.claimed_wh == totals.bought_wh
     )
+
+
+def member_name(source: StateReader, address: Address) -> str:
+    """Returns a member's label for people, its address in hexadecimal for anyone else."""
+    member = read(source, member_key(address), Member)
+    return address.hex() if member is None else member.name

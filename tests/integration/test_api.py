@@ -46,6 +46,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
     account = api.community.addresses[1].hex()
     return {
         "showStatus": "/v1/status",
+        "showWhy": "/v1/why",
         "listBlocks": "/v1/blocks?from=2&limit=3",
         "showBlock": "/v1/blocks/2",
         "showTransaction": f"/v1/transactions/{transaction}",

@@ -8,12 +8,17 @@ from typing import Any
 
 import aiohttp
 
+from consensus.events import Instant, fresh_sign_state
+from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
+from consensus.member import Parameters
 from consensus.membership import leader
+from consensus.replica import Replica, Start
 from ledger.block import block_digest
+from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from node.api import Api
-from node.api_context import ApiLimits, ApiNode
+from node.api_context import ApiLimits, ApiNode, RecoveryStatus
 from node.api_models import MeterStatus
 from node.chain import AppliedBlock, Chain, ChainLinks, ReplicaStatus
 from node.chain_metrics import ChainCollector
@@ -34,6 +39,9 @@ class Surroundings:
     halted: str | None = None
     meter: MeterStatus | None = None
     passed_on: list[bytes] = field(default_factory=list)
+    explanation: Explanation | None = None
+    recovery: RecoveryStatus = field(default_factory=RecoveryStatus)
+    damage: list[LedgerDamaged] = field(default_factory=list)
 
 
 class ApiHarness:
@@ -63,6 +71,8 @@ class ApiHarness:
                 metrics=self.metrics,
                 meter_status=lambda: self.surroundings.meter,
                 halted=lambda: self.surroundings.halted,
+                recovery_status=lambda: self.surroundings.recovery,
+                damaged=self.surroundings.damage.append,
             ),
             host="127.0.0.1",
             port=0,
@@ -84,6 +94,7 @@ class ApiHarness:
             work_changed=lambda: None,
             pass_on=self._pass_on,
             replica_status=self._replica_status,
+            explain=self._explain,
             peers_connected=lambda: self.surroundings.peers,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
@@ -101,6 +112,32 @@ class ApiHarness:
             phase="waiting",
             view_changes=0,
             leader=leader(self.ledger.membership(), height, slot),
+        )
+
+    def _explain(self) -> Explanation:
+        """What a replica says that has just started on this ledger, with the present peers as heard now."""
+        if self.surroundings.explanation is not None:
+            return self.surroundings.explanation
+        genesis, height = self.ledger.genesis, Height(self.ledger.height + 1)
+        now = Instant(monotonic_ms=0, clock_ms=0)
+        replica = Replica(
+            signer=self.community.node_keys[0],
+            parameters=Parameters(
+                chain=self.ledger.chain,
+                slot_duration_ms=genesis.slot_duration_ms,
+                attempt_max_ms=genesis.attempt_max_ms,
+            ),
+            start=Start(
+                height=height,
+                membership=self.ledger.membership(),
+                tip=self.ledger.tip,
+                parent_slot=self.ledger.tip_slot,
+                sign_state=fresh_sign_state(height),
+            ),
+            now=now,
+        )
+        return replica.explain(
+            now, {peer: Contact(is_connected=True, heard_ms=0) for peer in self.surroundings.peers}
         )
 
     def decide(self, candidates: Sequence[bytes] | None = None) -> AppliedBlock:

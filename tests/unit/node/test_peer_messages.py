@@ -18,6 +18,8 @@ from consensus.messages import (
     CommitCertificate,
     Decided,
     Endorsement,
+    HeightAnswer,
+    HeightQuestion,
     Justification,
     Prepare,
     PreparedCertificate,
@@ -29,8 +31,11 @@ from consensus.messages import (
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, TradeTerms
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.peer_messages import (
+    BLOCKS_PER_ANSWER_MAX,
     FRAME_SIZE_BYTES_MAX,
     TRANSACTIONS_PER_MESSAGE_MAX,
+    Blocks,
+    BlocksRequest,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -46,6 +51,7 @@ COUNTERS = st.integers(0, NUMBER_MAX)
 DIGESTS = st.binary(min_size=32, max_size=32).map(Digest)
 ADDRESSES = st.binary(min_size=32, max_size=32).map(Address)
 SIGNATURES = st.binary(min_size=64, max_size=64).map(Signature)
+NONCES = st.binary(min_size=32, max_size=32)
 SOME_BYTES = st.binary(min_size=1, max_size=40)
 ENERGIES = st.integers(0, 10**12).map(WattHours)
 VOTED = {"height": HEIGHTS, "slot": SLOTS, "block": DIGESTS, "signer": ADDRESSES, "signature": SIGNATURES}
@@ -110,6 +116,14 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     BodyRequest: st.builds(BodyRequest, height=HEIGHTS, block=DIGESTS),
     Body: st.builds(Body, height=HEIGHTS, block=DIGESTS, proposal=SOME_BYTES),
     Transactions: st.builds(Transactions, raw=st.lists(SOME_BYTES, min_size=1, max_size=4).map(tuple)),
+    HeightQuestion: st.builds(HeightQuestion, nonce=NONCES),
+    HeightAnswer: st.builds(HeightAnswer, nonce=NONCES, undecided=HEIGHTS, certificate=st.none() | COMMITTED),
+    BlocksRequest: st.builds(BlocksRequest, first=HEIGHTS, count=st.integers(1, BLOCKS_PER_ANSWER_MAX)),
+    Blocks: st.builds(
+        Blocks,
+        first=HEIGHTS,
+        blocks=st.lists(st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES), max_size=2).map(tuple),
+    ),
     OfferRequest: st.builds(
         OfferRequest,
         request_id=COUNTERS,

@@ -1,0 +1,79 @@
+"""`p2pnode recover`: the operator's word that a node may sign again, where no other member can be asked."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from consensus.codec import encode
+from consensus.events import fresh_sign_state
+from consensus.identifiers import Height
+from consensus.recovery import can_ask
+from ledger.errors import LedgerError
+from ledger.ledger import Ledger
+from node.configuration import load_configuration
+from node.errors import NodeError
+from node.genesis_file import load_genesis
+from node.halt import refuse_if_halted
+from node.home import Home
+from node.process import process_id_file
+from node.sign_state import SignStateFile
+from node.storage import set_aside
+
+RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
+
+_WARNING: Final = """\
+A node remembers in its sign state what it has signed, so that it never signs two different things. Where that file \
+is lost, damaged or older than what was signed, the node signs nothing.
+
+This command makes a new sign state that lets {name} sign from height {height} on, on your word that
+
+  1. its ledger is the newest there is: it ends at height {tip}, and no other member has a later block;
+  2. its key is on no other machine, and nothing has signed with it since that block.
+
+If one of these is wrong, the node may sign twice, and the chain may split.
+"""
+
+_NOT_NEEDED: Final = """\
+This chain has {members} members: a node asks the others by itself. Start it and wait; two blocks later it takes \
+part again. This command is needed only if more members lost their sign states at the same time than may fail.
+"""
+
+
+def recover(
+    config: Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")] = False,  # noqa: FBT002
+) -> None:
+    """Let a stopped node sign again whose sign state is lost, where no other member can say what it signed.
+
+    Chains of one or two members need it after a lost disk; larger ones recover by themselves.
+    """
+    configuration = load_configuration(config)
+    home = configuration.home
+    refuse_if_halted(home)
+    with process_id_file(home):
+        members, tip = _read_ledger(home)
+        if can_ask(members):
+            typer.echo(_NOT_NEEDED.format(members=members))
+        typer.echo(_WARNING.format(name=configuration.node.name, height=tip + 1, tip=tip))
+        if not yes and not typer.confirm("Let it sign again?"):
+            raise NodeError("nothing was changed")
+        if home.sign_state.exists():
+            set_aside(home.sign_state)
+        SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(tip + 1))))
+    typer.echo(f"{configuration.node.name} signs again from height {tip + 1} on")
+
+
+def _read_ledger(home: Home) -> tuple[int, Height]:
+    """Returns the number of members and the last height."""
+    try:
+        ledger = Ledger.open(home.ledger, load_genesis(home))
+    except LedgerError as error:
+        raise NodeError(
+            f"{home.ledger}: {error}. Without a whole ledger nobody knows what this node may have signed. If there "
+            "are peers, start it to fetch the ledger from them, then come back"
+        ) from error
+    try:
+        return len(ledger.membership()), ledger.height
+    finally:
+        ledger.close()
