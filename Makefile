@@ -5,13 +5,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready
+SIMULATOR := $(BIN)/p2pnode-sim
 
 .PHONY: help setup run test unit simulation integration faults lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
-setup: $(SETUP)  ## make .venv with every pinned version and p2pnode in .venv/bin
+setup: $(SETUP) $(SIMULATOR)  ## make .venv with every pinned version, and p2pnode and p2pnode-sim in .venv/bin
 
 $(SETUP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -25,6 +26,11 @@ $(SETUP): pyproject.toml requirements.lock
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(SETUP)
 
+$(SIMULATOR): $(SETUP)
+	@printf '%s\n' '#!/bin/sh' 'cd "$$(dirname "$$0")/../.." || exit 1' \
+	  'exec .venv/bin/python -m tests.simulation "$$@"' > $@
+	@chmod +x $@
+
 run: setup  ## the main job: five households trade 48 hours of real solar energy on their own chain
 	@rm -rf build/testnet
 	@$(BIN)/p2pnode testnet run --dir build/testnet --hours 48
@@ -34,8 +40,9 @@ test: unit simulation integration faults  ## all tests
 unit: setup  ## pure functions and single parts, with branch coverage
 	@$(BIN)/pytest tests/unit -q --cov --cov-report=term:skip-covered
 
-simulation: setup  ## the production replica on a virtual clock, network and disk
+simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 200 seeds
 	@$(BIN)/pytest tests/simulation -q
+	@$(BIN)/p2pnode-sim run --seeds 0:200
 
 integration: setup  ## real daemons, sockets, TLS, LevelDB
 	@$(BIN)/pytest tests/integration -q

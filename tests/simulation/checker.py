@@ -1,52 +1,94 @@
 """What must hold in every run, watched from outside: the messages that leave, the disks, the decided chains."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from consensus import quorum
 from consensus.events import Decision
 from consensus.evidence import Evidence
 from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.intake import DECIDED_RUN_MAX
 from consensus.messages import Claim, Commit, Message, Prepare, PrePrepare, ViewChange
+from consensus.tally import SLOTS_PER_SIGNER_MAX
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Host
+    from tests.simulation.host import Host
 
 Step = tuple[Address, Height, Slot]
 
+HELD_KINDS: Final = 4
+"""Of which one message per member waits for the next height: PRE-PREPARE, PREPARE, COMMIT, VIEW-CHANGE."""
+
 
 class Checker:
-    """Raises AssertionError at the first step that breaks safety."""
+    """Raises AssertionError at the first step that breaks safety. Lying members are not looked at."""
 
     def __init__(self) -> None:
         self.decided: dict[Height, Digest] = {}
+        self.roots: dict[Height, Digest] = {}
+        self.requests: set[bytes] = set()
+        """What clients asked for."""
+        self.appended: dict[Host, Height] = {}
+        """Highest height that each host has written durably."""
+        self.answered: dict[Host, list[tuple[bytes, Height]]] = {}
+        """What each host's clients were told to be executed, and its height then."""
         self.votes: dict[Step, Digest] = {}
         self.commits: dict[Step, Digest] = {}
         self.view_changes: dict[Step, Claim | None] = {}
         self.promises: dict[tuple[Address, Height], Slot] = {}
 
+    # --- decisions ------------------------------------------------------------------------------------------------
+
     def note_decided(self, host: "Host", decision: Decision) -> None:
-        """Agreement and validity."""
+        """Agreement and validity. Twins decide as the others do: decisions prove themselves."""
         known = self.decided.setdefault(decision.height, decision.block)
         assert known == decision.block, f"fork at height {decision.height}"
-        assert host.validate(decision.height, decision.proposal) is not None, "an invalid block was decided"
+        application = host.application
+        assert application.check(decision.height, decision.proposal) is not None, "an invalid block was decided"
+        invented = set(application.requests_in(decision.proposal)) - self.requests
+        assert not invented, "a block has a request that no client made"
+
+    def note_appended(self, host: "Host") -> None:
+        """Equal state roots at every height."""
+        height, root = host.application.height, host.application.state_root
+        assert self.roots.setdefault(height, root) == root, f"two state roots at height {height}"
+        self.appended[host] = max(height, self.appended.get(host, height))
+
+    def note_answered(self, host: "Host", request: bytes) -> None:
+        """A client is told that its request is executed."""
+        self.answered.setdefault(host, []).append((request, host.application.height))
+
+    def note_started(self, host: "Host") -> None:
+        """What was written or answered is there after any crash, but for who is made to lose it."""
+        application = host.application
+        if application.height:
+            assert application.tip == self.decided[application.height], "another chain after a restart"
+        if host.may_lose_blocks:
+            return
+        assert application.height >= self.appended.get(host, 0), "a written block is gone after a restart"
+        for request, height in self.answered.get(host, ()):
+            assert height <= application.height, "an answered request's block is gone after a restart"
+            assert application.is_executed(request), "an answered request is gone after a restart"
+
+    # --- signatures -------------------------------------------------------------------------------------------------
 
     def note_sent(self, host: "Host", message: Message) -> None:
         """An honest member signs one thing per step, keeps its promises, and sends nothing that is not durable."""
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)
-                voted = host.disk.sign_state.voted
+                voted = host.sign_state.voted
                 assert _covers(host, message, voted), "a vote was sent before it was durable"
-                assert host.disk.voted is not None, "a vote was sent before its proposal was durable"
+                assert host.application.voted is not None, "a vote was sent before its proposal was durable"
             case Commit():
                 self._note_step(self.commits, host, message)
-                prepared = host.disk.sign_state.prepared
+                prepared = host.sign_state.prepared
                 assert _covers(host, message, prepared), "a commit was sent before it was durable"
-                assert host.disk.prepared is not None, "a commit was sent before its certificate was durable"
+                assert host.application.prepared is not None, "a commit was sent before its certificate was durable"
             case ViewChange():
                 step = (message.signer, message.height, message.slot)
                 assert self.view_changes.setdefault(step, message.claim) == message.claim, "two claims for one slot"
-                assert host.disk.sign_state.height == message.height, "a promise was sent before it was durable"
-                assert host.disk.sign_state.promise >= message.slot, "a promise was sent before it was durable"
+                assert host.sign_state.height == message.height, "a promise was sent before it was durable"
+                assert host.sign_state.promise >= message.slot, "a promise was sent before it was durable"
                 promised = self.promises.get(step[:2], Slot(0))
                 self.promises[step[:2]] = max(promised, message.slot)
 
@@ -57,13 +99,31 @@ class Checker:
             assert message.slot >= promise, f"{type(message).__name__} below the promise"
         assert signed.setdefault(step, message.block) == message.block, f"two {type(message).__name__} in one slot"
 
-    def note_evidence(self, evidence: Evidence, liars: set[Address]) -> None:
+    def note_evidence(self, evidence: Evidence, liars: frozenset[Address]) -> None:
         """No honest member is ever accused."""
         assert evidence.signer in liars, f"an honest member was accused of {evidence.offence.value}"
+
+    # --- memory ----------------------------------------------------------------------------------------------
+
+    def note_memory(self, host: "Host") -> None:
+        """Nothing that others send makes a replica hold more than its bounds."""
+        member, intake = host.replica._member, host.replica._intake
+        state, members = member.state, len(member.state.membership)
+        kept_max = SLOTS_PER_SIGNER_MAX * members
+        for tally in (state.proposals, state.votes, state.commits, state.view_changes):
+            assert sum(1 for _ in tally) <= kept_max, "more than two statements of a member and kind"
+        # blocks that kept proposals, kept claims, the own two claims or a certificate under way can name
+        blocks_max = 2 * kept_max + 2 + quorum.fault_bound(members) + 1
+        for blocks in (state.bodies, state.header_slots, state.bodies_wanted):
+            assert len(blocks) <= blocks_max, "more bodies than statements that name them"
+        assert len(intake._held) <= members * (HELD_KINDS + DECIDED_RUN_MAX), "more held messages than bounds allow"
+        for known in (member.answered, member.asked, member.told, member.clocks._reports):
+            assert len(known) <= members, "something is kept of who is no member"
+        assert len(state.bodies_served) <= blocks_max * members, "more answers remembered than could be asked for"
 
 
 def _covers(host: "Host", message: PrePrepare | Prepare | Commit, claim: Claim | None) -> bool:
     """Says whether the sign state on disk bars any other block at the message's step."""
-    if host.disk.sign_state.height != message.height or claim is None:
+    if host.sign_state.height != message.height or claim is None:
         return False
     return claim.slot > message.slot or (claim.slot, claim.block) == (message.slot, message.block)

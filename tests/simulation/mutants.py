@@ -19,7 +19,9 @@ from consensus.height import HeightState
 from consensus.identifiers import Digest, Slot
 from consensus.messages import Endorsement, Justification, PrePrepare
 from consensus.tally import Tally
-from tests.simulation.network import RECOVERY_SLOTS_MAX, TAU_MS, Faults, Network, run_requests
+from tests.simulation.faults import Faults, Role
+from tests.simulation.host import TAU_MS
+from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.unit.consensus import (
     test_clock,
     test_intake,
@@ -75,11 +77,11 @@ def simulate(members: int, seeds: range, faults: Faults) -> None:
 
 def liars_fork_five_and_six() -> None:
     for members in (5, 6):
-        simulate(members, range(4), Faults(lying_members=1, until_ms=FAULTY_MS, partition_ms=1_000))
+        simulate(members, range(4), Faults(roles=(Role.EQUIVOCATING,), until_ms=FAULTY_MS, partition_ms=1_000))
 
 
 def liars_and_loss() -> None:
-    simulate(4, range(4), Faults(lying_members=1, until_ms=FAULTY_MS, loss=0.2, delay_ms_max=400))
+    simulate(4, range(4), Faults(roles=(Role.EQUIVOCATING,), until_ms=FAULTY_MS, loss=0.2, delay_ms_max=400))
 
 
 def crashes() -> None:
@@ -87,11 +89,11 @@ def crashes() -> None:
 
 
 def loss_for_ever() -> None:
-    simulate(4, range(3), Faults(loss=0.2, silent_members=1, delay_ms_max=200))
+    simulate(4, range(3), Faults(loss=0.2, roles=(Role.SILENT,), delay_ms_max=200))
 
 
 def a_dead_member() -> None:
-    simulate(4, range(2), Faults(silent_members=1, delay_ms_max=100))
+    simulate(4, range(2), Faults(roles=(Role.SILENT,), delay_ms_max=100))
 
 
 # --- the breaks ------------------------------------------------------------------------------------------------

@@ -1,0 +1,214 @@
+"""What lying members do. A liar runs the production replica and bends what leaves it, or adds to it."""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from consensus.cryptography import HashKind, digest
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.membership import leader
+from consensus.messages import (
+    Body,
+    Claim,
+    Commit,
+    Decided,
+    Message,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    Status,
+    ViewChange,
+    commit_bytes,
+    view_change_bytes,
+    vote_bytes,
+)
+from tests.simulation.faults import Role
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+
+LATE_MS_MAX = 3_000
+REMEMBERED_MAX = 64
+"""Messages that a stale member can repeat."""
+FAR_SLOTS = (10, 1_000, 10**6, 2**40)
+FAR_HEIGHTS = (1, 2, 50, 2**40)
+ADDED_PER_TICK = 0.2
+"""How often a far-future or stale member adds a message."""
+
+Sent = tuple[int, Message]
+"""A message and by how much it is held back, in milliseconds."""
+
+
+class Liar:
+    """One lying member's part in what it sends."""
+
+    def __init__(self, host: "Host", role: Role | None) -> None:
+        self.host = host
+        self.role = role
+        self.random = host.network.random
+        self.seen: deque[Message] = deque(maxlen=REMEMBERED_MAX)
+        self.blocks: dict[Height, set[Digest]] = {}
+        self.certificates: dict[Height, list[PreparedCertificate]] = {}
+        self.agreed: set[bytes] = set()
+
+    # --- hooks of the network --------------------------------------------------------------------------------------
+
+    def outgoing(self, recipient: Address, message: Message) -> list[Sent]:
+        """Returns what the recipient really gets in the place of a message."""
+        held_back_ms = self.random.randint(0, LATE_MS_MAX) if self.role is Role.LATE else 0
+        is_dropped = self.role is Role.WITHHOLDING and not self._is_let_through(recipient, message)
+        if self.role is Role.SILENT or is_dropped:
+            return []
+        if self.role is Role.EQUIVOCATING and self._number(recipient, message) % 2 == 1:
+            message = self._other(message)
+        elif self.role is Role.STALE and isinstance(message, ViewChange):
+            message = self._with_older_claim(message)
+        elif self.role is Role.FAR_FUTURE and isinstance(message, Status):
+            message = msgspec.structs.replace(message, clock_slot=Slot(2**40))
+        return [(held_back_ms, message)]
+
+    def on_message(self, message: Message) -> None:
+        """Notes what it hears; an equivocating member votes for, and commits to, everything, once each."""
+        self.seen.append(message)
+        if isinstance(message, PrePrepare | Prepare | Commit):
+            self.blocks.setdefault(message.height, set()).add(message.block)
+            if self.role is Role.EQUIVOCATING:
+                self._agree(message)
+        elif isinstance(message, ViewChange) and message.certificate is not None:
+            self.certificates.setdefault(message.height, []).append(message.certificate)
+
+    def on_tick(self) -> None:
+        """Adds messages of its own."""
+        if self.role not in {Role.FAR_FUTURE, Role.STALE} or self.random.random() >= ADDED_PER_TICK:
+            return
+        message = self._far_future() if self.role is Role.FAR_FUTURE else self._repeated()
+        if message is not None:
+            self._tell_all(message)
+
+    def _tell_all(self, message: Message) -> None:
+        for recipient in self.host.application.membership.addresses:
+            if recipient != self.host.key.address:
+                self.host.network.deliver(self.host, recipient, message)
+
+    # --- withholding ---------------------------------------------------------------------------------------------
+
+    def _number(self, recipient: Address, message: Message) -> int:
+        """Numbers the members in an order of its own for each height."""
+        height = message.certificate.height if isinstance(message, Decided) else getattr(message, "height", 0)
+        return self.host.application.membership.addresses.index(recipient) + int(height)
+
+    def _is_let_through(self, recipient: Address, message: Message) -> bool:
+        slot = getattr(message, "slot", 0)
+        name = f"{self._number(recipient, message)} {type(message).__name__} {slot}".encode()
+        return digest(HashKind.ORDER, name)[0] % 2 == 0
+
+    # --- equivocation ----------------------------------------------------------------------------------------------
+
+    def _other(self, message: Message) -> Message:
+        """Returns what contradicts a message, as far as this member can make it look good."""
+        match message:
+            case PrePrepare() if message.justification is None or message.justification.certificate is None:
+                block, proposal = self.host.application.variant(message.proposal)
+                return self._signed(msgspec.structs.replace(message, block=block, proposal=proposal))
+            case Prepare() | Commit():
+                others = self.blocks.get(message.height, set()) - {message.block}
+                block = min(others, default=digest(HashKind.BLOCK, message.block))
+                return self._signed(msgspec.structs.replace(message, block=block))
+            case ViewChange():
+                return self._signed(msgspec.structs.replace(message, claim=None, certificate=None))
+            case Status():
+                undecided, slot = Height(message.undecided + 1_000), Slot(message.clock_slot + 10**6)
+                return msgspec.structs.replace(message, undecided=undecided, clock_slot=slot)
+            case Body() | Decided():
+                return msgspec.structs.replace(message, proposal=message.proposal + b"!")
+            case _:
+                return message
+
+    def _agree(self, message: PrePrepare | Prepare | Commit) -> None:
+        key = self.host.key
+        statement = vote_bytes(self.host.application.chain, message.height, message.slot, message.block)
+        if statement in self.agreed:
+            return
+        self.agreed.add(statement)
+        for kind in (Prepare, Commit):
+            self._tell_all(
+                self._signed(
+                    kind(
+                        height=message.height,
+                        slot=message.slot,
+                        block=message.block,
+                        signer=key.address,
+                        signature=message.signature,
+                    )
+                )
+            )
+
+    def _signed(self, message: Message) -> Message:
+        """Returns a statement under this member's valid signature."""
+        chain, key = self.host.application.chain, self.host.key
+        match message:
+            case PrePrepare() | Prepare():
+                signed = vote_bytes(chain, message.height, message.slot, message.block)
+            case Commit():
+                signed = commit_bytes(chain, message.height, message.slot, message.block)
+            case ViewChange():
+                signed = view_change_bytes(chain, message.height, message.slot, message.claim)
+            case _:
+                return message
+        return msgspec.structs.replace(message, signer=key.address, signature=key.sign(signed))
+
+    # --- stale and far-future ------------------------------------------------------------------------------------
+
+    def _with_older_claim(self, message: ViewChange) -> Message:
+        known = self.certificates.setdefault(message.height, [])
+        if message.certificate is not None:
+            known.append(message.certificate)
+        older = [certificate for certificate in known if certificate.slot < message.slot]
+        if not older:
+            return message
+        oldest = min(older, key=lambda certificate: certificate.slot)
+        claim = Claim(slot=oldest.slot, block=oldest.block)
+        return self._signed(msgspec.structs.replace(message, claim=claim, certificate=oldest))
+
+    def _repeated(self) -> Message | None:
+        return self.random.choice(list(self.seen)) if self.seen else None
+
+    def _far_future(self) -> Message:
+        host = self.host
+        height = Height(host.replica.height + self.random.choice((0, 0, *FAR_HEIGHTS)))
+        slot = Slot(host.replica.present_slot(host.now()) + self.random.choice(FAR_SLOTS))
+        block, signature = digest(HashKind.BLOCK, b"far"), host.key.sign(b"")
+        vote = Prepare(height=height, slot=slot, block=block, signer=host.key.address, signature=signature)
+        kind = self.random.choice((Prepare, Commit, ViewChange, PrePrepare))
+        if kind is ViewChange:
+            change = ViewChange(
+                height=height, slot=slot, claim=None, signer=vote.signer, signature=signature, certificate=None
+            )
+            return self._signed(change)
+        if kind is PrePrepare:
+            return self._far_proposal(height, slot)
+        return self._signed(vote if kind is Prepare else Commit(**_fields(vote)))
+
+    def _far_proposal(self, height: Height, slot: Slot) -> Message:
+        """Proposes in the next far slot that this member leads."""
+        host = self.host
+        membership = host.application.membership
+        while leader(membership, height, slot) != host.key.address:
+            slot = Slot(slot + 1)
+        built = host.application.build(slot, may_be_empty=True)
+        assert built is not None, "an empty block can always be built"
+        proposal = PrePrepare(
+            height=height,
+            slot=slot,
+            block=built[0],
+            signer=host.key.address,
+            signature=host.key.sign(b""),
+            justification=None,
+            proposal=built[1],
+        )
+        return self._signed(proposal)
+
+
+def _fields(vote: Prepare) -> dict[str, object]:
+    return {name: getattr(vote, name) for name in vote.__struct_fields__}

@@ -1,0 +1,71 @@
+"""What goes wrong in a simulated run: the network, the hosts, their clocks and disks, and members that lie."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Role(Enum):
+    """What one of the at most F faulty members does, also after all other faults have ended."""
+
+    SILENT = "silent"
+    """Sends nothing."""
+    EQUIVOCATING = "equivocating"
+    """Tells every second member something else, in every kind of message, and votes for everything."""
+    WITHHOLDING = "withholding"
+    """Sends each statement to some members only."""
+    LATE = "late"
+    """Sends everything up to some slots late."""
+    FAR_FUTURE = "far_future"
+    """Adds statements of far slots and heights, and a clock that is far ahead."""
+    STALE = "stale"
+    """Claims an older certificate than it holds, and repeats what anyone said before."""
+    TWIN = "twin"
+    """Two honest copies under one key, each with its own disk."""
+    LOSES_BLOCKS = "loses_blocks"
+    """Honest; loses blocks at a restart, but not its sign state."""
+    WILD_CLOCK = "wild_clock"
+    """Honest; its clock jumps by up to an hour."""
+
+
+BYZANTINE: Final = frozenset(Role) - {Role.LOSES_BLOCKS, Role.WILD_CLOCK}
+"""Members that the checker expects nothing of."""
+
+
+class Cut(Enum):
+    """How a partition cuts."""
+
+    SYMMETRIC = "symmetric"
+    ONE_WAY = "one_way"
+    """What one side sends is lost, what it is sent arrives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """Probabilities and ranges; the defaults are a perfect network."""
+
+    until_ms: int = 1_000_000_000
+    """Faults of the network and of hosts end here; roles stay what they are."""
+    loss: float = 0.0
+    duplication: float = 0.0
+    delay_ms_max: int = 20
+    straggling: float = 0.0
+    """Share of messages that take up to `STRAGGLER_MS_MAX`."""
+    crash_per_tick: float = 0.0
+    crash_per_point: float = 0.0
+    """Of a crash at each of the points between durable steps, and in the middle of a write."""
+    pause_per_tick: float = 0.0
+    clock_jump_per_tick: float = 0.0
+    clock_offset_ms_max: int = 0
+    drift_per_million_max: int = 0
+    """How much faster or slower a host's clocks run."""
+    partition_ms: int = 0
+    """Every so long, the members are cut in two for the same time; 0 for never. Short ones flap."""
+    cut: Cut = Cut.SYMMETRIC
+    roles: tuple[Role, ...] = ()
+    """Of the first F members in an order drawn from the seed; more roles than F are not given."""
+
+
+STRAGGLER_MS_MAX: Final = 5_000
+CALM_DELAY_MS_MAX: Final = 20
+"""Of messages once faults have ended."""

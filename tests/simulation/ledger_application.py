@@ -1,0 +1,250 @@
+"""The production ledger, contracts and mempool behind `application.Application`, each host on a LevelDB of its own.
+
+A torn write is made as a crash makes it: the batch goes to LevelDB's log, the process ends, and only a part of those
+bytes is on the disk. Lost blocks are a database wiped, or one of whose bytes changed while the member was stopped:
+then start-up must notice, and the damaged ledger is set aside as the node does.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from consensus.codec import decode, encode
+from consensus.events import Decision, PreparedBlock
+from consensus.identifiers import Digest, Height, Slot
+from consensus.membership import Membership
+from consensus.messages import Decided, Message, PrePrepare
+from contracts.transactions import PublishReading, Transfer, decode_transaction, transaction_digest
+from contracts.units import MS_PER_HOUR
+from ledger.block import Block, block_digest
+from ledger.errors import LedgerDamaged, TransactionRefused
+from ledger.ledger import Ledger
+from ledger.side_files import TIP_FILE, database_path
+from node.block_server import read_decided
+from node.driver import PREPARED_KEY, VOTED_KEY, _proposal_has_its_name
+from node.errors import SubmissionRefused
+from node.mempool import Mempool, MempoolLimits
+from tests.simulation.opaque import BLOCK_REQUESTS_MAX
+from tests.support.contracts import (
+    FIRST_INTERVAL_MS,
+    Community,
+    make_genesis,
+    raw_transaction,
+    signed_reading,
+    transfer,
+)
+
+READING_WH: Final = 500
+
+
+def simulated_community(members: int, slot_duration_ms: int) -> Community:
+    return make_genesis(members, slot_duration_ms=slot_duration_ms, block_transactions_max=BLOCK_REQUESTS_MAX)
+
+
+class LedgerApplication:
+    """See `application.Application`. A client of this member signs with the member's key."""
+
+    def __init__(self, directory: Path, community: Community, number: int) -> None:
+        self._directory = directory
+        self._community = community
+        self._number = number
+        self._nonce = -1
+        self._actions: dict[bytes, Transfer | PublishReading] = {}
+        self._is_rotten = False
+        self._is_open = False
+        self.rot_found = 0
+        """Starts that noticed a changed byte."""
+        Ledger.create(directory, community.genesis).close()
+        self.start()
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def chain(self) -> Digest:
+        return self.ledger.chain
+
+    @property
+    def height(self) -> Height:
+        return self.ledger.height
+
+    @property
+    def tip(self) -> Digest:
+        return self.ledger.tip
+
+    @property
+    def tip_slot(self) -> Slot:
+        return self.ledger.tip_slot
+
+    @property
+    def state_root(self) -> Digest:
+        return self.ledger.state_root
+
+    @property
+    def membership(self) -> Membership:
+        return self.ledger.membership()
+
+    def has_its_name(self, message: Message) -> bool:
+        return _proposal_has_its_name(message)
+
+    def decided(self, height: Height) -> Decided:
+        return read_decided(self.ledger, height)
+
+    # --- executing ----------------------------------------------------------------------------------------------
+
+    def check(self, height: Height, proposal: bytes) -> Slot | None:
+        block = decode(proposal, Block)
+        if height != self.height + 1 or self.ledger.check(block) is not None:
+            return None
+        return block.header.slot
+
+    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
+        candidates = self.mempool.candidates(transactions_max=BLOCK_REQUESTS_MAX, size_bytes_max=2**20)
+        block = self._build(slot, candidates)
+        return _named(block) if block.transactions or may_be_empty else None
+
+    def variant(self, proposal: bytes) -> tuple[Digest, bytes]:
+        block = decode(proposal, Block)
+        waiting = self.mempool.candidates(transactions_max=1, size_bytes_max=2**20)
+        return _named(self._build(block.header.slot, () if block.transactions else waiting))
+
+    def _build(self, slot: Slot, candidates: Iterable[bytes]) -> Block:
+        own = self._community.addresses[self._number]
+        return self.ledger.build(slot=slot, leader=own, candidates=candidates)
+
+    def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
+        return decode(proposal, Block).transactions
+
+    # --- durable ------------------------------------------------------------------------------------------------
+
+    def persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None) -> None:
+        self.voted, self.prepared = voted or self.voted, prepared or self.prepared
+        records = {VOTED_KEY: voted, PREPARED_KEY: prepared}
+        self.ledger.persist_undecided(
+            {name: encode(record) for name, record in records.items() if record is not None}
+        )
+
+    def append(self, decision: Decision) -> None:
+        block = decode(decision.proposal, Block)
+        self.ledger.append(block, decision.certificate)
+        self.voted = self.prepared = None
+        decided = [transaction_digest(raw) for raw in block.transactions]
+        self.mempool.on_applied(decided, last_nonce=self.ledger.last_nonce, height=decision.height)
+
+    def tear_persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None, random: Random) -> None:
+        self._tear(lambda: self.persist(voted, prepared), random)
+
+    def tear_append(self, decision: Decision, random: Random) -> None:
+        self._tear(lambda: self.append(decision), random)
+
+    def _tear(self, write: Callable[[], None], random: Random) -> None:
+        """Only a part of what a write added to LevelDB's log is there when the process is gone."""
+        share = random.random()
+        mark = (self._directory / TIP_FILE).read_bytes()
+        before = self._log_sizes()
+        write()
+        self.crash()
+        for log, size in self._log_sizes().items():
+            if log in before and size > before[log]:
+                with log.open("r+b") as file:
+                    file.truncate(before[log] + int(share * (size - before[log])))
+                (self._directory / TIP_FILE).write_bytes(mark)  # written only after the batch
+
+    def _log_sizes(self) -> dict[Path, int]:
+        return {path: path.stat().st_size for path in database_path(self._directory).glob("*.log")}
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self.ledger._store.close()
+            self.ledger._lock.release()
+
+    def start(self) -> None:
+        if self._is_open:
+            return
+        try:
+            self.ledger = Ledger.open(self._directory, self._community.genesis)
+            assert not self._is_rotten, "a changed byte was not noticed at the start"
+        except LedgerDamaged:
+            assert self._is_rotten, "a ledger that only crashed is said to be damaged"
+            self.rot_found += 1
+            self._wipe()
+            self.ledger = Ledger.open(self._directory, self._community.genesis)
+        self._is_open, self._is_rotten = True, False
+        self.mempool = Mempool(limits=MempoolLimits())
+        stored = self.ledger.undecided()
+        voted, prepared = stored.get(VOTED_KEY), stored.get(PREPARED_KEY)
+        self.voted = None if voted is None else decode(voted, PrePrepare)
+        self.prepared = None if prepared is None else decode(prepared, PreparedBlock)
+
+    def lose_blocks(self, random: Random) -> None:
+        chosen = Random(random.getrandbits(64))  # sizes of LevelDB's own log vary from run to run
+        if chosen.random() < 0.5:
+            self._wipe()
+            return
+        Ledger.open(self._directory, self._community.genesis).close()
+        files = [path for path in database_path(self._directory).iterdir() if path.stat().st_size]
+        with chosen.choice(sorted(files)).open("r+b") as file:
+            offset = chosen.randrange(file.seek(0, 2))
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ 1 << chosen.randrange(8)]))
+        self._is_rotten = True
+
+    def _wipe(self) -> None:
+        shutil.rmtree(self._directory)
+        Ledger.create(self._directory, self._community.genesis).close()
+
+    def close(self) -> None:
+        self.crash()
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def new_request(self, number: int) -> bytes:
+        """A transfer or a meter reading, in turn."""
+        community, own = self._community, self._number
+        if number % 2:
+            interval_start_ms = FIRST_INTERVAL_MS + number * MS_PER_HOUR
+            return self._signed(signed_reading(community, own, READING_WH, interval_start_ms=interval_start_ms))
+        return self._signed(transfer(community, (own + 1) % len(community.addresses), number + 1))
+
+    def _signed(self, action: Transfer | PublishReading) -> bytes:
+        self._nonce += 1
+        raw = raw_transaction(self._community, self._number, action, nonce=self._nonce)
+        self._actions[raw] = action
+        return raw
+
+    def renew(self, request: bytes) -> bytes:
+        """A later nonce of the same sender was decided first: the client signs again."""
+        envelope = decode_transaction(request).envelope
+        last_nonce = self.ledger.last_nonce(envelope.sender)
+        assert last_nonce is not None, "members have accounts"
+        return self._signed(self._actions.pop(request)) if last_nonce >= envelope.nonce else request
+
+    def is_executed(self, request: bytes) -> bool:
+        return self.ledger.find_transaction(transaction_digest(request)) is not None
+
+    def take(self, requests: Iterable[bytes], now_ms: int) -> None:
+        """As the node's chain facade: verified, not of the past, into the mempool."""
+        for raw in requests:
+            with suppress(TransactionRefused, SubmissionRefused):
+                transaction = self.ledger.verifier.verify(raw)
+                last_nonce = self.ledger.last_nonce(transaction.envelope.sender)
+                if last_nonce is not None and transaction.envelope.nonce > last_nonce:
+                    digest = transaction_digest(raw)
+                    self.mempool.add(transaction, raw=raw, digest=digest, arrival_ms=now_ms)
+
+    def oldest_arrival_ms(self) -> int | None:
+        return self.mempool.oldest_arrival_ms()
+
+    def older_than(self, moment_ms: int) -> tuple[bytes, ...]:
+        return tuple(self.mempool.older_than(moment_ms))
+
+
+def _named(block: Block) -> tuple[Digest, bytes]:
+    return block_digest(block.header), encode(block)

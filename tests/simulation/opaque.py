@@ -1,0 +1,167 @@
+"""Blocks that are opaque to consensus and cheap to execute: parent, slot, leader and the numbers of requests."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from random import Random
+from typing import Final
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.cryptography import HashKind, digest
+from consensus.events import Decision, PreparedBlock
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.membership import Membership, leader
+from consensus.messages import Body, Decided, Message, PrePrepare
+
+CHAIN: Final = digest(HashKind.GENESIS, b"simulation")
+BLOCK_REQUESTS_MAX: Final = 4
+"""Small, so that backlogs fill many blocks."""
+
+OpaqueBlock = tuple[Digest, Slot, Address, tuple[bytes, ...]]
+"""Parent, slot, leader, requests."""
+
+
+@lru_cache(maxsize=4_096)
+def name_of(proposal: bytes) -> Digest:
+    return digest(HashKind.BLOCK, proposal)
+
+
+@lru_cache(maxsize=4_096)
+def read_block(proposal: bytes) -> OpaqueBlock:
+    block: OpaqueBlock = decode(proposal, tuple)
+    return block
+
+
+class OpaqueApplication:
+    """See `application.Application`."""
+
+    def __init__(self, membership: Membership, own: Address) -> None:
+        self.chain = CHAIN
+        self.membership = membership
+        self._own = own
+        self._blocks: list[Decided] = []
+        self._executed: dict[bytes, Height] = {}
+        self._waiting: dict[bytes, int] = {}
+        self.voted: PrePrepare | None = None
+        self.prepared: PreparedBlock | None = None
+
+    @property
+    def height(self) -> Height:
+        return Height(len(self._blocks))
+
+    @property
+    def tip(self) -> Digest:
+        return self._blocks[-1].certificate.block if self._blocks else self.chain
+
+    @property
+    def tip_slot(self) -> Slot:
+        return read_block(self._blocks[-1].proposal)[1] if self._blocks else Slot(0)
+
+    @property
+    def state_root(self) -> Digest:
+        return self.tip
+
+    def has_its_name(self, message: Message) -> bool:
+        match message:
+            case PrePrepare() | Body():
+                name = message.block
+            case Decided():
+                name = message.certificate.block
+            case _:
+                return True
+        if name_of(message.proposal) != name:
+            return False
+        try:
+            return len(read_block(message.proposal)) == 4
+        except DecodeError:
+            return False
+
+    def decided(self, height: Height) -> Decided:
+        return self._blocks[height - 1]
+
+    def check(self, height: Height, proposal: bytes) -> Slot | None:
+        parent, slot, led_by, requests = read_block(proposal)
+        is_valid = (
+            height == self.height + 1
+            and parent == self.tip
+            and slot >= self.tip_slot
+            and led_by == leader(self.membership, height, slot)
+            and len(requests) <= BLOCK_REQUESTS_MAX
+            and len(set(requests)) == len(requests)
+            and not any(request in self._executed for request in requests)
+        )
+        return slot if is_valid else None
+
+    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
+        requests = tuple(self._waiting)[:BLOCK_REQUESTS_MAX]
+        if not requests and not may_be_empty:
+            return None
+        proposal = encode((self.tip, slot, self._own, requests))
+        return name_of(proposal), proposal
+
+    def variant(self, proposal: bytes) -> tuple[Digest, bytes]:
+        parent, slot, led_by, requests = read_block(proposal)
+        other = encode((parent, slot, led_by, () if requests else tuple(self._waiting)[:1]))
+        return name_of(other), other
+
+    def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
+        return read_block(proposal)[3]
+
+    # --- durable ------------------------------------------------------------------------------------------------
+
+    def persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None) -> None:
+        self.voted = voted or self.voted
+        self.prepared = prepared or self.prepared
+
+    def append(self, decision: Decision) -> None:
+        """One write appends the block and drops the records of its height."""
+        assert decision.height == self.height + 1, "blocks are appended in order"
+        self._blocks.append(Decided(certificate=decision.certificate, proposal=decision.proposal))
+        self.voted = self.prepared = None
+        for request in self.requests_in(decision.proposal):
+            self._executed[request] = decision.height
+            self._waiting.pop(request, None)
+
+    def tear_persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None, random: Random) -> None:
+        """A batch is whole or not there."""
+
+    def tear_append(self, decision: Decision, random: Random) -> None:
+        """A batch is whole or not there."""
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        self._waiting.clear()
+
+    def start(self) -> None:
+        """Everything is at hand."""
+
+    def lose_blocks(self, random: Random) -> None:
+        lost = random.randint(0, min(3, len(self._blocks)))
+        del self._blocks[len(self._blocks) - lost :]
+        self._executed = {request: height for request, height in self._executed.items() if height <= self.height}
+        self.voted = self.prepared = None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def new_request(self, number: int) -> bytes:
+        return number.to_bytes(4, "big")
+
+    def renew(self, request: bytes) -> bytes:
+        return request
+
+    def is_executed(self, request: bytes) -> bool:
+        return request in self._executed
+
+    def take(self, requests: Iterable[bytes], now_ms: int) -> None:
+        for request in requests:
+            if request not in self._executed:
+                self._waiting.setdefault(request, now_ms)
+
+    def oldest_arrival_ms(self) -> int | None:
+        return next(iter(self._waiting.values()), None)
+
+    def older_than(self, moment_ms: int) -> tuple[bytes, ...]:
+        return tuple(request for request, arrival_ms in self._waiting.items() if arrival_ms < moment_ms)

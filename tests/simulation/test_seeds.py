@@ -1,0 +1,146 @@
+"""Seeds: a few of them here, thousands by `make simulation`; that a seed is one run, whatever the process; that each
+kind of liar alone, at its greatest number, neither forks nor stalls anything.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from typer.testing import CliRunner
+
+from consensus.messages import Status, ViewChange
+from consensus.quorum import fault_bound
+from tests.simulation.__main__ import app
+from tests.simulation.checker import Checker
+from tests.simulation.faults import BYZANTINE, Cut, Faults, Role
+from tests.simulation.host import TAU_MS
+from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, run_requests
+from tests.simulation.runs import PROJECT
+from tests.simulation.seeds import (
+    ED25519_EVERY,
+    ED25519_REST,
+    LEDGER_EVERY,
+    LEDGER_REST,
+    Kind,
+    run_seed,
+    setup_of,
+)
+
+TRACE_OF_A_SEED = "from tests.simulation.seeds import run_seed; print(run_seed({seed}).trace)"
+
+
+@pytest.mark.parametrize("seed", range(26))
+def test_a_seed_is_safe_and_live(seed: int) -> None:
+    outcome = run_seed(seed)
+    assert outcome.violation is None
+    assert not outcome.is_stuck
+    assert outcome.heights > 0
+
+
+def test_real_signatures_and_encoded_messages() -> None:
+    outcome = run_seed(ED25519_REST, members=4)
+    assert (outcome.kind, outcome.violation, outcome.is_stuck) == ("ed25519", None, False)
+
+
+@pytest.mark.parametrize("members", [1, 4, 7])
+def test_the_production_ledger(members: int) -> None:
+    outcome = run_seed(LEDGER_REST + LEDGER_EVERY * members, members=members)
+    assert (outcome.kind, outcome.violation, outcome.is_stuck) == ("ledger", None, False)
+    assert outcome.heights > 0
+
+
+@pytest.mark.parametrize("seed", [LEDGER_REST, 11, 16])
+def test_the_same_seed_is_the_same_trace_in_any_process(seed: int) -> None:
+    traces = set()
+    for hash_seed in ("1", "2"):
+        command = [sys.executable, "-c", TRACE_OF_A_SEED.format(seed=seed)]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
+        traces.add(done.stdout.strip())
+    assert traces == {run_seed(seed).trace}
+
+
+def test_another_seed_is_another_trace() -> None:
+    assert run_seed(11, members=4).trace != run_seed(12, members=4).trace
+
+
+def test_seeds_meet_every_fault_and_every_role() -> None:
+    setups = [setup_of(seed) for seed in range(1_000)]
+    assert Counter(setup.members for setup in setups).keys() == set(range(1, 14))
+    assert {role for setup in setups for role in setup.faults.roles} == set(Role)
+    assert {setup.faults.cut for setup in setups} == set(Cut)
+    for name in ("loss", "duplication", "straggling", "crash_per_point", "pause_per_tick", "partition_ms"):
+        share = sum(getattr(setup.faults, name) > 0 for setup in setups) / len(setups)
+        assert 0.4 < share < 0.6, name
+    assert sum(setup.kind is Kind.ED25519 for setup in setups) == 1_000 // ED25519_EVERY
+    assert sum(setup.kind is Kind.LEDGER for setup in setups) == 1_000 // LEDGER_EVERY
+    assert all(len(setup.faults.roles) <= fault_bound(setup.members) for setup in setups)
+
+
+@pytest.mark.parametrize("members", [4, 5, 7, 10])
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.value)
+def test_so_many_liars_of_a_kind_neither_fork_nor_stall(role: Role, members: int) -> None:
+    faults = Faults(until_ms=START_MS + 4_000, loss=0.05, delay_ms_max=100, roles=(role,) * fault_bound(members))
+    network = Network(members, 3, faults)
+    assert sum(host.role is role for host in network.hosts[:members]) == fault_bound(members)
+    assert run_requests(network, requests=8, spread_ms=4_000, limit_ms=4_000 + RECOVERY_SLOTS_MAX * TAU_MS)
+
+
+@pytest.mark.parametrize("role", sorted(BYZANTINE - {Role.TWIN}, key=lambda role: role.value), ids=str)
+def test_what_a_liar_does_shows(role: Role) -> None:
+    """Against a role that silently does nothing: its messages differ from what its replica sent."""
+    network = Network(4, 1, Faults(until_ms=START_MS + 10_000, loss=0.3, delay_ms_max=400, roles=(role,)))
+    liar = next(host.liar for host in network.hosts if host.liar is not None)
+    bent: list[object] = []
+    outgoing, tell_all = liar.outgoing, liar._tell_all
+
+    def watched(recipient, message):  # type: ignore[no-untyped-def]
+        sent = outgoing(recipient, message)
+        bent.extend([message] if sent != [(0, message)] else [])
+        return sent
+
+    liar.outgoing, liar._tell_all = watched, lambda message: (bent.append(message), tell_all(message))  # type: ignore[method-assign,assignment]
+    run_requests(network, requests=8, spread_ms=8_000, limit_ms=20_000)
+    assert bent
+    if role is Role.STALE:
+        assert any(not isinstance(message, Status | ViewChange) for message in bent)
+
+
+def test_twins_are_two_processes_under_one_key() -> None:
+    network = Network(4, 1, Faults(roles=(Role.TWIN,)))
+    assert len(network.hosts) == 5
+    assert len(network.byzantine) == 1
+    twins = network.by_address[min(network.byzantine)]
+    assert len(twins) == 2
+    assert twins[0].application is not twins[1].application
+
+
+def test_a_violation_is_an_outcome_that_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def accuse(self: Checker, *_: object) -> None:
+        raise AssertionError("as an example")
+
+    monkeypatch.setattr(Checker, "note_appended", accuse)
+    arguments = ["run", "--seeds", "3:5", "--members", "4", "--json", "--processes", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert (report["seeds"], report["violations"], report["stuck"]) == (2, 2, 0)
+    assert "as an example" in report["failures"][0]["violation"]
+
+
+def test_a_run_that_does_not_finish_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Network, "is_everything_executed", lambda _: False)
+    outcome = run_seed(3, members=1)
+    assert (outcome.violation, outcome.is_stuck) == (None, True)
+
+
+def test_runs_of_a_few_seeds_are_summed_up() -> None:
+    result = CliRunner().invoke(app, ["run", "--seeds", "0:6", "--json"])
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert report["by_members"] == {str(members): 1 for members in range(1, 7)}
+    assert report.keys() >= {"seeds", "violations", "stuck", "heights", "events", "wall_s"}
+    assert CliRunner().invoke(app, ["run", "--seeds", "6:6"]).exit_code == 2
