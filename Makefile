@@ -40,9 +40,15 @@ test: unit simulation integration faults  ## all tests
 unit: setup  ## pure functions and single parts, with branch coverage
 	@$(BIN)/pytest tests/unit -q --cov --cov-report=term:skip-covered
 
-simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 200 seeds
+simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds
 	@$(BIN)/pytest tests/simulation -q
-	@$(BIN)/p2pnode-sim run --seeds 0:200
+	@$(BIN)/p2pnode-sim run --seeds 0:2000
+
+sim: setup  ## 20,000 seeds and every Twins scenario; writes docs/simulation-result.json
+	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json
+
+soak: setup  ## seeds until one fails
+	@$(BIN)/p2pnode-sim soak
 
 integration: setup  ## real daemons, sockets, TLS, LevelDB
 	@$(BIN)/pytest tests/integration -q

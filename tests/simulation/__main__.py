@@ -2,11 +2,17 @@
 
 import json
 import time
-from typing import Annotated, Final
+from functools import partial
+from os import cpu_count
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
-from tests.simulation.runs import Summary, run_seeds
+from tests.simulation.chart import Chart, FirstViewChange, Recorder
+from tests.simulation.runs import Summary, revision, run_all, run_seeds
+from tests.simulation.seeds import Outcome, run_seed
+from tests.simulation.twins import SCENARIOS, run_scenario
 
 EXIT_FAILED: Final = 1
 PROGRESS_S: Final = 10.0
@@ -31,8 +37,36 @@ def run(
 ) -> None:
     """Runs many seeds; exit code 1 on any violation of safety and any run that does not finish."""
     summary = run_seeds(_range(seeds), members, Progress("seeds"), processes)
-    typer.echo(json.dumps(summary.as_json(), indent=2) if as_json else _text("seeds", summary))
+    typer.echo(_json(summary.as_json()) if as_json else _text("seeds", summary))
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
+@app.command(epilog="Example: p2pnode-sim twins --every 10")
+def twins(
+    every: Annotated[int, typer.Option(min=1, help="Every so many-th scenario only.")] = 1,
+    processes: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Runs the Twins scenarios: 4 + 1 nodes, 3 slots, 2 partitions; exit code 1 as `run`."""
+    summary = run_all(run_scenario, range(0, SCENARIOS, every), Progress("Twins scenarios"), processes)
+    typer.echo(_json(summary.as_json()) if as_json else _text("Twins scenarios", summary))
+    raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
+@app.command(epilog="Example: p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json")
+def record(
+    output: Annotated[Path, typer.Option(help="The result file.")],
+    seeds: Seeds = "0:20000",
+    processes: Processes = None,
+) -> None:
+    """Runs many seeds and every Twins scenario, and writes the result with the revision that it is of."""
+    result: dict[str, object] = {"revision": revision(), "cores": processes or cpu_count(), "range": seeds}
+    ran = run_seeds(_range(seeds), None, Progress("seeds"), processes)
+    twin = run_all(run_scenario, range(SCENARIOS), Progress("Twins scenarios"), processes)
+    result |= {"seeds": ran.as_json(), "twins": twin.as_json()}
+    output.write_text(_json(result) + "\n")
+    typer.echo(_text("seeds", ran) + "\n" + _text("Twins scenarios", twin))
+    raise typer.Exit(EXIT_FAILED if ran.has_failed or twin.has_failed else 0)
 
 
 @app.command(epilog="Example: p2pnode-sim soak --first 1000000")
@@ -47,6 +81,47 @@ def soak(
         if summary.has_failed:
             raise typer.Exit(EXIT_FAILED)
         first += SOAK_SEEDS
+
+
+@app.command(epilog="Example: p2pnode-sim show --seed 17 --members 4 --output seed-17.html")
+def show(
+    seed: Annotated[int, typer.Option(min=0, help="The seed, or with --twins the scenario.")],
+    members: Members = None,
+    is_twins: Annotated[bool, typer.Option("--twins", help="A Twins scenario in the place of a seed.")] = False,
+    height: Annotated[int | None, typer.Option(min=1, help="By default the first with a view change, or 1.")] = None,
+    first_ms: Annotated[int | None, typer.Option("--from-ms", help="Every height, from this moment.")] = None,
+    last_ms: Annotated[int | None, typer.Option("--to-ms", help="Every height, to this moment.")] = None,
+    with_quiet: Annotated[bool, typer.Option("--all", help="With STATUS and passed-on requests.")] = False,
+    output: Annotated[Path | None, typer.Option(help="An HTML file; standard output by default.")] = None,
+) -> None:
+    """Runs one seed and draws its messages as a sequence chart."""
+    run_it = run_scenario if is_twins else partial(run_seed, members=members)
+    has_moments = first_ms is not None or last_ms is not None
+    if height is None and not has_moments:
+        found = FirstViewChange()
+        run_it(seed, observer=found)
+        height = found.height or 1
+    recorder = Recorder(first_ms=first_ms or 0, last_ms=last_ms or 2**62, height=height, with_quiet=with_quiet)
+    outcome = run_it(seed, observer=recorder)
+    what = "Twins scenario" if is_twins else "Seed"
+    page = Chart(recorder).html(
+        f"{what} {seed}: {'all heights' if height is None else f'height {height}'}", _facts(outcome, recorder)
+    )
+    if output is None:
+        typer.echo(page)
+    else:
+        output.write_text(page)
+        typer.echo(f"{output}: {len(recorder.arrows):,} messages", err=True)
+
+
+def _facts(outcome: Outcome, recorder: Recorder) -> str:
+    assert recorder.network is not None
+    end = outcome.violation or ("stuck" if outcome.is_stuck else "safe, everything executed")
+    faults = ", ".join(
+        f"{name.replace('_', ' ')} {getattr(recorder.network.faults, name)}"
+        for name in ("loss", "duplication", "delay_ms_max", "crash_per_point", "partition_ms", "until_ms")
+    )
+    return f"N = {outcome.members}, {outcome.kind}: {end}. {faults}. Trace {outcome.trace}."
 
 
 class Progress:
@@ -70,6 +145,10 @@ def _text(what: str, summary: Summary, *, done: bool = True) -> str:
         lines[0] = f"{summary.seeds:,} {lines[0]}, {summary.wall_s:.0f} s"
         lines += [f"  {one.seed} (N = {one.members}): {one.violation or 'stuck'}" for one in summary.failures]
     return "\n".join(lines)
+
+
+def _json(result: dict[str, Any]) -> str:
+    return json.dumps(result, indent=2)
 
 
 def _range(text: str) -> range:

@@ -32,7 +32,7 @@ LATE_MS_MAX = 3_000
 REMEMBERED_MAX = 64
 """Messages that a stale member can repeat."""
 FAR_SLOTS = (10, 1_000, 10**6, 2**40)
-FAR_HEIGHTS = (1, 2, 50, 2**40)
+FAR_HEIGHTS_MAX = (1, 2, 50, 2**40)
 ADDED_PER_TICK = 0.2
 """How often a far-future or stale member adds a message."""
 
@@ -176,7 +176,8 @@ class Liar:
 
     def _far_future(self) -> Message:
         host = self.host
-        height = Height(host.replica.height + self.random.choice((0, 0, *FAR_HEIGHTS)))
+        far = self.random.choice((0, 0, *FAR_HEIGHTS_MAX))
+        height = Height(host.replica.height + self.random.randint(0, far))
         slot = Slot(host.replica.present_slot(host.now()) + self.random.choice(FAR_SLOTS))
         block, signature = digest(HashKind.BLOCK, b"far"), host.key.sign(b"")
         vote = Prepare(height=height, slot=slot, block=block, signer=host.key.address, signature=signature)

@@ -1,5 +1,6 @@
 """What must hold in every run, watched from outside: the messages that leave, the disks, the decided chains."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from consensus import quorum
@@ -116,7 +117,9 @@ class Checker:
         blocks_max = 2 * kept_max + 2 + quorum.fault_bound(members) + 1
         for blocks in (state.bodies, state.header_slots, state.bodies_wanted):
             assert len(blocks) <= blocks_max, "more bodies than statements that name them"
-        assert len(intake._held) <= members * (HELD_KINDS + DECIDED_RUN_MAX), "more held messages than bounds allow"
+        held = Counter(sender for sender, _, _ in intake._held)
+        held_max = HELD_KINDS + DECIDED_RUN_MAX
+        assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
         for known in (member.answered, member.asked, member.told, member.clocks._reports):
             assert len(known) <= members, "something is kept of who is no member"
         assert len(state.bodies_served) <= blocks_max * members, "more answers remembered than could be asked for"

@@ -24,11 +24,13 @@ class Role(Enum):
     """Two honest copies under one key, each with its own disk."""
     LOSES_BLOCKS = "loses_blocks"
     """Honest; loses blocks at a restart, but not its sign state."""
+    FORGETS = "forgets"
+    """Honest; loses its sign state at a restart, and sometimes blocks too: asks the others what it may sign."""
     WILD_CLOCK = "wild_clock"
     """Honest; its clock jumps by up to an hour."""
 
 
-BYZANTINE: Final = frozenset(Role) - {Role.LOSES_BLOCKS, Role.WILD_CLOCK}
+BYZANTINE: Final = frozenset(Role) - {Role.LOSES_BLOCKS, Role.FORGETS, Role.WILD_CLOCK}
 """Members that the checker expects nothing of."""
 
 

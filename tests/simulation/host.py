@@ -33,9 +33,11 @@ from consensus.member import Parameters, Signer
 from consensus.recovery import is_forgotten
 from consensus.replica import Replica, Start
 from consensus.verification import Verified, verify_message
+from node.storage import unanswered_sign_state
 from tests.simulation.application import Application, SignDisk
 from tests.simulation.byzantine import Liar
 from tests.simulation.faults import BYZANTINE, Role
+from tests.simulation.recovering import Recovering
 
 if TYPE_CHECKING:
     from tests.simulation.network import Network
@@ -78,6 +80,7 @@ class Host:
         self.answered_height = Height(0)
         """Highest height at which a client was told that its request is executed."""
         self.passed_on_ms = 0
+        self.recovering = Recovering(self)
         self._earlier_view_changes = 0
         faults, draw = network.faults, network.random.randint
         span_ms, drift = faults.clock_offset_ms_max, faults.drift_per_million_max
@@ -91,7 +94,7 @@ class Host:
 
     @property
     def may_lose_blocks(self) -> bool:
-        return self.role is Role.LOSES_BLOCKS
+        return self.role in {Role.LOSES_BLOCKS, Role.FORGETS}
 
     def now(self) -> Instant:
         at_ms = self.network.now_ms
@@ -106,6 +109,7 @@ class Host:
         application = self.application
         application.start()
         self.sign_state = decode(self.sign_disk.load(), SignState)
+        self.recovering = Recovering(self)
         self.network.checker.note_started(self)
         self.replica = Replica(
             signer=self.key,
@@ -132,9 +136,16 @@ class Host:
         self.is_up = False
         self.network.note(self, "crash")
         self.application.crash()
-        if self.may_lose_blocks:
-            self.application.lose_blocks(self.network.random)
+        self.lose()
         self.network.push(self.network.random.randint(100, RESTART_MS_MAX), "start", self, None)
+
+    def lose(self) -> None:
+        """What a role makes a stopped host lose."""
+        random = self.network.random
+        if self.role is Role.LOSES_BLOCKS or (self.role is Role.FORGETS and random.random() < 0.5):
+            self.application.lose_blocks(random)
+        if self.role is Role.FORGETS:
+            self.sign_disk = SignDisk(encode(unanswered_sign_state()))
 
     def reach(self, point: str, tear: Callable[[], None] | None = None) -> None:
         """A point where the process may die; with `tear` the middle of a write."""
@@ -183,6 +194,8 @@ class Host:
             requests = self.application.older_than(now_ms - PASS_ON_MS)
             if requests:
                 self.network.pass_on(self, requests)
+        if self.is_up:
+            self.recovering.on_tick()
         if self.liar is not None and self.is_up:
             self.liar.on_tick()
 

@@ -13,10 +13,23 @@ from unittest.mock import patch
 
 import msgspec
 
-from consensus import clock, heights, liveness, member, progress, quorum, replica, safety, verification
+from consensus import (
+    clock,
+    heights,
+    intake,
+    liveness,
+    member,
+    progress,
+    quorum,
+    recovery,
+    replica,
+    safety,
+    tally,
+    verification,
+)
 from consensus.events import Outbox, SignState, fresh_sign_state
 from consensus.height import HeightState
-from consensus.identifiers import Digest, Slot
+from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import Endorsement, Justification, PrePrepare
 from consensus.tally import Tally
 from tests.simulation.faults import Faults, Role
@@ -94,6 +107,22 @@ def loss_for_ever() -> None:
 
 def a_dead_member() -> None:
     simulate(4, range(2), Faults(roles=(Role.SILENT,), delay_ms_max=100))
+
+
+def far_future_liars() -> None:
+    simulate(7, range(3), Faults(until_ms=FAULTY_MS, loss=0.3, delay_ms_max=400, roles=(Role.FAR_FUTURE,) * 2))
+
+
+def forgetful_members() -> None:
+    faults = Faults(
+        until_ms=2 * FAULTY_MS,
+        loss=0.1,
+        duplication=0.1,
+        crash_per_point=0.03,
+        delay_ms_max=300,
+        roles=(Role.FORGETS,),
+    )
+    simulate(4, range(12), faults)
 
 
 # --- the breaks ------------------------------------------------------------------------------------------------
@@ -260,6 +289,10 @@ def first_stays(_tally: Tally[Any], _statement: Any) -> None:
     """A justified proposal does not replace one without."""
 
 
+def hold_everything(self: intake.Intake, arrived: Any, _heights_ahead: int) -> None:
+    self._held[arrived.sender, type(arrived.message), intake.height_of(arrived.message)] = arrived
+
+
 def trust_the_own_clock(clocks: clock.MemberClocks, _own: Any, now: Any, _members: int) -> Slot:
     return now.slot(clocks._slot_duration_ms)
 
@@ -319,6 +352,12 @@ MUTANTS = (
         rule="order",
         breaks=((replica, "_binding", never_silent),),
         killers=(lambda: R.test_without_what_the_sign_state_names_nothing_is_signed_at_the_height(R.lost_vote),),
+    ),
+    Mutant(
+        name="who lost its sign state signs on once it is answered",
+        rule="order",
+        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided: Height(0)),),
+        killers=(forgetful_members,),
     ),
     Mutant(
         name="two votes in one slot",
@@ -497,6 +536,24 @@ MUTANTS = (
         rule="P8",
         breaks=((heights, "ASK_FRACTION", 10**9),),
         killers=(test_intake.test_one_that_catches_up_is_answered_sooner_but_four_times_a_slot_at_most,),
+    ),
+    Mutant(
+        name="any number of statements of one member is kept",
+        rule="bounds",
+        breaks=((tally, "SLOTS_PER_SIGNER_MAX", 10**9),),
+        killers=(far_future_liars,),
+    ),
+    Mutant(
+        name="bodies are kept for the whole height",
+        rule="bounds",
+        breaks=((HeightState, "forget_unused", nothing_happens),),
+        killers=(S.test_a_liars_invalid_blocks_neither_pile_up_nor_go_first,),
+    ),
+    Mutant(
+        name="messages of any later height are held",
+        rule="bounds",
+        breaks=((intake.Intake, "_hold", hold_everything),),
+        killers=(far_future_liars,),
     ),
     Mutant(
         name="the present slot is the own clock's",

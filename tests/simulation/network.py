@@ -16,7 +16,7 @@ from consensus.cryptography import SigningKey
 from consensus.events import Arrived, Event
 from consensus.identifiers import Address
 from consensus.membership import Membership
-from consensus.messages import Decided, Message, Status
+from consensus.messages import Decided, HeightAnswer, HeightQuestion, Message, Status
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application
 from tests.simulation.checker import Checker
@@ -33,8 +33,8 @@ START_MS = 1_000
 RECOVERY_SLOTS_MAX = 800
 """Once faults end, everything is executed within so many slots."""
 
-Payload = Message | tuple[bytes, ...]
-"""What travels: a message of consensus, or requests."""
+Payload = Message | HeightQuestion | HeightAnswer | tuple[bytes, ...]
+"""What travels: a message of consensus or recovery, or requests."""
 
 
 class Observer(Protocol):
@@ -246,16 +246,24 @@ class Network:
         self.note_arrival(host, sender, payload)
         if not host.is_up:
             return
-        if isinstance(payload, tuple):
-            host.take(payload)
-            return
+        match payload:
+            case HeightQuestion():
+                host.recovering.on_question(sender, payload)
+            case HeightAnswer():
+                host.recovering.on_answer(sender, payload)
+            case tuple():
+                host.take(payload)
+            case _:
+                self.arrive_message(host, sender, payload)
+
+    def arrive_message(self, host: Host, sender: Address, payload: Message) -> None:
         if host.liar is not None:
             host.liar.on_message(payload)
         message: Message = decode(encode(payload), Message) if self.is_encoded else payload  # type: ignore[arg-type]
         host.post(Arrived(sender=sender, message=message))
 
     def note_arrival(self, host: Host, sender: Address, payload: Payload) -> None:
-        what = f"{len(payload)} requests" if isinstance(payload, tuple) else label_of(payload)
+        what = label_of(payload)
         self.trace.update(f"{self.now_ms} {host.index} {sender[:4].hex()} {what}\n".encode())
 
     def tick(self, host: Host) -> None:
@@ -297,13 +305,18 @@ class Network:
         )
 
 
-def label_of(message: Message) -> str:
+def label_of(message: Payload) -> str:
     """Returns a message's kind, height, slot and block."""
     kind = type(message).__name__
-    if isinstance(message, Status):
-        return f"{kind} {message.undecided} {message.clock_slot}"
-    if isinstance(message, Decided):
-        return f"{kind} {message.certificate.height} {message.certificate.block[:4].hex()}"
+    match message:
+        case tuple():
+            return f"{len(message)} requests"
+        case HeightQuestion():
+            return kind
+        case Status() | HeightAnswer():
+            return f"{kind} {message.undecided} {getattr(message, 'clock_slot', '')}"
+        case Decided():
+            return f"{kind} {message.certificate.height} {message.certificate.block[:4].hex()}"
     block = getattr(message, "block", None) or getattr(getattr(message, "claim", None), "block", b"")
     return f"{kind} {message.height} {getattr(message, 'slot', '')} {block[:4].hex()}"
 

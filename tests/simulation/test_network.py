@@ -6,9 +6,11 @@ from random import Random
 
 import pytest
 
+from consensus.identifiers import Height
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
+from tests.simulation.opaque import read_block
 
 REQUESTS = 12
 FAULTY_MS = 15_000
@@ -88,3 +90,32 @@ def test_the_same_seed_is_the_same_run() -> None:
     first, second = (run(4, 7, faults) for _ in range(2))
     assert (first.now_ms, first.sequence) == (second.now_ms, second.sequence)
     assert first.trace.hexdigest() == second.trace.hexdigest()
+
+
+@pytest.mark.parametrize("members", [4, 7])
+def test_saturation_with_honest_leaders_changes_no_view(members: int) -> None:
+    network = Network(members, 1, Faults())
+    assert run_requests(network, requests=400, spread_ms=0, limit_ms=120 * TAU_MS)
+    assert max(network.checker.decided) >= 100
+    assert sum(host.view_changes for host in network.hosts) == 0
+
+
+@pytest.mark.parametrize("members", [4, 5, 7])
+def test_delays_longer_than_a_slot_for_ever_stop_neither_requests_nor_leaders(members: int) -> None:
+    network = Network(members, 1, Faults(delay_ms_max=2 * TAU_MS))
+    assert run_requests(network, requests=60, spread_ms=120_000, limit_ms=2 * RECOVERY_SLOTS_MAX * TAU_MS)
+    chain = network.hosts[0].application
+    leaders = {read_block(chain.decided(Height(number)).proposal)[2] for number in range(1, chain.height + 1)}
+    assert leaders == set(network.membership.addresses)
+
+
+def test_half_an_hour_without_a_quorum_costs_ten_seconds_at_most() -> None:
+    network = Network(4, 1, Faults(), tick_ms=TAU_MS // 2)
+    pause_ms = HOUR_MS // 2
+    for host in network.hosts[2:]:
+        host.paused_until_ms = network.now_ms + pause_ms
+    network.run(lambda: False, TAU_MS)
+    network.hosts[0].submit(1)
+    network.run(lambda: False, pause_ms - TAU_MS)
+    assert not network.checker.decided
+    assert network.run(network.is_everything_executed, 10_000)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from consensus.messages import Status, ViewChange
 from consensus.quorum import fault_bound
 from tests.simulation.__main__ import app
+from tests.simulation.chart import Recorder
 from tests.simulation.checker import Checker
 from tests.simulation.faults import BYZANTINE, Cut, Faults, Role
 from tests.simulation.host import TAU_MS
@@ -107,6 +108,22 @@ def test_what_a_liar_does_shows(role: Role) -> None:
     assert bent
     if role is Role.STALE:
         assert any(not isinstance(message, Status | ViewChange) for message in bent)
+
+
+@pytest.mark.parametrize("members", [4, 7, 10])
+def test_who_forgets_what_it_signed_asks_and_goes_on(members: int) -> None:
+    """The checker looks at all its signatures; here, that it was silent and is not any more."""
+    faults = Faults(
+        until_ms=START_MS + 20_000, loss=0.1, crash_per_point=0.02, delay_ms_max=100, roles=(Role.FORGETS,)
+    )
+    recorder = Recorder()
+    network = Network(members, 5, faults, observer=recorder)
+    forgetful = next(host for host in network.hosts if host.role is Role.FORGETS)
+    assert run_requests(network, requests=60, spread_ms=30_000, limit_ms=30_000 + RECOVERY_SLOTS_MAX * TAU_MS)
+    silences = [int(mark.text.split()[-1]) for mark in recorder.marks if mark.text.startswith("silent through")]
+    assert silences
+    assert forgetful.sign_state.height > max(silences) > 1
+    assert forgetful.sign_state.voted is not None
 
 
 def test_twins_are_two_processes_under_one_key() -> None:

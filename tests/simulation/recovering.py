@@ -1,0 +1,70 @@
+"""A host's part in `consensus.recovery`: asks the others what it may have signed, and answers them.
+
+As the node's hands for it (`node.sign_recovery`) do, on the virtual clock. A liar answers that nothing was decided
+yet, which needs no proof.
+"""
+
+from typing import TYPE_CHECKING
+
+from consensus.events import UNANSWERED, KeepSilent
+from consensus.identifiers import Address, Height
+from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
+from consensus.recovery import FIRST_HEIGHT, Inquiry, can_ask
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+
+ASK_MS = 1_000
+
+
+class Recovering:
+    """What one process knows of its own question; gone with the process."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+        self._inquiry: Inquiry | None = None
+        self._asked_ms = -ASK_MS
+
+    def on_tick(self) -> None:
+        """Asks, about once a second, who has not answered."""
+        host = self._host
+        membership, now_ms = host.application.membership, host.network.now_ms
+        if host.replica.silent_through != UNANSWERED or now_ms - self._asked_ms < ASK_MS:
+            return
+        assert can_ask(len(membership)), "with one or two members nobody is made to forget"
+        self._asked_ms = now_ms
+        if self._inquiry is None:
+            self._inquiry = Inquiry(
+                own=host.key.address,
+                chain=host.application.chain,
+                membership=membership,
+                nonce=host.network.random.randbytes(NONCE_SIZE_BYTES),
+            )
+        for member in self._inquiry.unanswered():
+            host.network.deliver(host, member, self._inquiry.question)
+
+    def on_question(self, sender: Address, question: HeightQuestion) -> None:
+        """Answers, unless it does not know how far it was itself."""
+        host = self._host
+        if host.replica.height <= host.replica.silent_through:
+            return
+        height = host.application.height if host.is_honest else Height(0)
+        answer = HeightAnswer(
+            nonce=question.nonce,
+            undecided=Height(height + FIRST_HEIGHT),
+            certificate=host.application.decided(height).certificate if height else None,
+        )
+        host.network.deliver(host, sender, answer)
+
+    def on_answer(self, sender: Address, answer: HeightAnswer) -> None:
+        """With the answers of Q others the end of the silence is known."""
+        host = self._host
+        if self._inquiry is None or host.replica.silent_through != UNANSWERED:
+            return
+        refusal = self._inquiry.take(sender, answer)
+        assert refusal is None, f"an answer is refused: {refusal}"
+        through = self._inquiry.silent_through(Height(host.application.height + 1))
+        if through is not None:
+            self._inquiry = None
+            host.network.note(host, f"silent through {through}")
+            host.post(KeepSilent(through=through))
