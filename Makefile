@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation integration faults lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit simulation sim soak integration faults lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -38,11 +38,12 @@ run: setup  ## the main job: five households trade 48 hours of real solar energy
 test: unit simulation integration faults  ## all tests
 
 unit: setup  ## pure functions and single parts, with branch coverage
-	@$(BIN)/pytest tests/unit -q --cov --cov-report=term:skip-covered
+	@$(BIN)/pytest tests/unit -q -n auto --cov --cov-report=term:skip-covered
 
-simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds
-	@$(BIN)/pytest tests/simulation -q
+simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins
+	@$(BIN)/pytest tests/simulation -q -n auto
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
+	@$(BIN)/p2pnode-sim twins --every 11
 
 sim: setup  ## 20,000 seeds and every Twins scenario; writes docs/simulation-result.json
 	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json

@@ -1,0 +1,12 @@
+"""Says at the end how much was really tried; counted from the reports, as each core runs a part of the tests."""
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = terminalreporter.stats.get("passed", ())
+    killed = sum("test_a_mutant_is_killed" in report.nodeid for report in passed)
+    if killed:
+        terminalreporter.write_line(f"{killed} of {len(MUTANTS)} mutants killed")
