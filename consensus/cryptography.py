@@ -39,6 +39,7 @@ class HashKind(bytes, Enum):
     MAP_LEAF = b"p2p.map.leaf"
     MAP_VALUE = b"p2p.map.value"
     MEMBERSHIP = b"p2p.membership"
+    MISCONDUCT = b"p2p.misconduct"
     ORDER = b"p2p.order"
     PACKET = b"p2p.packet"
     SIGN_STATE = b"p2p.signstate"

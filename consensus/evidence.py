@@ -6,8 +6,21 @@ Different justifications, payloads, certificates or slots are never evidence.
 from dataclasses import dataclass
 from enum import Enum
 
-from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.messages import Claim, Commit, Prepare, PrePrepare, ViewChange
+from consensus.codec import Record, encode
+from consensus.cryptography import verify
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.messages import (
+    AddressField,
+    Claim,
+    Commit,
+    CommitStatement,
+    Prepare,
+    PrePrepare,
+    SignatureField,
+    ViewChange,
+    ViewChangeStatement,
+    VoteStatement,
+)
 
 Signed = PrePrepare | Prepare | Commit | ViewChange
 
@@ -68,3 +81,79 @@ def _commit_denied(commit: Commit, view_change: ViewChange) -> Offence | None:
 
 def _denies(claim: Claim | None, slot: Slot, block: Digest) -> bool:
     return claim is None or claim.slot < slot or (claim.slot == slot and claim.block != block)
+
+
+# --- evidence that travels: statements and signatures only, whoever they came with ---------------------------------
+
+Statement = VoteStatement | CommitStatement | ViewChangeStatement
+
+
+class SignedStatement(Record, frozen=True, kw_only=True):
+    """A statement of consensus as its signer signed it."""
+
+    statement: Statement
+    signature: SignatureField
+
+
+class Equivocation(Record, frozen=True, kw_only=True, tag="equivocation"):
+    """Two signed statements of one member; `proven_offence` says whether they contradict each other."""
+
+    offender: AddressField
+    first: SignedStatement
+    second: SignedStatement
+
+    @property
+    def height(self) -> Height:
+        """Returns the height that both are about, if they prove anything."""
+        return self.first.statement.height
+
+
+def equivocation_of(evidence: Evidence, chain: Digest) -> Equivocation:
+    """Returns a replica's evidence in the form that travels: without proposals, justifications and certificates."""
+    first, second = (_signed_statement(message, chain) for message in (evidence.first, evidence.second))
+    return Equivocation(offender=evidence.signer, first=first, second=second)
+
+
+def _signed_statement(message: Signed, chain: Digest) -> SignedStatement:
+    height, slot = message.height, message.slot
+    statement: Statement
+    match message:
+        case PrePrepare() | Prepare():
+            statement = VoteStatement(chain=chain, height=height, slot=slot, block=message.block)
+        case Commit():
+            statement = CommitStatement(chain=chain, height=height, slot=slot, block=message.block)
+        case ViewChange():
+            statement = ViewChangeStatement(chain=chain, height=height, slot=slot, claim=message.claim)
+    return SignedStatement(statement=statement, signature=message.signature)
+
+
+def proven_offence(evidence: Equivocation, key: PublicKey, chain: Digest) -> Offence | None:
+    """Returns what two signed statements prove of the owner of a key; None if they prove nothing.
+
+    Args:
+        evidence: the statements.
+        key: the offender's node key.
+        chain: statements for other chains prove nothing here.
+    """
+    signed = (evidence.first, evidence.second)
+    first, second = (_message(item, evidence.offender) for item in signed)
+    is_proof = (
+        all(item.statement.chain == chain for item in signed)
+        and first.height == second.height
+        and all(verify(key, encode(item.statement), item.signature) for item in signed)
+    )
+    return contradiction(first, second) if is_proof else None
+
+
+def _message(signed: SignedStatement, signer: Address) -> Prepare | Commit | ViewChange:
+    statement, signature = signed.statement, signed.signature
+    height, slot = statement.height, statement.slot
+    match statement:
+        case VoteStatement():
+            return Prepare(height=height, slot=slot, block=statement.block, signer=signer, signature=signature)
+        case CommitStatement():
+            return Commit(height=height, slot=slot, block=statement.block, signer=signer, signature=signature)
+        case ViewChangeStatement():
+            return ViewChange(
+                height=height, slot=slot, claim=statement.claim, signer=signer, signature=signature, certificate=None
+            )

@@ -25,13 +25,21 @@ class ContractSize(Record, frozen=True, kw_only=True):
 
     energy_wh: WattHours
     amount_micro: MicroTokens
+    """The seller's income."""
+    fee_micro: MicroTokens
+    """The grid account's."""
+
+    @property
+    def held_micro(self) -> MicroTokens:
+        """What the buyer pays: both."""
+        return MicroTokens(self.amount_micro + self.fee_micro)
 
 
 class Balances(Record, frozen=True, kw_only=True):
     """The balances of a trade's parties and of its escrow at one moment."""
 
     seller_wh: WattHours
-    """Available energy in the contract's packets."""
+    """Available energy in the contract's packets; of a forward trade, what the seller may still promise."""
     seller_micro: MicroTokens
     """Tokens available in the seller's wallet."""
     buyer_wh: WattHours
@@ -41,6 +49,8 @@ class Balances(Record, frozen=True, kw_only=True):
     """The most that `buyer_wh` may reach: what was bought and what is still open."""
     escrow_wh: WattHours
     escrow_micro: MicroTokens
+    grid_micro: MicroTokens
+    """Tokens available in the grid account's wallet."""
 
 
 class Failure(Record, frozen=True, kw_only=True):
@@ -59,8 +69,8 @@ def execution_stage(contract: ContractSize, before: Balances) -> Balances:
         before,
         seller_wh=WattHours(before.seller_wh - contract.energy_wh),
         escrow_wh=WattHours(before.escrow_wh + contract.energy_wh),
-        buyer_micro=MicroTokens(before.buyer_micro - contract.amount_micro),
-        escrow_micro=MicroTokens(before.escrow_micro + contract.amount_micro),
+        buyer_micro=MicroTokens(before.buyer_micro - contract.held_micro),
+        escrow_micro=MicroTokens(before.escrow_micro + contract.held_micro),
     )
 
 
@@ -70,8 +80,9 @@ def final_stage(contract: ContractSize, before: Balances) -> Balances:
         before,
         escrow_wh=WattHours(before.escrow_wh - contract.energy_wh),
         buyer_wh=WattHours(before.buyer_wh + contract.energy_wh),
-        escrow_micro=MicroTokens(before.escrow_micro - contract.amount_micro),
+        escrow_micro=MicroTokens(before.escrow_micro - contract.held_micro),
         seller_micro=MicroTokens(before.seller_micro + contract.amount_micro),
+        grid_micro=MicroTokens(before.grid_micro + contract.fee_micro),
     )
 
 
@@ -86,8 +97,8 @@ def condition_1(contract: ContractSize, before: Balances, after: Balances) -> Fa
 
 
 def condition_2(contract: ContractSize, before: Balances, after: Balances) -> Failure | None:
-    """Buyer and escrow: the contract's amount left the buyer's wallet for the escrow."""
-    reason, amount = Reason.CONDITION_2_BUYER_TOKENS, contract.amount_micro
+    """Buyer and escrow: the contract's amount and the grid fee left the buyer's wallet for the escrow."""
+    reason, amount = Reason.CONDITION_2_BUYER_TOKENS, contract.held_micro
     if before.buyer_micro < amount:
         detail = f"buyer has {before.buyer_micro} micro-tokens available, contract {amount}"
         return Failure(reason=reason, detail=detail, fault=Party.BUYER)
@@ -116,16 +127,21 @@ def condition_3(contract: ContractSize, before: Balances, after: Balances) -> Fa
 
 
 def condition_4(contract: ContractSize, before: Balances, after: Balances) -> Failure | None:
-    """Seller and escrow: the contract's amount left the escrow for the seller's wallet."""
-    reason, amount = Reason.CONDITION_4_SELLER_TOKENS, contract.amount_micro
+    """Seller and escrow: the contract's amount left the escrow for the seller, the fee for the grid account."""
+    reason, fee = Reason.CONDITION_4_SELLER_TOKENS, contract.fee_micro
     escrow, seller = after.escrow_micro - before.escrow_micro, after.seller_micro - before.seller_micro
+    grid = after.grid_micro - before.grid_micro
+    if grid != fee:
+        return Failure(reason=reason, detail=f"grid changed by {grid}, fee {fee} micro-tokens", fault=None)
+    if before.escrow_micro < contract.held_micro:
+        detail = f"escrow holds {before.escrow_micro} micro-tokens, contract and fee {contract.held_micro}"
+        return Failure(reason=reason, detail=detail, fault=None)
     return _unless_moved(
         reason,
-        quantity=amount,
+        quantity=contract.amount_micro,
         unit="micro-tokens",
-        source=("escrow", escrow),
+        source=("escrow", escrow + fee),
         sink=("seller", seller),
-        held=before.escrow_micro,
     )
 
 

@@ -1,8 +1,8 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
-A block runs in a fixed order: service rewards for block h - 1, the gates that are due, the transactions one by
-one, then the books are checked. Everything happens on an overlay, the temporary ledger; the state below is only
-read. The same state, context and transactions give the same bytes on every node.
+A block runs in a fixed order: service rewards for block h - 1, what is due by itself, the transactions one by one,
+what they made due, then the books are checked. Everything happens on an overlay, the temporary ledger; the state
+below is only read. The same state, context and transactions give the same bytes on every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,27 +10,44 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from consensus.codec import Record, encode
-from contracts.closing import close_due_gates
+from consensus.identifiers import Address, Digest
+from contracts.agenda import take_due
+from contracts.cancellations import execute_cancellation
+from contracts.closing import close_gate
 from contracts.conservation import assert_conserved
+from contracts.debts import execute_pay_debt
+from contracts.forwards import end_trade
 from contracts.genesis import Genesis
+from contracts.issuing import execute_issue, execute_redeem
+from contracts.misconduct import execute_report
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
 from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard
+from contracts.stakes import execute_set_stake
 from contracts.state import (
     LAST_BLOCK_KEY,
     TOTALS_KEY,
     Account,
+    GateClosure,
     LastBlock,
     Overlay,
     StateKey,
     StateReader,
     Totals,
+    TradeEnd,
     account_key,
 )
 from contracts.trades import execute_trade
 from contracts.transactions import (
+    Action,
+    CancelTrade,
+    IssueTokens,
+    PayDebt,
     PublishReading,
+    RedeemTokens,
+    ReportMisconduct,
+    SetStake,
     SignedTransaction,
     SubmitTrade,
     Transfer,
@@ -49,7 +66,7 @@ class Execution(Record, frozen=True, kw_only=True):
     receipts: tuple[Receipt, ...]
     """One per transaction, in their order."""
     postings: tuple[Posting, ...]
-    """Of all completed trades, in their order; four per stage."""
+    """Of all trades that passed a stage, in their order."""
 
 
 def execute_block(
@@ -72,20 +89,36 @@ def execute_block(
     """
     assert context.height > 0, "genesis is not executed"
     overlay = Overlay(state)
-    run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=ScoreBoard(overlay, context.cluster))
+    run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
     completed_before = overlay.require(TOTALS_KEY, Totals).trades_completed
     reward_service(run)
-    close_due_gates(run)
+    postings = _carry_out_due(run)
     receipts: list[Receipt] = []
-    postings: list[Posting] = []
     for transaction in transactions:
         receipt, outcome = _execute(run, transaction)
         receipts.append(receipt)
         postings.extend(outcome.postings)
+    postings.extend(_carry_out_due(run))
     completed = overlay.require(TOTALS_KEY, Totals).trades_completed - completed_before
     overlay.put(LAST_BLOCK_KEY, LastBlock(trades_completed=completed))
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
+
+
+def _score_board(overlay: Overlay, genesis: Genesis, context: BlockContext) -> ScoreBoard:
+    return ScoreBoard(overlay, cluster=context.cluster, slot=context.slot, parameters=genesis.scores)
+
+
+def _carry_out_due(run: BlockRun) -> list[Posting]:
+    """Does what is due by itself: before the transactions, and after them what they made due."""
+    postings: list[Posting] = []
+    for due in take_due(run):
+        match due.subject:
+            case GateClosure() as closure:
+                close_gate(run, closure.interval_start_ms)
+            case TradeEnd() as end:
+                postings.extend(end_trade(run, end.trade))
+    return postings
 
 
 def _execute(run: BlockRun, transaction: SignedTransaction) -> tuple[Receipt, Outcome]:
@@ -94,13 +127,7 @@ def _execute(run: BlockRun, transaction: SignedTransaction) -> tuple[Receipt, Ou
     wallet = run.overlay.require(account_key(sender), Account)
     assert envelope.nonce > wallet.nonce, f"nonce {envelope.nonce} after {wallet.nonce} got past the ledger"
     run.overlay.put(account_key(sender), replace(wallet, nonce=envelope.nonce))
-    match envelope.action:
-        case PublishReading() as reading:
-            outcome = execute_reading(run, sender, reading)
-        case Transfer() as transfer:
-            outcome = execute_transfer(run, sender, transfer)
-        case SubmitTrade() as trade:
-            outcome = execute_trade(run, sender, name, trade)
+    outcome = _execute_action(run, sender, name, envelope.action)
     refusal = outcome.refusal
     receipt = Receipt(
         transaction=name,
@@ -110,6 +137,29 @@ def _execute(run: BlockRun, transaction: SignedTransaction) -> tuple[Receipt, Ou
         detail="" if refusal is None else refusal.detail,
         fault=None if refusal is None else refusal.fault,
         reference=outcome.reference,
+        parties=outcome.parties,
         quality_total=outcome.quality_total,
     )
     return receipt, outcome
+
+
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: PLR0911
+    match action:
+        case PublishReading():
+            return execute_reading(run, sender, action)
+        case Transfer():
+            return execute_transfer(run, sender, action)
+        case SubmitTrade():
+            return execute_trade(run, sender, name, action)
+        case CancelTrade():
+            return execute_cancellation(run, action)
+        case IssueTokens():
+            return execute_issue(run, sender, action)
+        case RedeemTokens():
+            return execute_redeem(run, sender, action)
+        case PayDebt():
+            return execute_pay_debt(run, sender, action)
+        case SetStake():
+            return execute_set_stake(run, sender, name, action)
+        case ReportMisconduct():
+            return execute_report(run, name, action)

@@ -54,7 +54,13 @@ class Genesis(Record, frozen=True, kw_only=True):
     """Slots from an interval's last decided reading until its unsold rest is exported."""
     price_min_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0)]
     price_max_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=1, le=10**12)]
-    """Bounds on a contract's price (feed-in tariff and retail price)."""
+    """Bounds on a contract's price: feed-in tariff and retail price. A seller's shortfall costs the latter."""
+    grid_fee_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=10**12)]
+    """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
+    issuer_key: PublicKeyBytes
+    """Ed25519 key of the account that issues tokens; no member's."""
+    grid_key: PublicKeyBytes
+    """Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
     scores: ScoreParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""

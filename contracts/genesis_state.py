@@ -3,22 +3,27 @@
 from collections import Counter
 from typing import Final
 
+from msgspec import convert
+from msgspec.structs import replace
+
 from consensus.codec import ELEMENTS_MAX, DecodeError, decode, encode
 from consensus.cryptography import address_of
+from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
-from contracts.receipts import POSTINGS_PER_TRADE
+from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
+    AGENDA_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
-    QUEUE_KEY,
     TOTALS_KEY,
     Account,
+    Agenda,
     LastBlock,
     Member,
     MemberList,
-    Queue,
     Score,
+    ScoreCause,
     StateKey,
     StateValue,
     Totals,
@@ -26,14 +31,19 @@ from contracts.state import (
     member_key,
     score_key,
 )
-from contracts.units import MicroTokens, WattHours
-from qscore.parameters import ParametersRefused, check_parameters
+from contracts.units import MicroTokens
+from qscore.parameters import Millionths, ParametersRefused, check_parameters
 
 MEMBERS_MAX: Final = 256
 """Every member executes every block: beyond some hundreds, clusters save messages but not execution."""
 
-BLOCK_TRANSACTIONS_LIMIT: Final = ELEMENTS_MAX // POSTINGS_PER_TRADE
-"""Most transactions a genesis may allow in a block: if all are trades, their postings still fit one array."""
+BLOCK_TRANSACTIONS_LIMIT: Final = ELEMENTS_MAX // POSTINGS_PER_TRADE_MAX - 2 * DUE_PER_BLOCK_MAX
+"""Most transactions a genesis may allow in a block: if all are trades, their postings and those of the forward
+trades that end before and after them still fit one array."""
+
+
+NOTHING_YET: Final = convert([Totals.__struct_config__.tag, *[0] * len(Totals.__struct_fields__)], Totals)
+"""All sums are 0."""
 
 
 def check_genesis(genesis: Genesis) -> None:
@@ -83,6 +93,7 @@ def _check_members(genesis: Genesis) -> None:
     if not 1 <= len(members) <= MEMBERS_MAX:
         raise GenesisRefused(GenesisFault.MEMBER_COUNT, f"{len(members)} members, 1 to {MEMBERS_MAX} allowed")
     keys = Counter(key for member in members for key in (member.node_key, member.meter_key))
+    keys.update((genesis.issuer_key, genesis.grid_key))
     for key, count in keys.items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_KEY, f"key {key.hex()} stands {count} times")
@@ -110,29 +121,28 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
         values[account_key(address)] = Account(
             available_micro=member.tokens_micro, held_micro=MicroTokens(0), nonce=-1
         )
-        values[score_key(address)] = Score(value=genesis.scores.initial, cause="genesis", reference=b"")
+        values[score_key(address)] = Score(
+            value=genesis.scores.initial,
+            staked=Millionths(0),
+            is_suspended=False,
+            falls=0,
+            way_back=None,
+            cause=ScoreCause.GENESIS,
+            reference=b"",
+        )
+    for key in (genesis.issuer_key, genesis.grid_key):
+        values[account_key(address_of(key))] = Account(
+            available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1
+        )
     return {key: encode(values[key]) for key in sorted(values)}
 
 
 def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
     return {
         MEMBER_LIST_KEY: MemberList(addresses=tuple(address_of(member.node_key) for member in genesis.members)),
-        QUEUE_KEY: Queue(head=0, tail=0),
+        AGENDA_KEY: Agenda(size=0, made=0),
         LAST_BLOCK_KEY: LastBlock(trades_completed=0),
-        TOTALS_KEY: Totals(
-            issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members)),
-            redeemed_micro=MicroTokens(0),
-            credited_wh=WattHours(0),
-            available_wh=WattHours(0),
-            escrow_wh=WattHours(0),
-            claimed_wh=WattHours(0),
-            exported_wh=WattHours(0),
-            deficit_wh=WattHours(0),
-            open_wh=WattHours(0),
-            bought_wh=WattHours(0),
-            imported_wh=WattHours(0),
-            trades_completed=0,
-            trades_declined=0,
-            traded_micro=MicroTokens(0),
+        TOTALS_KEY: replace(
+            NOTHING_YET, issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members))
         ),
     }

@@ -1,10 +1,12 @@
 """Signed meter readings: a surplus credits an energy packet, a lack records a deficit, each interval once.
 
-A reading that comes after its interval's gate closed still counts, but nothing of it can be traded: its surplus
-is exported to the grid at once, its deficit imported.
+A correction is a new version of a reading, at any time. More surplus is credited, less is taken from what is not
+sold; energy that was sold and is not there was supplied by the grid, and the seller owes it the retail price. The
+other party of a trade is untouched. Whatever comes after its interval's gate closed still counts, but nothing of
+it can be sold on the spot: what forward trades do not take goes to the grid at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,21 +14,30 @@ from msgspec.structs import replace
 from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Slot
-from contracts.closing import enqueue
+from contracts.agenda import schedule
+from contracts.closing import leave_to_grid
+from contracts.forwards import set_aside, take_back
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
+    ENERGY_TOTALS,
+    Debt,
     Deficit,
+    GateClosure,
     Interval,
     Member,
+    MeterReading,
     Packet,
+    StateKey,
+    debt_key,
     deficit_key,
     interval_key,
     member_key,
     packet_key,
+    reading_key,
 )
 from contracts.transactions import PublishReading, Reading, packet_id
-from contracts.units import MS_PER_HOUR, WattHours
+from contracts.units import MS_PER_HOUR, MicroTokens, WattHours, contract_amount
 
 NOTHING: Final = WattHours(0)
 
@@ -38,12 +49,27 @@ def execute_reading(run: BlockRun, sender: Address, action: PublishReading) -> O
         if refusal is not None:
             return Outcome(refusal=refusal)
     reading = action.reading
-    closed = _mark_interval(run, reading)
-    if reading.net_wh > 0:
-        return Outcome(reference=_credit_packet(run, reading, closed=closed))
-    if reading.net_wh < 0:
-        _record_deficit(run, reading, closed=closed)
-    return Outcome()
+    meter, start = reading.meter, reading.interval_start_ms
+    last = run.overlay.get(reading_key(meter, start), MeterReading)
+    if last is None:
+        _mark_interval(run, reading)
+    else:
+        take_back(run, meter, start)
+    run.overlay.put(
+        reading_key(meter, start),
+        MeterReading(
+            version=reading.version,
+            net_wh=reading.net_wh,
+            source=reading.source,
+            gross_commitment=reading.gross_commitment,
+        ),
+    )
+    before = WattHours(0) if last is None else last.net_wh
+    packet = _change_packet(run, reading, by=WattHours(max(reading.net_wh, 0) - max(before, 0)))
+    _change_deficit(run, reading, by=WattHours(max(-reading.net_wh, 0) - max(-before, 0)))
+    set_aside(run, meter, start)
+    leave_to_grid(run, meter, start)
+    return Outcome(reference=packet)
 
 
 def _check_meter(_: BlockRun, sender: Address, action: PublishReading) -> Refusal | None:
@@ -87,13 +113,18 @@ def _check_capacity(run: BlockRun, sender: Address, action: PublishReading) -> R
     return Refusal(reason=Reason.READING_ABOVE_CAPACITY, detail=detail)
 
 
-def _check_first(run: BlockRun, sender: Address, action: PublishReading) -> Refusal | None:
-    start = action.reading.interval_start_ms
-    interval = run.overlay.get(interval_key(start), Interval)
-    if interval is None or sender not in interval.meters:
+def _check_version(run: BlockRun, sender: Address, action: PublishReading) -> Refusal | None:
+    """A reading is version 0; a correction is the version after the last one."""
+    start, version = action.reading.interval_start_ms, action.reading.version
+    last = run.overlay.get(reading_key(sender, start), MeterReading)
+    expected = 0 if last is None else last.version + 1
+    if version == expected:
         return None
-    detail = f"interval {start} ms of this meter has a reading"
-    return Refusal(reason=Reason.READING_DUPLICATE, detail=detail)
+    if version == 0:
+        detail = f"interval {start} ms of this meter has a reading; a correction is version {expected}"
+        return Refusal(reason=Reason.READING_DUPLICATE, detail=detail)
+    detail = f"version {version} of interval {start} ms, expected {expected}"
+    return Refusal(reason=Reason.READING_WRONG_VERSION, detail=detail)
 
 
 CHECKS: Final[tuple[Callable[[BlockRun, Address, PublishReading], Refusal | None], ...]] = (
@@ -101,59 +132,105 @@ CHECKS: Final[tuple[Callable[[BlockRun, Address, PublishReading], Refusal | None
     _check_chain,
     _check_alignment,
     _check_capacity,
-    _check_first,
+    _check_version,
     _check_signature,
 )
 """In this order; the signature last, because it is the dear one and the others need no trust in the reading."""
 
 
-def _mark_interval(run: BlockRun, reading: Reading) -> bool:
-    """Adds the meter to its interval, puts off the gate's closure; returns whether the gate is closed."""
+def _mark_interval(run: BlockRun, reading: Reading) -> None:
+    """Adds the meter to its interval and puts off the closure of a gate that is open."""
     start = reading.interval_start_ms
     closes_at = Slot(run.context.slot + run.genesis.gate_closure_slots)
     interval = run.overlay.get(interval_key(start), Interval)
     if interval is None:
         interval = Interval(meters=(), closes_at_slot=Slot(0), closed=False)
     if not interval.closed and interval.closes_at_slot != closes_at:
-        enqueue(run, start, closes_at)
+        schedule(run, closes_at, GateClosure(interval_start_ms=start))
         interval = replace(interval, closes_at_slot=closes_at)
     run.overlay.put(interval_key(start), replace(interval, meters=(*interval.meters, reading.meter)))
-    return interval.closed
 
 
-def _credit_packet(run: BlockRun, reading: Reading, *, closed: bool) -> Digest:
-    packet = packet_id(reading.meter, reading.interval_start_ms)
-    energy = reading.net_wh
-    available, exported = (NOTHING, energy) if closed else (energy, NOTHING)
-    run.overlay.put(
-        packet_key(packet),
-        Packet(
-            owner=reading.meter,
-            interval_start_ms=reading.interval_start_ms,
-            source=reading.source,
-            credited_wh=energy,
-            available_wh=available,
-            escrow_wh=NOTHING,
-            claimed_wh=NOTHING,
-            exported_wh=exported,
-        ),
+def _change_packet(run: BlockRun, reading: Reading, *, by: WattHours) -> Digest | None:
+    """Credits more, or takes back what is not sold yet and has the seller owe the rest; returns the packet's id."""
+    name = packet_id(reading.meter, reading.interval_start_ms)
+    packet = run.overlay.get(packet_key(name), Packet)
+    if packet is None:
+        if by == 0:
+            return None
+        packet = _empty_packet(reading)
+    cut = max(-by, 0)
+    from_available = min(cut, packet.available_wh)
+    from_exported = min(cut - from_available, packet.exported_wh)
+    replaced = WattHours(cut - from_available - from_exported)
+    changes = {
+        "credited_wh": by,
+        "available_wh": max(by, 0) - from_available,
+        "exported_wh": -from_exported,
+        "replaced_wh": replaced,
+    }
+    _write_changed(run, packet_key(name), replace(packet, source=reading.source), changes)
+    if replaced:
+        _owe(run, reading.meter, contract_amount(replaced, run.genesis.price_max_micro_per_kwh))
+    return name
+
+
+def _change_deficit(run: BlockRun, reading: Reading, *, by: WattHours) -> None:
+    """Records more, or takes back what is not bought yet; what was bought for nothing goes into the grid."""
+    key = deficit_key(reading.meter, reading.interval_start_ms)
+    deficit = run.overlay.get(key, Deficit)
+    if deficit is None:
+        if by == 0:
+            return
+        deficit = _empty_deficit(reading)
+    cut = max(-by, 0)
+    from_open = min(cut, deficit.open_wh)
+    from_imported = min(cut - from_open, deficit.imported_wh)
+    changes = {
+        "recorded_wh": by,
+        "open_wh": max(by, 0) - from_open,
+        "imported_wh": -from_imported,
+        "unused_wh": cut - from_open - from_imported,
+    }
+    _write_changed(run, key, deficit, changes)
+
+
+def _write_changed(run: BlockRun, key: StateKey, record: Packet | Deficit, changes: Mapping[str, int]) -> None:
+    """Adds to fields of a record, and to the totals of these fields."""
+    run.overlay.put(key, replace(record, **{name: getattr(record, name) + by for name, by in changes.items()}))
+    totals = ENERGY_TOTALS[type(record)]
+    run.add_to_totals(**{totals[name]: by for name, by in changes.items()})
+
+
+def _owe(run: BlockRun, seller: Address, amount: MicroTokens) -> None:
+    debt = run.overlay.get(debt_key(seller), Debt)
+    owed = 0 if debt is None else debt.owed_micro
+    run.overlay.put(debt_key(seller), Debt(owed_micro=MicroTokens(owed + amount)))
+    run.add_to_totals(owed_micro=amount)
+
+
+def _empty_packet(reading: Reading) -> Packet:
+    return Packet(
+        owner=reading.meter,
+        interval_start_ms=reading.interval_start_ms,
+        source=reading.source,
+        credited_wh=NOTHING,
+        available_wh=NOTHING,
+        escrow_wh=NOTHING,
+        claimed_wh=NOTHING,
+        exported_wh=NOTHING,
+        replaced_wh=NOTHING,
     )
-    run.add_to_totals(credited_wh=energy, available_wh=available, exported_wh=exported)
-    return packet
 
 
-def _record_deficit(run: BlockRun, reading: Reading, *, closed: bool) -> None:
-    energy = WattHours(-reading.net_wh)
-    still_open, imported = (NOTHING, energy) if closed else (energy, NOTHING)
-    run.overlay.put(
-        deficit_key(reading.meter, reading.interval_start_ms),
-        Deficit(
-            owner=reading.meter,
-            interval_start_ms=reading.interval_start_ms,
-            recorded_wh=energy,
-            open_wh=still_open,
-            bought_wh=NOTHING,
-            imported_wh=imported,
-        ),
+def _empty_deficit(reading: Reading) -> Deficit:
+    return Deficit(
+        owner=reading.meter,
+        interval_start_ms=reading.interval_start_ms,
+        recorded_wh=NOTHING,
+        open_wh=NOTHING,
+        reserved_wh=NOTHING,
+        bought_wh=NOTHING,
+        imported_wh=NOTHING,
+        unused_wh=NOTHING,
     )
-    run.add_to_totals(deficit_wh=energy, open_wh=still_open, imported_wh=imported)

@@ -28,9 +28,27 @@ class Reason(Enum):
     READING_MISALIGNED = "reading_misaligned"
     READING_ABOVE_CAPACITY = "reading_above_capacity"
     READING_DUPLICATE = "reading_duplicate"
+    READING_WRONG_VERSION = "reading_wrong_version"
     # transfers
     TRANSFER_UNKNOWN_RECIPIENT = "transfer_unknown_recipient"
     TRANSFER_INSUFFICIENT_TOKENS = "transfer_insufficient_tokens"
+    # tokens, debts, stakes, evidence
+    ISSUE_NOT_ISSUER = "issue_not_issuer"
+    ISSUE_UNKNOWN_RECIPIENT = "issue_unknown_recipient"
+    ISSUE_ABOVE_BOUND = "issue_above_bound"
+    REDEEM_INSUFFICIENT_TOKENS = "redeem_insufficient_tokens"
+    DEBT_NOT_OWED = "debt_not_owed"
+    DEBT_INSUFFICIENT_TOKENS = "debt_insufficient_tokens"
+    STAKE_NOT_MEMBER = "stake_not_member"
+    STAKE_ABOVE_SCORE = "stake_above_score"
+    STAKE_SUSPENDED = "stake_suspended"
+    EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
+    EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
+    EVIDENCE_ALREADY_KNOWN = "evidence_already_known"
+    # cancellations
+    CANCEL_SELLER_SIGNATURE = "cancel_seller_signature"
+    CANCEL_BUYER_SIGNATURE = "cancel_buyer_signature"
+    CANCEL_ALREADY_FINAL = "cancel_already_final"
     # trades, before the conditions
     TRADE_WRONG_CHAIN = "trade_wrong_chain"
     TRADE_SUBMITTER_NOT_PARTY = "trade_submitter_not_party"
@@ -39,11 +57,17 @@ class Reason(Enum):
     TRADE_SELLER_SIGNATURE = "trade_seller_signature"
     TRADE_BUYER_SIGNATURE = "trade_buyer_signature"
     TRADE_EXPIRED = "trade_expired"
-    TRADE_ALREADY_SETTLED = "trade_already_settled"
+    TRADE_ALREADY_EXECUTED = "trade_already_executed"
     TRADE_OFFER_REUSED = "trade_offer_reused"
     TRADE_PRICE_OUT_OF_BOUNDS = "trade_price_out_of_bounds"
     TRADE_WRONG_ROUTE = "trade_wrong_route"
     TRADE_WRONG_PACKETS = "trade_wrong_packets"
+    TRADE_WRONG_WINDOW = "trade_wrong_window"
+    TRADE_WINDOW_PASSED = "trade_window_passed"
+    TRADE_WINDOW_FULL = "trade_window_full"
+    TRADE_ABOVE_CAPACITY = "trade_above_capacity"
+    TRADE_MEMBER_SUSPENDED = "trade_member_suspended"
+    TRADE_SELLER_IN_DEBT = "trade_seller_in_debt"
     TRADE_SCORE_BELOW_THRESHOLD = "trade_score_below_threshold"
     # the four conditions of the paper
     CONDITION_1_SELLER_ENERGY = "condition_1_seller_energy"
@@ -64,6 +88,8 @@ class Stage(Enum):
 
     EXECUTION = "execution"
     FINAL = "final"
+    REFUND = "refund"
+    """What a forward trade held and did not use goes back."""
 
 
 class Party(Enum):
@@ -72,10 +98,13 @@ class Party(Enum):
     SELLER = "seller"
     BUYER = "buyer"
     ESCROW = "escrow"
+    GRID = "grid"
+    """The grid account, for its fee."""
 
 
-POSTINGS_PER_TRADE: Final = 8
-"""A completed trade has four postings in each of its two stages; a declined one has none."""
+POSTINGS_PER_TRADE_MAX: Final = 9
+"""A spot trade has four postings in each of its two stages and one for a grid fee; a declined one has none. What a
+block adds to a forward trade is less."""
 
 DETAIL_CHARACTERS_MAX: Final = 200
 
@@ -100,6 +129,8 @@ class Receipt(Record, frozen=True, kw_only=True, tag="receipt"):
     reason: Reason
     detail: Annotated[str, Meta(max_length=DETAIL_CHARACTERS_MAX)]
     """The values compared, for people; empty when executed."""
+    parties: Annotated[tuple[AddressBytes, ...], Meta(max_length=2)]
+    """Seller and buyer of a contract, who both get this reply; empty for anything else."""
     fault: Address | None
     """The party whose score falls; None where nobody is at fault."""
     reference: Digest | None

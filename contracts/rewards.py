@@ -4,7 +4,7 @@ from typing import Final
 
 from consensus.identifiers import Address, Digest
 from contracts.run import BlockRun
-from contracts.state import LAST_BLOCK_KEY, LastBlock, RewardedPair, rewarded_pair_key
+from contracts.state import LAST_BLOCK_KEY, LastBlock, RewardedPair, ScoreCause, rewarded_pair_key
 from contracts.units import Milliseconds
 from qscore.deltas import Role, after_fault, rewarded
 from qscore.equation import Defaulter, equation_2_of_mean
@@ -31,39 +31,55 @@ def reward_service(run: BlockRun) -> None:
 
 def _reward_service(run: BlockRun, address: Address, role: Role, trades: int) -> None:
     score = run.scores.of(address)
-    if trades == 0 or score < run.genesis.scores.threshold_service:
+    if trades == 0 or score < run.genesis.scores.threshold_service or run.scores.record(address).is_suspended:
         return
     for _ in range(trades):
         score = rewarded(score, role=role, outcome=SUCCESS, parameters=run.genesis.scores)
-    run.scores.move(address, score, cause=role.name.lower(), reference=b"")
+    run.scores.reward(address, score, cause=ScoreCause(role.name.lower()), reference=b"")
 
 
 def reward_traders(
-    run: BlockRun, *, seller: Address, buyer: Address, interval_start: Milliseconds, trade: Digest
+    run: BlockRun,
+    *,
+    seller: Address,
+    buyer: Address,
+    interval_start: Milliseconds,
+    trade: Digest,
+    outcome: Millionths = SUCCESS,
 ) -> None:
-    """Rewards both parties of a completed trade, a pair once per interval."""
+    """Rewards both parties of a completed trade with outcome x >= 0, a pair once per interval."""
     pair_key = rewarded_pair_key(seller, buyer, interval_start)
     if run.overlay.get(pair_key, RewardedPair) is not None:
         return
     run.overlay.put(pair_key, RewardedPair(trade=trade))
-    for address, cause in ((seller, "seller"), (buyer, "buyer")):
-        score = rewarded(run.scores.of(address), role=Role.TRADER, outcome=SUCCESS, parameters=run.genesis.scores)
-        run.scores.move(address, score, cause=cause, reference=trade)
+    for address, cause in ((seller, ScoreCause.SELLER), (buyer, ScoreCause.BUYER)):
+        if not run.scores.record(address).is_suspended:
+            score = rewarded(run.scores.of(address), role=Role.TRADER, outcome=outcome, parameters=run.genesis.scores)
+            run.scores.reward(address, score, cause=cause, reference=trade)
 
 
-def punish(run: BlockRun, address: Address, transaction: Digest) -> None:
-    """Takes the fault's share from the score of the member at fault for a declined transaction."""
-    score = after_fault(run.scores.of(address), outcome=FAULT, parameters=run.genesis.scores)
-    run.scores.move(address, score, cause="fault", reference=transaction)
+def punish(run: BlockRun, address: Address, reference: Digest, *, outcome: Millionths = FAULT) -> None:
+    """Takes the fault's share, for an outcome x < 0, from the score of the member at fault.
+
+    Args:
+        run: the block.
+        address: the member at fault.
+        reference: digest of the declined transaction, or id of the forward trade.
+        outcome: x.
+    """
+    score = after_fault(run.scores.of(address), outcome=outcome, parameters=run.genesis.scores)
+    run.scores.punish(address, score, reference=reference)
 
 
-def quality_total(run: BlockRun, *, seller: Address, buyer: Address, defaulter: Defaulter | None) -> int:
-    """Returns Eq. 2's total in millionths, from the present scores, of a trade that completed or failed."""
+def quality_total(
+    run: BlockRun, *, seller: Address, buyer: Address, outcome: Millionths, defaulter: Defaulter | None
+) -> int:
+    """Returns Eq. 2's total in millionths, from the present scores, of a trade with outcome x."""
     return equation_2_of_mean(
         seller=run.scores.of(seller),
         buyer=run.scores.of(buyer),
         leader=run.scores.of(run.context.leader),
         validators=run.scores.cluster_mean(),
-        outcome=SUCCESS if defaulter is None else FAULT,
+        outcome=outcome,
         defaulter=defaulter,
     )

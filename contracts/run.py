@@ -3,14 +3,25 @@
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
 from consensus.codec import Record
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.genesis import Genesis
 from contracts.receipts import DETAIL_CHARACTERS_MAX, Posting, Reason
-from contracts.state import TOTALS_KEY, Overlay, Score, Totals, score_key
-from qscore.parameters import Millionths
+from contracts.state import (
+    TOTALS_KEY,
+    Account,
+    Overlay,
+    Score,
+    ScoreCause,
+    Totals,
+    account_key,
+    score_key,
+)
+from contracts.units import MicroTokens
+from qscore.parameters import Millionths, ScoreParameters
+from qscore.way_back import present_score, way_back_after_fault, way_back_after_reward
 
 
 class BlockContext(Record, frozen=True, kw_only=True):
@@ -46,6 +57,8 @@ class Outcome(Record, frozen=True, kw_only=True):
     """None: executed."""
     reference: Digest | None = None
     """Trade id of a contract, packet id of a credited reading."""
+    parties: tuple[Address, ...] = ()
+    """Seller and buyer of a contract."""
     quality_total: int | None = None
     postings: tuple[Posting, ...] = ()
 
@@ -57,33 +70,88 @@ class Outcome(Record, frozen=True, kw_only=True):
 
 
 class ScoreBoard:
-    """The members' scores on an overlay, with the sum over the cluster kept as they move.
+    """The members' scores at a block's slot, on an overlay, with the sum over the cluster kept as they move.
 
     Eq. 2 wants the cluster's mean with every contract; summing it each time would cost O(cluster) per contract.
     """
 
-    __slots__ = ("_cluster", "_cluster_sum", "_overlay")
+    __slots__ = ("_cluster", "_cluster_sum", "_overlay", "_parameters", "_slot")
 
-    def __init__(self, overlay: Overlay, cluster: tuple[Address, ...]) -> None:
+    def __init__(
+        self, overlay: Overlay, *, cluster: tuple[Address, ...], slot: Slot, parameters: ScoreParameters
+    ) -> None:
         assert cluster, "a cluster has members"
         self._overlay: Final = overlay
+        self._parameters: Final = parameters
+        self._slot: Final = slot
         self._cluster: Final = frozenset(cluster)
         self._cluster_sum: int = sum(self.of(address) for address in cluster)
         assert len(self._cluster) == len(cluster), "cluster members are distinct"
 
+    def record(self, address: Address) -> Score:
+        """Returns the newest version of a member's score."""
+        return self._overlay.require(score_key(address), Score)
+
     def of(self, address: Address) -> Millionths:
         """Returns a member's present score."""
-        return self._overlay.require(score_key(address), Score).value
+        record = self.record(address)
+        return present_score(record.value, record.way_back, self._slot, self._parameters)
 
     def cluster_mean(self) -> Millionths:
         """Returns Eq. 2's v: the floor mean of the cluster's present scores."""
         return Millionths(self._cluster_sum // len(self._cluster))
 
-    def move(self, address: Address, value: Millionths, *, cause: str, reference: bytes) -> None:
-        """Writes a member's new score with what moved it."""
+    def reward(self, address: Address, value: Millionths, *, cause: ScoreCause, reference: bytes) -> None:
+        """Writes a member's higher score with what earned it."""
+        record = self.record(address)
+        way_back = way_back_after_reward(value, record.way_back, self._slot, self._parameters)
+        self._write(address, replace(record, value=value, way_back=way_back, cause=cause, reference=reference))
+
+    def punish(self, address: Address, value: Millionths, *, reference: bytes) -> None:
+        """Writes the lower score of a member at fault; below the trading threshold its way back begins."""
+        record = self.record(address)
+        way_back = way_back_after_fault(value, record.falls, self._slot, self._parameters)
+        record = replace(
+            record,
+            value=value,
+            staked=min(record.staked, value),
+            falls=record.falls + (way_back is not None),
+            way_back=way_back,
+            cause=ScoreCause.FAULT,
+            reference=reference,
+        )
+        self._write(address, record)
+
+    def stake(self, address: Address, staked: Millionths, *, reference: bytes) -> None:
+        """Writes how much of a member's score stands as stake."""
+        record, present = self.record(address), self.of(address)
+        assert staked <= present, "nobody stakes more than its score"
+        way_back = way_back_after_reward(present, record.way_back, self._slot, self._parameters)
+        changed = {"value": present, "staked": staked, "way_back": way_back}
+        self._write(address, replace(record, **changed, cause=ScoreCause.STAKE, reference=reference))
+
+    def suspend(self, address: Address, *, reference: bytes) -> None:
+        """Writes that a member is suspended, and takes its stake."""
+        record, present = self.record(address), self.of(address)
+        value = Millionths(max(self._parameters.floor, present - record.staked))
+        way_back = way_back_after_fault(value, record.falls, self._slot, self._parameters)
+        record = replace(
+            record,
+            value=value,
+            staked=Millionths(0),
+            is_suspended=True,
+            falls=record.falls + (way_back is not None),
+            way_back=way_back,
+            cause=ScoreCause.SUSPENSION,
+            reference=reference,
+        )
+        self._write(address, record)
+
+    def _write(self, address: Address, record: Score) -> None:
+        before = self.of(address)
+        self._overlay.put(score_key(address), record)
         if address in self._cluster:
-            self._cluster_sum += value - self.of(address)
-        self._overlay.put(score_key(address), Score(value=value, cause=cause, reference=reference))
+            self._cluster_sum += self.of(address) - before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,4 +167,14 @@ class BlockRun:
         """Adds to fields of `Totals`, named as keywords."""
         totals = self.overlay.require(TOTALS_KEY, Totals)
         moved = {name: getattr(totals, name) + delta for name, delta in deltas.items()}
-        self.overlay.put(TOTALS_KEY, msgspec.structs.replace(totals, **moved))
+        self.overlay.put(TOTALS_KEY, replace(totals, **moved))
+
+    def move_tokens(self, address: Address, *, available: int = 0, held: int = 0) -> None:
+        """Adds to a wallet's available tokens and to what it has in escrow; either may be negative."""
+        wallet = self.overlay.require(account_key(address), Account)
+        moved = replace(
+            wallet,
+            available_micro=MicroTokens(wallet.available_micro + available),
+            held_micro=MicroTokens(wallet.held_micro + held),
+        )
+        self.overlay.put(account_key(address), moved)

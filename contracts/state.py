@@ -3,15 +3,19 @@
 | table | key after the table's byte | value |
 |---|---|---|
 | `A` accounts | address | `Account` |
-| `C` closing queue | index, 8 bytes big endian | `ClosingEntry` |
+| `B` debts | address | `Debt` |
 | `D` deficits | meter address, interval start (8 bytes big endian) | `Deficit` |
+| `E` proven misconduct | digest of what was proven | `Misconduct` |
+| `F` forward promises | address, interval start (8 bytes big endian) | `PromiseBook` |
+| `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
+| `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | seller address, buyer address, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Queue`, `MemberList`, `LastBlock` |
+| `S` singletons | name's first letter | `Totals`, `Agenda`, `MemberList`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
@@ -25,6 +29,7 @@ from consensus.codec import Record, decode, encode
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
+from qscore.way_back import WayBack
 
 StateKey = NewType("StateKey", bytes)
 """One table byte and the table's fixed-length rest."""
@@ -34,8 +39,12 @@ class Table(bytes, Enum):
     """The first byte of every state key."""
 
     ACCOUNT = b"A"
-    CLOSING = b"C"
+    DEBT = b"B"
     DEFICIT = b"D"
+    MISCONDUCT = b"E"
+    PROMISES = b"F"
+    READING = b"G"
+    AGENDA = b"H"
     INTERVAL = b"I"
     MEMBER = b"M"
     OFFER = b"O"
@@ -72,7 +81,7 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
 
 
 class Packet(Record, frozen=True, kw_only=True, tag="packet"):
-    """Surplus energy of one interval. credited = available + escrow + claimed + exported."""
+    """Surplus energy of one interval. credited + replaced = available + escrow + claimed + exported."""
 
     owner: Address
     interval_start_ms: Milliseconds
@@ -80,22 +89,38 @@ class Packet(Record, frozen=True, kw_only=True, tag="packet"):
     credited_wh: WattHours
     available_wh: WattHours
     escrow_wh: WattHours
+    """Set aside for forward trades that are not final."""
     claimed_wh: WattHours
     """Sold, and claimed against a deficit of the same interval."""
     exported_wh: WattHours
     """Fed into the grid at gate closure."""
+    replaced_wh: WattHours
+    """Sold, and not generated, as a correction showed: the grid supplied it in the seller's place."""
 
 
 class Deficit(Record, frozen=True, kw_only=True, tag="deficit"):
-    """Energy that a member lacked in one interval. recorded = open + bought + imported."""
+    """Energy that a member lacked in one interval. recorded + unused = open + reserved + bought + imported."""
 
     owner: Address
     interval_start_ms: Milliseconds
     recorded_wh: WattHours
     open_wh: WattHours
+    reserved_wh: WattHours
+    """Kept open for forward trades that are not final."""
     bought_wh: WattHours
     imported_wh: WattHours
     """Taken from the grid at gate closure."""
+    unused_wh: WattHours
+    """Bought, and not consumed, as a correction showed: it went into the grid."""
+
+
+class MeterReading(Record, frozen=True, kw_only=True, tag="meter-reading"):
+    """The newest version of a meter's reading of one interval; earlier ones are earlier versions of the record."""
+
+    version: int
+    net_wh: WattHours
+    source: str
+    gross_commitment: Digest
 
 
 class Interval(Record, frozen=True, kw_only=True, tag="interval"):
@@ -108,39 +133,109 @@ class Interval(Record, frozen=True, kw_only=True, tag="interval"):
     closed: bool
 
 
-class ClosingEntry(Record, frozen=True, kw_only=True, tag="closing"):
-    """One place in the first-in-first-out queue of gate closures."""
+class GateClosure(Record, frozen=True, kw_only=True, tag="gate-closure"):
+    """The gate of an interval closes, unless a further reading put it off."""
 
     interval_start_ms: Milliseconds
-    closes_at_slot: Slot
 
 
-class Queue(Record, frozen=True, kw_only=True, tag="queue"):
-    """The closing queue's ends: entries head <= index < tail are waiting."""
-
-    head: int
-    tail: int
-
-
-class Offer(Record, frozen=True, kw_only=True, tag="offer"):
-    """Marks an offer id as used by the one contract that executed."""
+class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
+    """A forward trade becomes final or expires, unless it is over."""
 
     trade: Digest
 
 
+class Due(Record, frozen=True, kw_only=True, tag="due"):
+    """One thing that happens by itself, at the first block with this slot or a later one."""
+
+    slot: Slot
+    number: int
+    """Counts all of them: of those due at one slot the earlier made one comes first."""
+    subject: GateClosure | TradeEnd
+
+
+class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
+    """The binary heap of what is due: places 0 <= place < size of its table."""
+
+    size: int
+    made: int
+    """How many were ever put in."""
+
+
+class PromiseBook(Record, frozen=True, kw_only=True, tag="promise-book"):
+    """A member's forward trades of one delivery window that are not final, in the order of their execution."""
+
+    trades: tuple[Digest, ...]
+
+
+class Offer(Record, frozen=True, kw_only=True, tag="offer"):
+    """Marks an offer id as used by the one contract that executed or was cancelled before."""
+
+    trade: Digest
+
+
+class TradeStatus(Enum):
+    """Where a contract stands."""
+
+    PENDING = "pending"
+    """A forward trade between execution and final stage: tokens held, energy promised."""
+    COMPLETED = "completed"
+    """Final; of a forward trade with what was delivered."""
+    EXPIRED = "expired"
+    """Nothing was delivered; the buyer is refunded."""
+    CANCELLED = "cancelled"
+
+
 class Trade(Record, frozen=True, kw_only=True, tag="trade"):
-    """A completed trade."""
+    """A contract that executed, or that was cancelled."""
 
     seller: Address
     buyer: Address
+    status: TradeStatus
+    is_forward: bool
     interval_start_ms: Milliseconds
     energy_wh: WattHours
+    """As contracted."""
+    delivered_wh: WattHours
+    """What the buyer received; 0 until the trade is final."""
+    set_aside_wh: WattHours
+    """Of the seller's packet, in escrow while the trade is pending."""
+    reserved_wh: WattHours
+    """Of the buyer's deficit, kept open while the trade is pending."""
     price_micro_per_kwh: MicroTokensPerKwh
+    held_micro: MicroTokens
+    """Of the buyer's wallet, in escrow while the trade is pending."""
     amount_micro: MicroTokens
+    """What the seller received."""
+    fee_micro: MicroTokens
+    """What the grid account received."""
+    expiry_slot: Slot
+    transaction: Digest
+    """That brought the contract."""
     height: Height
+    """Of the block that executed it."""
     slot: Slot
-    quality_total: int
-    """Eq. 2's total in millionths, recorded with the trade as the paper wants; scores move by bounded deltas."""
+    """Of that block."""
+    quality_total: int | None
+    """Eq. 2's total in millionths, recorded with the trade as the paper wants; scores move by bounded deltas. None
+    while the trade is pending and of a cancelled one."""
+
+
+class Debt(Record, frozen=True, kw_only=True, tag="debt"):
+    """What a seller owes the grid account; it cannot sell before it is paid."""
+
+    owed_micro: MicroTokens
+
+
+class Misconduct(Record, frozen=True, kw_only=True, tag="misconduct"):
+    """A proof that a member signed two statements that contradict each other."""
+
+    offender: Address
+    offence: str
+    """`double_offer`, or an offence of consensus."""
+    transaction: Digest
+    """That brought the proof; it holds both statements."""
+    height: Height
 
 
 class RewardedPair(Record, frozen=True, kw_only=True, tag="rewarded-pair"):
@@ -149,14 +244,35 @@ class RewardedPair(Record, frozen=True, kw_only=True, tag="rewarded-pair"):
     trade: Digest
 
 
+class ScoreCause(Enum):
+    """What wrote a version of a score."""
+
+    GENESIS = "genesis"
+    SELLER = "seller"
+    BUYER = "buyer"
+    LEADER = "leader"
+    VALIDATOR = "validator"
+    FAULT = "fault"
+    STAKE = "stake"
+    SUSPENSION = "suspension"
+
+
 class Score(Record, frozen=True, kw_only=True, tag="score"):
     """The quality of transaction of a member, and what moved it last."""
 
     value: Millionths
-    cause: str
-    """`genesis`, `seller`, `buyer`, `leader`, `validator` or `fault`."""
+    """When this version was written; on the way back it rises from then on (`qscore.way_back`)."""
+    staked: Millionths
+    """Part of `value` that stands as stake."""
+    is_suspended: bool
+    """Proven misconduct bars trading, sampling, stake and rewards."""
+    falls: int
+    """How often a fault left the score below the trading threshold."""
+    way_back: WayBack | None
+    cause: ScoreCause
     reference: bytes
-    """Trade id of the cause, or digest of the transaction declined; empty at genesis and for service rewards."""
+    """Trade id of the cause, or digest of the transaction that was declined or that brought the proof; empty at
+    genesis and for service rewards."""
 
 
 class Totals(Record, frozen=True, kw_only=True, tag="totals"):
@@ -164,20 +280,53 @@ class Totals(Record, frozen=True, kw_only=True, tag="totals"):
 
     issued_micro: MicroTokens
     redeemed_micro: MicroTokens
+    held_micro: MicroTokens
+    """In escrow for forward trades."""
+    owed_micro: MicroTokens
+    """Debts of sellers to the grid account."""
     credited_wh: WattHours
     available_wh: WattHours
     escrow_wh: WattHours
     claimed_wh: WattHours
     exported_wh: WattHours
+    replaced_wh: WattHours
     deficit_wh: WattHours
     open_wh: WattHours
+    reserved_wh: WattHours
     bought_wh: WattHours
     imported_wh: WattHours
+    unused_wh: WattHours
+    trades_pending: int
     trades_completed: int
+    trades_expired: int
+    trades_cancelled: int
     trades_declined: int
     """Contracts on the chain that did not execute."""
     traded_micro: MicroTokens
-    """Sum of the amounts of all completed trades."""
+    """What sellers received for all completed trades."""
+    fees_micro: MicroTokens
+    """What the grid account received with them."""
+
+
+ENERGY_TOTALS: Final[Mapping[type[Record], Mapping[str, str]]] = {
+    Packet: {
+        "credited_wh": "credited_wh",
+        "available_wh": "available_wh",
+        "escrow_wh": "escrow_wh",
+        "claimed_wh": "claimed_wh",
+        "exported_wh": "exported_wh",
+        "replaced_wh": "replaced_wh",
+    },
+    Deficit: {
+        "recorded_wh": "deficit_wh",
+        "open_wh": "open_wh",
+        "reserved_wh": "reserved_wh",
+        "bought_wh": "bought_wh",
+        "imported_wh": "imported_wh",
+        "unused_wh": "unused_wh",
+    },
+}
+"""Which field of a record each energy total sums."""
 
 
 class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
@@ -188,15 +337,19 @@ class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
 
 StateValue = (
     Account
-    | ClosingEntry
+    | Agenda
+    | Debt
     | Deficit
+    | Due
     | Interval
     | LastBlock
     | Member
     | MemberList
+    | MeterReading
+    | Misconduct
     | Offer
     | Packet
-    | Queue
+    | PromiseBook
     | RewardedPair
     | Score
     | Totals
@@ -204,7 +357,7 @@ StateValue = (
 )
 
 TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
-QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
+AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
@@ -218,9 +371,29 @@ def account_key(address: Address) -> StateKey:
     return StateKey(Table.ACCOUNT.value + address)
 
 
-def closing_key(index: int) -> StateKey:
-    """Key of a place in the closing queue."""
-    return StateKey(Table.CLOSING.value + _eight_bytes(index))
+def debt_key(address: Address) -> StateKey:
+    """Key of what a seller owes the grid account."""
+    return StateKey(Table.DEBT.value + address)
+
+
+def due_key(place: int) -> StateKey:
+    """Key of a place in the agenda's heap."""
+    return StateKey(Table.AGENDA.value + _eight_bytes(place))
+
+
+def misconduct_key(name: Digest) -> StateKey:
+    """Key of a proven misconduct."""
+    return StateKey(Table.MISCONDUCT.value + name)
+
+
+def promises_key(member: Address, interval_start_ms: Milliseconds) -> StateKey:
+    """Key of a member's pending forward trades of a delivery window."""
+    return StateKey(Table.PROMISES.value + member + _eight_bytes(interval_start_ms))
+
+
+def reading_key(meter: Address, interval_start_ms: Milliseconds) -> StateKey:
+    """Key of a meter's reading of an interval."""
+    return StateKey(Table.READING.value + meter + _eight_bytes(interval_start_ms))
 
 
 def deficit_key(meter: Address, interval_start_ms: Milliseconds) -> StateKey:
@@ -259,7 +432,7 @@ def score_key(address: Address) -> StateKey:
 
 
 def trade_key(trade: Digest) -> StateKey:
-    """Key of a completed trade."""
+    """Key of a contract that executed or was cancelled."""
     return StateKey(Table.TRADE.value + trade)
 
 

@@ -1,8 +1,10 @@
-"""Spot trades: the checks before the conditions, the settlement, and whose fault a failure is.
+"""Trades: the checks before the conditions, the execution, and whose fault a failure is.
 
 A contract is asked, in this order, whether it is of this chain, between two different members, signed by both,
 submitted by one of them, new, in time, between members who may trade, at an allowed price, along the parties'
-own meters and over packets that the seller has; then the four conditions decide. The first rule that fails
+own meters and over packets that the seller has or, if it is a forward trade, in a window that both have room in;
+then the conditions decide: all four of a spot trade, the first two of a forward trade, whose last two come with
+its delivery (`forwards`). The first rule that fails
 declines it, and a declined contract changes the score of the party at fault and nothing else of the market: in
 particular it never uses up its offer id.
 
@@ -17,19 +19,33 @@ from consensus.codec import Record, encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest
 from contracts.conditions import Failure
+from contracts.debts import owed_by
+from contracts.forwards import check_window, execute_forward, window_of
 from contracts.receipts import Party, Reason
-from contracts.rewards import punish, quality_total, reward_traders
+from contracts.rewards import FAULT, SUCCESS, punish, quality_total, reward_traders
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.settlement import (
-    Settlement,
     contract_size,
     postings_of,
     read_balances,
     settle,
     write_settlement,
 )
-from contracts.state import Interval, Member, Offer, Packet, interval_key, member_key, offer_key, packet_key
+from contracts.state import (
+    Interval,
+    Member,
+    Offer,
+    Packet,
+    Trade,
+    TradeStatus,
+    interval_key,
+    member_key,
+    offer_key,
+    packet_key,
+    trade_key,
+)
 from contracts.transactions import SubmitTrade, TradeTerms, trade_id
+from contracts.units import Milliseconds
 from qscore.equation import Defaulter
 
 
@@ -55,41 +71,63 @@ def execute_trade(run: BlockRun, sender: Address, transaction: Digest, action: S
         refusal = check(run, submission)
         if refusal is not None:
             return _declined(run, submission, refusal)
-    packets = [run.overlay.require(packet_key(name), Packet) for name in action.terms.packets]
-    settlement = settle(contract_size(action.terms), read_balances(run, action.terms, packets))
-    if isinstance(settlement, Failure):
-        return _declined(run, submission, _refusal_of(run, submission, settlement, packets[0]))
-    return _completed(run, submission, settlement, packets[0])
+    return _execute_forward(run, submission) if action.terms.is_forward else _execute_spot(run, submission)
 
 
-def _completed(run: BlockRun, submission: Submission, settlement: Settlement, packet: Packet) -> Outcome:
+def _execute_spot(run: BlockRun, submission: Submission) -> Outcome:
     terms, trade = submission.terms, submission.trade
-    total = quality_total(run, seller=terms.seller, buyer=terms.buyer, defaulter=None)
-    write_settlement(run, terms, trade=trade, settlement=settlement, quality_total=total)
-    reward_traders(run, seller=terms.seller, buyer=terms.buyer, interval_start=packet.interval_start_ms, trade=trade)
-    return Outcome(reference=trade, quality_total=total, postings=postings_of(trade, settlement))
+    packets = [run.overlay.require(packet_key(name), Packet) for name in terms.packets]
+    interval_start = packets[0].interval_start_ms
+    size = contract_size(run.genesis, energy=terms.energy_wh, price=terms.price_micro_per_kwh)
+    settlement = settle(size, read_balances(run, terms, packets))
+    if isinstance(settlement, Failure):
+        return _declined(run, submission, _refusal_of(run, submission, settlement, interval_start))
+    total = quality_total(run, seller=terms.seller, buyer=terms.buyer, outcome=SUCCESS, defaulter=None)
+    write_settlement(
+        run, terms, trade=trade, transaction=submission.transaction, size=size, quality_total=total
+    )
+    reward_traders(run, seller=terms.seller, buyer=terms.buyer, interval_start=interval_start, trade=trade)
+    return Outcome(
+        reference=trade,
+        parties=(terms.seller, terms.buyer),
+        quality_total=total,
+        postings=postings_of(trade, settlement),
+    )
+
+
+def _execute_forward(run: BlockRun, submission: Submission) -> Outcome:
+    terms, trade = submission.terms, submission.trade
+    postings = execute_forward(run, terms, trade=trade, transaction=submission.transaction)
+    if isinstance(postings, Failure):
+        return _declined(run, submission, _refusal_of(run, submission, postings, window_of(terms)))
+    return Outcome(reference=trade, parties=(terms.seller, terms.buyer), postings=postings)
 
 
 def _declined(run: BlockRun, submission: Submission, refusal: Refusal) -> Outcome:
     """Counts the declined contract; Eq. 2's total is recorded where one of the two parties is at fault."""
     run.add_to_totals(trades_declined=1)
-    total = None
+    terms, total = submission.terms, None
     if refusal.fault is not None:
-        terms = submission.terms
         defaulter = {terms.seller: Defaulter.SELLER, terms.buyer: Defaulter.BUYER}.get(refusal.fault)
         if defaulter is not None:
-            total = quality_total(run, seller=terms.seller, buyer=terms.buyer, defaulter=defaulter)
+            total = quality_total(run, seller=terms.seller, buyer=terms.buyer, outcome=FAULT, defaulter=defaulter)
         punish(run, refusal.fault, submission.transaction)
-    return Outcome(refusal=refusal, reference=submission.trade, quality_total=total)
+    return Outcome(
+        refusal=refusal,
+        reference=submission.trade,
+        parties=(terms.seller, terms.buyer),
+        quality_total=total,
+    )
 
 
-def _refusal_of(run: BlockRun, submission: Submission, failure: Failure, packet: Packet) -> Refusal:
+def _refusal_of(run: BlockRun, submission: Submission, failure: Failure, interval_start: Milliseconds) -> Refusal:
     """Names the member at fault for a failed condition: nobody, if only the closed gate took the energy."""
     fault = {Party.SELLER: submission.terms.seller, Party.BUYER: submission.terms.buyer}.get(
         failure.fault or Party.ESCROW
     )
     detail = failure.detail
-    if run.overlay.require(interval_key(packet.interval_start_ms), Interval).closed:
+    interval = run.overlay.get(interval_key(interval_start), Interval)
+    if interval is not None and interval.closed:
         fault, detail = None, f"{detail}; the interval's gate is closed"
     return Refusal(reason=failure.reason, detail=detail, fault=fault)
 
@@ -139,13 +177,15 @@ def _check_submitter(_: BlockRun, submission: Submission) -> Refusal | None:
     return Refusal(reason=Reason.TRADE_SUBMITTER_NOT_PARTY, detail=detail)
 
 
-def _check_not_settled(run: BlockRun, submission: Submission) -> Refusal | None:
+def _check_not_executed(run: BlockRun, submission: Submission) -> Refusal | None:
     terms = submission.terms
     offer = run.overlay.get(offer_key(terms.seller, terms.offer_counter), Offer)
     if offer is None or offer.trade != submission.trade:
         return None
-    detail = f"contract {submission.trade.hex()} is settled"
-    return Refusal(reason=Reason.TRADE_ALREADY_SETTLED, detail=detail)
+    trade = run.overlay.get(trade_key(submission.trade), Trade)
+    status = TradeStatus.CANCELLED if trade is None else trade.status
+    detail = f"contract {submission.trade.hex()} is {status.value}"
+    return Refusal(reason=Reason.TRADE_ALREADY_EXECUTED, detail=detail)
 
 
 def _check_in_time(run: BlockRun, submission: Submission) -> Refusal | None:
@@ -168,11 +208,24 @@ def _check_offer_unused(run: BlockRun, submission: Submission) -> Refusal | None
 def _check_scores(run: BlockRun, submission: Submission) -> Refusal | None:
     threshold = run.genesis.scores.threshold_trade
     for name, address in (("seller", submission.terms.seller), ("buyer", submission.terms.buyer)):
-        score = run.scores.of(address)
+        score, record = run.scores.of(address), run.scores.record(address)
+        if record.is_suspended:
+            detail = f"the {name} is suspended for proven misconduct"
+            return Refusal(reason=Reason.TRADE_MEMBER_SUSPENDED, detail=detail)
         if score < threshold:
-            detail = f"{name}'s score is {score} millionths, threshold {threshold}"
+            assert record.way_back is not None, "only a fault leads below the threshold"
+            back = f"back to it at slot {record.way_back.until_slot}"
+            detail = f"{name}'s score is {score} millionths, threshold {threshold}, {back}"
             return Refusal(reason=Reason.TRADE_SCORE_BELOW_THRESHOLD, detail=detail)
     return None
+
+
+def _check_debt(run: BlockRun, submission: Submission) -> Refusal | None:
+    owed = owed_by(run, submission.terms.seller)
+    if owed == 0:
+        return None
+    detail = f"the seller owes {owed} micro-tokens to the grid account"
+    return Refusal(reason=Reason.TRADE_SELLER_IN_DEBT, detail=detail)
 
 
 def _check_price(run: BlockRun, submission: Submission) -> Refusal | None:
@@ -196,9 +249,19 @@ def _check_route(_: BlockRun, submission: Submission) -> Refusal | None:
     return None
 
 
-def _check_packets(run: BlockRun, submission: Submission) -> Refusal | None:
-    """Every packet is the seller's and of the first one's interval, none is named twice."""
+def _check_energy(run: BlockRun, submission: Submission) -> Refusal | None:
+    """Packets of a spot trade, a delivery window of a forward trade, never both."""
     terms = submission.terms
+    if not terms.is_forward:
+        return _check_packets(run, terms)
+    if terms.packets:
+        detail = f"a forward trade that names {len(terms.packets)} packets"
+        return Refusal(reason=Reason.TRADE_WRONG_PACKETS, detail=detail)
+    return check_window(run, terms)
+
+
+def _check_packets(run: BlockRun, terms: TradeTerms) -> Refusal | None:
+    """There are packets, each is the seller's and of the first one's interval, none is named twice."""
     packets = [run.overlay.get(packet_key(name), Packet) for name in terms.packets]
     starts = {packet.interval_start_ms for packet in packets if packet is not None}
     strays = [
@@ -206,7 +269,9 @@ def _check_packets(run: BlockRun, submission: Submission) -> Refusal | None:
         for name, packet in zip(terms.packets, packets, strict=True)
         if packet is None or packet.owner != terms.seller
     ]
-    if strays:
+    if not packets:
+        detail = "a contract over no packet"
+    elif strays:
         detail = f"packet {strays[0]} is not the seller's"
     elif len(starts) > 1:
         detail = f"packets of {len(starts)} intervals"
@@ -223,12 +288,13 @@ CHECKS: Final[tuple[Callable[[BlockRun, Submission], Refusal | None], ...]] = (
     _check_members,
     _check_signatures,
     _check_submitter,
-    _check_not_settled,
+    _check_not_executed,
     _check_in_time,
     _check_offer_unused,
     _check_scores,
+    _check_debt,
     _check_price,
     _check_route,
-    _check_packets,
+    _check_energy,
 )
 """The rules before the conditions, in the order in which they are asked."""

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from consensus.codec import Record, decode, encode
 from consensus.cryptography import HashKind, SigningKey, address_of, digest, verify
+from consensus.evidence import Equivocation
 from consensus.identifiers import (
     DIGEST_SIZE_BYTES,
     SIGNATURE_SIZE_BYTES,
@@ -21,6 +22,7 @@ from consensus.identifiers import (
 )
 from contracts.genesis import PublicKeyBytes
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
+from qscore.parameters import SCORE_MAX, Millionths
 
 TRANSACTION_SIZE_BYTES_MAX: Final = 4_096
 """Largest encoded transaction: the largest trade with 16 packets takes about 1,200 bytes."""
@@ -51,10 +53,12 @@ class Reading(Record, frozen=True, kw_only=True, tag="reading"):
     """solar, wind, ... of a surplus; "grid" where there is none."""
     gross_commitment: DigestBytes
     """Hash of salt, consumption and generation: neighbours need the net, not the household's profile."""
+    version: Counter = 0
+    """0 is the reading itself; a correction is the version after the last one. Nothing is edited."""
 
 
 class PublishReading(Record, frozen=True, kw_only=True, tag="publish-reading"):
-    """Puts one signed reading on the chain: credits a packet or records a deficit."""
+    """Puts one signed reading on the chain: credits a packet or records a deficit, or corrects what it did."""
 
     reading: Reading
     meter_signature: SignatureBytes
@@ -77,14 +81,22 @@ class TradeTerms(Record, frozen=True, kw_only=True, tag="trade-terms"):
     buyer: AddressBytes
     energy_wh: Annotated[WattHours, Meta(ge=1, le=ENERGY_WH_MAX)]
     price_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=PRICE_MAX)]
-    packets: Annotated[tuple[DigestBytes, ...], Meta(min_length=1, max_length=PACKETS_PER_TRADE_MAX)]
-    """Energy packets of the seller, all of one interval, drawn from in this order."""
+    packets: Annotated[tuple[DigestBytes, ...], Meta(max_length=PACKETS_PER_TRADE_MAX)]
+    """Of a spot trade: energy packets of the seller, all of one interval, drawn from in this order. Of a forward
+    trade: none."""
     origin_meter: AddressBytes
     """Route: where the energy enters the grid. The seller's meter."""
     destination_meter: AddressBytes
     """Route: where it leaves the grid. The buyer's meter."""
     expiry_slot: Annotated[Slot, Meta(ge=0, le=COUNTER_MAX)]
-    """Last block slot in which the contract may execute."""
+    """Last block slot in which the contract may execute; a forward trade that is not final ends after it."""
+    delivery_start_ms: Annotated[Milliseconds, Meta(ge=0, le=COUNTER_MAX)] | None = None
+    """Of a forward trade: start of the metering interval that is its delivery window. Of a spot trade: None."""
+
+    @property
+    def is_forward(self) -> bool:
+        """Says whether the energy is promised, not there yet."""
+        return self.delivery_start_ms is not None
 
 
 class SubmitTrade(Record, frozen=True, kw_only=True, tag="submit-trade"):
@@ -95,7 +107,75 @@ class SubmitTrade(Record, frozen=True, kw_only=True, tag="submit-trade"):
     buyer_signature: SignatureBytes
 
 
-Action = PublishReading | Transfer | SubmitTrade
+class Cancellation(Record, frozen=True, kw_only=True, tag="cancellation"):
+    """What seller and buyer both sign to end a contract that is not final."""
+
+    chain: DigestBytes
+    trade: DigestBytes
+    """Trade id."""
+
+
+class CancelTrade(Record, frozen=True, kw_only=True, tag="cancel-trade"):
+    """Ends a contract by the will of both: a pending one is refunded, one that is not on the chain never executes."""
+
+    terms: TradeTerms
+    seller_signature: SignatureBytes
+    """Under the `Cancellation`, as the buyer's."""
+    buyer_signature: SignatureBytes
+
+
+class IssueTokens(Record, frozen=True, kw_only=True, tag="issue-tokens"):
+    """The issuer puts new tokens into a wallet."""
+
+    recipient: AddressBytes
+    amount_micro: Annotated[MicroTokens, Meta(ge=1, le=TOKENS_MAX)]
+
+
+class RedeemTokens(Record, frozen=True, kw_only=True, tag="redeem-tokens"):
+    """Takes tokens of the sender out of circulation; the issuer pays for them off the chain."""
+
+    amount_micro: Annotated[MicroTokens, Meta(ge=1, le=TOKENS_MAX)]
+
+
+class PayDebt(Record, frozen=True, kw_only=True, tag="pay-debt"):
+    """Pays the grid account for energy that the sender sold and, as a correction showed, did not deliver."""
+
+    amount_micro: Annotated[MicroTokens, Meta(ge=1, le=TOKENS_MAX)]
+
+
+class SetStake(Record, frozen=True, kw_only=True, tag="set-stake"):
+    """Says how much of the sender's own Q-score stands as its stake from now on; 0 takes all of it back."""
+
+    staked: Annotated[Millionths, Meta(ge=0, le=SCORE_MAX)]
+
+
+class DoubleOffer(Record, frozen=True, kw_only=True, tag="double-offer"):
+    """Two contracts under one offer id with different terms, both signed by one of their parties."""
+
+    offender: AddressBytes
+    first: TradeTerms
+    first_signature: SignatureBytes
+    second: TradeTerms
+    second_signature: SignatureBytes
+
+
+class ReportMisconduct(Record, frozen=True, kw_only=True, tag="report-misconduct"):
+    """Puts two signed statements that contradict each other on the chain, once."""
+
+    evidence: Equivocation | DoubleOffer
+
+
+Action = (
+    PublishReading
+    | Transfer
+    | SubmitTrade
+    | CancelTrade
+    | IssueTokens
+    | RedeemTokens
+    | PayDebt
+    | SetStake
+    | ReportMisconduct
+)
 
 
 class Envelope(Record, frozen=True, kw_only=True):
@@ -154,6 +234,11 @@ def signature_holds(transaction: SignedTransaction) -> bool:
 def trade_id(terms: TradeTerms) -> Digest:
     """Returns the name of a contract: the hash of its terms without signatures."""
     return digest(HashKind.TRADE, encode(terms))
+
+
+def cancellation_bytes(terms: TradeTerms) -> bytes:
+    """Returns what both parties sign to cancel a contract."""
+    return encode(Cancellation(chain=terms.chain, trade=trade_id(terms)))
 
 
 def trade_amount(terms: TradeTerms) -> MicroTokens:

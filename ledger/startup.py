@@ -13,9 +13,9 @@ from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
 from consensus.membership import Membership
 from contracts.genesis import Genesis, chain_id
 from contracts.state import (
+    AGENDA_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
-    QUEUE_KEY,
     TOTALS_KEY,
     account_key,
     member_key,
@@ -176,7 +176,7 @@ def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
 
 
 def _check_map(store: Store, parent: Parent) -> None:
-    keys = [TOTALS_KEY, MEMBER_LIST_KEY, QUEUE_KEY, LAST_BLOCK_KEY]
+    keys = [TOTALS_KEY, MEMBER_LIST_KEY, AGENDA_KEY, LAST_BLOCK_KEY]
     for address in parent.next_membership.addresses:
         keys += [account_key(address), member_key(address), score_key(address)]
     for key in keys:

@@ -3,16 +3,20 @@
 | text | record |
 |---|---|
 | `account:ADDRESS` | wallet |
-| `closing:INDEX` | place in the queue of gate closures |
+| `agenda:PLACE` | place in the heap of what happens by itself at a slot |
+| `debt:ADDRESS` | what a seller owes the grid account |
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `interval:INTERVAL` | decided readings of an interval |
-| `last-block`, `members`, `queue`, `totals` | singletons |
+| `agenda`, `last-block`, `members`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
+| `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
 | `packet:ID` | surplus energy of an interval |
 | `pair:ADDRESS:ADDRESS:INTERVAL` | seller and buyer that were rewarded for an interval |
+| `promises:ADDRESS:INTERVAL` | pending forward trades of a member in a delivery window |
+| `reading:ADDRESS:INTERVAL` | a meter's reading |
 | `score:ADDRESS` | quality of transaction |
-| `trade:ID` | completed trade |
+| `trade:ID` | contract that executed |
 
 ADDRESS and ID are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
 """
@@ -23,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from consensus.identifiers import DIGEST_SIZE_BYTES
-from contracts.state import LAST_BLOCK_KEY, MEMBER_LIST_KEY, QUEUE_KEY, TOTALS_KEY, StateKey, Table
+from contracts.state import AGENDA_KEY, LAST_BLOCK_KEY, MEMBER_LIST_KEY, TOTALS_KEY, StateKey, Table
 from contracts.transactions import COUNTER_MAX
 from ledger.errors import StateKeyRefused
 
@@ -84,21 +88,25 @@ _TIME = _Part(size_bytes=NUMBER_SIZE_BYTES, read=_read_time, show=_show_time)
 
 _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "account": (Table.ACCOUNT, (_HASH,)),
-    "closing": (Table.CLOSING, (_NUMBER,)),
+    "agenda": (Table.AGENDA, (_NUMBER,)),
+    "debt": (Table.DEBT, (_HASH,)),
     "deficit": (Table.DEFICIT, (_HASH, _TIME)),
     "interval": (Table.INTERVAL, (_TIME,)),
     "member": (Table.MEMBER, (_HASH,)),
+    "misconduct": (Table.MISCONDUCT, (_HASH,)),
     "offer": (Table.OFFER, (_HASH, _NUMBER)),
     "packet": (Table.PACKET, (_HASH,)),
     "pair": (Table.REWARDED_PAIR, (_HASH, _HASH, _TIME)),
+    "promises": (Table.PROMISES, (_HASH, _TIME)),
+    "reading": (Table.READING, (_HASH, _TIME)),
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
 }
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
+    "agenda": AGENDA_KEY,
     "last-block": LAST_BLOCK_KEY,
     "members": MEMBER_LIST_KEY,
-    "queue": QUEUE_KEY,
     "totals": TOTALS_KEY,
 }
 

@@ -6,7 +6,7 @@ money in micro-tokens, time in milliseconds or slots, scores in millionths, as e
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from node.api_problem import ProblemReason
 
@@ -93,20 +93,36 @@ class TotalsStatus(ApiModel):
 
     issued_micro: AmountMicro
     redeemed_micro: AmountMicro
+    held_micro: AmountMicro
+    """In escrow for forward trades."""
+    owed_micro: AmountMicro
+    """Debts of sellers to the grid account."""
     credited_wh: EnergyWh
     available_wh: EnergyWh
     escrow_wh: EnergyWh
     claimed_wh: EnergyWh
     exported_wh: EnergyWh
+    replaced_wh: EnergyWh
+    """Sold, and supplied by the grid in the seller's place."""
     deficit_wh: EnergyWh
     open_wh: EnergyWh
+    reserved_wh: EnergyWh
+    """Kept open for forward trades."""
     bought_wh: EnergyWh
     imported_wh: EnergyWh
+    unused_wh: EnergyWh
+    """Bought, and not consumed."""
+    trades_pending: Count
+    """Forward trades that are not final."""
     trades_completed: Count
+    trades_expired: Count
+    trades_cancelled: Count
     trades_declined: Count
     """Contracts on the chain that did not execute."""
     traded_micro: AmountMicro
-    """Sum of the amounts of all completed trades."""
+    """What sellers received for all completed trades."""
+    fees_micro: AmountMicro
+    """What the grid account received with them."""
 
 
 class SyncingStatus(ApiModel):
@@ -208,6 +224,8 @@ class ReadingModel(ApiModel):
     """Kind of generation; `grid` where there is no surplus."""
     gross_commitment: Hash
     """Salted hash of consumption and generation."""
+    version: Count
+    """0 is the reading itself, each correction the next."""
 
 
 class PublishReadingModel(ApiModel):
@@ -241,7 +259,9 @@ class TradeTermsModel(ApiModel):
     origin_meter: Hash
     destination_meter: Hash
     expiry_slot: SlotNumber
-    """Last slot whose block may execute the contract."""
+    """Last slot whose block may execute the contract; a forward trade that is not final ends after it."""
+    delivery_start_ms: Count | None
+    """Start of a forward trade's delivery window; null of a spot trade."""
 
 
 class SubmitTradeModel(ApiModel):
@@ -253,7 +273,64 @@ class SubmitTradeModel(ApiModel):
     buyer_signature: SignatureHex
 
 
-Action = Annotated[PublishReadingModel | TransferModel | SubmitTradeModel, Field(discriminator="kind")]
+class CancelTradeModel(ApiModel):
+    """Ends a contract by the will of both parties."""
+
+    kind: Literal["cancel-trade"]
+    terms: TradeTermsModel
+    seller_signature: SignatureHex
+    buyer_signature: SignatureHex
+
+
+class IssueTokensModel(ApiModel):
+    """The issuer puts new tokens into a wallet."""
+
+    kind: Literal["issue-tokens"]
+    recipient: Hash
+    amount_micro: AmountMicro
+
+
+class RedeemTokensModel(ApiModel):
+    """Takes tokens of the sender out of circulation."""
+
+    kind: Literal["redeem-tokens"]
+    amount_micro: AmountMicro
+
+
+class PayDebtModel(ApiModel):
+    """Pays the grid account what the sender owes it."""
+
+    kind: Literal["pay-debt"]
+    amount_micro: AmountMicro
+
+
+class SetStakeModel(ApiModel):
+    """Says how much of the sender's score stands as its stake."""
+
+    kind: Literal["set-stake"]
+    staked: Annotated[int, Field(ge=0, description="Millionths.")]
+
+
+class ReportMisconductModel(ApiModel):
+    """Brings two signed statements of one member that contradict each other."""
+
+    kind: Literal["report-misconduct"]
+    evidence: dict[str, JsonValue]
+    """Fields of the evidence by name; bytes in hexadecimal."""
+
+
+Action = Annotated[
+    PublishReadingModel
+    | TransferModel
+    | SubmitTradeModel
+    | CancelTradeModel
+    | IssueTokensModel
+    | RedeemTokensModel
+    | PayDebtModel
+    | SetStakeModel
+    | ReportMisconductModel,
+    Field(discriminator="kind"),
+]
 
 
 class TransactionModel(ApiModel):
@@ -281,6 +358,8 @@ class ReceiptModel(ApiModel):
     """Why it was declined; `none` if executed."""
     detail: str
     """The values compared, for people; empty if executed."""
+    parties: list[Hash]
+    """Seller and buyer of a contract; empty for anything else."""
     fault: Hash | None
     """The party whose score falls, if one is at fault."""
     reference: Hash | None
@@ -406,8 +485,8 @@ class PostingModel(ApiModel):
     """One balance change of a trade through the escrow."""
 
     trade: Hash
-    stage: Literal["execution", "final"]
-    party: Literal["seller", "buyer", "escrow"]
+    stage: Literal["execution", "final", "refund"]
+    party: Literal["seller", "buyer", "escrow", "grid"]
     asset: Literal["energy_wh", "tokens_micro"]
     before: Count
     after: Count

@@ -62,7 +62,7 @@ def status_of(context: ApiContext) -> StatusReply:
         commit_latency_ms=_latency_view(node.metrics.commit_latency()),
         meter=node.meter_status(),
         totals=_totals_view(totals),
-        conserved=conserved(totals, sum_tokens(read_members(ledger))),
+        conserved=conserved(totals, sum_tokens(ledger, ledger.genesis, read_members(ledger))),
         syncing=_syncing_view(recovery.syncing),
         silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
         ledger_set_aside=recovery.ledger_set_aside,

@@ -111,10 +111,16 @@ class ScoreModel(ApiModel):
     address: Hash
     name: str
     score_millionths: Annotated[int, Field(ge=0, description="1000000 is 1.0.")]
-    cause: str
-    """What moved it last: genesis, seller, buyer, leader, validator or fault."""
+    staked_millionths: Annotated[int, Field(ge=0)]
+    """Part of it that stands as stake."""
+    is_suspended: bool
+    """Proven misconduct bars trading, sampling, stake and rewards."""
+    returns_at_slot: SlotNumber | None
+    """Where the way back to the trading threshold ends; null of a score that is on none."""
+    cause: Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension"]
+    """What moved it last."""
     reference: Hex
-    """Trade id, or digest of a declined transaction; empty where there is none."""
+    """Trade id, or digest of the transaction that was declined or that brought a proof; empty where there is none."""
 
 
 class ScoresReply(ApiModel):
@@ -124,7 +130,7 @@ class ScoresReply(ApiModel):
 
 
 class TradeModel(ApiModel):
-    """A completed trade."""
+    """A contract that executed."""
 
     trade: Hash
     """Trade id: the hash of the contract's terms."""
@@ -134,19 +140,34 @@ class TradeModel(ApiModel):
     """Position of that transaction in its block."""
     seller: Hash
     buyer: Hash
+    status: Literal["pending", "completed", "expired", "cancelled"]
+    is_forward: bool
     interval_start_ms: Count
     energy_wh: EnergyWh
+    """As contracted."""
+    delivered_wh: EnergyWh
+    """What the buyer received."""
+    set_aside_wh: EnergyWh
+    """Of the seller's packet, while the trade is pending."""
+    reserved_wh: EnergyWh
+    """Of the buyer's deficit, while the trade is pending."""
     price_micro_per_kwh: Count
     """Millionths of a token per kWh."""
+    held_micro: AmountMicro
+    """Of the buyer's wallet, while the trade is pending."""
     amount_micro: AmountMicro
+    """What the seller received."""
+    fee_micro: AmountMicro
+    """What the grid account received."""
+    expiry_slot: SlotNumber
     height: HeightNumber
     slot: SlotNumber
-    quality_total: int
-    """Quality of transaction in millionths (Eq. 2)."""
+    quality_total: int | None
+    """Quality of transaction in millionths (Eq. 2); null while the trade is pending."""
 
 
 class TradesReply(ApiModel):
-    """Completed trades in the order of the chain."""
+    """Contracts that executed, in the order of the chain."""
 
     trades: list[TradeModel]
     next_after: str | None

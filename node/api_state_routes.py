@@ -116,13 +116,17 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
 
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
-    """Answers with every member's quality of transaction."""
+    """Answers with every member's quality of transaction as of the tip's slot."""
+    slot, parameters = context.chain.ledger.tip_slot, context.chain.ledger.genesis.scores
     scores = [
         ScoreModel(
             address=state.address.hex(),
             name=state.member.name,
-            score_millionths=state.score.value,
-            cause=state.score.cause,
+            score_millionths=state.score_at(slot, parameters),
+            staked_millionths=state.score.staked,
+            is_suspended=state.score.is_suspended,
+            returns_at_slot=None if state.score.way_back is None else state.score.way_back.until_slot,
+            cause=state.score.cause.value,
             reference=state.score.reference.hex(),
         )
         for state in read_members(context.chain.ledger)

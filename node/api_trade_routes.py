@@ -29,7 +29,7 @@ async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.
 
 def logged_trade_view(logged: LoggedTrade) -> TradeModel:
     """Returns a trade of the log as the API shows it."""
-    return trade_view(logged.trade_id, logged.trade, transaction=logged.transaction, index=logged.place.index)
+    return trade_view(logged.trade_id, logged.trade, index=logged.place.index)
 
 
 def _parse_place(text: str | None) -> Place | None:

@@ -131,7 +131,7 @@ def _posting_view(posting: Posting) -> PostingModel:
     return PostingModel.model_validate(record_fields(posting))
 
 
-def trade_view(trade_id: Digest, trade: Trade, *, transaction: Digest, index: int) -> TradeModel:
-    """Returns a completed trade as the API shows it."""
-    fields = {**record_fields(trade), "trade": trade_id.hex(), "transaction": transaction.hex(), "index": index}
+def trade_view(trade_id: Digest, trade: Trade, *, index: int) -> TradeModel:
+    """Returns a trade as the API shows it; `index` is the place of its transaction in its block."""
+    fields = {**record_fields(trade), "trade": trade_id.hex(), "index": index}
     return TradeModel.model_validate(fields)

@@ -13,7 +13,7 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
 from contracts.state import Account, StateReader, account_key
 from contracts.transactions import ENERGY_WH_MAX, SubmitTrade
-from contracts.units import WH_PER_KWH, MicroTokens, Milliseconds, WattHours, contract_amount
+from contracts.units import WH_PER_KWH, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from node.buyer_round import REQUEST_TIMEOUT_MS, BuyerRound, Surroundings
 from node.market import IntervalView, Supply
 from node.offer_checks import Ask, OfferContext, OfferFault, PriceBounds, offer_fault
@@ -138,14 +138,16 @@ class BuyerDesk:
 
     def _affordable_wh(self, state: StateReader) -> int:
         """Returns what the uncommitted tokens buy at the highest price that this household pays."""
-        highest = self._prices.highest_micro_per_kwh
-        asked_micro = sum(contract_amount(ask.wanted_wh, highest) for ask in self._asks())
+        highest = self._prices.highest_micro_per_kwh + self._prices.grid_fee_micro_per_kwh
+        asked_micro = sum(contract_amount(ask.wanted_wh, MicroTokensPerKwh(highest)) for ask in self._asks())
         free_micro = self._free_micro(state) - asked_micro
         return max(0, free_micro * WH_PER_KWH // highest) if highest else ENERGY_WH_MAX
 
     def _free_micro(self, state: StateReader) -> MicroTokens:
         account = require(state, account_key(self._key.address), Account)
-        return MicroTokens(account.available_micro - self._contracts.amount_micro())
+        return MicroTokens(
+            account.available_micro - self._contracts.amount_micro(self._prices.grid_fee_micro_per_kwh)
+        )
 
     # --- answers -------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from consensus.explanation import Explanation
 from contracts.state import Totals
 from contracts.units import MICRO_TOKENS_PER_TOKEN
+from ledger.ledger import Ledger
 from node.chain import Chain
 from node.state_views import MemberState, TokenSums, read_members, read_totals, sum_tokens
 from qscore.parameters import ONE
@@ -36,13 +37,14 @@ class ChainCollector(Collector):
         """Yields every family with the figures of this moment."""
         yield from self._positions()
         yield from _decision(self._chain.explain())
-        totals = read_totals(self._chain.ledger)
-        members = read_members(self._chain.ledger)
+        ledger = self._chain.ledger
+        totals = read_totals(ledger)
+        members = read_members(ledger)
         yield from _trades(totals)
         yield _energy(totals)
         yield _deficit(totals)
-        yield _tokens(totals, sum_tokens(members))
-        yield _scores(members)
+        yield _tokens(totals, sum_tokens(ledger, ledger.genesis, members))
+        yield _scores(members, ledger)
 
     def _positions(self) -> Iterator[Metric]:
         chain = self._chain
@@ -176,8 +178,8 @@ def _tokens(totals: Totals, sums: TokenSums) -> Metric:
     return family
 
 
-def _scores(members: Iterable[MemberState]) -> Metric:
+def _scores(members: Iterable[MemberState], ledger: Ledger) -> Metric:
     family = _scores_family()
     for state in members:
-        family.add_metric([state.member.name], state.score.value / ONE)
+        family.add_metric([state.member.name], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
     return family

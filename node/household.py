@@ -20,7 +20,7 @@ from node.attendance import Attendance
 from node.buyer import BuyerDesk, Refused
 from node.buyer_round import Surroundings
 from node.logs import get_logger
-from node.market import IntervalView, read_interval
+from node.market import Admission, IntervalView, read_interval
 from node.meter import Meter
 from node.offer_inbox import HELD_MS_MAX, Letter, OfferInbox
 from node.own_transactions import DecidedTransactions, Ending, OwnTransaction, OwnTransactions
@@ -225,8 +225,8 @@ class Household:
     def _view(self, start_ms: Milliseconds) -> IntervalView:
         view = self._views.get(start_ms)
         if view is None:
-            score_min = self._ledger.genesis.scores.threshold_trade
-            view = read_interval(self._ledger, self._address, start_ms, score_min=score_min)
+            admission = Admission(scores=self._ledger.genesis.scores, slot=self._ledger.tip_slot)
+            view = read_interval(self._ledger, self._address, start_ms, admission=admission)
             self._views[start_ms] = view
         return view
 

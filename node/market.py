@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from consensus.identifiers import Address, Slot
 from contracts.state import (
+    Debt,
     Deficit,
     Interval,
     Packet,
     Score,
     StateReader,
+    debt_key,
     deficit_key,
     interval_key,
     packet_key,
@@ -21,7 +23,29 @@ from contracts.state import (
 from contracts.transactions import packet_id
 from contracts.units import Milliseconds, WattHours
 from node.state_views import read
-from qscore.parameters import Millionths
+from qscore.parameters import ScoreParameters
+from qscore.way_back import present_score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Whose trades the chain does not decline for what they did before."""
+
+    scores: ScoreParameters
+    slot: Slot
+    """Of the last decided block."""
+
+    def may_trade(self, state: StateReader, member: Address) -> bool:
+        """Says whether a member's score admits it to trades, and it is not suspended."""
+        score = read(state, score_key(member), Score)
+        if score is None or score.is_suspended:
+            return False
+        return present_score(score.value, score.way_back, self.slot, self.scores) >= self.scores.threshold_trade
+
+    def may_sell(self, state: StateReader, member: Address) -> bool:
+        """Says whether a member may trade and owes the grid account nothing."""
+        debt = read(state, debt_key(member), Debt)
+        return self.may_trade(state, member) and (debt is None or debt.owed_micro == 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +71,27 @@ class IntervalView:
     """What the neighbours who may trade still have; empty if this household may not trade."""
 
 
-def read_interval(state: StateReader, own: Address, start_ms: Milliseconds, *, score_min: Millionths) -> IntervalView:
+def read_interval(state: StateReader, own: Address, start_ms: Milliseconds, *, admission: Admission) -> IntervalView:
     """Returns the view of an interval.
 
     Args:
         state: the newest state.
         own: address of this household.
         start_ms: start of the interval; one that nobody has measured yet is empty.
-        score_min: score below which the chain declines every trade of a member.
+        admission: when the chain declines every trade of a member.
     """
     interval = read(state, interval_key(start_ms), Interval)
     if interval is None:
         interval = Interval(meters=(), closes_at_slot=Slot(0), closed=False)
     deficit = read(state, deficit_key(own, start_ms), Deficit)
     open_wh = WattHours(0) if deficit is None else deficit.open_wh
-    can_buy = open_wh > 0 and not interval.closed and may_trade(state, own, score_min)
+    can_buy = open_wh > 0 and not interval.closed and admission.may_trade(state, own)
     return IntervalView(
         start_ms=start_ms,
         meters=frozenset(interval.meters),
         closed=interval.closed,
         open_wh=open_wh,
-        supplies=_supplies(state, own, start_ms, interval.meters, score_min) if can_buy else (),
+        supplies=_supplies(state, own, start_ms, interval.meters, admission) if can_buy else (),
     )
 
 
@@ -76,17 +100,11 @@ def _supplies(
     own: Address,
     start_ms: Milliseconds,
     meters: tuple[Address, ...],
-    score_min: Millionths,
+    admission: Admission,
 ) -> tuple[Supply, ...]:
     found = []
     for seller in meters:
         packet = None if seller == own else read(state, packet_key(packet_id(seller, start_ms)), Packet)
-        if packet is not None and packet.available_wh > 0 and may_trade(state, seller, score_min):
+        if packet is not None and packet.available_wh > 0 and admission.may_sell(state, seller):
             found.append(Supply(seller=seller, available_wh=packet.available_wh))
     return tuple(found)
-
-
-def may_trade(state: StateReader, member: Address, score_min: Millionths) -> bool:
-    """Says whether a member's score admits it to trades."""
-    score = read(state, score_key(member), Score)
-    return score is not None and score.value >= score_min

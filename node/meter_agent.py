@@ -106,7 +106,7 @@ def seller_terms(parts: DeskParts) -> SellerTerms:
     return SellerTerms(
         chain=parts.chain,
         price_micro_per_kwh=MicroTokensPerKwh(price),
-        score_min=genesis.scores.threshold_trade,
+        scores=genesis.scores,
     )
 
 
@@ -117,6 +117,7 @@ def price_bounds(parts: DeskParts) -> PriceBounds:
     return PriceBounds(
         lowest_micro_per_kwh=genesis.price_min_micro_per_kwh,
         highest_micro_per_kwh=MicroTokensPerKwh(highest),
+        grid_fee_micro_per_kwh=genesis.grid_fee_micro_per_kwh,
     )
 
 

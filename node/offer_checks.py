@@ -61,6 +61,8 @@ class PriceBounds:
     """The chain declines contracts below."""
     highest_micro_per_kwh: MicroTokensPerKwh
     """The lower one of the chain's bound and this household's own."""
+    grid_fee_micro_per_kwh: MicroTokensPerKwh
+    """What the chain takes from the buyer besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def _check_names(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
         return OfferFault.WRONG_PARTY
     if (terms.origin_meter, terms.destination_meter) != (ask.seller, ask.buyer):
         return OfferFault.WRONG_ROUTE
-    if terms.packets != (packet_id(ask.seller, ask.interval_start_ms),):
+    if terms.is_forward or terms.packets != (packet_id(ask.seller, ask.interval_start_ms),):
         return OfferFault.WRONG_PACKETS
     return None
 

@@ -15,7 +15,7 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Address, Signature, Slot
 from contracts.state import Interval, StateReader, interval_key, offer_key
 from contracts.transactions import TradeTerms, trade_amount
-from contracts.units import MicroTokens, Milliseconds, WattHours
+from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from node.append_log import AppendLogError, Journal
 from node.state_views import read
 
@@ -121,9 +121,10 @@ class Promises:
         """Returns the energy promised in an interval."""
         return WattHours(sum(promise.terms.energy_wh for promise in self.of_interval(interval_start_ms)))
 
-    def amount_micro(self) -> MicroTokens:
-        """Returns what all binding contracts cost together."""
-        return MicroTokens(sum(trade_amount(promise.terms) for promise in self._binding.values()))
+    def amount_micro(self, grid_fee: MicroTokensPerKwh) -> MicroTokens:
+        """Returns what all binding contracts cost the buyer together, with the grid's fee."""
+        terms = [promise.terms for promise in self._binding.values()]
+        return MicroTokens(sum(trade_amount(each) + contract_amount(each.energy_wh, grid_fee) for each in terms))
 
 
 def _key(promise: Promise) -> tuple[Address, int]:

@@ -14,11 +14,11 @@ from consensus.identifiers import Address, Digest, Slot
 from contracts.state import Deficit, Interval, Packet, StateReader, deficit_key, interval_key, offer_key, packet_key
 from contracts.transactions import TradeTerms, packet_id
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
-from node.market import may_trade
+from node.market import Admission
 from node.peer_messages import OfferReply, OfferRequest
 from node.promises import OFFER_LIFETIME_SLOTS, Promise, Promises, Slots
 from node.state_views import read
-from qscore.parameters import Millionths
+from qscore.parameters import ScoreParameters
 
 OFFERS_MAX: Final = 4_096
 """Binding offers at once; beyond it nothing is offered. Bounds memory: about 1 KB each."""
@@ -32,8 +32,8 @@ class SellerTerms:
 
     chain: Digest
     price_micro_per_kwh: MicroTokensPerKwh
-    score_min: Millionths
-    """Score below which the chain declines every trade of a member."""
+    scores: ScoreParameters
+    """When the chain declines every trade of a member."""
 
 
 class SellerDesk:
@@ -74,7 +74,8 @@ class SellerDesk:
         if interval is None or not {self._key.address, buyer} <= set(interval.meters):
             return None
         packet = read(state, packet_key(packet_id(self._key.address, start_ms)), Packet)
-        if packet is None or interval.closed or not may_trade(state, self._key.address, self._terms.score_min):
+        admission = Admission(scores=self._terms.scores, slot=slots.tip)
+        if packet is None or interval.closed or not admission.may_sell(state, self._key.address):
             return _reply(request, free_wh=NOTHING, reserved_wh=NOTHING)
         reserved = self._offers.energy_wh(start_ms)
         free = WattHours(max(NOTHING, packet.available_wh - reserved))
@@ -125,7 +126,7 @@ class SellerDesk:
         energy_wh = WattHours(min(request.wanted_wh, free_wh, lacking_wh))
         if energy_wh <= 0 or len(self._offers.binding()) >= OFFERS_MAX:
             return None
-        if not may_trade(state, buyer, self._terms.score_min):
+        if not Admission(scores=self._terms.scores, slot=slots.tip).may_trade(state, buyer):
             return None
         offer = self._sign(buyer, start_ms, energy_wh, self._unused_counter(state), slots)
         self._offers.add(offer)

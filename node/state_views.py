@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from consensus.codec import Record, decode
-from consensus.identifiers import Address
+from consensus.cryptography import address_of
+from consensus.identifiers import Address, Slot
+from contracts.genesis import Genesis
 from contracts.state import (
     MEMBER_LIST_KEY,
     TOTALS_KEY,
@@ -21,6 +23,8 @@ from contracts.state import (
     score_key,
 )
 from contracts.units import MicroTokens
+from qscore.parameters import Millionths, ScoreParameters
+from qscore.way_back import present_score
 
 V = TypeVar("V", bound=Record)
 
@@ -33,6 +37,10 @@ class MemberState:
     member: Member
     account: Account
     score: Score
+
+    def score_at(self, slot: Slot, parameters: ScoreParameters) -> Millionths:
+        """Returns the score at a slot, which rises on the way back."""
+        return present_score(self.score.value, self.score.way_back, slot, parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +82,12 @@ def read_members(source: StateReader) -> tuple[MemberState, ...]:
     )
 
 
-def sum_tokens(members: Iterable[MemberState]) -> TokenSums:
-    """Returns the sums over all wallets; in protocol version 1 every wallet is a member's."""
+def sum_tokens(source: StateReader, genesis: Genesis, members: Iterable[MemberState]) -> TokenSums:
+    """Returns the sums over all wallets: the members', the issuer's and the grid's."""
     accounts = [state.account for state in members]
+    accounts += [
+        require(source, account_key(address_of(key)), Account) for key in (genesis.issuer_key, genesis.grid_key)
+    ]
     return TokenSums(
         available_micro=MicroTokens(sum(account.available_micro for account in accounts)),
         held_micro=MicroTokens(sum(account.held_micro for account in accounts)),
@@ -87,8 +98,11 @@ def conserved(totals: Totals, tokens: TokenSums) -> bool:
     """Says whether nothing was lost or invented: the sums of tokens and energy over the whole chain."""
     return (
         tokens.available_micro + tokens.held_micro == totals.issued_micro - totals.redeemed_micro
-        and totals.credited_wh == totals.available_wh + totals.escrow_wh + totals.claimed_wh + totals.exported_wh
-        and totals.deficit_wh == totals.open_wh + totals.bought_wh + totals.imported_wh
+        and tokens.held_micro == totals.held_micro
+        and totals.credited_wh + totals.replaced_wh
+        == totals.available_wh + totals.escrow_wh + totals.claimed_wh + totals.exported_wh
+        and totals.deficit_wh + totals.unused_wh
+        == totals.open_wh + totals.reserved_wh + totals.bought_wh + totals.imported_wh
         and totals.claimed_wh == totals.bought_wh
     )
 

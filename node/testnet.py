@@ -12,6 +12,8 @@ from node.readings import Readings, read_readings
 
 MANIFEST_NAME: Final = "testnet.json"
 AUTHORITY_KEY_NAME: Final = "ca.key"
+ISSUER_KEY_NAME: Final = "issuer.key"
+GRID_KEY_NAME: Final = "grid.key"
 
 Layout = Literal["loopback", "containers"]
 """How nodes reach each other: on ports of 127.0.0.1, or each under its name with the same ports."""

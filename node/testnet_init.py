@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.events import fresh_sign_state
-from consensus.identifiers import GENESIS_HEIGHT, Height
+from consensus.identifiers import GENESIS_HEIGHT, Height, PublicKey
 from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, chain_id
 from contracts.units import (
     MICRO_TOKENS_PER_TOKEN,
@@ -54,10 +56,26 @@ from node.readings import (
     write_household,
 )
 from node.sign_state import SignStateFile
-from node.testnet import AUTHORITY_KEY_NAME, MANIFEST_NAME, Layout, Manifest, Testnet, TestnetNode, sha256_of
+from node.testnet import (
+    AUTHORITY_KEY_NAME,
+    GRID_KEY_NAME,
+    ISSUER_KEY_NAME,
+    MANIFEST_NAME,
+    Layout,
+    Manifest,
+    Testnet,
+    TestnetNode,
+    sha256_of,
+)
 from qscore.parameters import DEFAULT_PARAMETERS
 
 NETWORK: Final = "p2pnode-testnet"
+
+GRID_FEE_MICRO_PER_KWH: Final = MicroTokensPerKwh(20_000)
+"""What a buyer pays for the use of the grid, 0.02 tokens per kWh."""
+
+WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
+"""30 days, as deployed."""
 
 HOUSEHOLDS_MIN: Final = 4
 """The least number of members of which one may fail: N = 3F + 1 with F = 1."""
@@ -177,7 +195,9 @@ def _check_readings(readings: Readings, nodes: int | None) -> int:
         )
     for household in readings.households:
         deficit_wh = deficit_of(readings, household)
-        cost_micro = contract_amount(deficit_wh, MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH))
+        cost_micro = contract_amount(
+            deficit_wh, MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH + GRID_FEE_MICRO_PER_KWH)
+        )
         if cost_micro > WALLET_MICRO:
             raise TestnetError(
                 f"{readings.path}: household {household!r} lacks {deficit_wh // WH_PER_KWH:,} kWh, which may cost "
@@ -203,7 +223,11 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
     layout: Layout = plan.layout or "loopback"
     ports = _ports(plan, nodes)
     members = [_make_keys(directory, layout, readings, index, ports[index]) for index in range(nodes)]
-    genesis = _genesis(members)
+    genesis = _genesis(
+        members,
+        issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
+        grid=create_key(directory / GRID_KEY_NAME).public_key,
+    )
     authority = Authority(NETWORK)
     write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
     for member in members:
@@ -247,7 +271,7 @@ def _capacity_w(readings: Readings, household: str) -> int:
     return max(CAPACITY_W_MIN, -(-largest_net_wh(readings, household) // 1_000) * 1_000)
 
 
-def _genesis(members: Sequence[_Member]) -> Genesis:
+def _genesis(members: Sequence[_Member], *, issuer: PublicKey, grid: PublicKey) -> Genesis:
     return Genesis(
         protocol_version=PROTOCOL_VERSION,
         network=NETWORK,
@@ -260,7 +284,10 @@ def _genesis(members: Sequence[_Member]) -> Genesis:
         gate_closure_slots=GATE_CLOSURE_SLOTS,
         price_min_micro_per_kwh=MicroTokensPerKwh(FEED_IN_TARIFF_MICRO_PER_KWH),
         price_max_micro_per_kwh=MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH),
-        scores=DEFAULT_PARAMETERS,
+        grid_fee_micro_per_kwh=GRID_FEE_MICRO_PER_KWH,
+        issuer_key=issuer,
+        grid_key=grid,
+        scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
         members=tuple(
             GenesisMember(
                 name=member.node.name,

@@ -1,4 +1,4 @@
-"""Completed trades in the order of the chain, read from its receipts: needs no index and no memory.
+"""Contracts that executed in the order of the chain, read from its receipts: needs no index and no memory.
 
 A page reads at most so many blocks and gives way to other work between them; where it ends, the next begins.
 """
@@ -31,11 +31,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedTrade:
-    """A completed trade and the transaction that carried it."""
+    """A contract that executed, and where."""
 
     place: Place
     trade_id: Digest
-    transaction: Digest
     trade: Trade
 
 
@@ -66,7 +65,7 @@ async def read_trades(ledger: Ledger, *, after: Place | None, trades_max: int, n
 
 
 def trades_of(ledger: Ledger, height: Height) -> list[LoggedTrade]:
-    """Returns the trades that a block completed, in their order."""
+    """Returns the contracts that a block executed, in their order."""
     return [
         logged
         for index, receipt in enumerate(ledger.receipts(height))
@@ -75,11 +74,12 @@ def trades_of(ledger: Ledger, height: Height) -> list[LoggedTrade]:
 
 
 def _logged(ledger: Ledger, place: Place, receipt: Receipt) -> LoggedTrade | None:
-    if receipt.status is not Status.EXECUTED or receipt.reference is None or receipt.quality_total is None:
+    if receipt.status is not Status.EXECUTED or receipt.reference is None or not receipt.parties:
         return None
     trade = read(ledger, trade_key(receipt.reference), Trade)
-    assert trade is not None, f"the trade of receipt {place} is missing"
-    return LoggedTrade(place=place, trade_id=receipt.reference, transaction=receipt.transaction, trade=trade)
+    if trade is None or trade.transaction != receipt.transaction:
+        return None  # a cancellation
+    return LoggedTrade(place=place, trade_id=receipt.reference, trade=trade)
 
 
 async def _heights(ledger: Ledger, after: Place | None, *, newest_first: bool) -> AsyncIterator[Height]:

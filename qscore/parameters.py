@@ -29,7 +29,16 @@ class ScoreParameters(Record, frozen=True, kw_only=True):
     """Below it, a member's trades are declined."""
     threshold_service: Millionths
     """Below it, leading and validating are not rewarded."""
+    threshold_validator: Millionths
+    """Below it, a member is not drawn into the clusters that validate trades."""
+    threshold_stake: Millionths
+    """Staked score from which a member may verify admissions."""
+    way_back_slots: int
+    """Slots in which a score that fell below `threshold_trade` comes back to it; doubled with each repetition."""
 
+
+SLOTS_PER_DAY: Final = 86_400
+"""Of a second each, the deployed slot duration."""
 
 DEFAULT_PARAMETERS: Final = ScoreParameters(
     initial=ONE,
@@ -41,11 +50,18 @@ DEFAULT_PARAMETERS: Final = ScoreParameters(
     fault_share=Millionths(500_000),
     threshold_trade=Millionths(200_000),
     threshold_service=Millionths(200_000),
+    threshold_validator=Millionths(500_000),
+    threshold_stake=Millionths(2_000_000),
+    way_back_slots=30 * SLOTS_PER_DAY,
 )
 """What a chain starts from unless its genesis says otherwise."""
 
 SCORE_MAX: Final = Millionths(1_000_000_000_000)
 """Highest `maximum` a genesis may ask for: a million. Bounds the integers that every node multiplies."""
+
+
+WAY_BACK_SLOTS_MAX: Final = 2**40
+"""Longest first way back: doubled as often as `way_back.DOUBLINGS_MAX` says it is still a slot number."""
 
 
 class ParameterFault(Enum):
@@ -57,6 +73,8 @@ class ParameterFault(Enum):
     RATE = "rate"
     FAULT_SHARE = "fault_share"
     THRESHOLD = "threshold"
+    STAKE = "stake"
+    WAY_BACK = "way_back"
 
 
 class ParametersRefused(ValueError):  # noqa: N818  (a refusal is an answer, not a failure)
@@ -74,8 +92,10 @@ def check_parameters(parameters: ScoreParameters) -> None:
     Raises:
         ParametersRefused: floor not positive (a score could never recover), initial outside floor..maximum,
             maximum above `SCORE_MAX`, a rate outside 0..1 (past 1 a reward overshoots the maximum), a fault
-            share that is not in (0, 1] (a fraud without consequence, or a negative score), or a threshold
-            outside floor..initial (nobody could ever fall below it, or nobody could ever trade).
+            share that is not in (0, 1] (a fraud without consequence, or a negative score), a threshold
+            outside floor..initial (nobody could ever fall below it, or nobody could ever trade), a stake outside
+            initial..maximum (everybody could verify at once, or nobody ever), or a way back of no or of endless
+            slots.
     """
     for holds, reason, detail in _requirements(parameters):
         if not holds:
@@ -92,6 +112,7 @@ def _requirements(parameters: ScoreParameters) -> list[tuple[bool, ParameterFaul
     thresholds = {
         "threshold_trade": parameters.threshold_trade,
         "threshold_service": parameters.threshold_service,
+        "threshold_validator": parameters.threshold_validator,
     }
     share = parameters.fault_share
     return [
@@ -114,5 +135,15 @@ def _requirements(parameters: ScoreParameters) -> list[tuple[bool, ParameterFaul
                 f"{name} {threshold} must lie between floor {floor} and initial {initial}",
             )
             for name, threshold in thresholds.items()
+        ),
+        (
+            initial <= parameters.threshold_stake <= maximum,
+            ParameterFault.STAKE,
+            f"threshold_stake {parameters.threshold_stake} must lie between initial {initial} and maximum {maximum}",
+        ),
+        (
+            1 <= parameters.way_back_slots <= WAY_BACK_SLOTS_MAX,
+            ParameterFault.WAY_BACK,
+            f"way_back_slots {parameters.way_back_slots} must lie between 1 and {WAY_BACK_SLOTS_MAX}",
         ),
     ]

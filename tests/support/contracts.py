@@ -28,12 +28,15 @@ from contracts.state import (
     score_key,
 )
 from contracts.transactions import (
+    Action,
+    CancelTrade,
     PublishReading,
     Reading,
     SignedTransaction,
     SubmitTrade,
     TradeTerms,
     Transfer,
+    cancellation_bytes,
     decode_transaction,
     gross_commitment,
     packet_id,
@@ -63,6 +66,8 @@ class Community:
     node_keys: tuple[SigningKey, ...]
     meter_keys: tuple[SigningKey, ...]
     chain: Digest
+    issuer_key: SigningKey
+    grid_key: SigningKey
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -80,6 +85,7 @@ def make_genesis(
     """Returns a community of `members` households named home1, home2, ...; `overrides` are genesis fields."""
     node_keys = tuple(seeded_key("node", index) for index in range(members))
     meter_keys = tuple(seeded_key("meter", index) for index in range(members))
+    issuer_key, grid_key = seeded_key("issuer", 0), seeded_key("grid", 0)
     fields: dict[str, Any] = {
         "protocol_version": PROTOCOL_VERSION,
         "network": "test",
@@ -92,6 +98,9 @@ def make_genesis(
         "gate_closure_slots": 40,
         "price_min_micro_per_kwh": 80_000,
         "price_max_micro_per_kwh": 320_000,
+        "grid_fee_micro_per_kwh": 0,
+        "issuer_key": issuer_key.public_key,
+        "grid_key": grid_key.public_key,
         "scores": DEFAULT_PARAMETERS,
         "members": tuple(
             GenesisMember(
@@ -105,21 +114,28 @@ def make_genesis(
         ),
     }
     genesis = Genesis(**{**fields, **overrides})
-    return Community(genesis=genesis, node_keys=node_keys, meter_keys=meter_keys, chain=chain_id(genesis))
+    return Community(
+        genesis=genesis,
+        node_keys=node_keys,
+        meter_keys=meter_keys,
+        chain=chain_id(genesis),
+        issuer_key=issuer_key,
+        grid_key=grid_key,
+    )
 
 
 def raw_transaction(
     community: Community,
-    sender: int,
-    action: PublishReading | Transfer | SubmitTrade,
+    sender: int | SigningKey,
+    action: Action,
     *,
     nonce: int,
     chain: Digest | None = None,
     valid_until_height: int = VALID_UNTIL_HEIGHT,
 ) -> bytes:
-    """Returns the raw bytes of a transaction that member number `sender` signed."""
+    """Returns the raw bytes of a transaction that a member, by its number, or the owner of a key signed."""
     return sign_transaction(
-        community.node_keys[sender],
+        sender if isinstance(sender, SigningKey) else community.node_keys[sender],
         chain=community.chain if chain is None else chain,
         nonce=nonce,
         valid_until_height=Height(valid_until_height),
@@ -206,6 +222,25 @@ def resign(
     )
 
 
+def forward_terms(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> TradeTerms:
+    """Returns the terms of a forward trade of the first interval; `overrides` as for `trade_terms`."""
+    fields = {"packets": (), "delivery_start_ms": Milliseconds(FIRST_INTERVAL_MS), **overrides}
+    return trade_terms(community, seller, buyer, energy_wh, **fields)
+
+
+def signed_forward(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> SubmitTrade:
+    """Returns a forward trade that both parties signed; `overrides` as for `forward_terms`."""
+    terms = forward_terms(community, seller, buyer, energy_wh, **overrides)
+    keys = community.node_keys
+    return sign_trade(terms, seller=keys[seller], buyer=keys[buyer])
+
+
+def signed_cancellation(terms: TradeTerms, *, seller: SigningKey, buyer: SigningKey) -> CancelTrade:
+    """Returns the cancellation of a contract with the signatures that these two keys make."""
+    signed = cancellation_bytes(terms)
+    return CancelTrade(terms=terms, seller_signature=seller.sign(signed), buyer_signature=buyer.sign(signed))
+
+
 def signed_trade(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> SubmitTrade:
     """Returns a contract that both parties signed; `overrides` as for `trade_terms`."""
     terms = trade_terms(community, seller, buyer, energy_wh, **overrides)
@@ -244,14 +279,14 @@ class DictChain:
         self.slot = 0
         self._nonce = 0
 
-    def sign(self, sender: int, action: PublishReading | Transfer | SubmitTrade) -> SignedTransaction:
+    def sign(self, sender: int | SigningKey, action: Action) -> SignedTransaction:
         """Returns a transaction with the next nonce (one counter for all members: gaps are allowed)."""
         self._nonce += 1
         return decode_transaction(raw_transaction(self.community, sender, action, nonce=self._nonce))
 
     def block(
         self,
-        *actions: tuple[int, PublishReading | Transfer | SubmitTrade],
+        *actions: tuple[int | SigningKey, Action],
         slot: int | None = None,
         **context: Any,
     ) -> Execution:

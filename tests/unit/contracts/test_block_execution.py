@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from consensus.codec import decode, encode
 from consensus.identifiers import Address
 from contracts.execution import execute_block
-from contracts.receipts import POSTINGS_PER_TRADE, Posting, Reason, Receipt, Status
+from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.state import LAST_BLOCK_KEY, TOTALS_KEY, Account, LastBlock, account_key
 from contracts.transactions import decode_transaction, transaction_digest
 from tests.support.contracts import (
@@ -54,7 +54,7 @@ def test_receipts_name_each_transaction_in_order() -> None:
         Reason.READING_FOREIGN_METER,
         Reason.CONDITION_1_SELLER_ENERGY,
     ]
-    assert len(execution.postings) == POSTINGS_PER_TRADE
+    assert len(execution.postings) == 8
 
 
 def test_receipts_and_postings_survive_the_codec() -> None:

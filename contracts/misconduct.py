@@ -1,0 +1,80 @@
+"""Proven misconduct: two statements that one member signed and that contradict each other, on the chain once.
+
+Whoever reports it needs no trust: the proof holds by its signatures alone. The offender is suspended (no trading,
+sampling or stake) and loses its stake; it stays a member.
+"""
+
+from typing import Final
+
+from consensus.codec import encode
+from consensus.cryptography import HashKind, digest, verify
+from consensus.evidence import Equivocation, proven_offence
+from consensus.identifiers import Digest, PublicKey
+from contracts.receipts import Reason
+from contracts.run import BlockRun, Outcome, Refusal
+from contracts.state import Member, Misconduct, member_key, misconduct_key
+from contracts.transactions import DoubleOffer, ReportMisconduct
+
+DOUBLE_OFFER: Final = "double_offer"
+
+
+def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct) -> Outcome:
+    """Suspends the offender, or declines: no member, nothing proven, known already."""
+    evidence = action.evidence
+    offender = evidence.offender
+    member = run.overlay.get(member_key(offender), Member)
+    if member is None:
+        return _declined(Reason.EVIDENCE_UNKNOWN_OFFENDER, f"{offender.hex()} is no member")
+    offence = proven(evidence, member.node_key, run.context.chain)
+    if offence is None:
+        detail = f"the two statements do not prove that {offender.hex()} contradicted itself"
+        return _declined(Reason.EVIDENCE_PROVES_NOTHING, detail)
+    name = misconduct_name(evidence, offence)
+    known = run.overlay.get(misconduct_key(name), Misconduct)
+    if known is not None:
+        return _declined(Reason.EVIDENCE_ALREADY_KNOWN, f"on the chain since height {known.height}")
+    run.overlay.put(
+        misconduct_key(name),
+        Misconduct(offender=offender, offence=offence, transaction=transaction, height=run.context.height),
+    )
+    run.scores.suspend(offender, reference=transaction)
+    return Outcome(reference=name)
+
+
+def proven(evidence: Equivocation | DoubleOffer, key: PublicKey, chain: Digest) -> str | None:
+    """Returns the offence that two signed statements prove of the owner of a key, None if they prove nothing.
+
+    Args:
+        evidence: the statements with their signatures.
+        key: the offender's node key; whether it is the offender's, the caller knows.
+        chain: hash of genesis; statements for other chains prove nothing here.
+    """
+    if isinstance(evidence, Equivocation):
+        offence = proven_offence(evidence, key, chain)
+        return None if offence is None else offence.value
+    first, second = evidence.first, evidence.second
+    is_double = (
+        first.chain == second.chain == chain
+        and (first.seller, first.offer_counter) == (second.seller, second.offer_counter)
+        and first != second
+        and all(evidence.offender in (terms.seller, terms.buyer) for terms in (first, second))
+        and verify(key, encode(first), evidence.first_signature)
+        and verify(key, encode(second), evidence.second_signature)
+    )
+    return DOUBLE_OFFER if is_double else None
+
+
+def misconduct_name(evidence: Equivocation | DoubleOffer, offence: str) -> Digest:
+    """Returns what is punished once: however many statements prove it, and in which order they are named.
+
+    Of consensus that is an offence at a height, of trade an offer id.
+    """
+    if isinstance(evidence, Equivocation):
+        what: tuple[object, ...] = (evidence.height,)
+    else:
+        what = (evidence.first.seller, evidence.first.offer_counter)
+    return digest(HashKind.MISCONDUCT, encode((evidence.offender, offence, *what)))
+
+
+def _declined(reason: Reason, detail: str) -> Outcome:
+    return Outcome(refusal=Refusal(reason=reason, detail=detail))

@@ -1,0 +1,24 @@
+"""Staked Q-score: what a member puts in to be drawn as a verifier, and loses with a proven misconduct."""
+
+from consensus.identifiers import Address, Digest
+from contracts.receipts import Reason
+from contracts.run import BlockRun, Outcome, Refusal
+from contracts.state import Member, member_key
+from contracts.transactions import SetStake
+
+
+def execute_set_stake(run: BlockRun, sender: Address, transaction: Digest, action: SetStake) -> Outcome:
+    """Writes the sender's stake, or declines: no member, suspended, more than its present score."""
+    if run.overlay.get(member_key(sender), Member) is None:
+        return _declined(Reason.STAKE_NOT_MEMBER, f"{sender.hex()} is no member")
+    if run.scores.record(sender).is_suspended:
+        return _declined(Reason.STAKE_SUSPENDED, "a suspended member has no stake")
+    score = run.scores.of(sender)
+    if action.staked > score:
+        return _declined(Reason.STAKE_ABOVE_SCORE, f"score is {score} millionths, stake {action.staked}")
+    run.scores.stake(sender, action.staked, reference=transaction)
+    return Outcome()
+
+
+def _declined(reason: Reason, detail: str) -> Outcome:
+    return Outcome(refusal=Refusal(reason=reason, detail=detail))
