@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.messages import HeightAnswer, HeightQuestion, Status
 from ledger.errors import LedgerDamaged, LedgerWriteFailed
@@ -25,6 +26,7 @@ from node.chain_metrics import ChainCollector
 from node.configuration import Configuration
 from node.driver import Driver, MeshLinks
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
+from node.evidence_keeper import EvidenceKeeper, EvidenceLinks
 from node.halt import refuse_if_halted, write_halt
 from node.identity import Identity, load_identity
 from node.logs import configure_logs, get_logger
@@ -36,6 +38,7 @@ from node.metrics import NodeMetrics
 from node.peer_messages import (
     Blocks,
     BlocksRequest,
+    EvidenceNote,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -133,6 +136,7 @@ class Daemon:
             sign_state=opened.sign_state,
             mesh=MeshLinks(send=self.mesh.send, connected=self.mesh.connected),
             metrics=self.metrics,
+            evidence=self._found_evidence,
         )
         self.chain = self._make_chain()
         self.driver.attach(self.chain)
@@ -152,6 +156,7 @@ class Daemon:
         self.agent = agent_factory(
             AgentParts(configuration=configuration, identity=identity, chain=self.chain, mesh=self.mesh)
         )
+        self.evidence = self._make_evidence(identity)
         self.api = self._make_api(identity)
 
     def _make_mesh(self, identity: Identity) -> Mesh:
@@ -198,6 +203,21 @@ class Daemon:
             names=names,
         )
         return BlockSync(ledger=self.ledger, links=links)
+
+    def _found_evidence(self, evidence: Equivocation) -> None:
+        """What the replica finds; the driver is made before the keeper."""
+        self.evidence.found(evidence)
+
+    def _make_evidence(self, identity: Identity) -> EvidenceKeeper:
+        agent = self.agent
+        links = EvidenceLinks(
+            broadcast=self.mesh.broadcast,
+            present_slot=lambda: self.chain.replica_status().present_slot,
+            report=(lambda _: None) if agent is None else agent.report,
+            refused=self.metrics.on_message_refused,
+        )
+        home = self._configuration.home
+        return EvidenceKeeper(own=identity.address, ledger=self.ledger, directory=home.evidence, links=links)
 
     def _make_recovery(self, identity: Identity, names: Mapping[Address, str]) -> SignRecovery:
         links = RecoveryLinks(
@@ -252,6 +272,8 @@ class Daemon:
                 self.recovery.on_question(sender, message)
             case HeightAnswer():
                 self.recovery.on_answer(sender, message)
+            case EvidenceNote():
+                self.evidence.on_note(sender, message)
             case Status():
                 self.sync.on_status(sender, message)
                 self.driver.receive(sender, message)
@@ -276,6 +298,7 @@ class Daemon:
                     self.sync.run(),
                     self.recovery.run(),
                     self.undecided.run(),
+                    self.evidence.run(),
                     self._pass_on_old(),
                     *self._agent_work(),
                 )

@@ -34,6 +34,7 @@ from consensus.events import (
     ValidateRequest,
     WorkWaiting,
 )
+from consensus.evidence import Equivocation, equivocation_of
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.intake import DECIDED_RUN_MAX
@@ -83,12 +84,14 @@ class Driver:
         sign_state: SignStateFile,
         mesh: MeshLinks,
         metrics: NodeMetrics,
+        evidence: Callable[[Equivocation], None],
     ) -> None:
         """Restores the replica from the ledger and the sign state; nothing is sent before `attach`."""
         self._ledger = ledger
         self._sign_state = sign_state
         self._mesh = mesh
         self._metrics = metrics
+        self._evidence = evidence
         self._own = identity.address
         self._start_ms = ledger.genesis.start_ms
         self._replica = _restore(identity, ledger, sign_state, self.now())
@@ -255,13 +258,8 @@ class Driver:
         if effects.apply is not None:
             self._apply(effects.apply)
         for evidence in effects.evidence:
-            self._log.warning(
-                "a member contradicted itself",
-                offence=evidence.offence.value,
-                signer=evidence.signer.hex(),
-                height=evidence.height,
-            )
             self._metrics.on_message_refused(evidence.offence.value)
+            self._evidence(equivocation_of(evidence, self._ledger.chain))
 
     def _persist(self, effects: Effects) -> None:
         """Proposals and certificates first, then the sign state that names them; both synced."""

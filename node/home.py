@@ -10,6 +10,7 @@
 | `sign-state` | what this node has signed for the undecided height | 0600 |
 | `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
+| `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
 | `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |
@@ -74,6 +75,11 @@ class Home:
     def ledger(self) -> Path:
         """Folder of the ledger's database."""
         return self.directory / "ledger"
+
+    @property
+    def evidence(self) -> Path:
+        """What proves that members contradicted themselves."""
+        return self.directory / "evidence"
 
     @property
     def readings(self) -> Path:

@@ -13,7 +13,7 @@ from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.genesis import Genesis
 from contracts.receipts import Status
 from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
-from contracts.transactions import PublishReading, SubmitTrade, decode_transaction, trade_id
+from contracts.transactions import PublishReading, ReportMisconduct, SubmitTrade, decode_transaction, trade_id
 from contracts.units import Milliseconds
 from ledger.block import Block
 from node.attendance import Attendance
@@ -140,6 +140,7 @@ class Household:
         self._inbox = OfferInbox()
         self._out_of_reach_since_ms: dict[Address, int] = {}
         self._declined: set[Digest] = set()
+        self._reports: list[ReportMisconduct] = []
         self._views: dict[Milliseconds, IntervalView] = {}
         self._members: tuple[Address, ...] = ()
         self._hours = _Hours(undecided=dict.fromkeys(meter.hours))
@@ -153,6 +154,10 @@ class Household:
         if not self._inbox.put(Letter(sender=sender, message=message, arrived_ms=now_ms)):
             self._log.debug("message dropped", sender=sender.hex())
 
+    def report(self, action: ReportMisconduct) -> None:
+        """Keeps a proof of misconduct for the next turn, which signs it."""
+        self._reports.append(action)
+
     def turn(self, moment: Moment) -> Turn:
         """Decides everything that can be decided now."""
         slots = Slots(tip=self._ledger.tip_slot, present=moment.present_slot)
@@ -164,6 +169,8 @@ class Household:
         messages = [*self._deal(slots, around), *self._ask(around)]
         self._publish()
         self._submit_contracts(slots)
+        while self._reports:
+            self._transactions.sign(self._reports.pop())
         for durable in (self._meter, self._seller, self._buyer, self._transactions):
             durable.sync()
         reachable = [(to, message) for to, message in messages if to in moment.connected]
@@ -209,8 +216,8 @@ class Household:
     def _on_ending(self, ending: Ending) -> None:
         """Logs what went wrong. What was lost is signed again, as its hour or contract is still undone."""
         action, receipt = ending.transaction.envelope.action, ending.receipt
-        if receipt is None or receipt.status is Status.EXECUTED:
-            return
+        if receipt is None or receipt.status is Status.EXECUTED or isinstance(action, ReportMisconduct):
+            return  # of a proof, another member's report may have come first
         self._log.warning("declined", reason=receipt.reason.value, detail=receipt.detail)
         if isinstance(action, SubmitTrade):
             self._declined.add(trade_id(action.terms))

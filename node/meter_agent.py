@@ -15,6 +15,7 @@ from typing import Final
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
 from contracts.genesis import Genesis
+from contracts.transactions import ReportMisconduct
 from contracts.units import MicroTokensPerKwh
 from node.api_models import MeterStatus
 from node.append_log import AppendLog
@@ -219,6 +220,11 @@ class MeterAgent:
     def handle(self, sender: Address, message: OfferRequest | OfferReply | OfferDecline) -> None:
         """Takes a neighbour's message; it is dealt with in the next turn."""
         self._household.receive(sender, message, self._clock_ms())
+        self._wake.set()
+
+    def report(self, action: ReportMisconduct) -> None:
+        """Brings a proof of misconduct to the chain with this household's transactions, in the next turn."""
+        self._household.report(action)
         self._wake.set()
 
     def status(self) -> MeterStatus:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from consensus.codec import Record, decode, encode
+from consensus.evidence import Equivocation
 from consensus.messages import (
     MESSAGE_SIZE_BYTES_MAX,
     BlockHeightField,
@@ -23,6 +24,7 @@ from contracts.transactions import (
     ENERGY_WH_MAX,
     TRANSACTION_SIZE_BYTES_MAX,
     Counter,
+    DoubleOffer,
     SignatureBytes,
     TradeTerms,
 )
@@ -101,6 +103,12 @@ class OfferDecline(Record, frozen=True, kw_only=True, tag="offer-decline"):
     offer_counter: Counter
 
 
+class EvidenceNote(Record, frozen=True, kw_only=True, tag="evidence-note"):
+    """Tells a member what proves that another one contradicted itself."""
+
+    evidence: Equivocation | DoubleOffer
+
+
 PeerMessage = (
     Message
     | HeightQuestion
@@ -111,6 +119,7 @@ PeerMessage = (
     | OfferRequest
     | OfferReply
     | OfferDecline
+    | EvidenceNote
 )
 
 
