@@ -119,7 +119,9 @@ def _book(run: BlockRun, member: Address, start: Milliseconds) -> tuple[Digest, 
 # --- execution -------------------------------------------------------------------------------------------------
 
 
-def execute_forward(run: BlockRun, terms: TradeTerms, *, trade: Digest, transaction: Digest) -> tuple[Posting, ...] | Failure:
+def execute_forward(
+    run: BlockRun, terms: TradeTerms, *, trade: Digest, transaction: Digest
+) -> tuple[Posting, ...] | Failure:
     """Holds the buyer's tokens and the seller's promise, or returns the condition that fails."""
     start = window_of(terms)
     size = contract_size(run.genesis, energy=terms.energy_wh, price=terms.price_micro_per_kwh)
@@ -194,7 +196,7 @@ def _balances(
 
 
 def take_back(run: BlockRun, meter: Address, start: Milliseconds) -> None:
-    """Undoes `set_aside`, before a correction of the meter's reading changes what there is."""
+    """Undoes `set_aside`, before what there is for the meter's pending trades changes."""
     for name in _book(run, meter, start):
         trade = run.overlay.require(trade_key(name), Trade)
         if meter == trade.seller:
@@ -207,20 +209,30 @@ def take_back(run: BlockRun, meter: Address, start: Milliseconds) -> None:
 
 
 def set_aside(run: BlockRun, meter: Address, start: Milliseconds) -> None:
-    """Gives the meter's pending trades, in their order, what its reading has; those with both readings end now."""
+    """Gives the meter's pending trades, in their order, what its reading has; `take_back` came before."""
     for name in _book(run, meter, start):
         trade = run.overlay.require(trade_key(name), Trade)
         if meter == trade.seller:
             packet = run.overlay.get(packet_key(packet_id(meter, start)), Packet)
             part = NOTHING if packet is None else min(trade.energy_wh, packet.available_wh)
             _move_surplus(run, trade, back=WattHours(-part))
-            trade, other = replace(trade, set_aside_wh=part), trade.buyer
+            trade = replace(trade, set_aside_wh=part)
         else:
             deficit = run.overlay.get(deficit_key(meter, start), Deficit)
             part = NOTHING if deficit is None else min(trade.energy_wh, deficit.open_wh)
             _move_deficit(run, trade, back=WattHours(-part))
-            trade, other = replace(trade, reserved_wh=part), trade.seller
+            trade = replace(trade, reserved_wh=part)
         run.overlay.put(trade_key(name), trade)
+
+
+def schedule_ends(run: BlockRun, meter: Address, start: Milliseconds) -> None:
+    """Has those of the meter's pending trades end in this block whose other party's reading is decided too.
+
+    Only a meter's first reading of an interval can make a trade ready: a correction puts nothing on the agenda.
+    """
+    for name in _book(run, meter, start):
+        trade = run.overlay.require(trade_key(name), Trade)
+        other = trade.buyer if meter == trade.seller else trade.seller
         if _is_reported(run, other, start):
             schedule(run, run.context.slot, TradeEnd(trade=name))
 
@@ -348,7 +360,10 @@ def _deliver(run: BlockRun, name: Digest, trade: Trade, delivered: WattHours) ->
 
 
 def _give_back(run: BlockRun, name: Digest, trade: Trade) -> tuple[Posting, ...]:
-    """Returns what an ended trade still holds to where it came from, and takes it out of both books."""
+    """Returns what an ended trade still holds to where it came from, and takes it out of both books.
+
+    What it set aside and did not use serves the promises behind it before the market or the grid.
+    """
     buyer_micro = run.overlay.require(account_key(trade.buyer), Account).available_micro
     refund = refund_postings(name, escrow_micro=trade.held_micro, buyer_micro=buyer_micro)
     run.move_tokens(trade.buyer, available=trade.held_micro, held=-trade.held_micro)
@@ -362,8 +377,11 @@ def _give_back(run: BlockRun, name: Digest, trade: Trade) -> tuple[Posting, ...]
     run.add_to_totals(**{"trades_pending": -1, counter: 1, "held_micro": -trade.held_micro})
     ended = replace(trade, set_aside_wh=NOTHING, reserved_wh=NOTHING, held_micro=NO_TOKENS)
     run.overlay.put(trade_key(name), ended)
+    start = trade.interval_start_ms
     for party in (trade.seller, trade.buyer):
-        rest = tuple(other for other in _book(run, party, trade.interval_start_ms) if other != name)
-        run.overlay.put(promises_key(party, trade.interval_start_ms), PromiseBook(trades=rest))
-        leave_to_grid(run, party, trade.interval_start_ms)
+        rest = tuple(other for other in _book(run, party, start) if other != name)
+        run.overlay.put(promises_key(party, start), PromiseBook(trades=rest))
+        take_back(run, party, start)
+        set_aside(run, party, start)
+        leave_to_grid(run, party, start)
     return refund

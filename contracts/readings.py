@@ -16,11 +16,12 @@ from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Slot
 from contracts.agenda import schedule
 from contracts.closing import leave_to_grid
-from contracts.forwards import set_aside, take_back
+from contracts.forwards import schedule_ends, set_aside, take_back
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
     ENERGY_TOTALS,
+    TOTALS_KEY,
     Debt,
     Deficit,
     GateClosure,
@@ -29,6 +30,7 @@ from contracts.state import (
     MeterReading,
     Packet,
     StateKey,
+    Totals,
     debt_key,
     deficit_key,
     interval_key,
@@ -36,7 +38,7 @@ from contracts.state import (
     packet_key,
     reading_key,
 )
-from contracts.transactions import PublishReading, Reading, packet_id
+from contracts.transactions import TOKENS_MAX, PublishReading, Reading, packet_id
 from contracts.units import MS_PER_HOUR, MicroTokens, WattHours, contract_amount
 
 NOTHING: Final = WattHours(0)
@@ -68,13 +70,16 @@ def execute_reading(run: BlockRun, sender: Address, action: PublishReading) -> O
     packet = _change_packet(run, reading, by=WattHours(max(reading.net_wh, 0) - max(before, 0)))
     _change_deficit(run, reading, by=WattHours(max(-reading.net_wh, 0) - max(-before, 0)))
     set_aside(run, meter, start)
+    if last is None:
+        schedule_ends(run, meter, start)
     leave_to_grid(run, meter, start)
     return Outcome(reference=packet)
 
 
-def _check_meter(_: BlockRun, sender: Address, action: PublishReading) -> Refusal | None:
+def _check_meter(run: BlockRun, sender: Address, action: PublishReading) -> Refusal | None:
+    """The issuer and the grid account send transactions too, and have no meter."""
     meter = action.reading.meter
-    if meter == sender:
+    if meter == sender and run.overlay.get(member_key(sender), Member) is not None:
         return None
     detail = f"meter {meter.hex()} is not the sender's"
     return Refusal(reason=Reason.READING_FOREIGN_METER, detail=detail)
@@ -203,6 +208,8 @@ def _write_changed(run: BlockRun, key: StateKey, record: Packet | Deficit, chang
 
 
 def _owe(run: BlockRun, seller: Address, amount: MicroTokens) -> None:
+    """Adds to a seller's debt; all debts together never exceed the tokens that there may ever be."""
+    amount = MicroTokens(min(amount, TOKENS_MAX - run.overlay.require(TOTALS_KEY, Totals).owed_micro))
     debt = run.overlay.get(debt_key(seller), Debt)
     owed = 0 if debt is None else debt.owed_micro
     run.overlay.put(debt_key(seller), Debt(owed_micro=MicroTokens(owed + amount)))

@@ -83,9 +83,7 @@ def _execute_spot(run: BlockRun, submission: Submission) -> Outcome:
     if isinstance(settlement, Failure):
         return _declined(run, submission, _refusal_of(run, submission, settlement, interval_start))
     total = quality_total(run, seller=terms.seller, buyer=terms.buyer, outcome=SUCCESS, defaulter=None)
-    write_settlement(
-        run, terms, trade=trade, transaction=submission.transaction, size=size, quality_total=total
-    )
+    write_settlement(run, terms, trade=trade, transaction=submission.transaction, size=size, quality_total=total)
     reward_traders(run, seller=terms.seller, buyer=terms.buyer, interval_start=interval_start, trade=trade)
     return Outcome(
         reference=trade,
@@ -157,8 +155,10 @@ def _check_members(run: BlockRun, submission: Submission) -> Refusal | None:
 
 
 def _check_signatures(run: BlockRun, submission: Submission) -> Refusal | None:
-    action, terms = submission.action, submission.terms
+    """Who submits what a party did not sign is at fault; the issuer and the grid account have no score to lose."""
+    action, terms, submitter = submission.action, submission.terms, submission.submitter
     signed = encode(terms)
+    fault = None if run.overlay.get(member_key(submitter), Member) is None else submitter
     for name, address, signature, reason in (
         ("seller", terms.seller, action.seller_signature, Reason.TRADE_SELLER_SIGNATURE),
         ("buyer", terms.buyer, action.buyer_signature, Reason.TRADE_BUYER_SIGNATURE),
@@ -166,7 +166,7 @@ def _check_signatures(run: BlockRun, submission: Submission) -> Refusal | None:
         key = run.overlay.require(member_key(address), Member).node_key
         if not verify(key, signed, signature):
             detail = f"{name} {address.hex()} did not sign these terms"
-            return Refusal(reason=reason, detail=detail, fault=submission.submitter)
+            return Refusal(reason=reason, detail=detail, fault=fault)
     return None
 
 

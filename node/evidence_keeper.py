@@ -69,7 +69,7 @@ class EvidenceLinks:
     broadcast: Callable[[EvidenceNote], None]
     present_slot: Callable[[], Slot]
     report: Callable[[ReportMisconduct], None]
-    """Has the node's own transactions bring it to the chain; a node without a meter has none and leaves it to others."""
+    """Brings it to the chain with the node's own transactions; a node without a meter has none: others do it."""
     refused: Callable[[str], None]
     """Counts a peer's note that proves nothing, or one too many."""
 

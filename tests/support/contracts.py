@@ -20,6 +20,7 @@ from contracts.state import (
     Deficit,
     Packet,
     Score,
+    ScoreCause,
     StateKey,
     Totals,
     account_key,
@@ -43,7 +44,7 @@ from contracts.transactions import (
     sign_transaction,
 )
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
-from qscore.parameters import DEFAULT_PARAMETERS
+from qscore.parameters import DEFAULT_PARAMETERS, Millionths
 
 FIRST_INTERVAL_MS = Milliseconds(1_464_739_200_000)
 """2016-06-01T00:00:00Z, a multiple of an hour."""
@@ -72,6 +73,11 @@ class Community:
     @property
     def addresses(self) -> tuple[Address, ...]:
         return tuple(key.address for key in self.node_keys)
+
+    @property
+    def wallets(self) -> tuple[Address, ...]:
+        """Of the members, the issuer and the grid."""
+        return (*self.addresses, self.issuer_key.address, self.grid_key.address)
 
 
 def make_genesis(
@@ -164,6 +170,19 @@ def signed_reading(
     reading = Reading(**{**fields, **overrides})
     key = community.meter_keys[member] if meter_key is None else meter_key
     return PublishReading(reading=reading, meter_signature=key.sign(encode(reading)))
+
+
+def make_score(value: int) -> Score:
+    """Returns the score of a member that a fault moved to a value, without a way back."""
+    return Score(
+        value=Millionths(value),
+        staked=Millionths(0),
+        is_suspended=False,
+        falls=0,
+        way_back=None,
+        cause=ScoreCause.FAULT,
+        reference=b"",
+    )
 
 
 def transfer(community: Community, recipient: int, amount_micro: int) -> Transfer:

@@ -107,7 +107,7 @@ def test_every_version_of_a_key_stays(chain):
 def test_scan_yields_the_newest_value_of_each_key_of_one_table(chain):
     chain.append([chain.transfer(0, 1, 5)])
     accounts = dict(chain.ledger.scan(Table.ACCOUNT))
-    assert set(accounts) == {account_key(address) for address in chain.community.addresses}
+    assert set(accounts) == {account_key(address) for address in chain.community.wallets}
     assert all(chain.ledger.get(key) == value for key, value in accounts.items())
     assert list(chain.ledger.scan(Table.TRADE)) == []
 

@@ -45,7 +45,11 @@ SELLERS = tuple(
 )
 FIRST, SECOND, THIRD = SELLERS
 NOW = Slots(tip=Slot(100), present=Slot(102))
-PRICES = PriceBounds(lowest_micro_per_kwh=MicroTokensPerKwh(80_000), highest_micro_per_kwh=MicroTokensPerKwh(250_000))
+PRICES = PriceBounds(
+    lowest_micro_per_kwh=MicroTokensPerKwh(80_000),
+    highest_micro_per_kwh=MicroTokensPerKwh(250_000),
+    grid_fee_micro_per_kwh=MicroTokensPerKwh(0),
+)
 GRACE_MS, PATIENCE_MS = 5_000, 40_000
 
 

@@ -33,6 +33,7 @@ def receipt_of(number: int, status: Status) -> Receipt:
         status=status,
         reason=Reason.NONE if status is Status.EXECUTED else Reason.TRANSFER_INSUFFICIENT_TOKENS,
         detail="",
+        parties=(),
         fault=None,
         reference=None,
         quality_total=None,

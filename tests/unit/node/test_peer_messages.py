@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.codec import DecodeError, Malformed, encode
+from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Address, Digest, Height, Signature, Slot
 from consensus.messages import (
     NUMBER_MAX,
@@ -16,6 +17,7 @@ from consensus.messages import (
     Claim,
     Commit,
     CommitCertificate,
+    CommitStatement,
     Decided,
     Endorsement,
     HeightAnswer,
@@ -27,8 +29,10 @@ from consensus.messages import (
     Status,
     ViewChange,
     ViewChangeHeader,
+    ViewChangeStatement,
+    VoteStatement,
 )
-from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, TradeTerms
+from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, TradeTerms
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.peer_messages import (
     BLOCKS_PER_ANSWER_MAX,
@@ -36,6 +40,7 @@ from node.peer_messages import (
     TRANSACTIONS_PER_MESSAGE_MAX,
     Blocks,
     BlocksRequest,
+    EvidenceNote,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -79,6 +84,13 @@ TERMS = st.builds(
     origin_meter=ADDRESSES,
     destination_meter=ADDRESSES,
     expiry_slot=SLOTS,
+)
+STATEMENTS = st.builds(
+    SignedStatement,
+    statement=st.builds(VoteStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
+    | st.builds(CommitStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
+    | st.builds(ViewChangeStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, claim=CLAIMS),
+    signature=SIGNATURES,
 )
 NO_OFFER = st.builds(
     OfferReply,
@@ -132,6 +144,18 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     ),
     OfferReply: NO_OFFER | OFFER,
     OfferDecline: st.builds(OfferDecline, offer_counter=COUNTERS),
+    EvidenceNote: st.builds(
+        EvidenceNote,
+        evidence=st.builds(Equivocation, offender=ADDRESSES, first=STATEMENTS, second=STATEMENTS)
+        | st.builds(
+            DoubleOffer,
+            offender=ADDRESSES,
+            first=TERMS,
+            first_signature=SIGNATURES,
+            second=TERMS,
+            second_signature=SIGNATURES,
+        ),
+    ),
 }
 MESSAGES = st.one_of(list(KINDS.values()))
 

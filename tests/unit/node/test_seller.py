@@ -13,7 +13,6 @@ from contracts.state import (
     Interval,
     Offer,
     Packet,
-    Score,
     StateKey,
     StateValue,
     deficit_key,
@@ -27,7 +26,7 @@ from contracts.units import MicroTokensPerKwh, WattHours
 from node.peer_messages import OfferReply, OfferRequest
 from node.promises import OFFER_LIFETIME_SLOTS, UNDECIDED_SLOTS, Promises, Slots, has_lapsed
 from node.seller import SellerDesk, SellerTerms
-from tests.support.contracts import PRICE_MICRO_PER_KWH, make_genesis
+from tests.support.contracts import PRICE_MICRO_PER_KWH, make_genesis, make_score
 from tests.unit.node.market_simulation import MemoryJournal, hour_start
 
 COMMUNITY = make_genesis(4)
@@ -66,6 +65,7 @@ def make_state(available_wh: int = 500, lacking_wh: int = 400, *, closed: bool =
             escrow_wh=nothing,
             claimed_wh=WattHours(500 - available_wh),
             exported_wh=nothing,
+            replaced_wh=nothing,
         ),
     )
     for buyer in (BUYER, RIVAL):
@@ -76,8 +76,10 @@ def make_state(available_wh: int = 500, lacking_wh: int = 400, *, closed: bool =
                 interval_start_ms=START_MS,
                 recorded_wh=WattHours(lacking_wh),
                 open_wh=WattHours(lacking_wh),
+                reserved_wh=nothing,
                 bought_wh=nothing,
                 imported_wh=nothing,
+                unused_wh=nothing,
             ),
         )
     return state
@@ -95,7 +97,7 @@ class Desk:
             terms=SellerTerms(
                 chain=COMMUNITY.chain,
                 price_micro_per_kwh=MicroTokensPerKwh(PRICE_MICRO_PER_KWH),
-                score_min=COMMUNITY.genesis.scores.threshold_trade,
+                scores=COMMUNITY.genesis.scores,
             ),
             offers=self.offers,
             first_counter=first_counter,
@@ -194,7 +196,7 @@ class TestWhoGetsNothing:
         assert (reply.terms, reply.free_wh, reply.reserved_wh) == (None, 0, 0)
 
     def test_a_closed_gate_a_low_score_and_a_home_without_packet(self) -> None:
-        low = Score(value=COMMUNITY.genesis.scores.threshold_trade - 1, cause="fault", reference=b"")  # type: ignore[arg-type]
+        low = make_score(COMMUNITY.genesis.scores.threshold_trade - 1)
         seller_low, buyer_low, no_packet = make_state(), make_state(), make_state()
         seller_low.put(score_key(SELLER), low)
         buyer_low.put(score_key(BUYER), low)

@@ -214,6 +214,7 @@ def start_driver(configuration: Configuration, stack: ExitStack) -> tuple[Driver
         sign_state=storage.sign_state,
         mesh=MeshLinks(send=lambda *_: None, connected=frozenset),
         metrics=NodeMetrics(),
+        evidence=lambda _: None,
     )
     driver.attach(SimpleNamespace(on_applied=lambda _: None, mempool=SimpleNamespace(oldest_arrival_ms=lambda: None)))  # type: ignore[arg-type]
     return driver, storage.sign_state, storage.ledger

@@ -228,12 +228,12 @@ def test_fewer_nodes_than_households_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_household_that_could_not_pay_is_refused(tmp_path: Path) -> None:
-    """10,000 tokens buy 33,333.333 kWh at the retail price of 0.30 tokens."""
-    enough = write_readings(tmp_path / "enough.csv", 4, consumption_wh=33_333_333, hours=1)
+    """10,000 tokens buy 31,250 kWh at the retail price of 0.30 tokens and the grid fee of 0.02."""
+    enough = write_readings(tmp_path / "enough.csv", 4, consumption_wh=31_250_000, hours=1)
     initialise_testnet(tmp_path / "t", TestnetPlan(readings=enough))
-    more = write_readings(tmp_path / "more.csv", 4, consumption_wh=33_333_334, hours=1)
+    more = write_readings(tmp_path / "more.csv", 4, consumption_wh=31_250_001, hours=1)
     message = refusal(tmp_path / "u", TestnetPlan(readings=more))
-    assert "household 'home0' lacks 33,333 kWh" in message
+    assert "household 'home0' lacks 31,250 kWh" in message
     assert "a wallet starts with 10,000" in message
 
 
