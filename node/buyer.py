@@ -179,7 +179,7 @@ class BuyerDesk:
             return None
         context = OfferContext(ask=ask, chain=self._chain, prices=self._prices, state=state, slots=slots)
         fault = offer_fault(reply.terms, reply.seller_signature, context)
-        if self._contracts.find(reply.terms.seller, reply.terms.offer_counter) is not None:
+        if not self._contracts.may_sign(reply.terms.seller, reply.terms.offer_counter):
             fault = OfferFault.USED
         if fault is OfferFault.TOO_DEAR:
             self._too_dear.add(sender)

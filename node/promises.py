@@ -4,7 +4,8 @@ Whoever holds a signed contract may submit it, also after saying that it will no
 declined once: neither uses up its offer id. So a signature binds until the chain shows that the contract was
 executed, or that it cannot be any more because it expired or its interval's gate closed. A seller who believed
 a decline would sell the same energy twice, and be the party at fault. The seller keeps its offers here, the
-buyer the contracts that it countersigned; both survive a restart.
+buyer the contracts that it countersigned; both survive a restart. The newest offer ids stay known when they bind no
+more: whoever signs two contracts under one offer id contradicts itself, and can be suspended for it.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ OFFER_LIFETIME_SLOTS: Final = 40
 UNDECIDED_SLOTS: Final = 40
 """A block keeps the slot of its first proposal, so one proposed in time may be decided later. Where no further
 block shows that the expiry slot is past (an idle chain proposes none), a contract binds for this much longer."""
+
+REMEMBERED_PER_SELLER: Final = 64
+"""Offer ids of a seller that are remembered: more than it has open with one buyer at once. Counters only rise, so
+lower ones than all of these are old."""
 
 TERMS_SIZE_BYTES_MAX: Final = 2_048
 """Terms with 16 packets take about 800 bytes."""
@@ -76,23 +81,30 @@ class Promises:
         written = [_from_entry(entry) for entry in journal.entries]
         self._journal = journal
         self._binding = {_key(promise): promise for promise in written}
-        self._highest_counter = max((promise.terms.offer_counter for promise in written), default=-1)
+        self._newest: dict[Address, dict[int, Promise]] = {}
+        for promise in written:
+            self._remember(promise)
         self.refresh(state, Slots(tip=tip, present=tip))
-        highest = [promise for promise in written if promise.terms.offer_counter == self._highest_counter]
-        kept = {_key(promise): promise for promise in (*highest, *self._binding.values())}
+        newest = [promise for promises in self._newest.values() for promise in promises.values()]
+        kept = {_key(promise): promise for promise in (*newest, *self._binding.values())}
         if len(kept) < len(written):
             journal.replace(_entry(promise) for promise in kept.values())
 
-    @property
-    def highest_counter(self) -> int:
-        """The highest offer counter ever written down here, -1 if none was."""
-        return self._highest_counter
+    def highest_counter(self, seller: Address) -> int:
+        """Returns the highest offer counter of a seller ever written down here, -1 if none was."""
+        return max(self._newest.get(seller, ()), default=-1)
+
+    def may_sign(self, seller: Address, offer_counter: int) -> bool:
+        """Says whether an offer id was surely never signed here: of very old ones that is not known any more."""
+        newest = self._newest.get(seller, {})
+        is_known = len(newest) < REMEMBERED_PER_SELLER or offer_counter > min(newest)
+        return is_known and offer_counter not in newest
 
     def add(self, promise: Promise) -> None:
         """Takes a new promise, which may leave the node after the next `sync`."""
         assert _key(promise) not in self._binding, "an offer id names one contract"
         self._binding[_key(promise)] = promise
-        self._highest_counter = max(self._highest_counter, promise.terms.offer_counter)
+        self._remember(promise)
         self._journal.append(_entry(promise))
 
     def sync(self) -> None:
@@ -125,6 +137,12 @@ class Promises:
         """Returns what all binding contracts cost the buyer together, with the grid's fee."""
         terms = [promise.terms for promise in self._binding.values()]
         return MicroTokens(sum(trade_amount(each) + contract_amount(each.energy_wh, grid_fee) for each in terms))
+
+    def _remember(self, promise: Promise) -> None:
+        newest = self._newest.setdefault(promise.terms.seller, {})
+        newest[promise.terms.offer_counter] = promise
+        if len(newest) > REMEMBERED_PER_SELLER:
+            del newest[min(newest)]
 
 
 def _key(promise: Promise) -> tuple[Address, int]:

@@ -53,7 +53,7 @@ class SellerDesk:
         self._key = key
         self._terms = terms
         self._offers = offers
-        self._next_counter = max(first_counter, offers.highest_counter + 1)
+        self._next_counter = max(first_counter, offers.highest_counter(key.address) + 1)
         self._declined: set[int] = set()
 
     def answer(self, buyer: Address, request: OfferRequest, state: StateReader, slots: Slots) -> OfferReply | None:

@@ -49,7 +49,7 @@ def test_receipts_name_each_transaction_in_order() -> None:
         Reason.NONE,
         Reason.NONE,
         Reason.NONE,
-        Reason.TRADE_ALREADY_SETTLED,
+        Reason.TRADE_ALREADY_EXECUTED,
         Reason.NONE,
         Reason.READING_FOREIGN_METER,
         Reason.CONDITION_1_SELLER_ENERGY,

@@ -11,16 +11,17 @@ from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import Genesis
 from contracts.genesis_state import BLOCK_TRANSACTIONS_LIMIT, MEMBERS_MAX, check_genesis, genesis_state
 from contracts.state import (
+    AGENDA_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
-    QUEUE_KEY,
     TOTALS_KEY,
     Account,
+    Agenda,
     LastBlock,
     Member,
     MemberList,
-    Queue,
     Score,
+    ScoreCause,
     Totals,
     account_key,
     member_key,
@@ -50,6 +51,11 @@ ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_member(node_key=FIRST.node_key), GenesisFault.DUPLICATE_KEY),
     (lambda: with_member(meter_key=FIRST.meter_key), GenesisFault.DUPLICATE_KEY),
     (lambda: with_member(meter_key=HOMES.genesis.members[2].node_key), GenesisFault.DUPLICATE_KEY),
+    (lambda: with_fields(issuer_key=FIRST.node_key), GenesisFault.DUPLICATE_KEY),
+    (lambda: with_fields(grid_key=FIRST.meter_key), GenesisFault.DUPLICATE_KEY),
+    (lambda: with_fields(grid_key=HOMES.genesis.issuer_key), GenesisFault.DUPLICATE_KEY),
+    (lambda: with_fields(grid_fee_micro_per_kwh=-1), GenesisFault.OUT_OF_RANGE),
+    (lambda: with_fields(grid_fee_micro_per_kwh=10**12 + 1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(name=FIRST.name), GenesisFault.DUPLICATE_NAME),
     (lambda: with_member(name=""), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(tokens_micro=-1), GenesisFault.OUT_OF_RANGE),
@@ -99,15 +105,26 @@ def test_state_at_height_0() -> None:
     community = make_genesis(3, tokens_micro=7)
     state = genesis_state(community.genesis)
     assert list(state) == sorted(state)
-    assert len(state) == 3 * 3 + 4
+    assert len(state) == 3 * 3 + 2 + 4, "per member, the issuer's and the grid account's wallets, singletons"
     for address, member in zip(community.addresses, community.genesis.members, strict=True):
         assert decode(state[account_key(address)], Account) == Account(available_micro=7, held_micro=0, nonce=-1)
-        assert decode(state[score_key(address)], Score) == Score(value=ONE, cause="genesis", reference=b"")
+        assert decode(state[score_key(address)], Score) == Score(
+            value=ONE,
+            staked=0,
+            is_suspended=False,
+            falls=0,
+            way_back=None,
+            cause=ScoreCause.GENESIS,
+            reference=b"",
+        )
         registered = decode(state[member_key(address)], Member)
         assert (registered.name, registered.meter_key) == (member.name, member.meter_key)
         assert (registered.node_key, registered.capacity_w) == (member.node_key, member.capacity_w)
+    for key in (community.issuer_key, community.grid_key):
+        assert decode(state[account_key(key.address)], Account) == Account(available_micro=0, held_micro=0, nonce=-1)
+        assert score_key(key.address) not in state, "no member"
     assert decode(state[MEMBER_LIST_KEY], MemberList).addresses == community.addresses
-    assert decode(state[QUEUE_KEY], Queue) == Queue(head=0, tail=0)
+    assert decode(state[AGENDA_KEY], Agenda) == Agenda(size=0, made=0)
     assert decode(state[LAST_BLOCK_KEY], LastBlock).trades_completed == 0
     totals = decode(state[TOTALS_KEY], Totals)
     assert totals.issued_micro == 21

@@ -124,7 +124,7 @@ def test_reading_after_gate_closure_goes_to_and_comes_from_the_grid() -> None:
     assert [receipt.status for receipt in late.receipts] == [Status.EXECUTED] * 2
     assert (chain.packet(1).available_wh, chain.packet(1).exported_wh) == (0, 300)
     assert (chain.deficit(2).open_wh, chain.deficit(2).imported_wh) == (0, 200)
-    assert Table.CLOSING.value not in tables(late.changes), "a closed interval is not queued again"
+    assert Table.AGENDA.value not in tables(late.changes), "a closed gate is not put on the agenda again"
     interval = chain.read(interval_key(FIRST_INTERVAL_MS), Interval)
     assert interval.closed
     assert interval.meters == HOMES.addresses

@@ -2,6 +2,7 @@
 
 import pytest
 
+from contracts.state import ScoreCause
 from tests.support.contracts import DictChain, make_genesis, resign, signed_reading, signed_trade
 
 HOMES = make_genesis(5)
@@ -20,8 +21,8 @@ def after_trades(count: int) -> DictChain:
 def test_leader_and_voters_are_rewarded_once() -> None:
     chain = after_trades(1)
     chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
-    assert (chain.score(LEADER).value, chain.score(LEADER).cause) == (1_001_800, "leader")
-    assert (chain.score(VOTER).value, chain.score(VOTER).cause) == (1_000_450, "validator")
+    assert (chain.score(LEADER).value, chain.score(LEADER).cause) == (1_001_800, ScoreCause.LEADER)
+    assert (chain.score(VOTER).value, chain.score(VOTER).cause) == (1_000_450, ScoreCause.VALIDATOR)
     assert chain.score(VOTER).reference == b""
     assert chain.score(IDLE).value == 1_000_000
     chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
@@ -38,7 +39,7 @@ def test_once_per_trade() -> None:
 def test_a_leader_that_voted_is_rewarded_for_both() -> None:
     chain = after_trades(1)
     chain.block(parent_leader=A[LEADER], parent_voters=(A[LEADER],))
-    assert (chain.score(LEADER).value, chain.score(LEADER).cause) == (1_002_251, "leader")
+    assert (chain.score(LEADER).value, chain.score(LEADER).cause) == (1_002_251, ScoreCause.LEADER)
 
 
 @pytest.mark.parametrize(("frauds", "rewarded"), [(2, True), (3, False)])

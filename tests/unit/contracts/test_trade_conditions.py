@@ -20,15 +20,16 @@ from contracts.receipts import Party, Reason
 
 Condition = Callable[[ContractSize, Balances, Balances], Failure | None]
 
-CONTRACT = ContractSize(energy_wh=300, amount_micro=60_000)
+CONTRACT = ContractSize(energy_wh=300, amount_micro=60_000, fee_micro=900)
 BEFORE = Balances(
     seller_wh=300,
     seller_micro=5,
     buyer_wh=20,
-    buyer_micro=60_000,
+    buyer_micro=60_900,
     buyer_deficit_wh=320,
     escrow_wh=0,
     escrow_micro=0,
+    grid_micro=7,
 )
 """Everything at the limit: one unit less anywhere, and a condition fails."""
 ESCROWED = execution_stage(CONTRACT, BEFORE)
@@ -36,8 +37,9 @@ SETTLED = final_stage(CONTRACT, ESCROWED)
 
 
 def test_stages_move_what_the_contract_says() -> None:
-    assert replace(BEFORE, seller_wh=0, escrow_wh=300, buyer_micro=0, escrow_micro=60_000) == ESCROWED
-    assert replace(BEFORE, seller_wh=0, buyer_wh=320, buyer_micro=0, seller_micro=60_005) == SETTLED
+    assert replace(BEFORE, seller_wh=0, escrow_wh=300, buyer_micro=0, escrow_micro=60_900) == ESCROWED
+    after = replace(BEFORE, seller_wh=0, buyer_wh=320, buyer_micro=0, seller_micro=60_005, grid_micro=907)
+    assert after == SETTLED
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_holds_at_the_limit(condition: Condition, before: Balances, after: Balan
         ),
         (
             condition_2,
-            replace(BEFORE, buyer_micro=59_999),
+            replace(BEFORE, buyer_micro=60_899),
             execution_stage,
             Reason.CONDITION_2_BUYER_TOKENS,
             Party.BUYER,
@@ -80,7 +82,7 @@ def test_holds_at_the_limit(condition: Condition, before: Balances, after: Balan
         (condition_3, replace(ESCROWED, escrow_wh=299), final_stage, Reason.CONDITION_3_BUYER_ENERGY, None),
         (
             condition_4,
-            replace(ESCROWED, escrow_micro=59_999),
+            replace(ESCROWED, escrow_micro=60_899),
             final_stage,
             Reason.CONDITION_4_SELLER_TOKENS,
             None,
@@ -104,20 +106,20 @@ WATCHED = [
     (condition_1, BEFORE, ESCROWED, Reason.CONDITION_1_SELLER_ENERGY, ("seller_wh", "escrow_wh")),
     (condition_2, BEFORE, ESCROWED, Reason.CONDITION_2_BUYER_TOKENS, ("buyer_micro", "escrow_micro")),
     (condition_3, ESCROWED, SETTLED, Reason.CONDITION_3_BUYER_ENERGY, ("buyer_wh", "escrow_wh")),
-    (condition_4, ESCROWED, SETTLED, Reason.CONDITION_4_SELLER_TOKENS, ("seller_micro", "escrow_micro")),
+    (condition_4, ESCROWED, SETTLED, Reason.CONDITION_4_SELLER_TOKENS, ("seller_micro", "escrow_micro", "grid_micro")),
 ]
-MOVING = ("seller_wh", "seller_micro", "buyer_wh", "buyer_micro", "escrow_wh", "escrow_micro")
+MOVING = ("seller_wh", "seller_micro", "buyer_wh", "buyer_micro", "escrow_wh", "escrow_micro", "grid_micro")
 
 
 @pytest.mark.parametrize(("condition", "before", "after", "reason", "watched"), WATCHED)
 @pytest.mark.parametrize("field", MOVING)
 @pytest.mark.parametrize("slip", [-1, 1])
-def test_watches_its_two_balances_to_the_unit(
+def test_watches_its_balances_to_the_unit(
     condition: Condition,
     before: Balances,
     after: Balances,
     reason: Reason,
-    watched: tuple[str, str],
+    watched: tuple[str, ...],
     field: str,
     slip: int,
 ) -> None:

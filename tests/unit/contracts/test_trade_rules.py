@@ -9,11 +9,24 @@ from msgspec.structs import replace
 from consensus.cryptography import SigningKey
 from contracts.execution import Execution
 from contracts.receipts import Asset, Party, Reason, Receipt, Stage, Status
-from contracts.state import TOTALS_KEY, Offer, Table, Totals, Trade, account_key, offer_key, score_key, trade_key
+from contracts.state import (
+    TOTALS_KEY,
+    Offer,
+    ScoreCause,
+    Table,
+    Totals,
+    Trade,
+    TradeStatus,
+    account_key,
+    offer_key,
+    score_key,
+    trade_key,
+)
 from contracts.transactions import SubmitTrade, packet_id, trade_id
 from contracts.units import MS_PER_HOUR
 from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
+    EXPIRY_SLOT,
     FIRST_INTERVAL_MS,
     PRICE_MICRO_PER_KWH,
     DictChain,
@@ -88,15 +101,24 @@ def test_a_trade_moves_energy_and_tokens_through_the_escrow() -> None:
 def test_a_trade_is_recorded_and_its_offer_id_used() -> None:
     chain = market()
     contract = signed_trade(HOMES, SELLER, BUYER, 300, offer_counter=7)
-    submit(chain, SELLER, contract)
+    receipt, _ = submit(chain, SELLER, contract)
     trade = trade_id(contract.terms)
     assert chain.read(trade_key(trade), Trade) == Trade(
         seller=HOMES.addresses[SELLER],
         buyer=HOMES.addresses[BUYER],
+        status=TradeStatus.COMPLETED,
+        is_forward=False,
         interval_start_ms=FIRST_INTERVAL_MS,
         energy_wh=300,
+        delivered_wh=300,
+        set_aside_wh=0,
+        reserved_wh=0,
         price_micro_per_kwh=PRICE_MICRO_PER_KWH,
+        held_micro=0,
         amount_micro=60_000,
+        fee_micro=0,
+        expiry_slot=EXPIRY_SLOT,
+        transaction=receipt.transaction,
         height=2,
         slot=2,
         quality_total=4_000_000,
@@ -117,7 +139,7 @@ def test_both_parties_are_rewarded_once_per_interval() -> None:
     chain = market()
     submit(chain, BUYER, signed_trade(HOMES, SELLER, BUYER, 100), parent_voters=())
     first = trade_id(trade_terms(HOMES, SELLER, BUYER, 100))
-    for member, cause in ((SELLER, "seller"), (BUYER, "buyer")):
+    for member, cause in ((SELLER, ScoreCause.SELLER), (BUYER, ScoreCause.BUYER)):
         score = chain.score(member)
         assert (score.value, score.cause, score.reference) == (1_018_000, cause, first)
     alone = {"parent_voters": (), "parent_leader": None}
@@ -262,7 +284,7 @@ def test_declined_trade_changes_the_fault_and_nothing_else(
     if fault is not None:
         allowed.add(score_key(HOMES.addresses[fault]))
         score = chain.score(fault)
-        assert (score.value, score.cause, score.reference) == (500_000, "fault", receipt.transaction)
+        assert (score.value, score.cause, score.reference) == (500_000, ScoreCause.FAULT, receipt.transaction)
     changed = {key for key in chain.state if chain.state[key] != before.get(key)}
     assert changed == allowed == set(execution.changes)
     assert chain.totals() == replace(totals, trades_declined=1)
@@ -272,9 +294,15 @@ def test_declined_trade_changes_the_fault_and_nothing_else(
 def test_every_reason_of_a_trade_has_a_case() -> None:
     listed = {reason for reason, *_ in DECLINED}
     elsewhere = {
-        Reason.TRADE_ALREADY_SETTLED,
+        Reason.TRADE_ALREADY_EXECUTED,
         Reason.TRADE_OFFER_REUSED,
         Reason.TRADE_SCORE_BELOW_THRESHOLD,
+        Reason.TRADE_MEMBER_SUSPENDED,  # test_misconduct
+        Reason.TRADE_SELLER_IN_DEBT,  # test_corrections
+        Reason.TRADE_WRONG_WINDOW,  # the windows: test_forward_trades
+        Reason.TRADE_WINDOW_PASSED,
+        Reason.TRADE_WINDOW_FULL,
+        Reason.TRADE_ABOVE_CAPACITY,
         Reason.CONDITION_4_SELLER_TOKENS,  # cannot fail on balances of our own: see test_trade_conditions
     }
     trades = {reason for reason in Reason if reason.value.startswith(("trade_", "condition_"))}
@@ -319,7 +347,7 @@ def test_a_settled_contract_settles_once(sender: int) -> None:
     submit(chain, BUYER, genuine(energy_wh=100))
     seller, buyer = chain.account(SELLER).available_micro, chain.account(BUYER).available_micro
     receipt, execution = submit(chain, sender, genuine(energy_wh=100))
-    assert (receipt.reason, receipt.fault) == (Reason.TRADE_ALREADY_SETTLED, None)
+    assert (receipt.reason, receipt.fault) == (Reason.TRADE_ALREADY_EXECUTED, None)
     assert execution.postings == ()
     assert (chain.account(SELLER).available_micro, chain.account(BUYER).available_micro) == (seller, buyer)
 
@@ -328,13 +356,13 @@ def test_a_settled_contract_that_has_expired_is_still_called_settled() -> None:
     chain = market()
     submit(chain, BUYER, genuine(expiry_slot=2))
     receipt, _ = submit(chain, BUYER, genuine(expiry_slot=2), slot=3)
-    assert receipt.reason is Reason.TRADE_ALREADY_SETTLED
+    assert receipt.reason is Reason.TRADE_ALREADY_EXECUTED
 
 
 def test_both_submissions_in_one_block_settle_once() -> None:
     chain = market()
     first, second = chain.block((BUYER, genuine()), (SELLER, genuine())).receipts
-    assert (first.reason, second.reason) == (Reason.NONE, Reason.TRADE_ALREADY_SETTLED)
+    assert (first.reason, second.reason) == (Reason.NONE, Reason.TRADE_ALREADY_EXECUTED)
 
 
 def test_another_contract_under_a_used_offer_id_is_the_sellers_fault() -> None:
@@ -364,7 +392,7 @@ def test_after_an_altered_contract_the_original_settles_exactly_once(
     submit(chain, liar, build())
     assert chain.score(honest).value == 1_000_000
     retries = [submit(chain, honest, genuine())[0] for _ in range(3)]
-    assert [receipt.reason for receipt in retries] == [Reason.NONE] + [Reason.TRADE_ALREADY_SETTLED] * 2
+    assert [receipt.reason for receipt in retries] == [Reason.NONE] + [Reason.TRADE_ALREADY_EXECUTED] * 2
     assert chain.totals().claimed_wh == 300
     assert chain.score(liar).value < 1_000_000 < chain.score(honest).value
 
@@ -381,7 +409,8 @@ def test_who_fell_below_the_threshold_trades_no_more(cheat: int, name: str) -> N
     assert chain.score(cheat).value == 125_000
     receipt, _ = submit(chain, SELLER, genuine())
     assert (receipt.reason, receipt.fault) == (Reason.TRADE_SCORE_BELOW_THRESHOLD, None)
-    assert receipt.detail == f"{name}'s score is 125000 millionths, threshold 200000"
+    back = 4 + DEFAULT_PARAMETERS.way_back_slots
+    assert receipt.detail == f"{name}'s score is 125000 millionths, threshold 200000, back to it at slot {back}"
 
 
 def test_the_threshold_itself_may_trade() -> None:

@@ -274,6 +274,6 @@ class TestWhatBinds:
         closed = make_state(closed=True)
         restarted = Desk(closed, desk.journal)
         assert restarted.offers.binding() == ()
-        assert restarted.offers.highest_counter == 11
+        assert restarted.offers.highest_counter(SELLER) == 11
         assert len(desk.journal.entries) == 1
         assert decode(closed.values[interval_key(START_MS)], Interval).closed
