@@ -110,6 +110,8 @@ def _deltas(before: Record | None, after: Record) -> Iterator[tuple[str, int]]:
 
 def _trade_deltas(before: Trade | None, after: Trade) -> Iterator[tuple[str, int]]:
     """Yields what a trade adds to the totals of trades, and to what the trades themselves say that they hold."""
+    is_open = before is None or before.status is TradeStatus.PENDING
+    assert is_open or before == after, f"over, and changed: {after}"
     for trade, sign in ((before, -1), (after, 1)):
         if trade is not None:
             yield TRADE_COUNTERS[trade.status], sign

@@ -26,15 +26,11 @@ from contracts.rewards import reward_service
 from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard
 from contracts.stakes import execute_set_stake
 from contracts.state import (
-    LAST_BLOCK_KEY,
-    TOTALS_KEY,
     Account,
     GateClosure,
-    LastBlock,
     Overlay,
     StateKey,
     StateReader,
-    Totals,
     TradeEnd,
     account_key,
 )
@@ -90,7 +86,6 @@ def execute_block(
     assert context.height > 0, "genesis is not executed"
     overlay = Overlay(state)
     run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
-    completed_before = overlay.require(TOTALS_KEY, Totals).trades_completed
     reward_service(run)
     postings = _carry_out_due(run)
     receipts: list[Receipt] = []
@@ -99,8 +94,6 @@ def execute_block(
         receipts.append(receipt)
         postings.extend(outcome.postings)
     postings.extend(_carry_out_due(run))
-    completed = overlay.require(TOTALS_KEY, Totals).trades_completed - completed_before
-    overlay.put(LAST_BLOCK_KEY, LastBlock(trades_completed=completed))
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 

@@ -141,7 +141,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
     return {
         MEMBER_LIST_KEY: MemberList(addresses=tuple(address_of(member.node_key) for member in genesis.members)),
         AGENDA_KEY: Agenda(size=0, made=0),
-        LAST_BLOCK_KEY: LastBlock(trades_completed=0),
+        LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),
         TOTALS_KEY: replace(
             NOTHING_YET, issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members))
         ),

@@ -18,11 +18,13 @@ FAULT: Final = Millionths(-ONE)
 
 
 def reward_service(run: BlockRun) -> None:
-    """Rewards the leader of h - 1 and the voters of its carried certificate, once per trade completed in h - 1.
+    """Rewards the leader of h - 1 and the voters of its carried certificate, once per trade rewarded in h - 1.
 
-    Who leads also votes, and is rewarded for both. Nobody below `threshold_service` is rewarded.
+    Who leads also votes, and is rewarded for both. Nobody below `threshold_service` is rewarded. Trades that earned
+    their traders nothing count for nobody: splitting an hour into many trades must not farm score.
     """
-    trades = run.overlay.require(LAST_BLOCK_KEY, LastBlock).trades_completed
+    trades = run.overlay.require(LAST_BLOCK_KEY, LastBlock).trades_rewarded
+    run.overlay.put(LAST_BLOCK_KEY, LastBlock(trades_rewarded=0))
     for voter in run.context.parent_voters:
         _reward_service(run, voter, Role.VALIDATOR, trades)
     if run.context.parent_leader is not None:
@@ -52,6 +54,8 @@ def reward_traders(
     if run.overlay.get(pair_key, RewardedPair) is not None:
         return
     run.overlay.put(pair_key, RewardedPair(trade=trade))
+    rewarded_before = run.overlay.require(LAST_BLOCK_KEY, LastBlock).trades_rewarded
+    run.overlay.put(LAST_BLOCK_KEY, LastBlock(trades_rewarded=rewarded_before + 1))
     for address, cause in ((seller, ScoreCause.SELLER), (buyer, ScoreCause.BUYER)):
         if not run.scores.record(address).is_suspended:
             score = rewarded(run.scores.of(address), role=Role.TRADER, outcome=outcome, parameters=run.genesis.scores)

@@ -330,9 +330,10 @@ ENERGY_TOTALS: Final[Mapping[type[Record], Mapping[str, str]]] = {
 
 
 class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
-    """What the next block must know of this one: for how many trades its leader and voters are rewarded."""
+    """What the next block must know of this one."""
 
-    trades_completed: int
+    trades_rewarded: int
+    """For how many trades its leader and voters are rewarded: those that its traders were rewarded for."""
 
 
 StateValue = (

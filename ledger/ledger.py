@@ -407,6 +407,10 @@ class Ledger:
         """Returns the receipts of a decided block, one per transaction; none for other heights."""
         return self._blocks.receipts(height)
 
+    def receipts_bytes(self, height: Height) -> bytes:
+        """Returns the receipts of a decided block as they are stored: a search of names decodes few blocks."""
+        return self._blocks.receipts_bytes(height)
+
     def find_transaction(self, digest: Digest) -> TransactionLocation | None:
         """Returns where a transaction stands on the chain, None if it is not decided."""
         return self._blocks.find_transaction(digest)

@@ -11,11 +11,11 @@ from consensus.codec import Record, encode
 from consensus.identifiers import Digest
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate
-from contracts.receipts import Receipt
+from contracts.receipts import Posting, Receipt
 from contracts.state import StateKey
 from ledger.authenticated_map import MapProof, proof_holds
-from ledger.block import BlockHeader, block_digest
-from ledger.merkle_tree import InclusionProof, inclusion_holds
+from ledger.block import Block, BlockHeader, block_digest
+from ledger.merkle_tree import InclusionProof, inclusion_holds, prove_inclusion
 from ledger.validation import certificate_fault
 
 
@@ -28,6 +28,13 @@ class ReceiptProof(Record, frozen=True, kw_only=True, tag="receipt-proof"):
     inclusion: InclusionProof
 
 
+class PostingProof(Record, frozen=True, kw_only=True, tag="posting-proof"):
+    """That a block has this posting, at this place; the header comes from elsewhere."""
+
+    posting: Posting
+    inclusion: InclusionProof
+
+
 class StateProof(Record, frozen=True, kw_only=True, tag="state-proof"):
     """That a state key had this value, or none, after a decided block."""
 
@@ -37,6 +44,21 @@ class StateProof(Record, frozen=True, kw_only=True, tag="state-proof"):
     value: bytes | None
     """None: the key was never written."""
     path: MapProof
+
+
+def prove_postings(block: Block, trade: Digest) -> tuple[PostingProof, ...]:
+    """Returns the postings of a contract in a block, each with its path to the header's root."""
+    encoded = [encode(posting) for posting in block.postings]
+    return tuple(
+        PostingProof(posting=posting, inclusion=prove_inclusion(encoded, place))
+        for place, posting in enumerate(block.postings)
+        if posting.trade == trade
+    )
+
+
+def posting_proof_holds(proof: PostingProof, header: BlockHeader) -> bool:
+    """Says whether the block of a header, which the caller knows to be decided, has this posting."""
+    return inclusion_holds(proof.inclusion, header.postings_root, encode(proof.posting))
 
 
 def header_is_decided(

@@ -91,6 +91,10 @@ class BlockReader:
             self._receipts.popitem(last=False)
         return stored
 
+    def receipts_bytes(self, height: Height) -> bytes:
+        """Returns the receipts of a height's block as they are stored; nothing for heights without a block."""
+        return self._store.get(receipts_key(height)) or b""
+
     def height_of_block(self, digest: Digest) -> Height | None:
         """Returns the height of a block by its digest, None if the chain has no such block."""
         stored = self._store.get(block_digest_key(digest))

@@ -42,6 +42,11 @@ class ProblemReason(Enum):
     UNKNOWN_TRANSACTION = "unknown_transaction"
     UNKNOWN_KEY = "unknown_key"
     UNKNOWN_ACCOUNT = "unknown_account"
+    UNKNOWN_TRADE = "unknown_trade"
+    UNKNOWN_MEMBER = "unknown_member"
+    UNKNOWN_EVIDENCE = "unknown_evidence"
+    NOTHING_METERED = "nothing_metered"
+    AMBIGUOUS_NAME = "ambiguous_name"
     # transactions refused before any block
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -72,6 +77,11 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.UNKNOWN_TRANSACTION: (404, "No decided transaction has this digest"),
     ProblemReason.UNKNOWN_KEY: (404, "The state key has no value at this height"),
     ProblemReason.UNKNOWN_ACCOUNT: (404, "No wallet has this address"),
+    ProblemReason.UNKNOWN_TRADE: (404, "The chain holds no contract or transaction of this name"),
+    ProblemReason.UNKNOWN_MEMBER: (404, "No member has this name or address"),
+    ProblemReason.UNKNOWN_EVIDENCE: (404, "The chain holds no proven misconduct of this name"),
+    ProblemReason.NOTHING_METERED: (404, "The meter has no reading in this month"),
+    ProblemReason.AMBIGUOUS_NAME: (409, "The beginning of a name fits several things; give more digits"),
     ProblemReason.METHOD_NOT_ALLOWED: (405, "The path does not know this method"),
     ProblemReason.REQUEST_TIMEOUT: (408, "The body did not arrive in time"),
     ProblemReason.NONCE_PASSED: (409, "The sender has used this or a higher nonce; sign again with a higher one"),

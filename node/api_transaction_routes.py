@@ -18,14 +18,12 @@ from consensus.identifiers import Address, Digest
 from contracts.transactions import decode_transaction, transaction_digest
 from ledger.errors import TransactionRefusal
 from ledger.ledger import Ledger
-from ledger.proofs import ReceiptProof
 from node.api_block_routes import stored_block
 from node.api_context import ApiContext, answer
 from node.api_models import (
     BatchReply,
     BatchResult,
     Problem,
-    ReceiptProofModel,
     SubmissionReply,
     TransactionBody,
     TransactionReply,
@@ -33,7 +31,7 @@ from node.api_models import (
 from node.api_parameters import SubmissionParameters, TransactionParameters
 from node.api_problem import ProblemError, ProblemReason
 from node.api_validation import field_faults
-from node.api_views import certificate_view, header_view, receipt_view, transaction_view
+from node.api_views import certificate_view, header_view, receipt_proof_view, receipt_view, transaction_view
 from node.chain import verify_ahead
 from node.errors import SubmissionRefused
 
@@ -226,7 +224,7 @@ async def show_transaction(context: ApiContext, parameters: TransactionParameter
             height=location.height,
             index=location.index,
             receipt=receipt_view(proof.receipt),
-            proof=_proof_view(proof),
+            proof=receipt_proof_view(proof),
             header=header_view(proof.header),
             header_encoded=encode(proof.header).hex(),
             certificate=certificate_view(proof.certificate),
@@ -244,14 +242,4 @@ def _waiting(context: ApiContext, digest: Digest) -> TransactionReply:
         status="pending",
         transaction=transaction_view(decode_transaction(raw)),
         transaction_encoded=raw.hex(),
-    )
-
-
-def _proof_view(proof: ReceiptProof) -> ReceiptProofModel:
-    return ReceiptProofModel(
-        receipt_encoded=encode(proof.receipt).hex(),
-        index=proof.inclusion.index,
-        count=proof.inclusion.count,
-        siblings=[sibling.hex() for sibling in proof.inclusion.siblings],
-        encoded=encode(proof).hex(),
     )

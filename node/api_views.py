@@ -12,6 +12,7 @@ from contracts.receipts import Posting, Receipt
 from contracts.state import Trade
 from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest
+from ledger.proofs import ReceiptProof
 from node.api_models import (
     BlockReply,
     BlockSummary,
@@ -20,6 +21,7 @@ from node.api_models import (
     HeaderModel,
     PostingModel,
     ReceiptModel,
+    ReceiptProofModel,
     TransactionModel,
 )
 from node.api_state_models import TradeModel
@@ -111,7 +113,7 @@ def block_view(
             _block_transaction(index, raw, receipt)
             for index, (raw, receipt) in enumerate(zip(block.transactions, receipts, strict=True))
         ],
-        postings=[_posting_view(posting) for posting in block.postings],
+        postings=[posting_view(posting) for posting in block.postings],
         certificate=certificate_view(certificate),
         certificate_encoded=encode(certificate).hex(),
     )
@@ -127,8 +129,20 @@ def _block_transaction(index: int, raw: bytes, receipt: Receipt) -> BlockTransac
     )
 
 
-def _posting_view(posting: Posting) -> PostingModel:
+def posting_view(posting: Posting) -> PostingModel:
+    """Returns a balance change as the API shows it."""
     return PostingModel.model_validate(record_fields(posting))
+
+
+def receipt_proof_view(proof: ReceiptProof) -> ReceiptProofModel:
+    """Returns the path from a receipt to its header as the API shows it."""
+    return ReceiptProofModel(
+        receipt_encoded=encode(proof.receipt).hex(),
+        index=proof.inclusion.index,
+        count=proof.inclusion.count,
+        siblings=[sibling.hex() for sibling in proof.inclusion.siblings],
+        encoded=encode(proof).hex(),
+    )
 
 
 def trade_view(trade_id: Digest, trade: Trade, *, index: int) -> TradeModel:

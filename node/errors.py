@@ -7,6 +7,8 @@
     |-- ReadingsError          a file of meter readings is wrong; names the line
     |-- AppendLogError         a journal of the meter is damaged or not writable (`append_log`)
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
+    |-- NotFound               the chain holds nothing of that name, or several things; carries a reason for programs
+    |-- FileRefused            a receipt or evidence file does not prove what it says
     `-- SubmissionRefused      a transaction never reaches the chain; carries a reason for programs
 
 Each is caused from outside the program, so each carries one sentence for people; the command line prints it
@@ -63,6 +65,19 @@ class TestnetError(NodeError):
     """A testnet cannot be made, run, asked or stopped."""
 
     __test__ = False  # the name starts like a test class; pytest must not collect it
+
+
+class NotFound(NodeError):  # noqa: N818  (an answer, not a failure)
+    """What was asked for by name is not there, or the name fits several things."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Takes a reason for programs and a sentence for people."""
+        super().__init__(detail)
+        self.reason = reason
+
+
+class FileRefused(NodeError):  # noqa: N818  (a refusal is an answer, not a failure)
+    """A file that somebody hands over as a proof is not one; the message says what fails."""
 
 
 class SubmissionRefused(NodeError):  # noqa: N818  (a refusal is an answer, not a failure)

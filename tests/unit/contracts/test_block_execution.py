@@ -117,12 +117,12 @@ def test_an_unknown_sender_is_a_bug_of_the_ledger() -> None:
         chain.block((0, transfer(HOMES, 1, 1)))
 
 
-def test_last_block_counts_only_its_own_trades() -> None:
+def test_last_block_counts_only_its_own_rewarded_trades() -> None:
     chain = DictChain(HOMES)
     chain.apply([decode_transaction(raw) for raw in mixed_block()])
-    assert chain.read(LAST_BLOCK_KEY, LastBlock).trades_completed == 1
+    assert chain.read(LAST_BLOCK_KEY, LastBlock).trades_rewarded == 1
     chain.block()
-    assert chain.read(LAST_BLOCK_KEY, LastBlock).trades_completed == 0
+    assert chain.read(LAST_BLOCK_KEY, LastBlock).trades_rewarded == 0
 
 
 def test_the_cluster_is_not_empty_and_has_no_doubles() -> None:

@@ -1,6 +1,7 @@
 """The books after a block: each broken invariant is found, to the unit."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -9,24 +10,30 @@ from contracts.conservation import assert_conserved
 from contracts.state import (
     TOTALS_KEY,
     Account,
+    Debt,
     Deficit,
     Overlay,
     Packet,
-    Score,
     Totals,
     Trade,
+    TradeStatus,
     account_key,
+    debt_key,
     deficit_key,
     packet_key,
     score_key,
     trade_key,
 )
 from contracts.transactions import packet_id, trade_id
+from contracts.units import MS_PER_HOUR
 from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     DictChain,
+    forward_terms,
     make_genesis,
+    make_score,
+    signed_forward,
     signed_reading,
     signed_trade,
     trade_terms,
@@ -38,12 +45,18 @@ ACCOUNT = account_key(SELLER)
 PACKET = packet_key(packet_id(SELLER, FIRST_INTERVAL_MS))
 DEFICIT = deficit_key(BUYER, FIRST_INTERVAL_MS)
 TRADE = trade_id(trade_terms(HOMES, 0, 1, 100))
+WINDOW_MS = FIRST_INTERVAL_MS + MS_PER_HOUR
+PROMISE = trade_id(forward_terms(HOMES, 0, 1, 150, offer_counter=1, delivery_start_ms=WINDOW_MS))
+PROMISED = packet_key(packet_id(SELLER, WINDOW_MS))
 
 
 def traded_chain() -> DictChain:
+    """Member 0 sold 100 of 500 Wh to member 1, and holds 150 of 200 Wh an hour later for it."""
     chain = DictChain(HOMES)
     chain.block((0, signed_reading(HOMES, 0, 500)), (1, signed_reading(HOMES, 1, -300)))
     chain.block((1, signed_trade(HOMES, 0, 1, 100)))
+    chain.block((1, signed_forward(HOMES, 0, 1, 150, offer_counter=1, delivery_start_ms=WINDOW_MS)))
+    chain.block((0, signed_reading(HOMES, 0, 200, interval_start_ms=WINDOW_MS)))
     return chain
 
 
@@ -78,7 +91,47 @@ def two_changes(overlay: Overlay) -> None:
 
 
 def set_score(overlay: Overlay, value: int) -> None:
-    overlay.put(score_key(SELLER), Score(value=value, cause="fault", reference=b""))
+    overlay.put(score_key(SELLER), make_score(value))
+
+
+def set_stake(overlay: Overlay, staked: int) -> None:
+    overlay.put(score_key(SELLER), replace(make_score(500_000), staked=staked))
+
+
+def set_debt(overlay: Overlay, owed: int) -> None:
+    overlay.put(debt_key(SELLER), Debt(owed_micro=owed))
+
+
+def change_debt_and_totals(overlay: Overlay, owed: int) -> None:
+    set_debt(overlay, owed)
+    change_totals(overlay, owed_micro=owed)
+
+
+def change_promise(overlay: Overlay, **values: Any) -> None:
+    overlay.put(trade_key(PROMISE), replace(overlay.require(trade_key(PROMISE), Trade), **values))
+
+
+def change_sold(overlay: Overlay, **values: Any) -> None:
+    overlay.put(trade_key(TRADE), replace(overlay.require(trade_key(TRADE), Trade), **values))
+
+
+def change_promised(overlay: Overlay, **deltas: int) -> None:
+    packet = overlay.require(PROMISED, Packet)
+    overlay.put(PROMISED, replace(packet, **{name: getattr(packet, name) + deltas[name] for name in deltas}))
+
+
+def release(overlay: Overlay) -> None:
+    """Ten watt-hours of the promised energy go back, posted completely."""
+    change_promised(overlay, escrow_wh=-10, available_wh=10)
+    change_promise(overlay, set_aside_wh=140)
+    change_totals(overlay, escrow_wh=-10, available_wh=10)
+
+
+def replace_sold(overlay: Overlay) -> None:
+    """Ten watt-hours that were sold were not generated, posted completely."""
+    change_packet(overlay, credited_wh=-10, replaced_wh=10)
+    set_debt(overlay, 3_200)
+    change_totals(overlay, credited_wh=-10, replaced_wh=10, owed_micro=3_200)
 
 
 def record_trade(overlay: Overlay, key: bytes) -> None:
@@ -105,14 +158,44 @@ BROKEN: list[Callable[[Overlay], None]] = [
     lambda overlay: change_totals(overlay, traded_micro=1),
     lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.floor - 1),
     lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.maximum + 1),
-    lambda overlay: record_trade(overlay, TRADE),
+    lambda overlay: change_sold(overlay, status=TradeStatus.EXPIRED),
+    lambda overlay: change_sold(overlay, quality_total=0),
     lambda overlay: record_trade(overlay, bytes(32)),
+    lambda overlay: set_stake(overlay, 500_001),
+    lambda overlay: set_stake(overlay, -1),
+    lambda overlay: change_account(overlay, available_micro=-5, held_micro=5),  # held, and no trade holds it
+    lambda overlay: change_totals(overlay, held_micro=1),
+    lambda overlay: set_debt(overlay, 1),
+    lambda overlay: change_debt_and_totals(overlay, -1),
+    lambda overlay: change_totals(overlay, owed_micro=1),
+    lambda overlay: change_packet(overlay, credited_wh=-1, replaced_wh=1),
+    lambda overlay: change_packet(overlay, replaced_wh=1),
+    lambda overlay: change_packet(overlay, replaced_wh=-1, credited_wh=1),
+    lambda overlay: change_deficit(overlay, unused_wh=1),
+    lambda overlay: change_deficit(overlay, unused_wh=-1, recorded_wh=1),
+    lambda overlay: change_deficit(overlay, open_wh=-1, reserved_wh=1),
+    lambda overlay: change_promised(overlay, escrow_wh=-1, available_wh=1),
+    lambda overlay: change_promise(overlay, set_aside_wh=149),
+    lambda overlay: change_promise(overlay, set_aside_wh=-1),
+    lambda overlay: change_promise(overlay, reserved_wh=1),
+    lambda overlay: change_promise(overlay, held_micro=29_999),
+    lambda overlay: change_promise(overlay, delivered_wh=151),
+    lambda overlay: change_promise(overlay, amount_micro=1),
+    lambda overlay: change_promise(overlay, fee_micro=1),
+    lambda overlay: change_promise(overlay, status=TradeStatus.CANCELLED),
+    lambda overlay: change_totals(overlay, trades_pending=1),
+    lambda overlay: change_totals(overlay, trades_expired=1),
+    lambda overlay: change_totals(overlay, trades_cancelled=1),
+    lambda overlay: change_totals(overlay, fees_micro=1),
 ]
 BALANCED: list[Callable[[Overlay], None]] = [
     lambda _: None,
     two_changes,
     lambda overlay: change_totals(overlay, trades_declined=1),
-    lambda overlay: change_account(overlay, available_micro=-5, held_micro=5),
+    release,
+    replace_sold,
+    lambda overlay: set_stake(overlay, 500_000),
+    lambda overlay: record_trade(overlay, TRADE),  # as it was
     lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.floor),
     lambda overlay: set_score(overlay, DEFAULT_PARAMETERS.maximum),
 ]

@@ -1,8 +1,8 @@
 """Gate closure: when, in which order, how many per block."""
 
-from contracts.closing import CLOSING_ENTRIES_PER_BLOCK_MAX
+from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.receipts import Status
-from contracts.state import QUEUE_KEY, Interval, Queue, interval_key
+from contracts.state import AGENDA_KEY, Agenda, Due, GateClosure, Interval, due_key, interval_key
 from contracts.units import MS_PER_HOUR
 from tests.support.contracts import FIRST_INTERVAL_MS, DictChain, make_genesis, signed_reading, signed_trade
 
@@ -42,19 +42,30 @@ def test_a_further_reading_puts_the_closure_off() -> None:
     chain.block((1, signed_reading(HOMES, 1, -200)), slot=8)
     chain.block(slot=15)
     assert not closed(chain), "the first entry counts no more"
-    assert chain.read(QUEUE_KEY, Queue) == Queue(head=1, tail=2)
+    assert chain.read(AGENDA_KEY, Agenda) == Agenda(size=1, made=2)
     chain.block(slot=17)
     assert not closed(chain)
     chain.block(slot=18)
     assert closed(chain)
-    assert chain.read(QUEUE_KEY, Queue) == Queue(head=2, tail=2)
+    assert chain.read(AGENDA_KEY, Agenda) == Agenda(size=0, made=2)
+
+
+def test_a_correction_does_not_put_the_closure_off() -> None:
+    chain = DictChain(HOMES)
+    chain.block((0, signed_reading(HOMES, 0, 500)), slot=5)
+    chain.block((0, signed_reading(HOMES, 0, 400, version=1)), slot=8)
+    assert chain.read(AGENDA_KEY, Agenda).made == 1
+    chain.block(slot=15)
+    assert closed(chain)
 
 
 def test_readings_of_one_slot_share_an_entry() -> None:
     chain = DictChain(HOMES)
     chain.block((0, signed_reading(HOMES, 0, 500)), (1, signed_reading(HOMES, 1, -200)), slot=5)
     chain.block((2, signed_reading(HOMES, 2, -200)), slot=5)
-    assert chain.read(QUEUE_KEY, Queue) == Queue(head=0, tail=1)
+    assert chain.read(AGENDA_KEY, Agenda) == Agenda(size=1, made=1)
+    first = Due(slot=15, number=0, subject=GateClosure(interval_start_ms=FIRST_INTERVAL_MS))
+    assert chain.read(due_key(0), Due) == first
 
 
 def test_gates_close_before_the_blocks_transactions() -> None:
@@ -66,8 +77,9 @@ def test_gates_close_before_the_blocks_transactions() -> None:
 
 
 def test_entries_per_block_are_bounded_and_the_rest_follows_in_order() -> None:
+    """Twice the bound per block: before its transactions and after them."""
     chain = DictChain(HOMES)
-    count = CLOSING_ENTRIES_PER_BLOCK_MAX + 1
+    count = 2 * DUE_PER_BLOCK_MAX + 1
     starts = [FIRST_INTERVAL_MS + number * MS_PER_HOUR for number in reversed(range(count))]
     chain.block(*((0, signed_reading(HOMES, 0, 5, interval_start_ms=start)) for start in starts), slot=1)
     chain.block(slot=50)

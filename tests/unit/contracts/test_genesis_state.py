@@ -125,7 +125,7 @@ def test_state_at_height_0() -> None:
         assert score_key(key.address) not in state, "no member"
     assert decode(state[MEMBER_LIST_KEY], MemberList).addresses == community.addresses
     assert decode(state[AGENDA_KEY], Agenda) == Agenda(size=0, made=0)
-    assert decode(state[LAST_BLOCK_KEY], LastBlock).trades_completed == 0
+    assert decode(state[LAST_BLOCK_KEY], LastBlock).trades_rewarded == 0
     totals = decode(state[TOTALS_KEY], Totals)
     assert totals.issued_micro == 21
     assert sum(getattr(totals, name) for name in totals.__struct_fields__) == 21

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from consensus.cryptography import SigningKey
 from contracts.receipts import Reason, Status
 from contracts.state import Interval, StateKey, Table, interval_key
 from contracts.transactions import packet_id
@@ -81,6 +82,13 @@ def test_declined(reason: Reason, sender: int, changes: dict[str, Any], shown: s
 def test_a_foreign_meters_genuine_reading_is_declined() -> None:
     chain = new_chain()
     (receipt,) = chain.block((1, signed_reading(HOMES, 0, 500))).receipts
+    assert receipt.reason is Reason.READING_FOREIGN_METER
+
+
+@pytest.mark.parametrize("key", [HOMES.issuer_key, HOMES.grid_key])
+def test_who_is_no_member_has_no_meter(key: SigningKey) -> None:
+    reading = signed_reading(HOMES, 0, 500, meter=key.address, meter_key=key)
+    (receipt,) = new_chain().block((key, reading)).receipts
     assert receipt.reason is Reason.READING_FOREIGN_METER
 
 

@@ -3,18 +3,33 @@
 import pytest
 
 from contracts.state import ScoreCause
-from tests.support.contracts import DictChain, make_genesis, resign, signed_reading, signed_trade
+from contracts.units import MS_PER_HOUR
+from tests.support.contracts import (
+    FIRST_INTERVAL_MS,
+    DictChain,
+    make_genesis,
+    resign,
+    signed_reading,
+    signed_trade,
+)
 
 HOMES = make_genesis(5)
 SELLER, BUYER, LEADER, VOTER, IDLE = range(5)
 A = HOMES.addresses
 
 
-def after_trades(count: int) -> DictChain:
-    """A chain whose last block completed `count` trades."""
+def after_trades(count: int, *, intervals: int = 3) -> DictChain:
+    """A chain whose last block completed `count` trades, in turn of each interval."""
     chain = DictChain(HOMES)
-    chain.block((SELLER, signed_reading(HOMES, SELLER, 500)), (BUYER, signed_reading(HOMES, BUYER, -500)))
-    chain.block(*((BUYER, signed_trade(HOMES, SELLER, BUYER, 10, offer_counter=number)) for number in range(count)))
+    starts = [FIRST_INTERVAL_MS + number * MS_PER_HOUR for number in range(intervals)]
+    for start in starts:
+        surplus = signed_reading(HOMES, SELLER, 500, interval_start_ms=start)
+        chain.block((SELLER, surplus), (BUYER, signed_reading(HOMES, BUYER, -500, interval_start_ms=start)))
+    contracts = [
+        signed_trade(HOMES, SELLER, BUYER, 10, offer_counter=number, interval_start_ms=starts[number % intervals])
+        for number in range(count)
+    ]
+    chain.block(*((BUYER, contract) for contract in contracts))
     return chain
 
 
@@ -34,6 +49,13 @@ def test_once_per_trade() -> None:
     chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
     assert chain.score(VOTER).value == 1_001_350
     assert chain.score(LEADER).value == 1_005_409  # 1 -> 1.0018 -> 1.003603 -> 1.005409
+
+
+def test_splitting_an_hour_into_many_trades_earns_nothing_more() -> None:
+    chain = after_trades(3, intervals=1)
+    assert chain.totals().trades_completed == 3
+    chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],))
+    assert (chain.score(LEADER).value, chain.score(VOTER).value) == (1_001_800, 1_000_450)
 
 
 def test_a_leader_that_voted_is_rewarded_for_both() -> None:

@@ -106,7 +106,13 @@ WATCHED = [
     (condition_1, BEFORE, ESCROWED, Reason.CONDITION_1_SELLER_ENERGY, ("seller_wh", "escrow_wh")),
     (condition_2, BEFORE, ESCROWED, Reason.CONDITION_2_BUYER_TOKENS, ("buyer_micro", "escrow_micro")),
     (condition_3, ESCROWED, SETTLED, Reason.CONDITION_3_BUYER_ENERGY, ("buyer_wh", "escrow_wh")),
-    (condition_4, ESCROWED, SETTLED, Reason.CONDITION_4_SELLER_TOKENS, ("seller_micro", "escrow_micro", "grid_micro")),
+    (
+        condition_4,
+        ESCROWED,
+        SETTLED,
+        Reason.CONDITION_4_SELLER_TOKENS,
+        ("seller_micro", "escrow_micro", "grid_micro"),
+    ),
 ]
 MOVING = ("seller_wh", "seller_micro", "buyer_wh", "buyer_micro", "escrow_wh", "escrow_micro", "grid_micro")
 

@@ -221,6 +221,14 @@ DECLINED: list[tuple[Reason, int, Callable[[], SubmitTrade], int | None, str]] =
         NOBODY,
         "destination",
     ),
+    (Reason.TRADE_WRONG_PACKETS, BUYER, lambda: genuine(packets=[]), SELLER, "no packet"),
+    (
+        Reason.TRADE_WRONG_PACKETS,
+        BUYER,
+        lambda: genuine(delivery_start_ms=NEXT_INTERVAL_MS + MS_PER_HOUR),
+        NOBODY,
+        "a forward trade that names 1 packets",
+    ),
     (Reason.TRADE_WRONG_PACKETS, BUYER, lambda: genuine(packets=[bytes(32)]), SELLER, "00" * 32),
     (
         Reason.TRADE_WRONG_PACKETS,
@@ -289,6 +297,24 @@ def test_declined_trade_changes_the_fault_and_nothing_else(
     assert changed == allowed == set(execution.changes)
     assert chain.totals() == replace(totals, trades_declined=1)
     assert replace(chain.account(sender), nonce=account.nonce) == account
+
+
+@pytest.mark.parametrize("key", [HOMES.issuer_key, HOMES.grid_key])
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (genuine, Reason.TRADE_SUBMITTER_NOT_PARTY),
+        (altered, Reason.TRADE_SELLER_SIGNATURE),
+        (resigned_by_seller, Reason.TRADE_BUYER_SIGNATURE),
+    ],
+)
+def test_who_is_no_member_has_no_score_to_lose(
+    key: SigningKey, build: Callable[[], SubmitTrade], reason: Reason
+) -> None:
+    chain = market()
+    (receipt,) = chain.block((key, build())).receipts
+    assert (receipt.reason, receipt.fault) == (reason, None)
+    assert [chain.score(member).value for member in range(4)] == [1_000_000] * 4
 
 
 def test_every_reason_of_a_trade_has_a_case() -> None:

@@ -47,3 +47,6 @@ def test_what_is_older_than_all_that_is_remembered_is_not_signed(journal: Memory
     assert promises.may_sign(FIRST, 11 + REMEMBERED_PER_SELLER)
     assert promises.highest_counter(FIRST) == 10 + REMEMBERED_PER_SELLER
     assert promises.highest_counter(SECOND) == -1
+    promises.sync()
+    opened(journal)
+    assert len(journal.entries) == REMEMBERED_PER_SELLER
