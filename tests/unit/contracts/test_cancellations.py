@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.cryptography import SigningKey
 from contracts.execution import Execution
@@ -115,7 +116,7 @@ def test_a_spot_contract_can_be_cancelled_before_it_is_sent() -> None:
 
 STRANGER = seeded_key("stranger", 0)
 FOREIGN = forward_terms(HOMES, SELLER, BUYER, 300, chain=bytes(32))
-WITH_STRANGER = forward_terms(HOMES, SELLER, BUYER, 300, buyer=STRANGER.address)
+WITH_STRANGER = replace(PROMISE, buyer=STRANGER.address)
 DECLINED: list[tuple[Callable[[], CancelTrade], Reason]] = [
     (lambda: cancellation(FOREIGN), Reason.TRADE_WRONG_CHAIN),
     (lambda: cancellation(WITH_STRANGER, buyer=STRANGER), Reason.TRADE_UNKNOWN_PARTY),
