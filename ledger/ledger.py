@@ -375,6 +375,10 @@ class Ledger:
         version = self._store.version_at(key, height)
         return None if version is None else version[1]
 
+    def version_at(self, key: StateKey, height: Height) -> tuple[Height, bytes] | None:
+        """Returns the value that a state key had after a height, with the height that wrote it; None if none."""
+        return self._store.version_at(key, height)
+
     def history(self, key: StateKey) -> Iterator[tuple[Height, bytes]]:
         """Yields all values of a state key with their heights, oldest first."""
         return self._store.versions(key)

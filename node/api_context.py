@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import BaseModel
 
+from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Height
 from ledger.errors import LedgerDamaged
 from node.api_connections import CONNECTIONS_MAX
@@ -66,6 +67,8 @@ class ApiNode:
     """Its name in the configuration."""
     address: Address
     """Its member address."""
+    signer: SigningKey = field(repr=False)
+    """The node's key: signs the receipts that it hands out, and nothing for a caller."""
     chain: Chain
     metrics: NodeMetrics
     meter_status: Callable[[], MeterStatus | None]

@@ -105,6 +105,58 @@ class TradesParameters(Parameters):
     """Which trades come first."""
 
 
+NamePrefix = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-fA-F]{8,64}$"),
+    AfterValidator(str.lower),
+    Field(examples=["00" * 32]),
+]
+MemberText = Annotated[str, Field(min_length=1, max_length=64, examples=["node1"])]
+
+
+class TradeParameters(Parameters):
+    """Which contract."""
+
+    trade: NamePrefix
+    """Trade id or digest of one of its transactions, or the first 8 or more digits of one."""
+
+
+class ReceiptParameters(Parameters):
+    """Which receipt."""
+
+    trade: NamePrefix
+    """Trade id or digest of any decided transaction, or the first 8 or more digits of one."""
+
+
+class ScoreHistoryParameters(Parameters):
+    """Whose score, and which part of its history."""
+
+    member: MemberText
+    """Name or address of the member, or the first 8 or more digits of the address."""
+    after: HeightText | None = None
+    """Only versions written above this height."""
+    limit: Annotated[int, Field(ge=1, le=VERSIONS_PER_PAGE_MAX)] = 100
+    """Most versions returned."""
+
+
+class EvidenceParameters(Parameters):
+    """Which misconduct."""
+
+    misconduct: NamePrefix
+    """Its id, or the first 8 or more digits of it."""
+
+
+class StatementParameters(Parameters):
+    """Whose statement, of which month."""
+
+    member: MemberText
+    """Name or address of the member, or the first 8 or more digits of the address."""
+    month: Annotated[
+        str, StringConstraints(pattern=r"^(19[7-9]|2\d\d)\d-(0[1-9]|1[0-2])$"), Field(examples=["2016-06"])
+    ]
+    """Month of meter time."""
+
+
 class EventsParameters(Parameters):
     """Where to begin."""
 

@@ -117,7 +117,12 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with every member's quality of transaction as of the tip's slot."""
-    slot, parameters = context.chain.ledger.tip_slot, context.chain.ledger.genesis.scores
+    return answer(scores_of(context.chain.ledger))
+
+
+def scores_of(ledger: Ledger) -> ScoresReply:
+    """Returns every member's quality of transaction as of the tip's slot."""
+    slot, parameters = ledger.tip_slot, ledger.genesis.scores
     scores = [
         ScoreModel(
             address=state.address.hex(),
@@ -129,9 +134,9 @@ async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> 
             cause=state.score.cause.value,
             reference=state.score.reference.hex(),
         )
-        for state in read_members(context.chain.ledger)
+        for state in read_members(ledger)
     ]
-    return answer(ScoresReply(scores=scores))
+    return ScoresReply(scores=scores)
 
 
 async def show_account(context: ApiContext, parameters: AccountParameters, _: web.Request) -> web.Response:

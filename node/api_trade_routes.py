@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from consensus.identifiers import Height
+from ledger.ledger import Ledger
 from node.api_context import ApiContext, answer
 from node.api_parameters import TradesParameters
 from node.api_state_models import TradeModel, TradesReply
@@ -12,18 +13,21 @@ from node.trade_log import LoggedTrade, Place, read_trades
 
 async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.Request) -> web.Response:
     """Answers with trades in the order of the chain, or the newest first."""
+    return answer(await trade_list(context.chain.ledger, parameters))
+
+
+async def trade_list(ledger: Ledger, parameters: TradesParameters) -> TradesReply:
+    """Returns a page of trades."""
     page = await read_trades(
-        context.chain.ledger,
+        ledger,
         after=_parse_place(parameters.after),
         trades_max=parameters.limit,
         newest_first=parameters.order == "newest",
     )
     behind = page.continues_behind
-    return answer(
-        TradesReply(
-            trades=[logged_trade_view(logged) for logged in page.trades],
-            next_after=None if behind is None else f"{behind.height}.{behind.index}",
-        )
+    return TradesReply(
+        trades=[logged_trade_view(logged) for logged in page.trades],
+        next_after=None if behind is None else f"{behind.height}.{behind.index}",
     )
 
 

@@ -9,9 +9,14 @@ import typer
 
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
+from node.cli_evidence import evidence_app
 from node.cli_ledger import ledger_app
+from node.cli_qscore import qscore_app
+from node.cli_receipt import receipt_app
 from node.cli_recover import RECOVER_EXAMPLE, recover
+from node.cli_statement import STATEMENT_EXAMPLE, statement
 from node.cli_testnet import testnet_app
+from node.cli_trade import trade_app
 from node.cli_why import WHY_EXAMPLE, why
 from node.configuration import (
     ApiTable,
@@ -36,8 +41,13 @@ app = typer.Typer(
 )
 app.command(epilog=RECOVER_EXAMPLE)(recover)
 app.command(epilog=WHY_EXAMPLE)(why)
+app.command(epilog=STATEMENT_EXAMPLE)(statement)
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(trade_app, name="trade")
+app.add_typer(receipt_app, name="receipt")
+app.add_typer(qscore_app, name="qscore")
+app.add_typer(evidence_app, name="evidence")
 
 
 @app.command(epilog="Example: p2pnode start --config testnet/node1/meter.toml")

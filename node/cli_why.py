@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from node.api_why_models import WhyReply
+from node.asking import api_url
 from node.configuration import load_configuration
 from node.errors import NodeError
 from node.node_client import open_client
@@ -21,8 +22,6 @@ WHY_EXAMPLE: Final = "Examples: p2pnode why --config testnet/node1/meter.toml; p
 
 ANSWER_DEADLINE_S: Final = 3.0
 """A node on the same machine answers in milliseconds; a paused one never."""
-
-ANY_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (where to ask what listens everywhere)
 
 
 def why(
@@ -44,7 +43,7 @@ def why(
     if directory is not None:
         _ask_all(Testnet.open(directory), as_json=as_json)
         return
-    place = _api_of(config) if config is not None else str(url).rstrip("/")
+    place = api_url(load_configuration(config)) if config is not None else str(url).rstrip("/")
     reply = asyncio.run(_ask([place]))[0]
     if reply is None:
         raise NodeError(f"{place} does not answer: is the node running? Its log says what it does")
@@ -75,8 +74,3 @@ def _ask_all(testnet: Testnet, *, as_json: bool) -> None:
 async def _ask(urls: Sequence[str]) -> list[WhyReply | None]:
     async with open_client(timeout_s=ANSWER_DEADLINE_S) as client:
         return list(await asyncio.gather(*(client.why(url) for url in urls)))
-
-
-def _api_of(config: Path) -> str:
-    table = load_configuration(config).api
-    return f"http://{ANY_HOSTS.get(table.host, table.host)}:{table.port}"

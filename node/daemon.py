@@ -237,6 +237,7 @@ class Daemon:
             node=ApiNode(
                 name=self._configuration.node.name,
                 address=identity.address,
+                signer=identity.node_key,
                 chain=self.chain,
                 metrics=self.metrics,
                 meter_status=(lambda: None) if agent is None else agent.status,

@@ -1,17 +1,15 @@
 """The words in which stories are told to people: quantities, prices, moments, and what a contract came to."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from contracts.receipts import Status
 from contracts.state import Trade, TradeStatus
 from contracts.units import MICRO_TOKENS_PER_TOKEN
 from ledger.ledger import Ledger
 from node.state_views import member_name
+from node.trade_search import Contract
 from qscore.parameters import ONE
-
-if TYPE_CHECKING:
-    from node.trade_search import Contract
 
 DIGITS_SHOWN: Final = 16
 """Hexadecimal digits of a name in a table: enough to ask for it again."""
@@ -57,7 +55,7 @@ def short(name: str) -> str:
     return f"{name[:DIGITS_SHOWN]}…"
 
 
-def story_sentence(ledger: Ledger, contract: "Contract", trade: Trade | None, refunded_micro: int) -> str:
+def story_sentence(ledger: Ledger, contract: Contract, trade: Trade | None, refunded_micro: int) -> str:
     """Returns what became of a contract, in one or two sentences."""
     terms = contract.terms
     seller, buyer = member_name(ledger, terms.seller), member_name(ledger, terms.buyer)
@@ -66,11 +64,10 @@ def story_sentence(ledger: Ledger, contract: "Contract", trade: Trade | None, re
         receipt = contract.decisive.receipt
         if receipt.status is Status.EXECUTED:
             return f"{seller} and {buyer} cancelled a contract over {wanted} before it executed."
-        fault = (
-            "Nobody is at fault." if receipt.fault is None else f"{member_name(ledger, receipt.fault)} is at fault."
-        )
+        at_fault = "nobody" if receipt.fault is None else member_name(ledger, receipt.fault)
         why = f"{receipt.reason.value}: {receipt.detail}"
-        return f"{seller} was to sell {buyer} {wanted}; it was declined, nothing moved ({why}). {fault}"
+        declined = f"{seller} was to sell {buyer} {wanted}; it was declined, no energy and no tokens moved"
+        return f"{declined} ({why}). At fault: {at_fault}."
     hour = hour_text(trade.interval_start_ms)
     paid = f"{tokens_text(trade.amount_micro)} tokens to {seller}"
     if trade.fee_micro:

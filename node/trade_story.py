@@ -184,7 +184,7 @@ class _Story:
         )
 
     def _voters(self, height: Height) -> tuple[Address, ...]:
-        """Returns the signers of the certificate that the next block carries, who are rewarded; else of the own one."""
+        """Returns the signers of the certificate that the next block carries, who are rewarded, else of the own."""
         following = self._ledger.block(Height(height + 1))
         certificate = self._ledger.certificate(height) if following is None else following.parent_certificate
         assert certificate is not None, f"height {height} is decided"

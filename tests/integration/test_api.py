@@ -14,15 +14,19 @@ from consensus.codec import decode, encode
 from consensus.identifiers import Height
 from consensus.membership import Membership
 from contracts.state import TOTALS_KEY, account_key, trade_key
-from contracts.transactions import transaction_digest
+from contracts.transactions import ReportMisconduct, transaction_digest
 from ledger.block import BlockHeader, block_digest
 from ledger.proofs import ReceiptProof, StateProof, receipt_proof_holds, state_proof_holds
 from node.api import Api
 from node.api_context import ApiLimits
 from node.api_models import MeterStatus, Problem
 from node.api_routes import ROUTES, Route
+from node.evidence_book import list_misconduct
+from node.receipt_check import check_receipt_file
+from node.signed_file import file_text
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import make_genesis
+from tests.support.stories import two_votes
 
 HOURS = 3
 
@@ -38,6 +42,16 @@ async def api(tmp_path: Path) -> AsyncIterator[ApiHarness]:
 
 def membership(api: ApiHarness) -> Membership:
     return Membership([key.public_key for key in api.community.node_keys])
+
+
+def reported(api: ApiHarness) -> str:
+    """Returns the id of a misconduct that the chain has."""
+    known = list_misconduct(api.ledger).misconducts
+    if not known:
+        report = ReportMisconduct(evidence=two_votes(api.community, 3))
+        api.builder.append([api.builder.transaction(1, report)])
+        known = list_misconduct(api.ledger).misconducts
+    return known[0].misconduct
 
 
 def good_paths(api: ApiHarness) -> dict[str, str]:
@@ -56,6 +70,12 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "showAccount": f"/v1/accounts/{account}",
         "listTrades": "/v1/trades?limit=2&order=newest",
         "listScores": "/v1/scores",
+        "showTrade": f"/v1/trades/{transaction[:8]}",
+        "showReceipt": f"/v1/trades/{transaction}/receipt",
+        "showScoreHistory": "/v1/scores/home2/history?limit=2",
+        "showStatement": f"/v1/statements/{account}?month=2016-06",
+        "listEvidence": "/v1/evidence",
+        "showEvidence": f"/v1/evidence/{reported(api)}",
         "showOpenapi": "/v1/openapi.json",
         "showDocs": "/docs",
         "showHealth": "/healthz",
@@ -121,6 +141,19 @@ BAD_REQUESTS = [
     ("GET", "/v1/trades?limit=1001", 400, "invalid_parameter"),
     ("GET", "/v1/trades?after=3", 400, "invalid_parameter"),
     ("GET", "/v1/trades?order=sideways", 400, "invalid_parameter"),
+    ("GET", f"/v1/trades/{HASH}", 404, "unknown_trade"),
+    ("GET", f"/v1/trades/{HASH[:8]}", 404, "unknown_trade"),
+    ("GET", f"/v1/trades/{HASH[:7]}", 400, "invalid_parameter"),
+    ("GET", f"/v1/trades/{HASH}0", 400, "invalid_parameter"),
+    ("GET", f"/v1/trades/{HASH}/receipt", 404, "unknown_trade"),
+    ("GET", "/v1/scores/nobody/history", 404, "unknown_member"),
+    ("GET", "/v1/scores/home1/history?limit=501", 400, "invalid_parameter"),
+    ("GET", f"/v1/evidence/{HASH}", 404, "unknown_evidence"),
+    ("GET", "/v1/evidence/home1", 400, "invalid_parameter"),
+    ("GET", "/v1/statements/home1", 400, "invalid_parameter"),
+    ("GET", "/v1/statements/home1?month=2016-13", 400, "invalid_parameter"),
+    ("GET", "/v1/statements/home1?month=2016-07", 404, "nothing_metered"),
+    ("GET", "/v1/statements/home9?month=2016-06", 404, "unknown_member"),
     ("GET", "/v1/members?x=1", 400, "invalid_parameter"),
     ("GET", "/v1/events", 426, "websocket_expected"),
     ("GET", "/v1/events?from=0", 400, "invalid_parameter"),
@@ -223,6 +256,14 @@ async def test_wallet_checks_a_receipt_alone(api: ApiHarness) -> None:
     assert reply["certificate_encoded"] == encode(proof.certificate).hex()
     assert reply["proof"]["receipt_encoded"] == encode(proof.receipt).hex()
     assert (reply["status"], reply["height"], reply["index"]) == ("executed", 4, 0)
+
+
+async def test_receipt_is_a_file_that_proves_itself(api: ApiHarness) -> None:
+    story = await api.get(f"/v1/trades/{(await api.get('/v1/trades'))['trades'][0]['trade']}")
+    receipt = await api.get(f"/v1/trades/{story['trade'][:8]}/receipt")
+    lines = check_receipt_file(file_text(receipt).encode(), api.community.genesis)
+    assert lines[-1] == f"record: the contract is {story['status']} after block {api.ledger.height}"
+    assert receipt["about"]["exported_by"] == "home1"
 
 
 async def test_state_now_then_and_with_proof(api: ApiHarness) -> None:

@@ -67,6 +67,7 @@ class ApiHarness:
             node=ApiNode(
                 name="home1",
                 address=self.community.addresses[0],
+                signer=self.community.node_keys[0],
                 chain=self.chain,
                 metrics=self.metrics,
                 meter_status=lambda: self.surroundings.meter,

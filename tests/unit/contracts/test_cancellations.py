@@ -111,7 +111,7 @@ def test_a_spot_contract_can_be_cancelled_before_it_is_sent() -> None:
     assert chain.packet(SELLER).available_wh == 300
 
 
-# -- declined -------------------------------------------------------------------------------------------------
+# -- declined ------------------------------------------------------------------------------------------------
 
 
 STRANGER = seeded_key("stranger", 0)

@@ -79,7 +79,7 @@ def pay(chain: DictChain, amount: int, member: int = SELLER) -> Receipt:
     return receipt
 
 
-# -- surplus ------------------------------------------------------------------------------------------------------
+# -- surplus -------------------------------------------------------------------------------------------------
 
 
 def test_more_is_credited() -> None:
@@ -145,7 +145,7 @@ def test_after_the_gate_more_is_exported_at_once() -> None:
     assert energy(chain) == {"credited": 900, "claimed": 300, "exported": 600}
 
 
-# -- deficits -----------------------------------------------------------------------------------------------------
+# -- deficits ------------------------------------------------------------------------------------------------
 
 
 def test_a_deficit_grows_and_shrinks() -> None:
@@ -190,7 +190,7 @@ def test_the_sign_changes(slot: int | None) -> None:
     assert energy(chain) == {"credited": 80, "available" if slot is None else "exported": 80}
 
 
-# -- pending forward trades -----------------------------------------------------------------------------------------
+# -- pending forward trades ----------------------------------------------------------------------------------
 
 
 def promised(*energies_wh: int) -> DictChain:
@@ -252,7 +252,7 @@ def test_after_delivery_a_correction_makes_a_debt_as_any_sale_does() -> None:
     assert trade(chain, 300) == before
 
 
-# -- versions -------------------------------------------------------------------------------------------------------
+# -- versions ------------------------------------------------------------------------------------------------
 
 
 def test_a_correction_is_a_new_version_and_the_interval_counts_the_meter_once() -> None:
@@ -304,7 +304,7 @@ def test_a_correction_keeps_the_rules_of_a_reading(changes: dict[str, Any], reas
     assert energy(chain) == {"credited": 500, "available": 500}
 
 
-# -- debts ------------------------------------------------------------------------------------------------------------
+# -- debts ---------------------------------------------------------------------------------------------------
 
 
 def indebted() -> DictChain:

@@ -79,7 +79,7 @@ def fault(outcome: int) -> int:
     return after_fault(ONE, outcome=outcome, parameters=DEFAULT_PARAMETERS)
 
 
-# -- delivered --------------------------------------------------------------------------------------------------
+# -- delivered -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("first", [SELLER, BUYER])
@@ -202,7 +202,7 @@ def test_a_pair_is_rewarded_once_per_interval() -> None:
     assert window.score(SELLER) == window.score(BUYER) == reward(ONE)
 
 
-# -- several promises ---------------------------------------------------------------------------------------------
+# -- several promises ----------------------------------------------------------------------------------------
 
 
 def test_promises_are_served_in_the_order_of_their_execution() -> None:
@@ -267,16 +267,14 @@ def test_a_member_buys_and_sells_in_one_window() -> None:
     assert (window.trade(0).status, window.score(SELLER)) == (TradeStatus.EXPIRED, ONE)
 
 
-# -- expired ------------------------------------------------------------------------------------------------------
+# -- expired -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("reported", "at_fault", "total"),
     [((), SELLER, -3_000_000), ((BUYER,), SELLER, -3_000_000), ((SELLER,), BUYER, -1_000_000)],
 )
-def test_who_did_not_report_by_the_expiry_is_at_fault(
-    reported: tuple[int, ...], at_fault: int, total: int
-) -> None:
+def test_who_did_not_report_by_the_expiry_is_at_fault(reported: tuple[int, ...], at_fault: int, total: int) -> None:
     window = Window.of(forward())
     nets = {SELLER: 300, BUYER: -300}
     for member in reported:
@@ -334,7 +332,7 @@ def test_late_readings_after_the_gate_still_settle_promises() -> None:
     assert (deficit.open_wh, deficit.bought_wh, deficit.imported_wh) == (0, 300, 100)
 
 
-# -- equal everywhere ---------------------------------------------------------------------------------------------
+# -- equal everywhere ----------------------------------------------------------------------------------------
 
 
 def test_replays_are_equal() -> None:

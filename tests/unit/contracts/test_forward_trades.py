@@ -66,7 +66,7 @@ def book(chain: DictChain, member: int) -> tuple[bytes, ...]:
     return chain.read(promises_key(A[member], FIRST_INTERVAL_MS), PromiseBook).trades
 
 
-# -- execution --------------------------------------------------------------------------------------------------
+# -- execution -----------------------------------------------------------------------------------------------
 
 
 def test_execution_holds_the_buyers_tokens_and_the_sellers_promise() -> None:
@@ -144,7 +144,7 @@ def test_another_contract_under_the_offer_id_of_a_pending_one_is_the_sellers_fau
     assert (receipt.reason, receipt.fault) == (Reason.TRADE_OFFER_REUSED, A[SELLER])
 
 
-# -- declined ---------------------------------------------------------------------------------------------------
+# -- declined ------------------------------------------------------------------------------------------------
 
 
 def misaligned() -> SubmitTrade:
@@ -262,7 +262,7 @@ def test_a_window_is_full(full: int) -> None:
     assert submit(chain, later).status is Status.EXECUTED
 
 
-# -- set aside ------------------------------------------------------------------------------------------------
+# -- set aside -----------------------------------------------------------------------------------------------
 
 
 def test_readings_set_surplus_and_deficit_aside() -> None:

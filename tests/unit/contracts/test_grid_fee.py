@@ -87,7 +87,7 @@ def test_there_is_no_posting_without_a_fee() -> None:
     assert not [row for row in execution.postings if row.party is Party.GRID]
 
 
-# -- in the conditions ------------------------------------------------------------------------------------------------
+# -- in the conditions ---------------------------------------------------------------------------------------
 
 CONTRACT = ContractSize(energy_wh=10, amount_micro=2_000, fee_micro=30)
 BEFORE = Balances(

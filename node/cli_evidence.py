@@ -1,0 +1,117 @@
+"""`p2pnode evidence`: who contradicted itself, what proves it, and whether a proof from elsewhere holds."""
+
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import typer
+
+from ledger.ledger import Ledger
+from node.api_story_models import MisconductReply, MisconductsReply
+from node.asking import Question, ask
+from node.cli_receipt import GenesisOption
+from node.cli_trade import ConfigOption, JsonOption
+from node.configuration import load_configuration
+from node.errors import FileRefused
+from node.evidence_book import (
+    OFFENCES,
+    check_evidence_file,
+    evidence_text,
+    list_misconduct,
+    pending_evidence,
+    prove_evidence,
+    show_misconduct,
+)
+from node.genesis_file import load_genesis, load_genesis_file
+from node.home import Home
+from node.receipt_file import names_of
+from node.signed_file import read_file, write_file
+from node.slices import Slices
+from node.story_view import show_misconduct as print_misconduct
+from node.story_view import show_misconducts
+from node.terminal import error_console, output_console
+
+LIST_EXAMPLE: Final = "Example: p2pnode evidence list --config testnet/node1/meter.toml"
+SHOW_EXAMPLE: Final = (
+    "Example: p2pnode evidence show 3f2a9c41d07be865 --config testnet/node1/meter.toml --output evidence.json"
+)
+VERIFY_EXAMPLE: Final = "Example: p2pnode evidence verify evidence.json --genesis genesis.json"
+
+evidence_app = typer.Typer(
+    no_args_is_help=True, help="Members that contradicted themselves, and what proves it.", epilog=VERIFY_EXAMPLE
+)
+
+
+@evidence_app.command("list", epilog=LIST_EXAMPLE)
+def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """List proven misconduct on the chain, and what this node keeps that no block has yet (pending)."""
+
+    def read(ledger: Ledger, _: Home) -> Slices[MisconductsReply]:
+        yield from ()
+        return list_misconduct(ledger)
+
+    reply = ask(config, Question(path="/v1/evidence", model=MisconductsReply, read=read))
+    if as_json:
+        typer.echo(reply.model_dump_json(indent=2))
+        return
+    home = load_configuration(config).home
+    known = {item.misconduct for item in reply.misconducts}
+    show_misconducts(output_console(), reply.misconducts, _pending(home, known))
+
+
+def _pending(home: Home, known: set[str]) -> list[tuple[str, str, str]]:
+    genesis = load_genesis(home)
+    rows = []
+    for path, proof in pending_evidence(home.evidence, genesis):
+        if isinstance(proof, FileRefused):
+            error_console().print(f"passed over {path}: {proof}", markup=False)
+        elif proof.name.hex() not in known:
+            words = f"{OFFENCES[proof.offence]} ({proof.offence})"
+            rows.append((proof.name.hex(), names_of(genesis)[proof.evidence.offender], words))
+    return rows
+
+
+@evidence_app.command(epilog=SHOW_EXAMPLE)
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="Its id; the first 8 or more digits do.")],
+    config: ConfigOption,
+    output: Annotated[
+        Path | None, typer.Option(help="Write it as a file that proves itself.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Show a proven misconduct with both signed statements; with --output, write it for others to check."""
+
+    def read(ledger: Ledger, _: Home) -> Slices[MisconductReply]:
+        yield from ()
+        return show_misconduct(ledger, name)
+
+    reply = ask(config, Question(path=f"/v1/evidence/{quote(name, safe='')}", model=MisconductReply, read=read))
+    if output is not None:
+        genesis = load_genesis(load_configuration(config).home)
+        proof = prove_evidence(bytes.fromhex(reply.encoded), genesis)
+        write_file(output, evidence_text(proof.evidence, proof.offence, names_of(genesis)))
+        typer.echo(f"evidence {reply.misconduct.misconduct} in {output}")
+    elif as_json:
+        typer.echo(reply.model_dump_json(indent=2))
+    else:
+        print_misconduct(output_console(), reply)
+
+
+@evidence_app.command(epilog=VERIFY_EXAMPLE)
+def verify(
+    file: Annotated[Path, typer.Argument(help="The evidence.", show_default=False)], genesis: GenesisOption
+) -> None:
+    """Check evidence without a node: the two signatures and the member's key in genesis are enough.
+
+    Exits with 0 if it proves what it says, with 1 if not.
+    """
+    content, chain = read_file(file), load_genesis_file(genesis)
+    try:
+        proof = check_evidence_file(content, chain)
+    except FileRefused as refused:
+        raise FileRefused(f"{file} is NOT valid: {refused}") from None
+    offender = proof.evidence.offender
+    typer.echo(f"ok  both statements are signed by the node key of {names_of(chain)[offender]} ({offender.hex()})")
+    typer.echo(f"ok  together they prove {proof.offence}: it {OFFENCES[proof.offence]}")
+    typer.echo(f"{file} is valid: misconduct {proof.name.hex()}")

@@ -1,0 +1,85 @@
+"""The commands that tell stories: their help, and what they say when asked for what is not there."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ledger.ledger import Ledger
+from node.cli import app, main
+from node.genesis_file import load_genesis
+from node.testnet import Testnet
+from node.testnet_init import TestnetPlan, initialise_testnet
+
+COMMANDS = [
+    ("trade", "show"),
+    ("trade", "list"),
+    ("receipt", "export"),
+    ("receipt", "verify"),
+    ("receipt", "ask"),
+    ("qscore", "history"),
+    ("qscore", "list"),
+    ("evidence", "list"),
+    ("evidence", "show"),
+    ("evidence", "verify"),
+    ("statement",),
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a stopped node whose ledger has nothing but genesis."""
+    testnet: Testnet
+    testnet, _ = initialise_testnet(tmp_path_factory.mktemp("commands") / "testnet", TestnetPlan())
+    home = testnet.home(testnet.nodes[0])
+    Ledger.create(home.ledger, load_genesis(home)).close()
+    return home.directory
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids="-".join)
+def test_help_has_an_example(command: tuple[str, ...]) -> None:
+    printed = CliRunner().invoke(app, [*command, "--help"]).output
+    assert f"Example: p2pnode {' '.join(command)} " in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("trade", "show", "00" * 32), "the chain holds no contract 00"),
+        (("trade", "show", "home/1"), "'home/1' is no name: at least the first 8 hexadecimal digits are needed"),
+        (("receipt", "export", "00" * 32), "the chain holds no contract 00"),
+        (("qscore", "history", "node9"), "'node9' is neither a member's name nor the beginning of an address"),
+        (("evidence", "show", "00" * 32), "the chain holds no misconduct 00"),
+        (("statement", "node1", "--month", "2016-06"), "the chain has no reading of node1 in 2016-06"),
+        (("statement", "node1", "--month", "June"), "'June' is no month: write it as 2016-06"),
+    ],
+)
+def test_what_is_not_there_is_one_line_on_standard_error(
+    home: Path,
+    arguments: tuple[str, ...],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["p2pnode", *arguments, "--config", str(home / "meter.toml")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (1, "")
+    assert printed.err.startswith("p2pnode: ")
+    assert printed.err.count("\n") == 1
+    assert complaint in printed.err
+
+
+@pytest.mark.parametrize("kind", ["receipt", "evidence"])
+def test_a_file_that_proves_nothing_ends_with_1(
+    home: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file, complaint in ((home / "meter.toml", "is NOT valid: "), (home / "missing", "cannot be read")):
+        arguments = [kind, "verify", str(file), "--genesis", str(home / "genesis.json")]
+        monkeypatch.setattr(sys, "argv", ["p2pnode", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        assert complaint in capsys.readouterr().err
