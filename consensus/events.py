@@ -85,7 +85,7 @@ def fresh_sign_state(height: Height) -> SignState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """Time passed; handed in several times a slot."""
+    """Time passed; handed in several times a slot, after whatever had arrived by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,9 +211,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What one step asks for, in the order in which it must happen: `voted` and `prepared` durable and synced in
-    one write, then `sign_state`, which names them, then `send` and `send_decided`, then the rest. A crash between
-    the two writes leaves records newer than the sign state; the replica knows what to do with them.
+    """What one step asks for, in the order in which it must happen: `voted`, `prepared` and a copy of `sign_state`
+    durable and synced among the records of the height, in one write; then `sign_state` itself, beside the key; then
+    `send` and `send_decided`, then the rest. A crash between the two writes leaves records newer than the sign
+    state, as an old sign state put back does; the replica knows what to do with them.
     """
 
     voted: PrePrepare | None = None

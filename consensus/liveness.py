@@ -14,6 +14,7 @@ from consensus.messages import Justification
 from consensus.phases import Phase
 from consensus.safety import (
     claims_nothing,
+    has_proposal_to_judge,
     justification_for,
     pre_prepare,
     send_commit,
@@ -28,14 +29,19 @@ START_AGE_SLOTS: Final = 2
 HANDOVER_FRACTION: Final = 8
 """A leader starts no proposal in the last 1/8 of its slot, so that the next leader has seen its last one."""
 
+HANDOVER_FRACTION_MAX: Final = 2
+"""Where blocks take longer, it stops as early as the last one that it led took, but not before half of its slot."""
+
 
 def rule_propose_fast(member: Member, now: Instant) -> bool:
-    """P1: the leader of the present slot, fresh, with work and few asking for a view change, proposes."""
-    if member.oldest_arrival_ms is None:
+    """P1: the leader of the present slot, fresh, with work and few asking for a view change, proposes.
+
+    Not while a proposal of the slot before is under way: the two would split the votes, and a view change follow.
+    """
+    if member.oldest_arrival_ms is None or not member.state.sign_state.is_fresh:
         return False
     slot = member.present_slot(now)
-    is_handover = now.clock_ms % member.tau_ms >= member.tau_ms - member.tau_ms // HANDOVER_FRACTION
-    if not _may_propose_fast(member, slot) or (is_handover and len(member.state.membership) > 1):
+    if not _may_propose_fast(member, slot) or _is_handover(member, now):
         return False
     return _request_proposal(member, slot, may_be_empty=False)
 
@@ -49,7 +55,17 @@ def _may_propose_fast(member: Member, slot: Slot) -> bool:
         and slot >= state.parent_slot
         and others < state.membership.weak_quorum
         and member.leader_at(slot) == member.own
+        and not has_proposal_to_judge(member, earliest=Slot(slot - 1))
     )
+
+
+def _is_handover(member: Member, now: Instant) -> bool:
+    """Says whether a proposal of now might reach the next leader in its own slot only, too late for it to wait."""
+    if len(member.state.membership) == 1:
+        return False
+    shortest_ms, longest_ms = member.tau_ms // HANDOVER_FRACTION, member.tau_ms // HANDOVER_FRACTION_MAX
+    handover_ms = min(max(member.own_block_ms, shortest_ms), longest_ms)
+    return now.clock_ms % member.tau_ms >= member.tau_ms - handover_ms
 
 
 def rule_start(member: Member, now: Instant) -> bool:

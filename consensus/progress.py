@@ -1,4 +1,4 @@
-"""The arithmetic of view changes: how far apart attempts lie, and which slot to join.
+"""The arithmetic of view changes: how far apart attempts lie (P3), and which slot to join (P4).
 
 Attempts at a height grow apart by powers of p, the smallest prime that does not divide N: multiples of p^k
 visit every member as leader, where powers of two would meet one dead leader for ever at even N.

@@ -75,6 +75,11 @@ RULES: Final[tuple[Rule, ...]] = (
     liveness.rule_resend,
 )
 
+TIMED_RULES: Final = frozenset({liveness.rule_next_attempt, liveness.rule_start})
+"""They give a slot up once time has passed, and are tried on a `Tick` only: before it, the host hands in what had
+arrived. A process that was held up for two slots would otherwise give up with the decision unread at its door.
+"""
+
 RULES_PER_STEP_MAX: Final = 2_048
 """More actions than this in one step would mean that a rule does not end: two per statement of 256 members."""
 
@@ -90,6 +95,8 @@ class Start:
     parent_slot: Slot
     sign_state: SignState
     """As loaded; of another height it is a bound on what may be signed, see `Replica`."""
+    sign_state_copy: SignState | None = None
+    """As persisted among the records of this height, where it outlives an older sign state put back."""
     voted: PrePrepare | None = None
     prepared: PreparedBlock | None = None
 
@@ -180,15 +187,18 @@ class Replica:
         member = self._member
         member.out = Outbox()
         self._take(event, now)
-        for _ in range(RULES_PER_STEP_MAX):
-            if not any(rule(member, now) for rule in RULES):
-                break
-        else:
-            raise AssertionError("a rule of the replica does not end")
+        if not isinstance(event, Arrived):  # nothing is known of it before it is verified: no rule can act on it
+            self._apply_rules(now, is_tick=isinstance(event, Tick))
         signed = member.state.sign_state
         if signed != self._durable and signed != fresh_sign_state(member.state.height):
             member.out.sign_state = self._durable = signed
         return member.out.effects()
+
+    def _apply_rules(self, now: Instant, *, is_tick: bool) -> None:
+        for _ in range(RULES_PER_STEP_MAX):
+            if not any(rule(self._member, now) for rule in RULES if is_tick or rule not in TIMED_RULES):
+                return
+        raise AssertionError("a rule of the replica does not end")
 
     def _take(self, event: Event, now: Instant) -> None:
         member = self._member
@@ -307,6 +317,7 @@ class Replica:
         assert member.phase is Phase.APPLYING, "Applied without a decision"
         assert event.height == member.state.height, "Applied for another height"
         member.enter(Phase.WAITING)
+        self._note_own_block(event, now)
         following = Height(event.height + 1)
         member.state = HeightState(
             height=following,
@@ -320,6 +331,13 @@ class Replica:
         member.clocks.keep_only(event.membership.addresses)
         member.told = {address: height for address, height in member.told.items() if address in event.membership}
         member.out.verify += self._intake.release(following)
+
+    def _note_own_block(self, event: Applied, now: Instant) -> None:
+        state = self._member.state
+        voted = state.voted
+        is_own = voted is not None and (voted.signer, voted.block) == (self._member.own, event.block)
+        if is_own and state.voted_ms is not None and state.sign_state.attempts == 0:
+            self._member.own_block_ms = now.monotonic_ms - state.voted_ms
 
     def _take_silence(self, event: KeepSilent) -> None:
         """What is remembered stays as it is: a sign state of a later height goes on keeping silent through it."""
@@ -356,6 +374,7 @@ def _binding(start: Start) -> SignState | None:
 
     Proposals and certificates are written before the sign state that names them, so after a crash in between
     they are newer by one step. What is older or missing was lost: the member does not know what it signed.
+    A promise has no record of its own but the copy of the sign state, written with them.
     """
     signed = start.sign_state if start.sign_state.height == start.height else fresh_sign_state(start.height)
     voted = None if start.voted is None else Claim(slot=start.voted.slot, block=start.voted.block)
@@ -365,4 +384,13 @@ def _binding(start: Start) -> SignState | None:
         is_next = stored is not None and stored.slot >= signed.promise and (named is None or stored.slot > named.slot)
         if stored != named and not is_next:
             return None
-    return msgspec.structs.replace(signed, voted=voted, prepared=prepared)
+    copy = start.sign_state_copy
+    if copy is None or copy.height != start.height:
+        copy = signed
+    return msgspec.structs.replace(
+        signed,
+        voted=voted,
+        prepared=prepared,
+        promise=max(signed.promise, copy.promise),
+        attempts=max(signed.attempts, copy.attempts),
+    )

@@ -74,6 +74,17 @@ def _is_votable(member: Member, proposal: PrePrepare) -> bool:
     return is_free and state.may_vote_at(proposal.slot)
 
 
+def has_proposal_to_judge(member: Member, earliest: Slot) -> bool:
+    """Says whether a proposal of a slot, or a later one, is at hand that this member may vote for once the host has
+    executed it.
+    """
+    known = member.state.header_slots
+    return any(
+        proposal.slot >= earliest and proposal.block not in known and _is_votable(member, proposal)
+        for proposal in member.state.proposals
+    )
+
+
 def _newest_first(member: Member) -> list[PrePrepare]:
     return sorted(member.state.proposals, key=lambda proposal: proposal.slot, reverse=True)
 

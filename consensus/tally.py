@@ -1,5 +1,6 @@
 """Counts signed statements of one height, bounded: the two highest slots per signer and kind."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
@@ -51,6 +52,11 @@ class Tally(Generic[S]):
             self._by_signer[signer][slot] for signer in sorted(self._by_signer) if slot in self._by_signer[signer]
         ]
 
+    @property
+    def signers(self) -> int:
+        """How many members something is kept of."""
+        return len(self._by_signer)
+
     def highest_slots(self) -> dict[Address, Slot]:
         """Returns each signer's highest slot."""
         return {signer: max(slots) for signer, slots in self._by_signer.items() if slots}
@@ -73,12 +79,16 @@ def quorum_for_block(
     """Returns the highest (slot, block) that `quorum` distinct members endorse, with exactly that many
     endorsements sorted by signer; None if there is none. Statements of different slots never add up.
     """
-    for slot in sorted(tally.slots(), reverse=True):
-        by_block: dict[Digest, list[Endorsement]] = {}
-        for statement in tally.at(slot):
-            endorsement = Endorsement(signer=statement.signer, signature=statement.signature)
-            by_block.setdefault(statement.block, []).append(endorsement)
-        for block, endorsements in by_block.items():
-            if len(endorsements) >= quorum:
-                return slot, block, tuple(endorsements[:quorum])
-    return None
+    if tally.signers < quorum:
+        return None
+    counted = Counter((statement.slot, statement.block) for statement in tally)
+    endorsed = [named for named, members in counted.items() if members >= quorum]
+    if not endorsed:
+        return None
+    slot, block = max(endorsed)
+    endorsements = [
+        Endorsement(signer=statement.signer, signature=statement.signature)
+        for statement in tally.at(slot)
+        if statement.block == block
+    ]
+    return slot, block, tuple(endorsements[:quorum])

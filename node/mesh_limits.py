@@ -61,8 +61,11 @@ class MeshLimits:
     """Seconds of both quotas that may be used at once."""
     queue_frames_max: int = 4_096
     """Frames that wait for one peer, its link up or down; the oldest are dropped, as consensus sends again."""
-    queue_size_bytes_max: int = 16 * 1024 * 1024
-    """Their bytes: two of the largest frames, and room for the small ones. Bulk has as much of its own."""
+    queue_size_bytes_max: int = 8 * 1024 * 1024
+    """Their bytes: the largest frame, and room for the small ones. A member that asks and does not read fills it."""
+    bulk_size_bytes_max: int = 3 * 1024 * 1024
+    """Bytes of bulk that waits for one peer besides, or one larger frame: an honest peer has two answers of 1 MiB
+    open."""
 
     def __post_init__(self) -> None:
         """Checks that the largest frame passes at all."""

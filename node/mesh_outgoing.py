@@ -31,10 +31,11 @@ _NETWORK_ERRORS: Final = (aiohttp.ClientError, OSError)
 class OutgoingQueue:
     """Frames for one peer, bounded in count and bytes."""
 
-    def __init__(self, *, frames_max: int, size_bytes_max: int) -> None:
-        """Takes both bounds."""
+    def __init__(self, *, frames_max: int, size_bytes_max: int, bulk_size_bytes_max: int) -> None:
+        """Takes the bounds; that of bulk is its own."""
         self._frames_max = frames_max
         self._size_bytes_max = size_bytes_max
+        self._bulk_size_bytes_max = bulk_size_bytes_max
         self._frames: deque[bytes] = deque()
         self._size_bytes = 0
         self._bulk: deque[bytes] = deque()
@@ -62,8 +63,11 @@ class OutgoingQueue:
         return dropped
 
     def put_bulk(self, frame: bytes) -> bool:
-        """Appends a frame that may wait for all others; False if the bulk lane has no room for it."""
-        if self._bulk_size_bytes + len(frame) > self._size_bytes_max:
+        """Appends a frame that may wait for all others; False if the bulk lane has no room for it.
+
+        An empty lane takes a frame of any size.
+        """
+        if self._bulk and self._bulk_size_bytes + len(frame) > self._bulk_size_bytes_max:
             return False
         self._bulk.append(frame)
         self._bulk_size_bytes += len(frame)
@@ -104,7 +108,11 @@ class OutgoingLink:
         self._limits = limits
         self._counters = counters
         self._quota = PeerQuota(limits)
-        self._queue = OutgoingQueue(frames_max=limits.queue_frames_max, size_bytes_max=limits.queue_size_bytes_max)
+        self._queue = OutgoingQueue(
+            frames_max=limits.queue_frames_max,
+            size_bytes_max=limits.queue_size_bytes_max,
+            bulk_size_bytes_max=limits.bulk_size_bytes_max,
+        )
         self._connected = False
         self._state = ""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(

@@ -4,7 +4,8 @@ What a replica has promised and voted for must survive a crash, or it could sign
 newest such record as opaque bytes. It lies beside the key, outside the ledger, and is created once, together
 with the key; a node never creates it again.
 
-File, `FILE_SIZE_BYTES` long from the start: record n at position (n mod 2) x `POSITION_SIZE_BYTES`.
+File, `FILE_SIZE_BYTES` long from the start: record n at position (n mod 2) x `POSITION_SIZE_BYTES`, and the same
+again `COPY_DISTANCE_BYTES` behind.
 
 | bytes | what |
 |---|---|
@@ -14,9 +15,12 @@ File, `FILE_SIZE_BYTES` long from the start: record n at position (n mod 2) x `P
 | length | payload |
 | 32 | BLAKE2b-256 of all the above |
 
-A write goes to the position of the older record. If it is torn, the other position still holds the record
-before it, and nothing was signed yet under the torn one: `save` had not returned. Writes never change the
-file's length, so a file of another length was damaged otherwise, and is refused.
+A write goes to the position of the older record, both copies at once. If it is torn, the newest whole copy is the
+record before it or itself; nothing was signed under it yet, as `save` had not returned, and to be bound by it already
+does no harm. If a bit of the newest record rots, its other copy still says what was signed; falling back to the
+record before would forget it. So a position without a whole copy is damage, and is refused, and a newest record of
+which one copy is left is written again before it is used. Writes never change the file's length, so a file of another
+length was damaged, too.
 """
 
 import fcntl
@@ -34,10 +38,13 @@ PAYLOAD_SIZE_BYTES_MAX: Final = 512
 POSITION_SIZE_BYTES: Final = 4_096
 """Distance of the two records: a page each, so that one torn page never damages both."""
 
+COPY_DISTANCE_BYTES: Final = POSITION_SIZE_BYTES // 2
+"""Distance of a record's two copies: sectors apart, so that one bad sector never damages both."""
+
 FILE_SIZE_BYTES: Final = 2 * POSITION_SIZE_BYTES
 FILE_MODE: Final = 0o600
 
-MAGIC: Final = b"PSS1"
+MAGIC: Final = b"PSS2"
 _SEQUENCE_SIZE_BYTES: Final = 8
 _LENGTH_SIZE_BYTES: Final = 2
 _HEADER_SIZE_BYTES: Final = len(MAGIC) + _SEQUENCE_SIZE_BYTES + _LENGTH_SIZE_BYTES
@@ -57,12 +64,16 @@ class SignStateFile:
         """Opens and locks the sign state at `path`.
 
         Raises:
-            SignStateError: missing, in use by another process, or both records damaged.
+            SignStateError: missing, in use by another process, a record damaged in both copies, or one copy of the
+                newest one damaged and the disk does not take it again.
         """
         self._path = path
         self._descriptor: int | None = _open_locked(path)
         try:
-            self._record = _newest(_read_whole(self._descriptor, path), path)
+            content = _read_whole(self._descriptor, path)
+            self._record = _newest(content, path)
+            if not _is_twofold(content, self._record):
+                self.save(self._record.payload)
         except BaseException:
             self.close()
             raise
@@ -75,9 +86,7 @@ class SignStateFile:
             SignStateError: it exists already (a second one could make the node sign twice), or the disk
                 does not take it.
         """
-        content = b"".join(
-            _encode(_Record(sequence, payload)).ljust(POSITION_SIZE_BYTES, b"\0") for sequence in (0, 1)
-        )
+        content = b"".join(_encode_copies(_Record(sequence, payload)) for sequence in (0, 1))
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         except FileExistsError:
@@ -108,7 +117,7 @@ class SignStateFile:
         record = _Record(self._record.sequence + 1, payload)
         offset = record.sequence % 2 * POSITION_SIZE_BYTES
         try:
-            _write_synced(self._descriptor, _encode(record), offset)
+            _write_synced(self._descriptor, _encode_copies(record), offset)
         except OSError as error:
             self.close()
             raise _write_failed(self._path, error) from None
@@ -150,11 +159,30 @@ def _read_whole(descriptor: int, path: Path) -> bytes:
 
 
 def _newest(content: bytes, path: Path) -> _Record:
-    records = [_decode(content, position) for position in (0, 1)]
-    whole = [record for record in records if record is not None]
-    if not whole:
-        raise SignStateError(SignStateFault.DAMAGED, f"both records of {path} are damaged")
+    newest = [_newest_at(content, position) for position in (0, 1)]
+    whole = [record for record in newest if record is not None]
+    if len(whole) < len(newest):
+        raise SignStateError(SignStateFault.DAMAGED, f"a record of {path} is damaged in both copies")
     return max(whole)
+
+
+def _newest_at(content: bytes, position: int) -> _Record | None:
+    start = position * POSITION_SIZE_BYTES
+    copies = [
+        _decode(content[offset : offset + COPY_DISTANCE_BYTES], position)
+        for offset in (start, start + COPY_DISTANCE_BYTES)
+    ]
+    return max((record for record in copies if record is not None), default=None)
+
+
+def _is_twofold(content: bytes, record: _Record) -> bool:
+    start = record.sequence % 2 * POSITION_SIZE_BYTES
+    return content[start : start + POSITION_SIZE_BYTES] == _encode_copies(record)
+
+
+def _encode_copies(record: _Record) -> bytes:
+    """Returns the whole page of a record's position."""
+    return _encode(record).ljust(COPY_DISTANCE_BYTES, b"\0") * 2
 
 
 def _encode(record: _Record) -> bytes:
@@ -168,9 +196,8 @@ def _encode(record: _Record) -> bytes:
     return body + digest(HashKind.SIGN_STATE, body)
 
 
-def _decode(content: bytes, position: int) -> _Record | None:
-    """Returns the record at a position, None if it is torn or damaged."""
-    data = content[position * POSITION_SIZE_BYTES : (position + 1) * POSITION_SIZE_BYTES]
+def _decode(data: bytes, position: int) -> _Record | None:
+    """Returns the record of a copy at a position, None if it is torn or damaged."""
     length = int.from_bytes(data[_HEADER_SIZE_BYTES - _LENGTH_SIZE_BYTES : _HEADER_SIZE_BYTES], "big")
     body, checksum = data[: _HEADER_SIZE_BYTES + length], data[_HEADER_SIZE_BYTES + length :]
     if length > PAYLOAD_SIZE_BYTES_MAX or not body.startswith(MAGIC):

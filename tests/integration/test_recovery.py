@@ -9,18 +9,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from consensus.codec import encode
-from consensus.events import fresh_sign_state
 from consensus.evidence import Offence
-from consensus.identifiers import Height
-from contracts.genesis import chain_id
 from ledger.ledger import Ledger
-from node.genesis_file import load_genesis
-from node.identity import load_key
-from node.sign_state import SignStateFile
 from node.storage import SET_ASIDE_MAX, set_aside
-from tests.support.contracts import Community
-from tests.support.ledger import ChainBuilder
+from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import (
     Node,
     Street,
@@ -30,7 +22,6 @@ from tests.support.testnet import (
     stop_all,
     succeeded,
     wait_until,
-    write_readings,
 )
 
 NODES = 4
@@ -42,27 +33,10 @@ LAST = 4
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A testnet whose first three members decided 1,200 blocks; the last one never heard of it."""
-    directory = tmp_path_factory.mktemp("recovery")
-    readings = write_readings(directory / "readings.csv", households=NODES, hours=1)
-    target = directory / "testnet"
-    succeeded(p2pnode(directory, "testnet", "init", "--dir", target, "--readings", readings.path))
-    street = Street(target)
-    for node in street.nodes:  # nobody measures: blocks come from the test alone
-        text = node.home.configuration.read_text()
-        node.home.configuration.write_text(text[: text.index("[meter]")])
-    genesis = load_genesis(street.node(1).home)
-    keys = tuple(node.key for node in street.nodes)
-    meters = tuple(load_key(node.home.meter_key) for node in street.nodes)
-    community = Community(genesis=genesis, node_keys=keys, meter_keys=meters, chain=chain_id(genesis))
-    builder = ChainBuilder.create(street.node(1).home.ledger, community)
-    for _ in range(TIP):
-        builder.append([builder.transfer(0, 1, 1)], slot=1)
-    builder.ledger.close()
-    for node in street.nodes[: LAST - 1]:
-        if node is not street.node(1):
-            shutil.copytree(street.node(1).home.ledger, node.home.ledger)
-        node.home.sign_state.unlink()
-        SignStateFile.create(node.home.sign_state, encode(fresh_sign_state(Height(TIP + 1))))
+    target = tmp_path_factory.mktemp("recovery") / "testnet"
+    decide_beforehand(
+        make_street(target, nodes=NODES), lambda builder: append_transfers(builder, TIP), for_nodes=LAST - 1
+    )
     return target
 
 

@@ -4,6 +4,7 @@
 `ledger_application.LedgerApplication` is the production ledger, contracts and mempool on LevelDB.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
@@ -13,11 +14,16 @@ from consensus.events import Decision, PreparedBlock
 from consensus.identifiers import Digest, Height, Slot
 from consensus.membership import Membership
 from consensus.messages import Decided, Message, PrePrepare
-from node.sign_state import POSITION_SIZE_BYTES, _encode, _newest, _Record
+from ledger.errors import LedgerDamaged
+from node.sign_state import POSITION_SIZE_BYTES, _encode_copies, _is_twofold, _newest, _Record
+from node.sync import SyncFault
 
 
 class Application(Protocol):
     """One member's blocks and requests. A request is bytes; a client may have to make it anew (`renew`)."""
+
+    occurred: Counter[str]
+    """What happened to the disk."""
 
     @property
     def chain(self) -> Digest: ...
@@ -44,6 +50,10 @@ class Application(Protocol):
         """Returns a decided block."""
         ...
 
+    def sync_fault(self, decided: Decided) -> SyncFault | None:
+        """Says what is wrong with a fetched block of the undecided height."""
+        ...
+
     def check(self, height: Height, proposal: bytes) -> Slot | None:
         """Executes a proposal; returns the slot of its header, None if it is invalid."""
         ...
@@ -54,6 +64,10 @@ class Application(Protocol):
 
     def variant(self, proposal: bytes) -> tuple[Digest, bytes]:
         """Returns another valid block in the place of one: what a liar tells every second member."""
+        ...
+
+    def invalid(self, proposal: bytes, random: Random) -> tuple[Digest, bytes]:
+        """Returns a block that nobody may vote for in the place of one, under its right name."""
         ...
 
     def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
@@ -89,7 +103,15 @@ class Application(Protocol):
         ...
 
     def lose_blocks(self, random: Random) -> None:
-        """While stopped: some newest blocks and all records are lost, or damaged and set aside at the next start."""
+        """While stopped: some newest blocks, or all, and all records are lost."""
+        ...
+
+    def rot(self, random: Random) -> None:
+        """While stopped: a bit of the files changes. What the next start finds damaged it sets aside."""
+        ...
+
+    def note_damage(self, damaged: LedgerDamaged) -> None:
+        """Damage showed while the process ran, which ends here: the next start sets the blocks aside."""
         ...
 
     def close(self) -> None:
@@ -126,26 +148,39 @@ class Application(Protocol):
 class SignDisk:
     """The bytes of a sign state's file, in the production encoding."""
 
-    __slots__ = ("_pages", "_sequence")
+    __slots__ = ("_content", "_sequence")
 
     def __init__(self, payload: bytes) -> None:
-        self._pages = [_encode(_Record(sequence, payload)) for sequence in (0, 1)]
+        pages = [_encode_copies(_Record(sequence, payload)) for sequence in (0, 1)]
+        self._content = bytearray(b"".join(pages))
         self._sequence = 1
 
     def save(self, payload: bytes) -> None:
         self._sequence += 1
-        self._pages[self._sequence % 2] = _encode(_Record(self._sequence, payload))
+        self._write(_encode_copies(_Record(self._sequence, payload)), self._sequence)
 
     def tear(self, payload: bytes, random: Random) -> None:
         """Only the first bytes of a record reach the disk, perhaps none, perhaps all."""
-        record = _encode(_Record(self._sequence + 1, payload))
-        written = random.randint(0, len(record))
-        position = (self._sequence + 1) % 2
-        self._pages[position] = record[:written] + self._pages[position][written:]
+        page = _encode_copies(_Record(self._sequence + 1, payload))
+        self._write(page[: random.randint(0, len(page))], self._sequence + 1)
+
+    def _write(self, data: bytes, sequence: int) -> None:
+        start = sequence % 2 * POSITION_SIZE_BYTES
+        self._content[start : start + len(data)] = data
+
+    def rot(self, random: Random) -> None:
+        """A bit changes."""
+        self._content[random.randrange(len(self._content))] ^= 1 << random.randrange(8)
 
     def load(self) -> bytes:
-        """Returns what a new process finds."""
-        content = b"".join(page.ljust(POSITION_SIZE_BYTES, b"\0") for page in self._pages)
-        record = _newest(content, Path("sign-state"))
+        """Returns what a new process finds.
+
+        Raises:
+            SignStateError: bits changed so often that this does not show any more.
+        """
+        record = _newest(bytes(self._content), Path("sign-state"))
+        assert record.sequence >= self._sequence, "a sign state that was durable is gone"
         self._sequence = record.sequence
+        if not _is_twofold(bytes(self._content), record):
+            self.save(record.payload)
         return record.payload

@@ -13,6 +13,7 @@ from consensus.messages import (
     Claim,
     Commit,
     Decided,
+    HeightAnswer,
     Message,
     Prepare,
     PreparedCertificate,
@@ -23,10 +24,13 @@ from consensus.messages import (
     view_change_bytes,
     vote_bytes,
 )
+from consensus.recovery import FIRST_HEIGHT
 from tests.simulation.faults import Role
+from tests.simulation.forging import forged, torn
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
+    from tests.simulation.network import Payload
 
 LATE_MS_MAX = 3_000
 REMEMBERED_MAX = 64
@@ -34,9 +38,9 @@ REMEMBERED_MAX = 64
 FAR_SLOTS = (10, 1_000, 10**6, 2**40)
 FAR_HEIGHTS_MAX = (1, 2, 50, 2**40)
 ADDED_PER_TICK = 0.2
-"""How often a far-future or stale member adds a message."""
+"""How often a far-future, stale or forging member adds a message."""
 
-Sent = tuple[int, Message]
+Sent = tuple[int, "Payload"]
 """A message and by how much it is held back, in milliseconds."""
 
 
@@ -54,19 +58,34 @@ class Liar:
 
     # --- hooks of the network --------------------------------------------------------------------------------------
 
-    def outgoing(self, recipient: Address, message: Message) -> list[Sent]:
+    def outgoing(self, recipient: Address, payload: "Payload") -> list[Sent]:
         """Returns what the recipient really gets in the place of a message."""
         held_back_ms = self.random.randint(0, LATE_MS_MAX) if self.role is Role.LATE else 0
-        is_dropped = self.role is Role.WITHHOLDING and not self._is_let_through(recipient, message)
-        if self.role is Role.SILENT or is_dropped:
-            return []
-        if self.role is Role.EQUIVOCATING and self._number(recipient, message) % 2 == 1:
-            message = self._other(message)
-        elif self.role is Role.STALE and isinstance(message, ViewChange):
-            message = self._with_older_claim(message)
-        elif self.role is Role.FAR_FUTURE and isinstance(message, Status):
-            message = msgspec.structs.replace(message, clock_slot=Slot(2**40))
-        return [(held_back_ms, message)]
+        told = self._told(recipient, payload)
+        if told is not payload:
+            self._note("held back" if told is None else "bent", payload)
+        return [] if told is None else [(held_back_ms, told)]
+
+    def _told(self, recipient: Address, payload: "Payload") -> "Payload | None":
+        told: Payload | None = payload
+        match self.role:
+            case Role.SILENT:
+                told = None
+            case Role.WITHHOLDING:
+                told = payload if self._is_let_through(recipient, payload) else None
+            case Role.EQUIVOCATING if self._number(recipient, payload) % 2 == 1:
+                told = self._other(payload)
+            case Role.STALE if isinstance(payload, ViewChange):
+                told = self._with_older_claim(payload)
+            case Role.FAR_FUTURE if isinstance(payload, Status):
+                told = msgspec.structs.replace(payload, clock_slot=Slot(2**40))
+            case Role.FORGING:
+                told = forged(self.host, payload)
+        return told
+
+    def _note(self, what: str, payload: "Payload") -> None:
+        assert self.role is not None, "only a role lies"
+        self.host.network.occurred[f"{self.role.value}: {what} {type(payload).__name__}"] += 1
 
     def on_message(self, message: Message) -> None:
         """Notes what it hears; an equivocating member votes for, and commits to, everything, once each."""
@@ -80,10 +99,13 @@ class Liar:
 
     def on_tick(self) -> None:
         """Adds messages of its own."""
-        if self.role not in {Role.FAR_FUTURE, Role.STALE} or self.random.random() >= ADDED_PER_TICK:
+        if self.role not in {Role.FAR_FUTURE, Role.STALE, Role.FORGING} or self.random.random() >= ADDED_PER_TICK:
             return
         message = self._far_future() if self.role is Role.FAR_FUTURE else self._repeated()
+        if message is not None and self.role is Role.FORGING:
+            message = torn(self.host, message)
         if message is not None:
+            self._note("added", message)
             self._tell_all(message)
 
     def _tell_all(self, message: Message) -> None:
@@ -93,35 +115,43 @@ class Liar:
 
     # --- withholding ---------------------------------------------------------------------------------------------
 
-    def _number(self, recipient: Address, message: Message) -> int:
+    def _number(self, recipient: Address, message: "Payload") -> int:
         """Numbers the members in an order of its own for each height."""
         height = message.certificate.height if isinstance(message, Decided) else getattr(message, "height", 0)
         return self.host.application.membership.addresses.index(recipient) + int(height)
 
-    def _is_let_through(self, recipient: Address, message: Message) -> bool:
+    def _is_let_through(self, recipient: Address, message: "Payload") -> bool:
         slot = getattr(message, "slot", 0)
         name = f"{self._number(recipient, message)} {type(message).__name__} {slot}".encode()
         return digest(HashKind.ORDER, name)[0] % 2 == 0
 
     # --- equivocation ----------------------------------------------------------------------------------------------
 
-    def _other(self, message: Message) -> Message:
+    def _other(self, message: "Payload") -> "Payload":
         """Returns what contradicts a message, as far as this member can make it look good."""
         match message:
             case PrePrepare() if message.justification is None or message.justification.certificate is None:
                 block, proposal = self.host.application.variant(message.proposal)
-                return self._signed(msgspec.structs.replace(message, block=block, proposal=proposal))
+                return self.signed(msgspec.structs.replace(message, block=block, proposal=proposal))
             case Prepare() | Commit():
                 others = self.blocks.get(message.height, set()) - {message.block}
                 block = min(others, default=digest(HashKind.BLOCK, message.block))
-                return self._signed(msgspec.structs.replace(message, block=block))
+                return self.signed(msgspec.structs.replace(message, block=block))
             case ViewChange():
-                return self._signed(msgspec.structs.replace(message, claim=None, certificate=None))
+                return self.signed(msgspec.structs.replace(message, claim=None, certificate=None))
+            case _:
+                return self._other_answer(message)
+
+    @staticmethod
+    def _other_answer(message: "Payload") -> "Payload":
+        match message:
             case Status():
                 undecided, slot = Height(message.undecided + 1_000), Slot(message.clock_slot + 10**6)
                 return msgspec.structs.replace(message, undecided=undecided, clock_slot=slot)
             case Body() | Decided():
                 return msgspec.structs.replace(message, proposal=message.proposal + b"!")
+            case HeightAnswer():
+                return msgspec.structs.replace(message, undecided=FIRST_HEIGHT, certificate=None)
             case _:
                 return message
 
@@ -133,7 +163,7 @@ class Liar:
         self.agreed.add(statement)
         for kind in (Prepare, Commit):
             self._tell_all(
-                self._signed(
+                self.signed(
                     kind(
                         height=message.height,
                         slot=message.slot,
@@ -144,7 +174,7 @@ class Liar:
                 )
             )
 
-    def _signed(self, message: Message) -> Message:
+    def signed(self, message: Message) -> Message:
         """Returns a statement under this member's valid signature."""
         chain, key = self.host.application.chain, self.host.key
         match message:
@@ -169,7 +199,7 @@ class Liar:
             return message
         oldest = min(older, key=lambda certificate: certificate.slot)
         claim = Claim(slot=oldest.slot, block=oldest.block)
-        return self._signed(msgspec.structs.replace(message, claim=claim, certificate=oldest))
+        return self.signed(msgspec.structs.replace(message, claim=claim, certificate=oldest))
 
     def _repeated(self) -> Message | None:
         return self.random.choice(list(self.seen)) if self.seen else None
@@ -186,10 +216,10 @@ class Liar:
             change = ViewChange(
                 height=height, slot=slot, claim=None, signer=vote.signer, signature=signature, certificate=None
             )
-            return self._signed(change)
+            return self.signed(change)
         if kind is PrePrepare:
             return self._far_proposal(height, slot)
-        return self._signed(vote if kind is Prepare else Commit(**_fields(vote)))
+        return self.signed(vote if kind is Prepare else Commit(**_fields(vote)))
 
     def _far_proposal(self, height: Height, slot: Slot) -> Message:
         """Proposes in the next far slot that this member leads."""
@@ -208,7 +238,7 @@ class Liar:
             justification=None,
             proposal=built[1],
         )
-        return self._signed(proposal)
+        return self.signed(proposal)
 
 
 def _fields(vote: Prepare) -> dict[str, object]:

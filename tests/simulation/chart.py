@@ -10,6 +10,7 @@ from html import escape
 from typing import Final
 
 from consensus.messages import Decided, HeightAnswer, HeightQuestion, Status, ViewChange
+from node.peer_messages import Blocks, BlocksRequest
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import START_MS, Network, Payload
 
@@ -24,12 +25,17 @@ COLORS: Final = {
     "Body": "#00838f",
     "HeightQuestion": "#c2185b",
     "HeightAnswer": "#c2185b",
+    "BlocksRequest": "#795548",
+    "Blocks": "#795548",
     "requests": "#9aa0a6",
 }
 QUIET_KINDS: Final = frozenset({"Status", "requests"})
 COLUMN_PX: Final = 190
 LEFT_PX: Final = 120
-RIGHT_PX: Final = 110
+RIGHT_PX: Final = 230
+"""Room for the labels of the last process."""
+NAMES_EVERY_PX: Final = 1_200
+"""The names again, for who has scrolled."""
 TOP_PX: Final = 70
 ROW_PX: Final = 18
 """Height of the shortest stretch of time in which something happens; longer ones are squeezed."""
@@ -96,7 +102,7 @@ class Recorder:
                 recipient=recipient.index,
                 kind=kind,
                 height=height,
-                label=_label(payload, kind),
+                label=_label(payload, kind, with_height=self._height is None),
             )
         )
 
@@ -109,21 +115,26 @@ class Recorder:
 def _height_of(payload: Payload) -> int | None:
     if isinstance(payload, tuple | Status | HeightQuestion | HeightAnswer):
         return None
+    if isinstance(payload, BlocksRequest | Blocks):
+        return payload.first
     return payload.certificate.height if isinstance(payload, Decided) else payload.height
 
 
-def _label(payload: Payload, kind: str) -> str:
+def _label(payload: Payload, kind: str, *, with_height: bool) -> str:
     if isinstance(payload, tuple):
         return f"{len(payload)} requests"
     name = "".join(f"-{letter}" if letter.isupper() else letter for letter in kind).strip("-").upper()
     if isinstance(payload, HeightQuestion | HeightAnswer):
         return name
+    if isinstance(payload, BlocksRequest | Blocks):
+        count = payload.count if isinstance(payload, BlocksRequest) else len(payload.blocks)
+        return f"{name}({count} from h {payload.first})"
     if isinstance(payload, Status):
         return f"{name}(height {payload.undecided}, slot {payload.clock_slot})"
     claim = getattr(payload, "claim", None)
     block = getattr(payload, "block", None) or getattr(claim, "block", None)
     slot = getattr(payload, "slot", None)
-    parts = [f"h {_height_of(payload)}"]
+    parts = [f"h {_height_of(payload)}"] if with_height else []
     parts += [] if slot is None else [f"slot {slot}"]
     parts += [] if block is None else [("claims " if claim else "") + block.hex()[:6]]
     parts += ["claims none"] if kind == "ViewChange" and claim is None else []
@@ -217,7 +228,32 @@ class Chart:
                 f'<text class="name" x="{x}" y="{TOP_PX - 40}">member {number}</text>',
                 f'<text class="role" x="{x}" y="{TOP_PX - 22}">{escape(role)}</text>',
             ]
+            drawn += [
+                f'<line class="down" x1="{x}" y1="{first:.1f}" x2="{x}" y2="{last:.1f}"/>'
+                for first, last in self._times_down(host.index, bottom)
+            ]
+            drawn += [
+                f'<text class="again" x="{x}" y="{y}">member {number}</text>'
+                for y in range(TOP_PX + NAMES_EVERY_PX, int(bottom), NAMES_EVERY_PX)
+            ]
         return drawn
+
+    def _times_down(self, host: int, bottom: float) -> list[tuple[float, float]]:
+        """Where in the picture no process runs: from a crash to the next start."""
+        times, down_y = [], None
+        for mark in self._recorder.marks:
+            if mark.host == host and mark.text in {"crash", "start"}:
+                y = self._y(mark.at_ms, bottom)
+                if down_y is not None and down_y < y:
+                    times.append((down_y, y))
+                down_y = y if mark.text == "crash" else None
+        return times if down_y is None or down_y >= bottom else [*times, (down_y, bottom)]
+
+    def _y(self, moment_ms: int, bottom: float) -> float:
+        """The height of a moment that may lie outside of the picture."""
+        if moment_ms in self._rows:
+            return self._rows[moment_ms]
+        return TOP_PX if moment_ms < min(self._rows) else bottom
 
     def _slots(self, width: float) -> list[str]:
         """A line where a slot begins, as a clock without faults tells it."""
@@ -284,10 +320,13 @@ _PAGE: Final = """<!doctype html>
 body {{ font: 14px system-ui, sans-serif; margin: 24px; color: #202124; background: #fff; }}
 h1 {{ font-size: 20px; margin: 0 0 6px; }} p {{ margin: 4px 0; max-width: 1100px; }} p span {{ margin-right: 14px; }}
 svg {{ font: 11px system-ui, sans-serif; }} svg line, svg path {{ stroke-width: 1.2; }}
-.life {{ stroke: #5f6368; stroke-width: 1.6; }} .slot {{ stroke: #dadce0; }} .calm {{ stroke: #b7dfc3; }}
+svg .life {{ stroke: #5f6368; stroke-width: 1.6; }}
+svg .down {{ stroke: #fff; stroke-width: 3; stroke-dasharray: 3 5; }}
+.slot {{ stroke: #dadce0; }} .calm {{ stroke: #b7dfc3; }}
 .lost {{ stroke-dasharray: 4 3; }} .time {{ fill: #5f6368; }} .name {{ font-weight: 600; font-size: 13px; }}
 .name, .role {{ text-anchor: middle; }} .role {{ fill: #b3261e; }} .note {{ text-anchor: end; }}
-.what, .note {{ paint-order: stroke; stroke: #fff; stroke-width: 3px; }}
+.again {{ text-anchor: middle; fill: #5f6368; }}
+.what, .note, .again {{ paint-order: stroke; stroke: #fff; stroke-width: 3px; }}
 .mark {{ fill: #fff; stroke: #202124; }} .mark.crash {{ fill: #b3261e; }} .mark.decided {{ fill: #2a9d4b; }}
 .note.crash {{ fill: #b3261e; }} .note.decided {{ fill: #1b7a38; font-weight: 600; }}
 </style></head><body>

@@ -1,15 +1,27 @@
 """What must hold in every run, watched from outside: the messages that leave, the disks, the decided chains."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from consensus import quorum
+from consensus import quorum, verification
 from consensus.events import Decision
 from consensus.evidence import Evidence
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.intake import DECIDED_RUN_MAX
-from consensus.messages import Claim, Commit, Message, Prepare, PrePrepare, ViewChange
+from consensus.membership import Membership
+from consensus.messages import (
+    Claim,
+    Commit,
+    Endorsement,
+    Prepare,
+    PrePrepare,
+    ViewChange,
+    ViewChangeHeader,
+    view_change_bytes,
+)
 from consensus.tally import SLOTS_PER_SIGNER_MAX
+from node.sync import SyncFault
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -33,6 +45,10 @@ class Checker:
         self.answered: dict[Host, list[tuple[bytes, Height]]] = {}
         """What each host's clients were told to be executed, and its height then."""
         self.votes: dict[Step, Digest] = {}
+        self.based: set[Step] = set()
+        """Votes whose proposal was looked at."""
+        self.bound: set[tuple[Address, Height]] = set()
+        """Who has signed a vote or VIEW-CHANGE at which height."""
         self.commits: dict[Step, Digest] = {}
         self.view_changes: dict[Step, Claim | None] = {}
         self.promises: dict[tuple[Address, Height], Slot] = {}
@@ -44,7 +60,12 @@ class Checker:
         known = self.decided.setdefault(decision.height, decision.block)
         assert known == decision.block, f"fork at height {decision.height}"
         application = host.application
-        assert application.check(decision.height, decision.proposal) is not None, "an invalid block was decided"
+        header_slot = application.check(decision.height, decision.proposal)
+        assert header_slot is not None, "an invalid block was decided"
+        assert header_slot <= decision.certificate.slot, "a block's header has a later slot than its certificate"
+        assert is_quorum(decision.certificate.endorsements, application.membership), (
+            "a certificate that is none decided"
+        )
         invented = set(application.requests_in(decision.proposal)) - self.requests
         assert not invented, "a block has a request that no client made"
 
@@ -72,21 +93,29 @@ class Checker:
 
     # --- signatures -------------------------------------------------------------------------------------------------
 
-    def note_sent(self, host: "Host", message: Message) -> None:
+    def note_sent(self, host: "Host", message: object) -> None:
         """An honest member signs one thing per step, keeps its promises, and sends nothing that is not durable."""
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)
                 voted = host.sign_state.voted
                 assert _covers(host, message, voted), "a vote was sent before it was durable"
-                assert host.application.voted is not None, "a vote was sent before its proposal was durable"
+                proposal = host.application.voted
+                assert proposal is not None, "a vote was sent before its proposal was durable"
+                if proposal.slot == message.slot:
+                    self._check_basis(host, proposal)
             case Commit():
                 self._note_step(self.commits, host, message)
                 prepared = host.sign_state.prepared
                 assert _covers(host, message, prepared), "a commit was sent before it was durable"
-                assert host.application.prepared is not None, "a commit was sent before its certificate was durable"
+                kept = host.application.prepared
+                assert kept is not None, "a commit was sent before its certificate was durable"
+                assert is_quorum(kept.certificate.endorsements, host.application.membership), (
+                    "a commit without a certificate"
+                )
             case ViewChange():
                 step = (message.signer, message.height, message.slot)
+                self.bound.add(step[:2])
                 assert self.view_changes.setdefault(step, message.claim) == message.claim, "two claims for one slot"
                 assert host.sign_state.height == message.height, "a promise was sent before it was durable"
                 assert host.sign_state.promise >= message.slot, "a promise was sent before it was durable"
@@ -99,6 +128,34 @@ class Checker:
             promise = self.promises.get(step[:2], 0)
             assert message.slot >= promise, f"{type(message).__name__} below the promise"
         assert signed.setdefault(step, message.block) == message.block, f"two {type(message).__name__} in one slot"
+
+    def _check_basis(self, host: "Host", proposal: PrePrepare) -> None:
+        """A vote is for what was proposed to who is fresh, or for what a justification leads to."""
+        step = (host.key.address, proposal.height, proposal.slot)
+        if step in self.based:
+            return
+        self.based.add(step)
+        justification, member = proposal.justification, step[:2]
+        if justification is None:
+            assert member not in self.bound, "a vote without justification by who was not fresh"
+        else:
+            claims = [header.claim for header in justification.headers if header.claim is not None]
+            highest = max(claims, key=lambda claim: claim.slot, default=None)
+            assert highest is None or highest.block == proposal.block, "a vote against the highest claim"
+            assert is_quorum(justification.headers, host.application.membership), "a vote without Q VIEW-CHANGEs"
+            assert all(self._is_of(header, host, proposal) for header in justification.headers), "of another slot"
+        self.bound.add(member)
+
+    @staticmethod
+    def _is_of(header: ViewChangeHeader, host: "Host", proposal: PrePrepare) -> bool:
+        application = host.application
+        signed = view_change_bytes(application.chain, proposal.height, proposal.slot, header.claim)
+        key = application.membership.key_of(header.signer)
+        return key is not None and verification.verify(key, signed, header.signature)
+
+    def note_banned(self, sender: Address, liars: frozenset[Address], fault: SyncFault) -> None:
+        """No honest member's blocks are refused."""
+        assert sender in liars, f"an honest member is banned for {fault.value}"
 
     def note_evidence(self, evidence: Evidence, liars: frozenset[Address]) -> None:
         """No honest member is ever accused."""
@@ -122,7 +179,16 @@ class Checker:
         assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
         for known in (member.answered, member.asked, member.told, member.clocks._reports):
             assert len(known) <= members, "something is kept of who is no member"
+        host.syncing.check_memory()
         assert len(state.bodies_served) <= blocks_max * members, "more answers remembered than could be asked for"
+
+
+def is_quorum(endorsed: Iterable[Endorsement | ViewChangeHeader], membership: Membership) -> bool:
+    """Says whether so many different members signed that two such sets share an honest one."""
+    signers = {one.signer for one in endorsed}
+    members = len(membership)
+    shared = 2 * len(signers) - members
+    return signers <= set(membership.addresses) and shared > (members - 1) // 3
 
 
 def _covers(host: "Host", message: PrePrepare | Prepare | Commit, claim: Claim | None) -> bool:

@@ -20,17 +20,23 @@ class Role(Enum):
     """Adds statements of far slots and heights, and a clock that is far ahead."""
     STALE = "stale"
     """Claims an older certificate than it holds, and repeats what anyone said before."""
+    FORGING = "forging"
+    """Answers with lies: wrong STATUS, bodies, DECIDED, ranges of blocks and heights; tears certificates off what
+    others said.
+    """
     TWIN = "twin"
     """Two honest copies under one key, each with its own disk."""
     LOSES_BLOCKS = "loses_blocks"
     """Honest; loses blocks at a restart, but not its sign state."""
+    BIT_ROT = "bit_rot"
+    """Honest; a bit of its files changes while it is stopped."""
     FORGETS = "forgets"
     """Honest; loses its sign state at a restart, and sometimes blocks too: asks the others what it may sign."""
     WILD_CLOCK = "wild_clock"
     """Honest; its clock jumps by up to an hour."""
 
 
-BYZANTINE: Final = frozenset(Role) - {Role.LOSES_BLOCKS, Role.FORGETS, Role.WILD_CLOCK}
+BYZANTINE: Final = frozenset(Role) - {Role.LOSES_BLOCKS, Role.BIT_ROT, Role.FORGETS, Role.WILD_CLOCK}
 """Members that the checker expects nothing of."""
 
 
@@ -61,6 +67,8 @@ class Faults:
     clock_offset_ms_max: int = 0
     drift_per_million_max: int = 0
     """How much faster or slower a host's clocks run."""
+    absent: int = 0
+    """So many honest members are down until faults end: behind by all that the others decide meanwhile."""
     partition_ms: int = 0
     """Every so long, the members are cut in two for the same time; 0 for never. Short ones flap."""
     cut: Cut = Cut.SYMMETRIC

@@ -33,11 +33,14 @@ from consensus.member import Parameters, Signer
 from consensus.recovery import is_forgotten
 from consensus.replica import Replica, Start
 from consensus.verification import Verified, verify_message
+from ledger.errors import LedgerDamaged
+from node.errors import SignStateError
 from node.storage import unanswered_sign_state
 from tests.simulation.application import Application, SignDisk
 from tests.simulation.byzantine import Liar
 from tests.simulation.faults import BYZANTINE, Role
 from tests.simulation.recovering import Recovering
+from tests.simulation.syncing import Syncing
 
 if TYPE_CHECKING:
     from tests.simulation.network import Network
@@ -81,6 +84,7 @@ class Host:
         """Highest height at which a client was told that its request is executed."""
         self.passed_on_ms = 0
         self.recovering = Recovering(self)
+        self.syncing = Syncing(self)
         self._earlier_view_changes = 0
         faults, draw = network.faults, network.random.randint
         span_ms, drift = faults.clock_offset_ms_max, faults.drift_per_million_max
@@ -94,7 +98,7 @@ class Host:
 
     @property
     def may_lose_blocks(self) -> bool:
-        return self.role in {Role.LOSES_BLOCKS, Role.FORGETS}
+        return self.role in {Role.LOSES_BLOCKS, Role.BIT_ROT, Role.FORGETS}
 
     def now(self) -> Instant:
         at_ms = self.network.now_ms
@@ -108,8 +112,9 @@ class Host:
         self.is_up = True
         application = self.application
         application.start()
-        self.sign_state = decode(self.sign_disk.load(), SignState)
+        self.sign_state = self.load_sign_state()
         self.recovering = Recovering(self)
+        self.syncing = Syncing(self)
         self.network.checker.note_started(self)
         self.replica = Replica(
             signer=self.key,
@@ -130,20 +135,44 @@ class Host:
                 self.post(Connected(member=member))
         self.ask_again()
 
-    def crash(self) -> None:
+    def load_sign_state(self) -> SignState:
+        """As the node: where what was signed cannot be told any more, nothing is signed."""
+        try:
+            payload = self.sign_disk.load()
+        except SignStateError:
+            assert self.role is Role.BIT_ROT, "a sign state is damaged"
+            self.network.occurred["a sign state was damaged beyond reading"] += 1
+            payload = encode(unanswered_sign_state())
+            self.sign_disk = SignDisk(payload)
+        return decode(payload, SignState)
+
+    def crash(self, absent_ms: int | None = None) -> None:
+        """The process ends, wherever it is; another starts some time later."""
+        if not self.is_up:
+            return
         self._earlier_view_changes += self.replica.view_changes_sent
         self.events.clear()
         self.is_up = False
         self.network.note(self, "crash")
+        self.network.occurred["a member crashed"] += 1
         self.application.crash()
         self.lose()
-        self.network.push(self.network.random.randint(100, RESTART_MS_MAX), "start", self, None)
+        restart_ms = self.network.random.randint(100, RESTART_MS_MAX)
+        self.network.push(restart_ms if absent_ms is None else absent_ms, "start", self, None)
+
+    def stop_on(self, damaged: LedgerDamaged) -> None:
+        """What shows to be damaged while it is read stops the process; its next start deals with it."""
+        self.application.note_damage(damaged)
+        self.crash()
 
     def lose(self) -> None:
         """What a role makes a stopped host lose."""
         random = self.network.random
         if self.role is Role.LOSES_BLOCKS or (self.role is Role.FORGETS and random.random() < 0.5):
             self.application.lose_blocks(random)
+        if self.role is Role.BIT_ROT:
+            self.sign_disk.rot(random)
+            self.application.rot(random)
         if self.role is Role.FORGETS:
             self.sign_disk = SignDisk(encode(unanswered_sign_state()))
 
@@ -152,7 +181,9 @@ class Host:
         is_drawn = self.network.is_faulty and self.network.random.random() < self.network.faults.crash_per_point
         if is_drawn or self.crash_point == point:
             self.crash_point = None
-            if tear is not None and self.network.random.random() < 0.5:
+            is_torn = tear is not None and self.network.random.random() < 0.5
+            self.network.occurred[f"died {'in the middle of' if is_torn else 'before'}: {point}"] += 1
+            if tear is not None and is_torn:
                 tear()
             raise Crashed
 
@@ -196,6 +227,8 @@ class Host:
                 self.network.pass_on(self, requests)
         if self.is_up:
             self.recovering.on_tick()
+        if self.is_up:
+            self.syncing.on_tick()
         if self.liar is not None and self.is_up:
             self.liar.on_tick()
 
@@ -230,6 +263,7 @@ class Host:
             for number in range(answer.first, last + 1):
                 self.network.send(self, answer.recipient, self.application.decided(Height(number)))
         for evidence in effects.evidence:
+            self.network.occurred[f"evidence of {evidence.offence.value}"] += 1
             self.network.checker.note_evidence(evidence, self.network.byzantine)
         for arrived in effects.verify:
             self.verify(arrived)
@@ -255,10 +289,14 @@ class Host:
 
     def verify(self, arrived: Arrived) -> None:
         message = arrived.message
+        is_from_liar = arrived.sender in self.network.byzantine
         if not self.application.has_its_name(message):
+            assert is_from_liar, "an honest member sent a body that its digest does not name"
             return
         result = verify_message(message, self.replica.membership, self.application.chain)
         if not isinstance(result, Verified):
+            self.network.occurred[f"refused: {result.value}"] += 1
+            assert is_from_liar, f"an honest member's message is refused: {result.value}"
             return
         if self.is_honest:
             forgotten = is_forgotten(message, self.key.address, self.replica.remembered)

@@ -1,16 +1,20 @@
 """The production ledger, contracts and mempool behind `application.Application`, each host on a LevelDB of its own.
 
 A torn write is made as a crash makes it: the batch goes to LevelDB's log, the process ends, and only a part of those
-bytes is on the disk. Lost blocks are a database wiped, or one of whose bytes changed while the member was stopped:
-then start-up must notice, and the damaged ledger is set aside as the node does.
+bytes is on the disk. Lost blocks are a database wiped. Bit rot is one bit of the files changed while the member was
+stopped. After a clean stop the next start must notice; after a crash, without a seal, it may show only when the
+bytes are read, which stops the process as it stops the node. Either way the ledger is set aside as the node does.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Final
+
+import msgspec
 
 from consensus.codec import decode, encode
 from consensus.events import Decision, PreparedBlock
@@ -22,11 +26,14 @@ from contracts.units import MS_PER_HOUR
 from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged, TransactionRefused
 from ledger.ledger import Ledger
-from ledger.side_files import TIP_FILE, database_path
+from ledger.side_files import LEVELDB_LOCK_FILE, SEAL_FILE, TIP_FILE, database_path, mark_damage
 from node.block_server import read_decided
 from node.driver import PREPARED_KEY, VOTED_KEY, _proposal_has_its_name
 from node.errors import SubmissionRefused
 from node.mempool import Mempool, MempoolLimits
+from node.storage import set_aside
+from node.sync import SyncFault
+from node.syncing import check_decided
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -38,6 +45,8 @@ from tests.support.contracts import (
 )
 
 READING_WH: Final = 500
+LEVELDB_DIARY_FILES: Final = ("LOG", "LOG.old")
+"""Words for people; no two runs have the same."""
 
 
 def simulated_community(members: int, slot_duration_ms: int) -> Community:
@@ -54,9 +63,10 @@ class LedgerApplication:
         self._nonce = -1
         self._actions: dict[bytes, Transfer | PublishReading] = {}
         self._is_rotten = False
+        self._must_show = False
+        """A bit changed under a seal: the next start has to notice."""
         self._is_open = False
-        self.rot_found = 0
-        """Starts that noticed a changed byte."""
+        self.occurred: Counter[str] = Counter()
         Ledger.create(directory, community.genesis).close()
         self.start()
 
@@ -92,6 +102,10 @@ class LedgerApplication:
     def decided(self, height: Height) -> Decided:
         return read_decided(self.ledger, height)
 
+    def sync_fault(self, decided: Decided) -> SyncFault | None:
+        undecided = Height(self.height + 1)
+        return check_decided(decided, undecided, self.tip, self.membership, self.chain)[0]
+
     # --- executing ----------------------------------------------------------------------------------------------
 
     def check(self, height: Height, proposal: bytes) -> Slot | None:
@@ -113,6 +127,18 @@ class LedgerApplication:
     def _build(self, slot: Slot, candidates: Iterable[bytes]) -> Block:
         own = self._community.addresses[self._number]
         return self.ledger.build(slot=slot, leader=own, candidates=candidates)
+
+    def invalid(self, proposal: bytes, random: Random) -> tuple[Digest, bytes]:
+        block = decode(proposal, Block)
+        members = len(self._community.addresses)
+        lies: tuple[dict[str, object], ...] = (
+            {"parent": block.header.state_root},
+            {"state_root": block.header.parent},
+            {"slot": Slot(block.header.slot + members)},
+            {"leader": self._community.addresses[(self._number + 1) % members]},
+        )
+        header = msgspec.structs.replace(block.header, **random.choice(lies))
+        return _named(msgspec.structs.replace(block, header=header))
 
     def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
         return decode(proposal, Block).transactions
@@ -168,13 +194,14 @@ class LedgerApplication:
             return
         try:
             self.ledger = Ledger.open(self._directory, self._community.genesis)
-            assert not self._is_rotten, "a changed byte was not noticed at the start"
+            assert not self._must_show, "a changed bit was not noticed at the start"
         except LedgerDamaged:
             assert self._is_rotten, "a ledger that only crashed is said to be damaged"
-            self.rot_found += 1
-            self._wipe()
-            self.ledger = Ledger.open(self._directory, self._community.genesis)
-        self._is_open, self._is_rotten = True, False
+            self.occurred["damage was found at the start"] += 1
+            set_aside(self._directory)
+            self.ledger = Ledger.create(self._directory, self._community.genesis)
+            self._is_rotten = self._must_show = False
+        self._is_open = True
         self.mempool = Mempool(limits=MempoolLimits())
         stored = self.ledger.undecided()
         voted, prepared = stored.get(VOTED_KEY), stored.get(PREPARED_KEY)
@@ -182,23 +209,33 @@ class LedgerApplication:
         self.prepared = None if prepared is None else decode(prepared, PreparedBlock)
 
     def lose_blocks(self, random: Random) -> None:
-        chosen = Random(random.getrandbits(64))  # sizes of LevelDB's own log vary from run to run
-        if chosen.random() < 0.5:
-            self._wipe()
-            return
-        Ledger.open(self._directory, self._community.genesis).close()
-        files = [path for path in database_path(self._directory).iterdir() if path.stat().st_size]
-        with chosen.choice(sorted(files)).open("r+b") as file:
-            offset = chosen.randrange(file.seek(0, 2))
-            file.seek(offset)
-            byte = file.read(1)[0]
-            file.seek(offset)
-            file.write(bytes([byte ^ 1 << chosen.randrange(8)]))
-        self._is_rotten = True
-
-    def _wipe(self) -> None:
+        self.occurred["blocks were lost"] += 1
         shutil.rmtree(self._directory)
         Ledger.create(self._directory, self._community.genesis).close()
+
+    def rot(self, random: Random) -> None:
+        chosen = Random(random.getrandbits(64))  # LevelDB may compact or not: what it has must not show in the trace
+        is_sealed = chosen.random() < 0.5 and self._seal()
+        database = database_path(self._directory)
+        files = [path for path in database.iterdir() if path.name not in {LEVELDB_LOCK_FILE, *LEVELDB_DIARY_FILES}]
+        beside = [path for name in (TIP_FILE, SEAL_FILE) if (path := self._directory / name).exists()]
+        path = chosen.choice(sorted(path for path in (*files, *beside) if path.stat().st_size))
+        _flip_bit(path, chosen)
+        self.occurred["a bit changed after a clean stop" if is_sealed else "a bit changed after a crash"] += 1
+        self._is_rotten = True
+        self._must_show = is_sealed and path not in beside
+
+    def _seal(self) -> bool:
+        try:
+            Ledger.open(self._directory, self._community.genesis).close()
+        except LedgerDamaged:
+            return False  # an earlier bit shows
+        return True
+
+    def note_damage(self, damaged: LedgerDamaged) -> None:
+        assert self._is_rotten, f"a whole ledger is said to be damaged: {damaged}"
+        self.occurred["damage was found while running"] += 1
+        mark_damage(self._directory, damaged.what)
 
     def close(self) -> None:
         self.crash()
@@ -244,6 +281,15 @@ class LedgerApplication:
 
     def older_than(self, moment_ms: int) -> tuple[bytes, ...]:
         return tuple(self.mempool.older_than(moment_ms))
+
+
+def _flip_bit(path: Path, random: Random) -> None:
+    with path.open("r+b") as file:
+        offset = random.randrange(file.seek(0, 2))
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1 << random.randrange(8)]))
 
 
 def _named(block: Block) -> tuple[Digest, bytes]:

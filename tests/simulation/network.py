@@ -7,6 +7,7 @@ hashed: the same seed gives the same trace.
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol
@@ -18,6 +19,8 @@ from consensus.identifiers import Address
 from consensus.membership import Membership
 from consensus.messages import Decided, HeightAnswer, HeightQuestion, Message, Status
 from consensus.quorum import fault_bound
+from ledger.errors import LedgerDamaged
+from node.peer_messages import Blocks, BlocksRequest
 from tests.simulation.application import Application
 from tests.simulation.checker import Checker
 from tests.simulation.faults import CALM_DELAY_MS_MAX, STRAGGLER_MS_MAX, Cut, Faults, Role
@@ -29,12 +32,15 @@ TICK_MS = 25
 LOOK_MS = 25
 """How often a run looks whether it is finished."""
 MEMORY_LOOK_MS = 1_000
+WILD_JUMP_MS = 600_000
 START_MS = 1_000
+FORGOTTEN_MS_MAX = 20_000
+"""Who is to lose something loses it within so long."""
 RECOVERY_SLOTS_MAX = 800
 """Once faults end, everything is executed within so many slots."""
 
-Payload = Message | HeightQuestion | HeightAnswer | tuple[bytes, ...]
-"""What travels: a message of consensus or recovery, or requests."""
+Payload = Message | HeightQuestion | HeightAnswer | BlocksRequest | Blocks | tuple[bytes, ...]
+"""What travels: a message of consensus, recovery or block sync, or requests."""
 
 
 class Observer(Protocol):
@@ -88,6 +94,8 @@ class Network:
         self.sequence = 0
         self.checker = Checker()
         self.trace = blake2b(digest_size=16)
+        self.occurred: Counter[str] = Counter()
+        """What really went wrong, and how often."""
         self.tick_ms = tick_ms
         self.is_encoded = is_encoded
         self.observer = observer
@@ -106,6 +114,7 @@ class Network:
             self.push(self.random.randint(0, MEMORY_LOOK_MS), "memory", host, None)
         if faults.partition_ms:
             self.push(faults.partition_ms, "partition", None, None)
+        self.plan_absences()
 
     def opaque_application(self, membership: Membership, index: int) -> Application:
         return OpaqueApplication(membership, membership.addresses[index])
@@ -132,6 +141,16 @@ class Network:
             for index, number in enumerate([*range(len(self.keys)), *copied])
         ]
 
+    def plan_absences(self) -> None:
+        """Some members are away for long; who is to lose something at a restart has one."""
+        until_ms = self.faults.until_ms
+        for host in self.random.sample(self.honest, self.faults.absent):
+            self.push(START_MS, "absence", host, until_ms - 2 * START_MS)
+        for host in self.honest:
+            if host.may_lose_blocks:
+                moment_ms = self.random.randint(START_MS, min(until_ms, FORGOTTEN_MS_MAX))
+                self.push(moment_ms - START_MS, "absence", host, self.random.randint(TAU_MS, START_MS))
+
     def close(self) -> None:
         for host in self.hosts:
             host.application.close()
@@ -154,12 +173,12 @@ class Network:
 
     # --- messages -----------------------------------------------------------------------------------------------
 
-    def send(self, host: Host, recipient: Address, message: Message) -> None:
+    def send(self, host: Host, recipient: Address, payload: Payload) -> None:
         if host.liar is None:
-            self.checker.note_sent(host, message)
-            self.deliver(host, recipient, message)
+            self.checker.note_sent(host, payload)
+            self.deliver(host, recipient, payload)
             return
-        for held_back_ms, told in host.liar.outgoing(recipient, message):
+        for held_back_ms, told in host.liar.outgoing(recipient, payload):
             self.deliver(host, recipient, told, held_back_ms)
 
     def pass_on(self, host: Host, requests: tuple[bytes, ...]) -> None:
@@ -173,11 +192,13 @@ class Network:
     def deliver(self, sender: Host, recipient: Address, payload: Payload, held_back_ms: int = 0) -> None:
         for host in self.by_address[recipient]:
             copies = 1 + (self.is_faulty and self.random.random() < self.faults.duplication)
+            self.occurred["a message was doubled"] += copies - 1
             for _ in range(copies):
                 delay_ms = held_back_ms + self.draw_delay_ms()
                 is_lost = (self.is_faulty and self.random.random() < self.faults.loss) or self.is_lost(
                     sender, host, payload
                 )
+                self.occurred["a message was lost"] += is_lost
                 if self.observer is not None:
                     arrival_ms = None if is_lost else self.now_ms + delay_ms
                     self.observer.on_message(
@@ -214,19 +235,27 @@ class Network:
                 if until():
                     return True
             self.now_ms, _, kind, host, payload = heapq.heappop(self.queue)
-            self.handle(kind, host, payload)
+            try:
+                self.handle(kind, host, payload)
+            except LedgerDamaged as damaged:
+                assert host is not None, "a ledger belongs to a host"
+                host.stop_on(damaged)
         return until()
 
     def handle(self, kind: str, host: Host | None, payload: object) -> None:
         if host is None:
             self.change_partition()
         elif self.now_ms < host.paused_until_ms:
-            self.push(host.paused_until_ms - self.now_ms, kind, host, payload)
+            is_tick = kind == "tick"  # what arrived during the pause goes first, as in the driver
+            self.push(host.paused_until_ms - self.now_ms + is_tick, kind, host, payload)
         elif kind == "tick":
             self.tick(host)
         elif kind == "start":
             self.note(host, "start")
             host.start()
+        elif kind == "absence":
+            assert isinstance(payload, int)
+            host.crash(absent_ms=payload)
         elif kind == "submit":
             assert isinstance(payload, int)
             host.submit(payload)
@@ -251,6 +280,10 @@ class Network:
                 host.recovering.on_question(sender, payload)
             case HeightAnswer():
                 host.recovering.on_answer(sender, payload)
+            case BlocksRequest():
+                host.syncing.on_request(sender, payload)
+            case Blocks():
+                host.syncing.on_blocks(sender, payload)
             case tuple():
                 host.take(payload)
             case _:
@@ -260,6 +293,8 @@ class Network:
         if host.liar is not None:
             host.liar.on_message(payload)
         message: Message = decode(encode(payload), Message) if self.is_encoded else payload  # type: ignore[arg-type]
+        if isinstance(message, Status):
+            host.syncing.on_status(sender, message)
         host.post(Arrived(sender=sender, message=message))
 
     def note_arrival(self, host: Host, sender: Address, payload: Payload) -> None:
@@ -281,16 +316,21 @@ class Network:
             paused_until_ms = self.now_ms + self.random.randint(TAU_MS, 20 * TAU_MS)
             host.paused_until_ms = min(paused_until_ms, faults.until_ms)
             self.note(host, "pause")
+            self.occurred["a member paused"] += 1
         if draw() < faults.clock_jump_per_tick * share:
             jump_ms_max = 3_600_000 if host.role is Role.WILD_CLOCK else 1_000
             host.clock_offset_ms = self.random.randint(-jump_ms_max, jump_ms_max)
             self.note(host, "clock jumps")
+            is_wild = abs(host.clock_offset_ms) > WILD_JUMP_MS
+            self.occurred["a clock jumped by more than ten minutes" if is_wild else "a clock jumped"] += 1
         if draw() < faults.crash_per_tick * share:
             host.crash()
 
     def change_partition(self) -> None:
         addresses = self.membership.addresses
         is_cut = self.is_faulty and not self.cut
+        flaps = "flapping " if self.faults.partition_ms < TAU_MS else ""
+        self.occurred[f"a {flaps}{self.faults.cut.value} partition"] += is_cut
         chosen = self.random.sample(addresses, self.random.randint(1, len(addresses))) if is_cut else ()
         self.cut = frozenset(chosen)
         if self.is_faulty:
@@ -307,18 +347,23 @@ class Network:
 
 def label_of(message: Payload) -> str:
     """Returns a message's kind, height, slot and block."""
-    kind = type(message).__name__
+    if isinstance(message, tuple):
+        return f"{len(message)} requests"
     match message:
-        case tuple():
-            return f"{len(message)} requests"
         case HeightQuestion():
-            return kind
+            what = ""
+        case BlocksRequest():
+            what = f"{message.first} {message.count}"
+        case Blocks():
+            what = f"{message.first} {len(message.blocks)}"
         case Status() | HeightAnswer():
-            return f"{kind} {message.undecided} {getattr(message, 'clock_slot', '')}"
+            what = f"{message.undecided} {getattr(message, 'clock_slot', '')}"
         case Decided():
-            return f"{kind} {message.certificate.height} {message.certificate.block[:4].hex()}"
-    block = getattr(message, "block", None) or getattr(getattr(message, "claim", None), "block", b"")
-    return f"{kind} {message.height} {getattr(message, 'slot', '')} {block[:4].hex()}"
+            what = f"{message.certificate.height} {message.certificate.block[:4].hex()}"
+        case _:
+            block = getattr(message, "block", None) or getattr(getattr(message, "claim", None), "block", b"")
+            what = f"{message.height} {getattr(message, 'slot', '')} {block[:4].hex()}"
+    return f"{type(message).__name__} {what}"
 
 
 def run_requests(network: Network, *, requests: int, spread_ms: int, limit_ms: int) -> bool:

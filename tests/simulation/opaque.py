@@ -1,5 +1,6 @@
 """Blocks that are opaque to consensus and cheap to execute: parent, slot, leader and the numbers of requests."""
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from random import Random
@@ -11,6 +12,9 @@ from consensus.events import Decision, PreparedBlock
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import Body, Decided, Message, PrePrepare
+from consensus.verification import Verified, verify_message
+from ledger.errors import LedgerDamaged
+from node.sync import SyncFault
 
 CHAIN: Final = digest(HashKind.GENESIS, b"simulation")
 BLOCK_REQUESTS_MAX: Final = 4
@@ -37,6 +41,7 @@ class OpaqueApplication:
     def __init__(self, membership: Membership, own: Address) -> None:
         self.chain = CHAIN
         self.membership = membership
+        self.occurred: Counter[str] = Counter()
         self._own = own
         self._blocks: list[Decided] = []
         self._executed: dict[bytes, Height] = {}
@@ -78,6 +83,12 @@ class OpaqueApplication:
     def decided(self, height: Height) -> Decided:
         return self._blocks[height - 1]
 
+    def sync_fault(self, decided: Decided) -> SyncFault | None:
+        if not self.has_its_name(decided):
+            return SyncFault.NOT_A_BLOCK
+        is_decided = isinstance(verify_message(decided, self.membership, self.chain), Verified)
+        return None if is_decided else SyncFault.BAD_CERTIFICATE
+
     def check(self, height: Height, proposal: bytes) -> Slot | None:
         parent, slot, led_by, requests = read_block(proposal)
         is_valid = (
@@ -101,6 +112,23 @@ class OpaqueApplication:
     def variant(self, proposal: bytes) -> tuple[Digest, bytes]:
         parent, slot, led_by, requests = read_block(proposal)
         other = encode((parent, slot, led_by, () if requests else tuple(self._waiting)[:1]))
+        return name_of(other), other
+
+    def invalid(self, proposal: bytes, random: Random) -> tuple[Digest, bytes]:
+        parent, slot, led_by, requests = read_block(proposal)
+        doubled = (requests or (b"twice",)) * 2
+        wrong = random.choice(
+            (
+                (name_of(parent), slot, led_by, requests),
+                (parent, Slot(slot + len(self.membership)), led_by, requests),
+                (parent, slot, name_of(led_by), requests),
+                (parent, slot, led_by, doubled),
+                (parent, slot, led_by, (*requests, *self._executed)),
+            )
+        )
+        if wrong[3] == requests == () and wrong[:3] == (parent, slot, led_by):
+            wrong = (name_of(parent), slot, led_by, requests)  # nothing was executed yet
+        other = encode(wrong)
         return name_of(other), other
 
     def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
@@ -136,10 +164,20 @@ class OpaqueApplication:
         """Everything is at hand."""
 
     def lose_blocks(self, random: Random) -> None:
-        lost = random.randint(0, min(3, len(self._blocks)))
+        lost = random.choice((random.randint(0, min(3, len(self._blocks))), len(self._blocks)))
+        self.occurred["blocks were lost"] += lost > 0
         del self._blocks[len(self._blocks) - lost :]
         self._executed = {request: height for request, height in self._executed.items() if height <= self.height}
         self.voted = self.prepared = None
+
+    def rot(self, random: Random) -> None:
+        """Nothing is written in bytes here: a ledger that was found damaged is set aside whole."""
+        del self._blocks[:]
+        self._executed.clear()
+        self.voted = self.prepared = None
+
+    def note_damage(self, damaged: LedgerDamaged) -> None:
+        raise AssertionError("there is nothing to damage here") from damaged
 
     def close(self) -> None:
         """Nothing is open."""

@@ -1,7 +1,6 @@
 """A host's part in `consensus.recovery`: asks the others what it may have signed, and answers them.
 
-As the node's hands for it (`node.sign_recovery`) do, on the virtual clock. A liar answers that nothing was decided
-yet, which needs no proof.
+As the node's hands for it (`node.sign_recovery`) do, on the virtual clock.
 """
 
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 from consensus.events import UNANSWERED, KeepSilent
 from consensus.identifiers import Address, Height
 from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
-from consensus.recovery import FIRST_HEIGHT, Inquiry, can_ask
+from consensus.recovery import FIRST_HEIGHT, AnswerRefusal, Inquiry, can_ask
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -48,13 +47,13 @@ class Recovering:
         host = self._host
         if host.replica.height <= host.replica.silent_through:
             return
-        height = host.application.height if host.is_honest else Height(0)
+        height = host.application.height
         answer = HeightAnswer(
             nonce=question.nonce,
             undecided=Height(height + FIRST_HEIGHT),
             certificate=host.application.decided(height).certificate if height else None,
         )
-        host.network.deliver(host, sender, answer)
+        host.network.send(host, sender, answer)
 
     def on_answer(self, sender: Address, answer: HeightAnswer) -> None:
         """With the answers of Q others the end of the silence is known."""
@@ -62,9 +61,13 @@ class Recovering:
         if self._inquiry is None or host.replica.silent_through != UNANSWERED:
             return
         refusal = self._inquiry.take(sender, answer)
-        assert refusal is None, f"an answer is refused: {refusal}"
+        if refusal is not None:
+            host.network.occurred[f"refused: {refusal.value}"] += 1
+            is_late = refusal is AnswerRefusal.NOT_ASKED  # to a question before a crash
+            assert is_late or sender in host.network.byzantine, f"an honest answer is refused: {refusal}"
         through = self._inquiry.silent_through(Height(host.application.height + 1))
         if through is not None:
             self._inquiry = None
             host.network.note(host, f"silent through {through}")
+            host.network.occurred["a forgetful member was answered"] += 1
             host.post(KeepSilent(through=through))

@@ -11,7 +11,8 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any, Final
 
-from tests.simulation.seeds import Outcome, failed, run_seed
+from tests.simulation.occurrences import SEEDS_MIN, missing
+from tests.simulation.seeds import TWINS_KIND, Outcome, failed, run_seed
 
 FAILURES_SHOWN: Final = 20
 JOBS_PER_TASK: Final = 8
@@ -35,6 +36,7 @@ class Summary:
     view_changes: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     by_members: Counter[int] = field(default_factory=Counter)
+    occurred: Counter[str] = field(default_factory=Counter)
     recovery_slots: list[int] = field(default_factory=list)
     failures: list[Outcome] = field(default_factory=list)
     started_s: float = field(default_factory=time.monotonic)
@@ -48,6 +50,7 @@ class Summary:
         self.view_changes += outcome.view_changes
         self.kinds[outcome.kind] += 1
         self.by_members[outcome.members] += 1
+        self.occurred.update(outcome.occurred)
         self.recovery_slots.append(outcome.recovery_slots)
         self.failures += failed([outcome])
 
@@ -56,8 +59,13 @@ class Summary:
         return time.monotonic() - self.started_s
 
     @property
+    def missing(self) -> list[str]:
+        """What should have happened in so many seeds, and did not."""
+        return missing(self.occurred) if self.seeds >= SEEDS_MIN and TWINS_KIND not in self.kinds else []
+
+    @property
     def has_failed(self) -> bool:
-        return bool(self.failures)
+        return bool(self.failures or self.missing)
 
     def as_json(self) -> dict[str, Any]:
         ordered = sorted(self.recovery_slots)
@@ -77,6 +85,8 @@ class Summary:
             },
             "by_members": {str(members): self.by_members[members] for members in sorted(self.by_members)},
             "kinds": dict(sorted(self.kinds.items())),
+            "never_occurred": self.missing,
+            "occurred": dict(sorted(self.occurred.items())),
             "failures": [asdict(outcome) for outcome in self.failures[:FAILURES_SHOWN]],
         }
 

@@ -22,16 +22,22 @@ from tests.simulation.faults import Cut, Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, Observer, seeded_keys
-from tests.simulation.signing import Key, KeyedHashKey, keyed_hashes
+from tests.simulation.signing import Key, keyed_hash_keys, keyed_hashes
 from tests.support.contracts import Community
 
 MEMBERS_MAX: Final = 13
+TWINS_KIND: Final = "twins"
+"""Of outcomes of scenarios (`twins`), which are no seeds."""
 ED25519_EVERY: Final = 100
 """One seed of so many signs with real keys, and has its messages travel as bytes."""
 ED25519_REST: Final = 42
-LEDGER_EVERY: Final = 50
+LEDGER_EVERY: Final = 25
 """One seed of so many runs on the production ledger, contracts and mempool, with real keys."""
 LEDGER_REST: Final = 7
+BEHIND_SHARE: Final = 0.1
+"""Of runs in which a member is absent while the others decide much."""
+REQUESTS_BEHIND: Final = 100
+DISK_ROLES: Final = [Role.BIT_ROT, Role.LOSES_BLOCKS, Role.FORGETS]
 MEMORY_DISK: Final = Path("/dev/shm")
 
 
@@ -75,6 +81,8 @@ class Outcome:
     recovery_slots: int
     """From the end of all faults to everything executed."""
     trace: str
+    occurred: dict[str, int]
+    """What really went wrong, and how often."""
 
 
 def setup_of(seed: int, members: int | None = None) -> Setup:
@@ -82,11 +90,12 @@ def setup_of(seed: int, members: int | None = None) -> Setup:
     random = Random(f"setup of seed {seed}")
     chosen = seed % MEMBERS_MAX + 1 if members is None else members
     until_ms = random.randint(16, 40) * TAU_MS
+    is_behind = random.random() < BEHIND_SHARE
     return Setup(
         seed=seed,
         members=chosen,
-        faults=_faults(random, chosen, START_MS + until_ms),
-        request_ms=_load(random, until_ms),
+        faults=_faults(random, _kind(seed), chosen, START_MS + until_ms, is_behind=is_behind),
+        request_ms=_load(random, until_ms, is_behind=is_behind),
         tick_ms=random.choice((25, 50, 50, 125)),
         kind=_kind(seed),
     )
@@ -98,7 +107,7 @@ def _kind(seed: int) -> Kind:
     return Kind.ED25519 if seed % ED25519_EVERY == ED25519_REST else Kind.OPAQUE
 
 
-def _faults(random: Random, members: int, until_ms: int) -> Faults:
+def _faults(random: Random, kind: Kind, members: int, until_ms: int, *, is_behind: bool) -> Faults:
     def maybe(*values: float) -> float:
         return random.choice(values) if random.random() < 0.5 else 0
 
@@ -114,15 +123,22 @@ def _faults(random: Random, members: int, until_ms: int) -> Faults:
         clock_jump_per_tick=maybe(0.001, 0.005),
         clock_offset_ms_max=int(maybe(100, 1_000)),
         drift_per_million_max=int(maybe(200, 5_000)),
+        absent=min(1, fault_bound(members)) if is_behind else 0,
         partition_ms=int(maybe(120, 400, 1_500, 4_000)),
         cut=random.choice(list(Cut)),
-        roles=tuple(random.choices(list(Role), k=random.randint(0, fault_bound(members)))),
+        roles=_roles(random, kind, fault_bound(members), is_behind=is_behind),
     )
 
 
-def _load(random: Random, until_ms: int) -> tuple[int, ...]:
-    """Requests now and then, or a backlog of many blocks at once, or both."""
-    moments = [random.randint(0, until_ms) for _ in range(random.randint(3, 12))]
+def _roles(random: Random, kind: Kind, fault_bound: int, *, is_behind: bool) -> tuple[Role, ...]:
+    """Where there are files to damage, or blocks to fetch, those who damage or forge them come more often."""
+    roles = list(Role) + (DISK_ROLES * 4 if kind is Kind.LEDGER else []) + [Role.FORGING] * 10 * is_behind
+    return tuple(random.choices(roles, k=random.randint(0, fault_bound)))
+
+
+def _load(random: Random, until_ms: int, *, is_behind: bool) -> tuple[int, ...]:
+    """Requests now and then, or a backlog of many blocks at once, or both. For someone to fall behind, many."""
+    moments = [random.randint(0, until_ms) for _ in range(random.randint(3, 12) + is_behind * REQUESTS_BEHIND)]
     if random.random() < 0.3:
         moments += [random.randint(0, until_ms)] * random.randint(10, 40)
     return tuple(sorted(moments))
@@ -132,8 +148,7 @@ def run_seed(seed: int, members: int | None = None, observer: Observer | None = 
     """Runs one seed; a violation of safety is an outcome, not an exception."""
     setup = setup_of(seed, members)
     with ExitStack() as stack:
-        network = _network(setup, stack, observer)
-        stack.callback(network.close)
+        network = make_network(setup, stack, observer)
         violation: str | None = None
         is_finished = True
         try:
@@ -150,12 +165,13 @@ def run_seed(seed: int, members: int | None = None, observer: Observer | None = 
         )
 
 
-def _network(setup: Setup, stack: ExitStack, observer: Observer | None) -> Network:
+def make_network(setup: Setup, stack: ExitStack, observer: Observer | None = None) -> Network:
+    """Returns the network of a setup; `stack` holds what must be given up after the run."""
     keys: list[Key]
     application: Callable[[Membership, int], Application] | None = None
     match setup.kind:
         case Kind.OPAQUE:
-            keys = [KeyedHashKey(bytes([index + 1])) for index in range(setup.members)]
+            keys = [*keyed_hash_keys(setup.members)]
             stack.enter_context(keyed_hashes())
         case Kind.ED25519:
             keys = [*seeded_keys(setup.members)]
@@ -163,7 +179,7 @@ def _network(setup: Setup, stack: ExitStack, observer: Observer | None) -> Netwo
             community = simulated_community(setup.members, TAU_MS)
             keys = [*community.node_keys]
             application = _ledgers(community, stack)
-    return Network(
+    network = Network(
         setup.members,
         setup.seed,
         setup.faults,
@@ -173,6 +189,8 @@ def _network(setup: Setup, stack: ExitStack, observer: Observer | None) -> Netwo
         is_encoded=setup.kind is not Kind.OPAQUE,
         observer=observer,
     )
+    stack.callback(network.close)
+    return network
 
 
 def _ledgers(community: Community, stack: ExitStack) -> Callable[[Membership, int], Application]:
@@ -205,6 +223,7 @@ def outcome_of(
         view_changes=sum(host.view_changes for host in network.honest),
         recovery_slots=max(0, network.now_ms - healed_ms) // TAU_MS,
         trace=network.trace.hexdigest(),
+        occurred=dict(sum((host.application.occurred for host in network.hosts), network.occurred)),
     )
 
 

@@ -31,6 +31,10 @@ class KeyedHashKey:
 Key = SigningKey | KeyedHashKey
 
 
+def keyed_hash_keys(members: int) -> list[KeyedHashKey]:
+    return [KeyedHashKey(bytes([index + 1])) for index in range(members)]
+
+
 def _keyed_hash(public_key: PublicKey, message: bytes) -> Signature:
     return Signature(blake2b(message, digest_size=SIGNATURE_SIZE_BYTES, key=public_key).digest())
 

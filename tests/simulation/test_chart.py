@@ -13,6 +13,7 @@ from tests.simulation.twins import run_scenario
 
 SVG = "{http://www.w3.org/2000/svg}"
 SEED = 17
+CRASHING_SEED = 35
 
 
 def picture(page: str) -> ElementTree.Element:
@@ -26,6 +27,17 @@ def test_the_picture_has_an_arrow_per_message_and_a_line_per_process() -> None:
     assert recorder.arrows
     assert len(list(svg.iter(f"{SVG}g"))) == len(recorder.arrows)
     assert len([line for line in svg.iter(f"{SVG}line") if line.get("class") == "life"]) == outcome.members
+
+
+def test_a_process_that_is_down_has_a_broken_line_until_it_starts_again() -> None:
+    recorder = Recorder()
+    run_seed(CRASHING_SEED, members=4, observer=recorder)
+    crashed = [mark.host for mark in recorder.marks if mark.text == "crash"]
+    assert crashed
+    svg = picture(Chart(recorder).html("Seed", ""))
+    lines = [line for line in svg.iter(f"{SVG}line") if line.get("class") == "down"]
+    assert 0 < len(lines) <= len(crashed)
+    assert all(float(line.get("y1", "")) < float(line.get("y2", "")) for line in lines)
 
 
 def test_drawing_changes_nothing() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 from typer.testing import CliRunner
@@ -19,13 +20,16 @@ from tests.simulation.checker import Checker
 from tests.simulation.faults import BYZANTINE, Cut, Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, run_requests
-from tests.simulation.runs import PROJECT
+from tests.simulation.occurrences import EXPECTED, SEEDS_MIN
+from tests.simulation.runs import PROJECT, Summary
 from tests.simulation.seeds import (
     ED25519_EVERY,
     ED25519_REST,
     LEDGER_EVERY,
     LEDGER_REST,
     Kind,
+    Setup,
+    make_network,
     run_seed,
     setup_of,
 )
@@ -124,6 +128,49 @@ def test_who_forgets_what_it_signed_asks_and_goes_on(members: int) -> None:
     assert silences
     assert forgetful.sign_state.height > max(silences) > 1
     assert forgetful.sign_state.voted is not None
+
+
+@pytest.mark.parametrize("kind", [Kind.OPAQUE, Kind.LEDGER])
+def test_who_was_absent_fetches_ranges_of_blocks_and_liars_cannot_mislead_it(kind: Kind) -> None:
+    faults = Faults(until_ms=START_MS + 10_000, absent=1, roles=(Role.FORGING,))
+    with ExitStack() as stack:
+        network = network_of(kind, 7, faults, stack)
+        absent = next(host for host in network.hosts if host.role is None and host.is_honest)
+        assert run_requests(network, requests=240, spread_ms=8_000, limit_ms=10_000 + RECOVERY_SLOTS_MAX * TAU_MS)
+        assert absent.application.height >= 60
+        assert network.occurred["a block came by sync"] >= 20
+        assert network.occurred["forging: bent Blocks"] > 0
+
+
+def test_rotten_bits_are_found_and_what_they_damaged_is_fetched_again() -> None:
+    found = changed = 0
+    for seed in range(4):
+        faults = Faults(until_ms=START_MS + 10_000, crash_per_tick=0.01, roles=(Role.BIT_ROT,))
+        with ExitStack() as stack:
+            network = network_of(Kind.LEDGER, 4, faults, stack, seed)
+            assert run_requests(network, requests=24, spread_ms=9_000, limit_ms=10_000 + RECOVERY_SLOTS_MAX * TAU_MS)
+            occurred = sum((host.application.occurred for host in network.hosts), network.occurred)
+            found += occurred["damage was found at the start"] + occurred["damage was found while running"]
+            changed += occurred["a bit changed after a clean stop"] + occurred["a bit changed after a crash"]
+    assert changed >= found >= 3
+
+
+def network_of(kind: Kind, members: int, faults: Faults, stack: ExitStack, seed: int = 1) -> Network:
+    setup = Setup(seed=seed, members=members, faults=faults, request_ms=(), tick_ms=50, kind=kind)
+    return make_network(setup, stack)
+
+
+def test_a_large_run_in_which_a_fault_never_occurred_has_failed() -> None:
+    outcome = run_seed(3, members=1)
+    summary = Summary()
+    for _ in range(SEEDS_MIN - 1):
+        summary.add(outcome)
+    assert not summary.has_failed
+    summary.add(outcome)
+    assert summary.has_failed
+    assert "evidence of two_votes" in summary.as_json()["never_occurred"]
+    summary.occurred.update(EXPECTED)
+    assert not summary.has_failed
 
 
 def test_twins_are_two_processes_under_one_key() -> None:

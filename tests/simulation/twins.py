@@ -17,8 +17,8 @@ from consensus.identifiers import Slot
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, Observer, Payload
-from tests.simulation.seeds import Outcome, outcome_of
-from tests.simulation.signing import KeyedHashKey, keyed_hashes
+from tests.simulation.seeds import TWINS_KIND, Outcome, outcome_of
+from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 
 MEMBERS: Final = 4
 PROCESSES: Final = MEMBERS + 1
@@ -79,7 +79,7 @@ def run_scenario(number: int, observer: Observer | None = None) -> Outcome:
             MEMBERS,
             number,
             faults,
-            keys=[KeyedHashKey(bytes([index + 1])) for index in range(MEMBERS)],
+            keys=keyed_hash_keys(MEMBERS),
             roles={scenario.twin: Role.TWIN},
             tick_ms=TICK_MS,
             observer=observer,
@@ -96,7 +96,7 @@ def run_scenario(number: int, observer: Observer | None = None) -> Outcome:
         return outcome_of(
             network,
             seed=number,
-            kind="twins",
+            kind=TWINS_KIND,
             violation=violation,
             is_stuck=not is_finished,
             healed_ms=faults.until_ms,

@@ -188,6 +188,7 @@ class Scenario:
         self.clock_ms = slot * TAU_MS
         self.height, self.tip, self.parent_slot = Height(1), CHAIN, Slot(0)
         self.sign_state: SignState = fresh_sign_state(Height(1))
+        self.sign_state_copy: SignState | None = None
         self.voted: PrePrepare | None = None
         self.prepared: PreparedBlock | None = None
         self.refused: list[Refusal] = []
@@ -217,6 +218,7 @@ class Scenario:
     def step(self, event: Event) -> Effects:
         effects = self.replica.step(event, self.now())
         self.sign_state = effects.sign_state or self.sign_state
+        self.sign_state_copy = effects.sign_state or self.sign_state_copy
         self.voted = effects.voted or self.voted
         self.prepared = effects.prepared or self.prepared
         for send in effects.send:
@@ -277,7 +279,7 @@ class Scenario:
         self.forget()
         self.height, self.tip = Height(decision.height + 1), decision.block
         self.parent_slot = Slot(header_slot)
-        self.voted = self.prepared = None
+        self.voted = self.prepared = self.sign_state_copy = None
         self.step(
             Applied(
                 height=decision.height,
@@ -296,6 +298,7 @@ class Scenario:
             tip=self.tip,
             parent_slot=self.parent_slot,
             sign_state=self.sign_state,
+            sign_state_copy=self.sign_state_copy,
             voted=self.voted,
             prepared=self.prepared,
         )

@@ -5,7 +5,7 @@ Member i of N leads the slots s with s mod N = i. Unless said otherwise there ar
 
 import pytest
 
-from consensus.events import Validated
+from consensus.events import Validated, WorkWaiting
 from consensus.identifiers import Height, Slot
 from consensus.messages import BodyRequest, Claim, Commit, Prepare, PrePrepare, Status, ViewChange
 from consensus.phases import Phase
@@ -102,6 +102,23 @@ def test_without_work_the_leader_proposes_nothing() -> None:
     assert scenario.sent_of(PrePrepare) == scenario.proposals == []
 
 
+def test_the_leader_waits_for_its_predecessors_proposal_to_be_executed() -> None:
+    scenario = Scenario(own=1, slot=5)
+    scenario.receive(FOUR.pre_prepare(4))
+    scenario.work()
+    assert scenario.proposals == []
+    scenario.execute(A, header_slot=None)
+    assert [request.slot for request in scenario.proposals] == [5]
+
+
+def test_but_not_for_proposals_of_slots_long_past() -> None:
+    # else a liar that led a million slots could hand in one invalid block after the other, and nobody else propose
+    scenario = Scenario(own=1, slot=9)
+    scenario.receive(FOUR.pre_prepare(4))
+    scenario.work()
+    assert [request.slot for request in scenario.proposals] == [9]
+
+
 def test_a_proposal_built_too_late_for_its_slot_is_not_sent() -> None:
     scenario = Scenario(own=1, slot=5)
     scenario.work()
@@ -124,6 +141,26 @@ def test_several_heights_are_decided_in_one_slot() -> None:
 def test_no_proposal_begins_while_the_slot_is_handed_over(into_the_slot: float, is_asked: bool) -> None:
     scenario = Scenario(own=1, slot=5)
     scenario.tick(into_the_slot)
+    scenario.work()
+    assert bool(scenario.proposals) is is_asked
+
+
+@pytest.mark.parametrize(
+    ("block_slots", "into_the_slot", "is_asked"),
+    [(0.1, 0.86, True), (0.3, 0.69, True), (0.3, 0.7, False), (0.9, 0.49, True), (0.9, 0.5, False)],
+)
+def test_where_blocks_take_longer_the_slot_is_handed_over_earlier(
+    block_slots: float, into_the_slot: float, is_asked: bool
+) -> None:
+    # a block begun now would not be through before the next leader proposes; half of the slot stays free
+    scenario = Scenario(own=1, slot=1)
+    scenario.work()
+    scenario.propose(1)
+    scenario.tick(block_slots)
+    scenario.receive(FOUR.vote(0, 1), FOUR.vote(2, 1), FOUR.commit(0, 1), FOUR.commit(2, 1))
+    scenario.step(WorkWaiting(oldest_arrival_ms=None))
+    scenario.applied(header_slot=1)
+    scenario.tick(4 - block_slots + into_the_slot)
     scenario.work()
     assert bool(scenario.proposals) is is_asked
 

@@ -10,7 +10,7 @@ from consensus.events import PreparedBlock, fresh_sign_state
 from consensus.identifiers import Height, Slot
 from consensus.messages import Commit, Message, Prepare, PrePrepare, Status, ViewChange
 from consensus.phases import Phase
-from tests.support.consensus import BLOCK_A, A, B, Members, Scenario, claim_of
+from tests.support.consensus import BLOCK_A, BLOCK_B, A, B, Members, Scenario, claim_of
 
 FOUR = Members(4)
 SIGNED = (PrePrepare, Prepare, Commit, ViewChange)
@@ -189,6 +189,46 @@ def test_so_does_one_of_a_height_at_which_nothing_was_signed_yet() -> None:
     scenario.tick()
     assert signed(scenario) == vote
     assert scenario.sign_state.height == 2
+
+
+# --- an old sign state put back, the ledger whole --------------------------------------------------------------
+
+
+def test_a_promise_binds_though_an_older_sign_state_was_put_back() -> None:
+    # (the votes that would make it commit below its promise, and the proposal that it would vote for, came late)
+    scenario = changing_view()
+    view_change = scenario.sent_of(ViewChange)[-1]
+    scenario.sign_state = fresh_sign_state(Height(1))
+    scenario.restart()
+    scenario.receive(
+        FOUR.pre_prepare(12, B, FOUR.justification(12)), *(FOUR.vote(member, 12, BLOCK_B) for member in (0, 2, 3))
+    )
+    assert (scenario.validations, scenario.sent) == ([], [])
+    scenario.tick()
+    assert view_change in scenario.sent
+    assert scenario.sign_state.promise == Slot(15)
+    assert scenario.sign_state.attempts == 1
+
+
+def test_so_does_one_made_in_the_step_that_voted_and_was_cut_short() -> None:
+    # records and copy are one write, the sign state was not reached: nothing was sent, all of it binds
+    scenario = Scenario(own=1, slot=4)
+    scenario.voted = FOUR.pre_prepare(4)
+    scenario.sign_state_copy = replace(
+        fresh_sign_state(Height(1)), voted=claim_of(FOUR.prepared(4)), promise=Slot(9), attempts=1
+    )
+    scenario.restart()
+    scenario.tick()
+    assert signed(scenario) == [FOUR.view_change(1, 9)]
+    assert scenario.sign_state == scenario.sign_state_copy
+
+
+def test_a_copy_of_another_height_binds_nothing() -> None:
+    scenario = Scenario(own=1, slot=4)
+    scenario.sign_state_copy = replace(fresh_sign_state(Height(2)), promise=Slot(9), attempts=1)
+    scenario.restart()
+    scenario.vote_for(4)
+    assert signed(scenario) == [FOUR.vote(1, 4)]
 
 
 # --- what was lost keeps silent --------------------------------------------------------------------------------

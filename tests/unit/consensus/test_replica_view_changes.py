@@ -89,6 +89,17 @@ def test_an_own_vote_older_than_two_slots_starts_one_too() -> None:
     assert scenario.sent_of(ViewChange) == [FOUR.view_change(3, 6)]
 
 
+def test_what_arrived_while_a_member_was_held_up_goes_before_the_view_change() -> None:
+    scenario = Scenario(own=3, slot=4)
+    scenario.vote_for(4)
+    scenario.monotonic_ms += 5 * TAU_MS
+    scenario.clock_ms += 5 * TAU_MS
+    scenario.receive(*(FOUR.commit(member, 4) for member in (0, 1)))
+    assert scenario.sent_of(ViewChange) == []
+    scenario.receive(FOUR.commit(2, 4))
+    assert [decision.block for decision in scenario.decisions] == [BLOCK_A]
+
+
 def test_without_work_or_vote_nobody_gives_up() -> None:
     scenario = Scenario(own=3, slot=4)
     for _ in range(100):

@@ -13,7 +13,7 @@ async def drained(queue: OutgoingQueue, count: int) -> list[bytes]:
 
 
 async def test_bulk_waits_for_everything_else() -> None:
-    queue = OutgoingQueue(frames_max=10, size_bytes_max=100)
+    queue = OutgoingQueue(frames_max=10, size_bytes_max=100, bulk_size_bytes_max=50)
     assert queue.put_bulk(b"bulk 1")
     queue.put(b"vote 1")
     assert queue.put_bulk(b"bulk 2")
@@ -22,7 +22,7 @@ async def test_bulk_waits_for_everything_else() -> None:
 
 
 async def test_bulk_alone_leaves_and_wakes_the_writer() -> None:
-    queue = OutgoingQueue(frames_max=10, size_bytes_max=100)
+    queue = OutgoingQueue(frames_max=10, size_bytes_max=100, bulk_size_bytes_max=50)
     waiting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     queue.put_bulk(b"bulk")
@@ -30,14 +30,15 @@ async def test_bulk_alone_leaves_and_wakes_the_writer() -> None:
         assert await waiting == b"bulk"
 
 
-@pytest.mark.parametrize(("size", "fits"), [(60, True), (61, False)])
+@pytest.mark.parametrize(("size", "fits"), [(30, True), (31, False)])
 async def test_bulk_is_bounded_by_itself_and_drops_nothing(size: int, fits: bool) -> None:
-    queue = OutgoingQueue(frames_max=10, size_bytes_max=100)
+    queue = OutgoingQueue(frames_max=10, size_bytes_max=100, bulk_size_bytes_max=50)
     assert queue.put(bytes(100)) == 0
-    assert queue.put_bulk(bytes(40))
+    assert queue.put_bulk(bytes(20))
     assert queue.put_bulk(bytes(size)) is fits
     assert len(queue) == 1
     assert queue.size_bytes == 100
     frames = await drained(queue, 3 if fits else 2)
-    assert [len(frame) for frame in frames] == [100, 40, 60][: len(frames)]
-    assert queue.put_bulk(bytes(100)), "what left makes room"
+    assert [len(frame) for frame in frames] == [100, 20, 30][: len(frames)]
+    assert queue.put_bulk(bytes(100)), "an empty lane takes a frame of any size"
+    assert not queue.put_bulk(b"x")

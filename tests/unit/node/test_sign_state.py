@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from node.errors import SignStateError, SignStateFault
-from node.sign_state import FILE_SIZE_BYTES, PAYLOAD_SIZE_BYTES_MAX, POSITION_SIZE_BYTES, SignStateFile
+from node.sign_state import (
+    COPY_DISTANCE_BYTES,
+    FILE_SIZE_BYTES,
+    PAYLOAD_SIZE_BYTES_MAX,
+    POSITION_SIZE_BYTES,
+    SignStateFile,
+)
 
 
 @pytest.fixture
@@ -41,6 +47,11 @@ def fault_of(path: Path) -> SignStateFault:
         SignStateFile(path)
     assert str(path) in str(caught.value)
     return caught.value.fault
+
+
+def record_bytes() -> list[int]:
+    """Where the bytes of all four short records lie, with some of the zeros behind each."""
+    return [start + index for start in range(0, FILE_SIZE_BYTES, COPY_DISTANCE_BYTES) for index in range(80)]
 
 
 @pytest.mark.parametrize("saves", range(5))
@@ -90,45 +101,75 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
     assert fault_of(path) is SignStateFault.DAMAGED
 
 
-def test_a_write_torn_at_any_byte_leaves_the_record_before(path: Path) -> None:
+def test_a_write_torn_at_any_byte_leaves_the_record_before_or_itself(path: Path) -> None:
     before = saved(path, b"zero", b"the first", b"the second one")
     path.unlink()
     after = saved(path, b"zero", b"the first", b"the second one", b"and the third")
     changed = [index for index in range(FILE_SIZE_BYTES) if before[index] != after[index]]
+    found = []
     for torn_at in range(changed[0], changed[-1] + 1):
         path.write_bytes(after[:torn_at] + before[torn_at:])
-        assert loaded(path) == b"the second one", torn_at
+        found.append(loaded(path))
+        path.write_bytes(before[:torn_at] + after[torn_at:])
+        assert loaded(path) in {b"the second one", b"and the third"}, torn_at
     path.write_bytes(after)
     assert loaded(path) == b"and the third"
+    whole_from = found.index(b"and the third")
+    assert set(found[:whole_from]) == {b"the second one"}
+    assert set(found[whole_from:]) == {b"and the third"}, "the first copy is whole"
 
 
 def test_a_torn_record_is_written_over_by_the_next(path: Path) -> None:
+    before = saved(path, b"zero", b"one", b"two")
+    path.unlink()
     content = bytearray(saved(path, b"zero", b"one", b"two", b"three"))
-    content[content.index(b"three")] ^= 1
+    first = content.index(b"three")
+    content[first] ^= 1
+    content[first + 1 :] = before[first + 1 :]
     path.write_bytes(content)
     file = SignStateFile(path)
     assert file.load() == b"two"
     file.save(b"four")
     file.close()
     assert loaded(path) == b"four"
-    assert b"two" in path.read_bytes()
+    assert path.read_bytes().count(b"two") == path.read_bytes().count(b"four") == 2
 
 
-def test_every_flipped_byte_of_a_record_is_noticed(path: Path) -> None:
+def test_no_flipped_byte_brings_an_older_record_back(path: Path) -> None:
     content = saved(path, b"old", b"new")
-    newest = POSITION_SIZE_BYTES * (content.rfind(b"new") // POSITION_SIZE_BYTES)
-    length_bytes = 4 + 8 + 2 + len(b"new") + 32
-    for index in range(newest, newest + length_bytes):
+    for index in record_bytes():
         damaged = bytearray(content)
         damaged[index] ^= 0x40
         path.write_bytes(damaged)
-        assert loaded(path) == b"old", index
+        assert loaded(path) == b"new", index
 
 
-def test_both_records_damaged_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("is_first_whole", [True, False])
+def test_a_record_of_which_one_copy_is_left_is_made_twofold_before_it_is_used(
+    path: Path, is_first_whole: bool
+) -> None:
+    # torn or rotten; what is loaded may be signed under, and the next flipped bit must not bring "one" back
+    before = saved(path, b"zero", b"one")
+    path.unlink()
+    after = saved(path, b"zero", b"one", b"two")
+    middle = POSITION_SIZE_BYTES + COPY_DISTANCE_BYTES
+    first, second = (after, before) if is_first_whole else (before, after)
+    path.write_bytes(first[:middle] + second[middle:])
+    assert loaded(path) == b"two"
+    healed = path.read_bytes()
+    for index in record_bytes():
+        damaged = bytearray(healed)
+        damaged[index] ^= 1
+        path.write_bytes(damaged)
+        assert loaded(path) == b"two", index
+
+
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("offset", [0, 3, 4, 11, 12, 13, 14, 16, 17, 48])
+def test_a_record_damaged_in_both_copies_is_refused(path: Path, position: int, offset: int) -> None:
     content = bytearray(saved(path, b"old", b"new"))
-    content[5] ^= 1
-    content[POSITION_SIZE_BYTES + 5] ^= 1
+    for copy in (0, COPY_DISTANCE_BYTES):
+        content[position * POSITION_SIZE_BYTES + copy + offset] ^= 1
     path.write_bytes(content)
     assert fault_of(path) is SignStateFault.DAMAGED
 
@@ -192,7 +233,7 @@ def test_a_write_that_the_disk_takes_in_part_is_a_failure(path: Path, monkeypatc
     SignStateFile.create(path, b"a")
     file = SignStateFile(path)
     whole = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: whole(descriptor, data[:-1], offset))
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: whole(descriptor, data[:20], offset))
     with pytest.raises(SignStateError) as caught:
         file.save(b"b")
     assert caught.value.fault is SignStateFault.WRITE_FAILED

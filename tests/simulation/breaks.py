@@ -1,0 +1,219 @@
+"""What the mutants put in the place of production functions (`mutants`). Each breaks one rule."""
+
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from consensus import clock, intake, member, quorum, replica, safety, verification
+from consensus.events import Outbox, SignState, fresh_sign_state
+from consensus.height import HeightState
+from consensus.identifiers import Digest, Height, Slot
+from consensus.messages import Claim, Endorsement, Justification, PrePrepare
+from consensus.tally import Tally
+
+
+def without(*rules: Callable[..., bool]) -> tuple[Any, str, Any]:
+    return replica, "RULES", tuple(rule for rule in replica.RULES if rule not in rules)
+
+
+def instead(true: Callable[..., bool], broken: Callable[..., bool]) -> tuple[Any, str, Any]:
+    return replica, "RULES", tuple(broken if rule is true else rule for rule in replica.RULES)
+
+
+def two_f_plus_one(members: int) -> int:
+    return 2 * quorum.fault_bound(members) + 1
+
+
+def outbox_without(field: str) -> Callable[[Outbox], Any]:
+    true = Outbox.effects
+
+    def effects(outbox: Outbox) -> Any:
+        setattr(outbox, field, None)
+        return true(outbox)
+
+    return effects
+
+
+true_send_view_change = safety.send_view_change
+
+
+def claim_nothing(own: member.Member, now: Any) -> None:
+    state = own.state
+    kept = state.sign_state, state.prepared
+    state.sign_state, state.prepared = msgspec.structs.replace(state.sign_state, prepared=None), None
+    true_send_view_change(own, now)
+    state.sign_state, state.prepared = kept
+
+
+true_justification_holds = verification.justification_holds
+
+
+def holds_for_any(justification: Justification, *rest: Any) -> bool:
+    """Accepts any valid headers of the slot, whatever they claim."""
+    height, slot, _, membership, chain = rest
+    highest = verification.highest_claim(justification)
+    claimed = rest[2] if highest is None else highest.block
+    return true_justification_holds(justification, height, slot, claimed, membership, chain)
+
+
+class OneLess:
+    """A membership whose quorum is one too small."""
+
+    def __init__(self, membership: Any) -> None:
+        self._membership = membership
+        self.quorum = membership.quorum - 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._membership, name)
+
+
+def holds_with_one_less(
+    justification: Justification, height: Any, slot: Any, block: Any, members: Any, chain: Any
+) -> bool:
+    return any(
+        true_justification_holds(justification, height, slot, block, counted, chain)
+        for counted in (members, OneLess(members))
+    )
+
+
+def holds_for_lower_slots(justification: Justification, height: Any, slot: Any, *rest: Any) -> bool:
+    return any(true_justification_holds(justification, height, Slot(lower), *rest) for lower in range(slot + 1))
+
+
+true_endorsements_hold = verification._endorsements_hold
+
+
+def hold_with_one_less(endorsements: Any, signed: bytes, members: Any) -> bool:
+    return any(true_endorsements_hold(endorsements, signed, counted) for counted in (members, OneLess(members)))
+
+
+true_quorum_for_block = safety.quorum_for_block
+
+
+def quorum_across_slots(tally: Tally[Any], size: int) -> tuple[Slot, Digest, tuple[Endorsement, ...]] | None:
+    by_block: dict[Digest, dict[bytes, Any]] = {}
+    for statement in tally:
+        by_block.setdefault(statement.block, {})[statement.signer] = statement
+    for block, statements in by_block.items():
+        if len(statements) >= size:
+            chosen = [statements[signer] for signer in sorted(statements)][:size]
+            endorsements = (Endorsement(signer=one.signer, signature=one.signature) for one in chosen)
+            return max(one.slot for one in chosen), block, tuple(endorsements)
+    return None
+
+
+def vote_below_the_promise(state: HeightState, slot: Slot) -> bool:
+    return state.sign_state.voted is None or slot > state.sign_state.voted.slot
+
+
+def votable_again_in_a_slot(own: member.Member, proposal: PrePrepare) -> bool:
+    signed = own.state.sign_state
+    is_other = (
+        signed.voted is not None and proposal.block != signed.voted.block and proposal.slot == signed.voted.slot
+    )
+    return true_is_votable(own, proposal) or (is_other and proposal.slot >= signed.promise)
+
+
+true_is_votable = safety._is_votable
+
+
+def commit_below_the_promise(state: HeightState, slot: Slot) -> bool:
+    return state.sign_state.prepared is None or slot > state.sign_state.prepared.slot
+
+
+def votable_though_not_fresh(own: member.Member, proposal: PrePrepare) -> bool:
+    return own.state.may_vote_at(proposal.slot)
+
+
+def may_vote_unvalidated(own: member.Member, proposal: PrePrepare) -> bool:
+    return safety._is_votable(own, proposal)
+
+
+def may_vote_for_any_header(own: member.Member, proposal: PrePrepare) -> bool:
+    return own.state.header_slots.get(proposal.block) is not None and safety._is_votable(own, proposal)
+
+
+def body_of_nothing(own: member.Member, block: Digest, _holders: Any, _now: Any) -> bytes:
+    return own.state.bodies.get(block, b"")
+
+
+def decide_above_the_promise(own: member.Member, now: Any) -> bool:
+    found = true_quorum_for_block(own.state.commits, own.state.membership.quorum)
+    if found is not None and found[0] < own.state.sign_state.promise:
+        return False
+    return safety.rule_decide(own, now)
+
+
+def view_change_anywhere(own: member.Member, slot: Slot, now: Any) -> bool:
+    if not own.may_sign() or slot <= own.state.sign_state.promise:
+        return False
+    with patch.object(HeightState, "base", Slot(-1)):
+        return true_view_change(own, slot, now)
+
+
+true_view_change = safety.view_change
+
+
+def forget_at_restart(start: replica.Start) -> SignState:
+    return fresh_sign_state(start.height)
+
+
+true_binding = replica._binding
+
+
+def never_silent(start: replica.Start) -> SignState:
+    return true_binding(start) or start.sign_state
+
+
+def nothing_happens(*_: Any) -> None:
+    return None
+
+
+def first_stays(_tally: Tally[Any], _statement: Any) -> None:
+    """A justified proposal does not replace one without."""
+
+
+true_view_change_bytes = verification.view_change_bytes
+
+
+def view_change_bytes_without_claim(chain: Digest, height: Height, slot: Slot, _claim: Claim | None) -> bytes:
+    return true_view_change_bytes(chain, height, slot, None)
+
+
+true_receive_pre_prepare = replica.Replica._receive_pre_prepare
+
+
+def receive_of_any_slot(self: replica.Replica, message: PrePrepare, now: Any) -> None:
+    with patch.object(member.Member, "present_slot", lambda *_: message.slot):
+        true_receive_pre_prepare(self, message, now)
+
+
+def waiting_since_arrival_ms(own: member.Member) -> int | None:
+    since_ms = [at_ms for at_ms in (own.state.voted_ms, own.oldest_arrival_ms) if at_ms is not None]
+    return min(since_ms, default=None)
+
+
+def hold_everything(self: intake.Intake, arrived: Any, _heights_ahead: int) -> None:
+    self._held[arrived.sender, type(arrived.message), intake.height_of(arrived.message)] = arrived
+
+
+def trust_the_own_clock(clocks: clock.MemberClocks, _own: Any, now: Any, _members: int) -> Slot:
+    return now.slot(clocks._slot_duration_ms)
+
+
+def join_one(highest_slots: Any, _fault_bound: int) -> Slot | None:
+    return max(highest_slots, default=None)
+
+
+def stand_for_view_changes_only(own: member.Member, now: Any) -> bool:
+    state = own.state
+    if state.view_change_quorum_ms is not None or state.sign_state.attempts == 0:
+        return False
+    slots = state.view_changes.highest_slots()
+    reached = {own.own, *(signer for signer, slot in slots.items() if slot >= state.sign_state.promise)}
+    if len(reached) < state.membership.quorum:
+        return False
+    state.view_change_quorum_ms = now.monotonic_ms
+    return True

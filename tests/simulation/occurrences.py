@@ -1,0 +1,56 @@
+"""What has to have happened in a large run of seeds, counted where it happens: a simulation that met none of it
+proved nothing. The counts are part of a run's result.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from consensus.evidence import Offence
+from tests.simulation.faults import Cut
+
+SEEDS_MIN: Final = 2_000
+"""In so many seeds everything happens; in fewer some of it may not."""
+
+CRASH_POINTS: Final = ("records", "sign state", "block")
+"""Durable writes: a process dies before one, or in the middle of it."""
+
+LIES: Final = (
+    *(f"equivocating: bent {kind}" for kind in ("PrePrepare", "Prepare", "Commit", "ViewChange")),
+    *(f"equivocating: bent {kind}" for kind in ("Status", "Body", "Decided", "HeightAnswer")),
+    *(f"forging: bent {kind}" for kind in ("PrePrepare", "ViewChange", "Status", "Body", "Decided")),
+    *(f"forging: bent {kind}" for kind in ("HeightAnswer", "Blocks")),
+    *(f"forging: added {kind}" for kind in ("PrePrepare", "Prepare", "Commit", "ViewChange", "Decided")),
+    *(f"withholding: held back {kind}" for kind in ("PrePrepare", "Body", "Decided", "HeightAnswer")),
+    "silent: held back Prepare",
+    "stale: bent ViewChange",
+    "far_future: added PrePrepare",
+)
+
+EXPECTED: Final = (
+    "a message was lost",
+    "a message was doubled",
+    *(f"a {flaps}{cut.value} partition" for cut in Cut for flaps in ("", "flapping ")),
+    "a member paused",
+    "a clock jumped",
+    "a clock jumped by more than ten minutes",
+    *(f"died {how}: {point}" for point in CRASH_POINTS for how in ("before", "in the middle of")),
+    "died before: sending",
+    "died before: applied",
+    "blocks were lost",
+    "a forgetful member was answered",
+    "a bit changed after a clean stop",
+    "a bit changed after a crash",
+    "damage was found at the start",
+    "a member far behind asked for ranges of blocks",
+    "a block came by sync",
+    *LIES,
+    *(f"evidence of {offence.value}" for offence in Offence),
+    *(f"refused: {reason}" for reason in ("bad_signature", "bad_certificate", "bad_justification")),
+    *(f"refused: {reason}" for reason in ("claim_without_certificate", "not_the_leader", "answer_unproven")),
+    "refused: a range of blocks",
+)
+
+
+def missing(occurred: Mapping[str, int]) -> list[str]:
+    """Returns what was expected and never happened."""
+    return [name for name in EXPECTED if not occurred.get(name)]

@@ -1,0 +1,66 @@
+"""Testnets whose chain is made beforehand: blocks signed by the members' own keys, without running one daemon."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from consensus.codec import encode
+from consensus.events import fresh_sign_state
+from consensus.identifiers import Height
+from contracts.genesis import chain_id
+from node.genesis_file import load_genesis
+from node.identity import load_key
+from node.sign_state import SignStateFile
+from tests.support.contracts import Community
+from tests.support.ledger import ChainBuilder
+from tests.support.testnet import Street, p2pnode, succeeded, write_readings
+
+METER_TABLE: Final = "[meter]"
+
+
+def make_street(directory: Path, *, nodes: int) -> Street:
+    """Makes a testnet in `directory` whose members measure nothing: blocks come from whoever asks for them."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    readings = write_readings(directory.with_name(f"{directory.name}.csv"), households=nodes, hours=1)
+    succeeded(p2pnode(directory.parent, "testnet", "init", "--dir", directory, "--readings", readings.path))
+    street = Street(directory)
+    for node in street.nodes:
+        text = node.home.configuration.read_text(encoding="utf-8")
+        node.home.configuration.write_text(text[: text.index(METER_TABLE)], encoding="utf-8")
+    return street
+
+
+def community_of(street: Street) -> Community:
+    """Returns a testnet's genesis with the keys of its members."""
+    genesis = load_genesis(street.node(1).home)
+    return Community(
+        genesis=genesis,
+        node_keys=tuple(node.key for node in street.nodes),
+        meter_keys=tuple(load_key(node.home.meter_key) for node in street.nodes),
+        chain=chain_id(genesis),
+    )
+
+
+def decide_beforehand(street: Street, make: Callable[[ChainBuilder], None], *, for_nodes: int) -> Height:
+    """Gives the first nodes of a testnet that never ran the blocks that `make` appends; returns the tip.
+
+    The members know that they signed up to it, so they sign above it only.
+    """
+    first = street.node(1)
+    builder = ChainBuilder.create(first.home.ledger, community_of(street))
+    make(builder)
+    height = builder.ledger.height
+    builder.ledger.close()
+    for node in street.nodes[:for_nodes]:
+        if node is not first:
+            shutil.copytree(first.home.ledger, node.home.ledger)
+        node.home.sign_state.unlink()
+        SignStateFile.create(node.home.sign_state, encode(fresh_sign_state(Height(height + 1))))
+    return height
+
+
+def append_transfers(builder: ChainBuilder, blocks: int) -> None:
+    """Appends blocks of one transfer each, all in one slot."""
+    for _ in range(blocks):
+        builder.append([builder.transfer(0, 1, 1)], slot=1)
