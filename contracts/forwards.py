@@ -267,7 +267,7 @@ def _move_deficit(run: BlockRun, trade: Trade, *, back: WattHours) -> None:
 
 
 def end_trade(run: BlockRun, name: Digest) -> tuple[Posting, ...]:
-    """Completes a pending trade whose readings are there, or lets it expire; an early or late call does nothing."""
+    """Completes a pending trade whose readings are there, or lets it expire; one that is over stays as it is."""
     trade = run.overlay.require(trade_key(name), Trade)
     if trade.status is not TradeStatus.PENDING:
         return ()
@@ -276,8 +276,7 @@ def end_trade(run: BlockRun, name: Digest) -> tuple[Posting, ...]:
     ]
     if not missing:
         return _complete(run, name, trade)
-    if run.context.slot <= trade.expiry_slot:
-        return ()
+    assert run.context.slot > trade.expiry_slot, "ends for a missing reading only after its expiry slot"
     defaulter = Defaulter.SELLER if missing[0] == trade.seller else Defaulter.BUYER
     total = quality_total(run, seller=trade.seller, buyer=trade.buyer, outcome=FAULT, defaulter=defaulter)
     punish(run, missing[0], name, outcome=FAULT)

@@ -103,7 +103,7 @@ def ask_command(
     groups = _groups([receipt for _, receipt, _ in answers if receipt is not None])
     _show_answers(answers, groups, chain)
     equal = max((len(members) for members in groups.values()), default=0)
-    typer.echo(f"{equal} members answer the same; F + 1 = {needed} are needed")
+    typer.echo(f"equal answers of different members: {equal}; needed: F + 1 = {needed}")
     if equal < needed:
         raise NodeError("not enough equal answers: ask more members, or the same ones again")
 

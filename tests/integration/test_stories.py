@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from consensus.codec import encode
 from contracts.transactions import DoubleOffer, TradeTerms
-from tests.support.testnet import Street, background, cleaned_up, p2pnode, refused, write_readings
+from node.cli import app
+from node.errors import FileRefused, NodeError
+from tests.support.testnet import Street, cleaned_up, p2pnode, refused, write_readings
 
 HOURS = 4
 
@@ -51,10 +54,19 @@ def config(street: Street, number: int = 1) -> Path:
     return street.node(number).home.configuration
 
 
-def asked(street: Street, *arguments: str | Path, at: Path | None = None) -> Any:
+def run(*arguments: str | Path, fails: type[NodeError] | None = None) -> str:
+    """Returns what a command prints, run in this process: the daemons that it asks are others."""
+    ended = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if fails is None:
+        assert ended.exception is None, ended.exception
+    else:
+        assert isinstance(ended.exception, fails), ended.output
+    return ended.stdout
+
+
+def asked(*arguments: str | Path, at: Path) -> Any:
     """Returns the JSON that a command prints."""
-    place = config(street) if at is None else at
-    return json.loads(p2pnode(street.directory.parent, *arguments, "--config", place, "--json").output)
+    return json.loads(run(*arguments, "--config", at, "--json"))
 
 
 def test_a_running_and_a_stopped_node_tell_the_same(street: Street, stopped: Path) -> None:
@@ -67,7 +79,7 @@ def test_a_running_and_a_stopped_node_tell_the_same(street: Street, stopped: Pat
         ("evidence", "list"),
         ("statement", "node2", "--month", "2024-06"),
     ):
-        running, still = asked(street, *arguments), asked(street, *arguments, at=stopped)
+        running, still = asked(*arguments, at=config(street)), asked(*arguments, at=stopped)
         for certified in ("certificate_encoded", "proof"):  # any quorum's signatures may be in it
             running.pop(certified, None)
             still.pop(certified, None)
@@ -82,67 +94,50 @@ def test_a_householder_reads_a_trade(street: Street) -> None:
     assert told.startswith(f"Trade {trade['trade']}: completed\n")
     assert told.count("held") >= 4
     assert "validators who signed it" in told
-    listed = p2pnode(street.directory.parent, "trade", "list", "--config", config(street)).output
-    assert trade["trade"][:16] in listed
+    assert trade["trade"][:16] in run("trade", "list", "--config", config(street))
     message = refused(street.directory.parent, "trade", "show", "00" * 32, "--config", config(street))
     assert message == f"p2pnode: the chain holds no contract {'00' * 32}, and no contract's transaction {'00' * 32}\n"
 
 
 def test_a_receipt_convinces_with_genesis_alone(street: Street, stopped: Path, tmp_path: Path) -> None:
     trade = newest_trade(street)["trade"]
-    genesis = tmp_path / "genesis.json"
+    genesis, file, altered = tmp_path / "genesis.json", tmp_path / "receipt.json", tmp_path / "altered.json"
     shutil.copyfile(street.node(2).home.genesis_text, genesis)
     for place in (config(street), stopped):
-        file = tmp_path / "receipt.json"
-        p2pnode(tmp_path, "receipt", "export", trade[:16], "--config", place, "--output", file)
-        verified = p2pnode(tmp_path, "receipt", "verify", file, "--genesis", genesis)
-        assert f"{file} is valid.\n" in verified.output
-        assert "ok  conditions 3 and 4: hold" in verified.output
-        altered = file.read_bytes().replace(b"completed", b"cancelled", 1)
-        (tmp_path / "altered.json").write_bytes(altered)
-        message = refused(tmp_path, "receipt", "verify", tmp_path / "altered.json", "--genesis", genesis)
-        assert "is NOT valid: its readable part is not what its content says" in message
+        run("receipt", "export", trade[:16], "--config", place, "--output", file)
+        verified = run("receipt", "verify", file, "--genesis", genesis)
+        assert f"{file} is valid.\n" in verified
+        assert "ok  conditions 3 and 4: hold" in verified
+        altered.write_bytes(file.read_bytes().replace(b"completed", b"cancelled", 1))
+        run("receipt", "verify", altered, "--genesis", genesis, fails=FileRefused)
 
 
 def test_f_plus_1_members_answer_the_same(street: Street) -> None:
-    trade, directory = newest_trade(street)["trade"], street.directory.parent
-    genesis, urls = street.node(1).home.genesis, [street.node(number).url for number in (1, 2, 3)]
-    ask = ("receipt", "ask", trade, "--genesis", genesis)
-    agreed = p2pnode(directory, *ask, *(part for url in urls for part in ("--url", url))).output
-    assert "3 members answer the same; F + 1 = 2 are needed" in agreed
+    ask = ("receipt", "ask", newest_trade(street)["trade"], "--genesis", street.node(1).home.genesis)
+    urls = [street.node(number).url for number in (1, 2, 3)]
+    agreed = run(*ask, *(part for url in urls for part in ("--url", url)))
+    assert "equal answers of different members: 3; needed: F + 1 = 2" in agreed
     for too_few in ((urls[0],), (urls[0], urls[0]), (urls[0], "http://127.0.0.1:1")):
-        arguments = [part for url in too_few for part in ("--url", url)]
-        ended = _ended(directory, *ask, *arguments)
-        assert "1 members answer the same" in ended
+        told = run(*ask, *(part for url in too_few for part in ("--url", url)), fails=NodeError)
+        assert "members: 1; needed" in told
 
 
-def _ended(directory: Path, *arguments: str | Path) -> str:
-    with background(directory, *arguments) as running:
-        ended = running.wait()
-    assert ended.exit_code == 1
-    assert "not enough equal answers" in ended.errors
-    return ended.output
-
-
-def test_a_month_adds_up_to_the_readings(street: Street, tmp_path: Path) -> None:
-    total = {"bought_wh": 0, "imported_wh": 0, "unsettled_wh": 0, "deficit_wh": 0, "sold_wh": 0, "paid_micro": 0}
-    received = 0
-    for number in range(1, 5):
-        month = asked(street, "statement", f"node{number}", "--month", "2024-06")
-        assert month["is_balanced"]
-        total = {name: value + month["total"][name] for name, value in total.items()}
-        received += month["total"]["received_micro"]
+def test_a_month_adds_up_over_the_street(street: Street, tmp_path: Path) -> None:
+    months = [asked("statement", f"node{number}", "--month", "2024-06", at=config(street)) for number in range(1, 5)]
+    assert all(month["is_balanced"] for month in months)
+    sums = {name: sum(month["total"][name] for month in months) for name in months[0]["total"] if name != "day"}
     totals = street.node(1).present_status()["totals"]
-    assert total["bought_wh"] == total["sold_wh"] == totals["bought_wh"] > 0
-    assert total["deficit_wh"] == totals["deficit_wh"]
-    assert total["paid_micro"] == received == totals["traded_micro"]
+    assert sums["bought_wh"] == sums["sold_wh"] == totals["bought_wh"] > 0
+    assert (sums["deficit_wh"], sums["surplus_wh"]) == (totals["deficit_wh"], totals["credited_wh"])
+    assert sums["paid_micro"] == sums["received_micro"] == totals["traded_micro"]
+    assert sums["fee_micro"] == totals["fees_micro"]
     file = tmp_path / "month.csv"
-    p2pnode(tmp_path, "statement", "node2", "--month", "2024-06", "--config", config(street), "--csv", file)
+    run("statement", "node2", "--month", "2024-06", "--config", config(street), "--csv", file)
     with file.open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert [row["day"] for row in rows] == ["2024-06-01", "2024-06"]
     assert rows[0]["bought_wh"] == rows[1]["bought_wh"]
-    assert float(rows[1]["paid_tokens"]) > 0
+    assert float(rows[1]["paid_tokens"]) == months[1]["total"]["paid_micro"] / 1_000_000 > 0
 
 
 def test_evidence_that_waits_is_listed_and_convinces_as_a_file(street: Street, stopped: Path) -> None:
@@ -159,11 +154,11 @@ def test_evidence_that_waits_is_listed_and_convinces_as_a_file(street: Street, s
     folder.mkdir(exist_ok=True)
     file = folder / f"{'ab' * 32}.evidence"
     file.write_bytes(encode(evidence))
-    listed = p2pnode(stopped.parent, "evidence", "list", "--config", stopped).output
+    listed = run("evidence", "list", "--config", stopped)
     assert "signed two different contracts under one offer id" in listed
     assert "pending" in listed
-    verified = p2pnode(stopped.parent, "evidence", "verify", file, "--genesis", street.node(2).home.genesis_text)
-    assert "prove double_offer" in verified.output
+    verified = run("evidence", "verify", file, "--genesis", street.node(2).home.genesis_text)
+    assert "prove double_offer" in verified
 
 
 def _terms(street: Street, energy_wh: int) -> TradeTerms:

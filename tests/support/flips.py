@@ -309,7 +309,12 @@ class Judge:
         links = MeshLinks(send=lambda *_: None, connected=frozenset)
         try:
             driver = Driver(
-                identity=identity, ledger=ledger, sign_state=sign_state, mesh=links, metrics=NodeMetrics()
+                identity=identity,
+                ledger=ledger,
+                sign_state=sign_state,
+                mesh=links,
+                metrics=NodeMetrics(),
+                evidence=lambda _: None,
             )
             if not driver.is_silent:
                 raise WrongAnswerError("a member that lost its records signs")

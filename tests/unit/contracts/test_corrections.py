@@ -7,7 +7,9 @@ import pytest
 from contracts.execution import Execution
 from contracts.receipts import Reason, Receipt, Status
 from contracts.state import (
+    AGENDA_KEY,
     Account,
+    Agenda,
     Debt,
     Interval,
     MeterReading,
@@ -231,6 +233,16 @@ def test_a_correction_makes_nothing_due_that_was_not() -> None:
     correct(chain, 400)
     assert trade(chain, 300).status is TradeStatus.PENDING
     chain.block((BUYER, signed_reading(HOMES, BUYER, -300)))
+    assert trade(chain, 300).status is TradeStatus.COMPLETED
+
+
+def test_corrections_put_nothing_on_the_agenda() -> None:
+    """Else one member with many promises could hold up everybody's gates with a block full of corrections."""
+    chain = promised(300)
+    reading = signed_reading(HOMES, BUYER, -300)
+    corrections = [(SELLER, signed_reading(HOMES, SELLER, 300 + version, version=version)) for version in range(30)]
+    chain.block((BUYER, reading), *corrections)
+    assert chain.read(AGENDA_KEY, Agenda).made == 3, "expiry, gate, end"
     assert trade(chain, 300).status is TradeStatus.COMPLETED
 
 

@@ -56,6 +56,7 @@ def running(home: Path) -> Iterator[tuple[Driver, list[PeerMessage]]]:
             sign_state=file,
             mesh=MeshLinks(send=lambda _, message: sent.append(message), connected=frozenset),
             metrics=NodeMetrics(),
+            evidence=lambda _: None,
         )
         yield driver, sent
 
