@@ -187,7 +187,7 @@ class TradeStatus(Enum):
 
 
 class Trade(Record, frozen=True, kw_only=True, tag="trade"):
-    """A contract that executed, or that was cancelled."""
+    """A contract that executed. One that was cancelled before leaves only its `Offer`."""
 
     seller: Address
     buyer: Address
@@ -433,7 +433,7 @@ def score_key(address: Address) -> StateKey:
 
 
 def trade_key(trade: Digest) -> StateKey:
-    """Key of a contract that executed or was cancelled."""
+    """Key of a contract that executed."""
     return StateKey(Table.TRADE.value + trade)
 
 

@@ -6,7 +6,6 @@ bytes, so looking through 10,000 blocks takes a fraction of a second and the led
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from consensus.identifiers import Digest, Height
 from contracts.receipts import Receipt, Status
@@ -16,8 +15,6 @@ from ledger.ledger import Ledger
 from node.errors import NotFound
 from node.member_names import PREFIX, PREFIX_DIGITS_MIN
 from node.slices import Slices, heights_in_slices
-
-FULL_DIGITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +53,7 @@ def find_contract(ledger: Ledger, text: str) -> Slices[Contract]:
         raise NotFound("unknown_trade", f"the chain holds no contract {text}, and no contract's transaction {text}")
     (name,) = names
     attempts = found
-    if not name.hex().startswith(text.lower()) or len(text) < FULL_DIGITS:
+    if not name.hex().startswith(text.lower()):  # found by a transaction: there may be others
         attempts = [item for item in (yield from find_receipts(ledger, name.hex())) if item.receipt.parties]
     return _contract(ledger, name, tuple(attempts))
 

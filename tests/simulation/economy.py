@@ -1,24 +1,25 @@
 """Many random operations of a market, honest and not, on the production contracts: nothing is lost or invented.
 
-Each block's execution asserts its own books (`contracts.conservation`); here the whole state is summed up again,
-independently of the deltas that those assertions are about. A second node gets the same operations in another order:
-its mempool and the first one's differ, and for the same blocks its state is the same.
+Each block's execution asserts its own books (`contracts.conservation`); here the whole state, every wallet and every
+posting are summed up again (`tests.support.market_checks`), without the deltas that those assertions are about. A
+second node gets the same operations in another order: its mempool and the first one's differ, and for the same
+blocks its state is the same.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
-from consensus.codec import Record, decode, encode
+from consensus.codec import encode
 from consensus.identifiers import Height
 from contracts.execution import execute_block
 from contracts.receipts import Receipt
-from contracts.state import Account, Deficit, Packet, StateKey, Table, Totals, Trade, TradeStatus
+from contracts.state import StateKey
 from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
 from node.mempool import Mempool, MempoolLimits
 from tests.support.contracts import DictChain, block_context
+from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, busy_market
 
 BLOCK_OPERATIONS_MAX: Final = 6
@@ -27,8 +28,6 @@ SUMMED_EVERY_BLOCKS: Final = 50
 LIMITS: Final = MempoolLimits(
     transactions_max=10_000, size_bytes_max=64 * 1024 * 1024, sender_transactions_max=10_000
 )
-
-V = TypeVar("V", bound=Record)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +56,8 @@ class _Run:
         self.random = Random(f"economy {seed}")
         self.chain = DictChain(busy_market())
         self.market = MarketOperations(self.random, self.chain)
+        self.flows = TokenFlows(self.chain.community)
+        self.trail = PostingTrail()
         self.other: dict[StateKey, bytes] = dict(self.chain.state)
         """The second node's state."""
         self.tried = Tried()
@@ -81,6 +82,8 @@ class _Run:
         other_pool.on_applied(decided, last_nonce=nonces.get, height=Height(self.chain.height))
         assert len(other_pool) == 0, "what is decided waits nowhere"
         assert self.chain.state == self.other, "the same blocks, another state"
+        self.flows.follow(proposal, execution)
+        self.trail.follow(execution.postings)
         self._count(proposal, execution.receipts)
         if self.tried.blocks % SUMMED_EVERY_BLOCKS == 0:
             self._sum_up()
@@ -100,7 +103,9 @@ class _Run:
 
     def _sum_up(self) -> None:
         self.tried.sums += 1
-        check_whole_state(self.chain.state)
+        check_whole_state(self.chain)
+        self.flows.check(self.chain)
+        self.trail.check(self.chain)
 
 
 def _mempool_of(arrived: list[SignedTransaction]) -> Mempool:
@@ -116,31 +121,3 @@ def _proposal_of(arrived: list[SignedTransaction]) -> list[SignedTransaction]:
     chosen = _mempool_of(arrived).candidates(transactions_max=len(arrived), size_bytes_max=64 * 1024 * 1024)
     assert len(chosen) == len(arrived), "a leader leaves out nothing that fits"
     return [decode_transaction(raw) for raw in chosen]
-
-
-def check_whole_state(state: Mapping[StateKey, bytes]) -> None:
-    """Sums up every wallet, packet, deficit and trade, and compares the sums with each other and with the totals."""
-
-    def all_of(table: Table, kind: type[V]) -> Iterator[V]:
-        return (decode(raw, kind) for key, raw in state.items() if key.startswith(table.value))
-
-    accounts = list(all_of(Table.ACCOUNT, Account))
-    packets, deficits = list(all_of(Table.PACKET, Packet)), list(all_of(Table.DEFICIT, Deficit))
-    trades = list(all_of(Table.TRADE, Trade))
-    (totals,) = (decode(raw, Totals) for key, raw in state.items() if key == b"ST")
-    held = sum(account.held_micro for account in accounts)
-    available = sum(account.available_micro for account in accounts)
-    assert available + held == totals.issued_micro - totals.redeemed_micro, "tokens"
-    assert held == sum(trade.held_micro for trade in trades) == totals.held_micro, "tokens in escrow"
-    credited = sum(packet.credited_wh + packet.replaced_wh for packet in packets)
-    used = sum(packet.available_wh + packet.escrow_wh + packet.claimed_wh + packet.exported_wh for packet in packets)
-    assert credited == used == totals.credited_wh + totals.replaced_wh, "energy credited"
-    bought = sum(deficit.bought_wh for deficit in deficits)
-    assert bought == sum(packet.claimed_wh for packet in packets), "energy sold is energy bought"
-    assert bought == sum(trade.delivered_wh for trade in trades) == totals.claimed_wh, "energy of the trades"
-    lacking = sum(deficit.recorded_wh + deficit.unused_wh for deficit in deficits)
-    covered = sum(each.open_wh + each.reserved_wh + each.bought_wh + each.imported_wh for each in deficits)
-    assert lacking == covered == totals.deficit_wh + totals.unused_wh, "deficits"
-    pending = [trade for trade in trades if trade.status is TradeStatus.PENDING]
-    assert sum(trade.set_aside_wh for trade in pending) == totals.escrow_wh, "energy in escrow"
-    assert min(min(account.available_micro, account.held_micro) for account in accounts) >= 0, "a negative balance"

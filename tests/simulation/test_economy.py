@@ -32,7 +32,7 @@ def test_every_operation_is_tried_and_executes_and_most_reasons_are_met() -> Non
     executed = {outcome.split()[0] for outcome in outcomes if outcome.endswith(" none")}
     assert executed == {kind.__name__ for kind in Action.__args__}
     assert len({outcome.split()[1] for outcome in outcomes}) >= len(Reason) * 3 // 4
-    assert outcomes["SubmitTrade none"] >= 20 * SEEDS_LOOKED_AT
+    assert outcomes["SubmitTrade none"] >= 50 * SEEDS_LOOKED_AT
 
 
 def test_sums_over_the_whole_state_find_what_the_books_of_a_block_would_miss() -> None:
@@ -41,8 +41,8 @@ def test_sums_over_the_whole_state_find_what_the_books_of_a_block_would_miss() -
     key = account_key(run.chain.community.addresses[0])
     wallet = run.chain.read(key, Account)
     run.chain.state[key] = encode(replace(wallet, available_micro=wallet.available_micro + 1))
-    with pytest.raises(AssertionError, match="tokens"):
-        economy.check_whole_state(run.chain.state)
+    with pytest.raises(AssertionError):
+        run._sum_up()
 
 
 def test_a_node_that_executes_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

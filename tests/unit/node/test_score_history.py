@@ -8,6 +8,8 @@ from rich.console import Console
 from node.errors import NotFound
 from node.score_history import score_history
 from node.story_view import show_score_history
+from tests.support.contracts import resign, seeded_key, signed_trade
+from tests.support.ledger import ChainBuilder
 from tests.support.stories import StoryChain
 
 
@@ -55,6 +57,23 @@ def test_suspension_is_shown_with_what_proved_it(chain: StoryChain) -> None:
         show_score_history(console, history, history.versions)
     assert "suspended" in captured.get()
     assert f"proven misconduct (transaction {last.reference[:16]}…)" in captured.get()
+
+
+def test_a_way_back_is_shown_and_changes_count_from_where_it_had_come(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    honest = signed_trade(builder.community, 0, 1, 10)
+    forged = resign(honest, seller=seeded_key("stranger", 0))
+    for slot in (1, 2, 3, 100_003):  # each halves the score of who submits it
+        builder.append([builder.transaction(1, forged)], slot=slot)
+    versions = score_history(builder.ledger, "home2", after=None, versions_max=100).versions
+    assert [version.value_millionths for version in versions[:4]] == [1_000_000, 500_000, 250_000, 125_000]
+    assert [version.falls for version in versions] == [0, 0, 0, 1, 2]
+    back = builder.ledger.genesis.scores.way_back_slots
+    assert [version.returns_at_slot for version in versions[2:]] == [None, 3 + back, 100_003 + 2 * back]
+    risen = 125_000 + 75_000 * 100_000 // back
+    assert versions[4].change_millionths == versions[4].value_millionths - risen
+    assert abs(versions[4].value_millionths - risen // 2) <= 1
+    builder.ledger.close()
 
 
 def test_pages_add_up_to_the_whole(chain: StoryChain) -> None:

@@ -12,7 +12,8 @@ from node.api_story_models import TradeStoryReply
 from node.errors import NotFound
 from node.story_view import show_story
 from node.trade_story import trade_story
-from tests.support.contracts import signed_cancellation, signed_trade, trade_terms
+from tests.support.contracts import signed_cancellation, signed_reading, signed_trade, trade_terms
+from tests.support.ledger import ChainBuilder
 from tests.support.stories import StoryChain, told
 
 
@@ -80,6 +81,19 @@ def test_a_declined_contract_is_told_with_its_failed_condition(chain: StoryChain
     assert (seller.cause, seller.reference) == ("fault", story.attempts[0].transaction)
     assert seller.after_millionths < seller.before_millionths
     assert {move.role for move in story.scores} == {"seller", "buyer"}
+
+
+def test_conditions_before_the_one_that_failed_held(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    readings = [signed_reading(builder.community, member, net) for member, net in ((0, 300), (1, -100))]
+    builder.append([builder.transaction(member, reading) for member, reading in enumerate(readings)])
+    contract = signed_trade(builder.community, 0, 1, 120)
+    builder.append([builder.transaction(1, contract)])
+    story = told(trade_story(builder.ledger, trade_id(contract.terms).hex()))
+    assert [condition.outcome for condition in story.conditions] == ["held", "held", "failed", "not_asked"]
+    assert story.conditions[2].detail == "buyer's open deficit is 100 Wh, contract 120 Wh"
+    assert story.scores[1].cause == "fault"
+    builder.ledger.close()
 
 
 def test_every_attempt_is_told_and_the_honest_one_decides(chain: StoryChain) -> None:
