@@ -18,10 +18,10 @@ from ledger.block import block_digest
 from ledger.ledger import Ledger
 from node.api_block_routes import stored_block
 from node.api_context import ApiContext
+from node.api_lists import logged_trade_view
 from node.api_parameters import EventsParameters
 from node.api_problem import ProblemError, ProblemReason
 from node.api_state_models import BlockEvent, ReceiptEvent, TradeEvent
-from node.api_trade_routes import logged_trade_view
 from node.api_views import receipt_view
 from node.trade_log import trades_of
 

@@ -12,6 +12,7 @@ from ledger.errors import NothingToProve, StateKeyRefused
 from ledger.ledger import Ledger
 from ledger.state_keys import parse_state_key, state_key_text
 from node.api_context import ApiContext, answer
+from node.api_lists import scores_of
 from node.api_parameters import AccountParameters, HistoryParameters, NoParameters, StateParameters
 from node.api_problem import ProblemError, ProblemReason
 from node.api_state_models import (
@@ -19,8 +20,6 @@ from node.api_state_models import (
     HistoryReply,
     MemberModel,
     MembersReply,
-    ScoreModel,
-    ScoresReply,
     StateProofModel,
     StateRecord,
     StateReply,
@@ -118,25 +117,6 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with every member's quality of transaction as of the tip's slot."""
     return answer(scores_of(context.chain.ledger))
-
-
-def scores_of(ledger: Ledger) -> ScoresReply:
-    """Returns every member's quality of transaction as of the tip's slot."""
-    slot, parameters = ledger.tip_slot, ledger.genesis.scores
-    scores = [
-        ScoreModel(
-            address=state.address.hex(),
-            name=state.member.name,
-            score_millionths=state.score_at(slot, parameters),
-            staked_millionths=state.score.staked,
-            is_suspended=state.score.is_suspended,
-            returns_at_slot=None if state.score.way_back is None else state.score.way_back.until_slot,
-            cause=state.score.cause.value,
-            reference=state.score.reference.hex(),
-        )
-        for state in read_members(ledger)
-    ]
-    return ScoresReply(scores=scores)
 
 
 async def show_account(context: ApiContext, parameters: AccountParameters, _: web.Request) -> web.Response:

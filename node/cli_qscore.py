@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 
 from ledger.ledger import Ledger
+from node.api_lists import scores_of
 from node.api_parameters import VERSIONS_PER_PAGE_MAX
 from node.api_state_models import ScoresReply
-from node.api_state_routes import scores_of
 from node.api_story_models import ScoreHistoryReply, ScoreVersion
 from node.asking import Question, ask, path_of
 from node.cli_trade import ConfigOption, JsonOption

@@ -9,10 +9,10 @@ import typer
 
 from consensus.identifiers import Address
 from ledger.ledger import Ledger
+from node.api_lists import trade_list
 from node.api_parameters import TRADES_PER_PAGE_MAX, TradesParameters
 from node.api_state_models import TradesReply
 from node.api_story_models import TradeStoryReply
-from node.api_trade_routes import trade_list
 from node.asking import Question, ask, path_of
 from node.configuration import load_configuration
 from node.genesis_file import load_genesis
