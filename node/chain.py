@@ -1,7 +1,8 @@
 """The node's chain as the REST API, the meter agent and the metrics see it: submit, wait, follow, read.
 
 A submitted transaction is verified once, goes into the mempool and on to all members. Large batches are
-verified on a worker thread, small ones at once. What peers pass on goes the same way, through one bounded queue.
+verified on a worker thread, small ones at once. What peers pass on goes the same way, through a queue that is bounded
+for each of them.
 """
 
 import asyncio
@@ -24,16 +25,13 @@ from ledger.transactions import envelope_refusal
 from node.errors import SubmissionRefused
 from node.mempool import DropReason, Mempool, MempoolRefusal, MempoolRefused
 from node.peer_messages import TRANSACTIONS_PER_MESSAGE_MAX
+from node.peer_transactions import PeerTransactions
 
 SUBSCRIPTION_BLOCKS_MAX: Final = 256
 """Blocks that wait for a slow subscriber before it is cut off; it resumes from the ledger by height."""
 
 INLINE_VERIFICATIONS_MAX: Final = 8
 """Signatures checked in the event loop: 0.6 ms. More go to a worker thread."""
-
-PEER_BATCHES_MAX: Final = 256
-"""Batches of transactions from peers that wait for verification; beyond it they are dropped, as members pass
-old transactions on again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +134,7 @@ class Chain:
         self._links = links
         self._subscribers: set[AppliedBlocks] = set()
         self._waiting: dict[Digest, set[asyncio.Future[None]]] = {}
-        self._peer_batches: asyncio.Queue[tuple[bytes, ...]] = asyncio.Queue(PEER_BATCHES_MAX)
+        self._peer_batches = PeerTransactions()
         self._outgoing: list[bytes] = []
 
     # --- submitting -----------------------------------------------------------------------------------------
@@ -197,12 +195,10 @@ class Chain:
         for first in range(0, len(outgoing), TRANSACTIONS_PER_MESSAGE_MAX):
             self._links.pass_on(tuple(outgoing[first : first + TRANSACTIONS_PER_MESSAGE_MAX]))
 
-    def take_from_peer(self, raws: tuple[bytes, ...]) -> None:
-        """Queues what a peer passed on; dropped when too much waits."""
-        if self._peer_batches.full():
+    def take_from_peer(self, sender: Address, raws: tuple[bytes, ...]) -> None:
+        """Queues what a peer passed on; dropped when too much of it waits."""
+        if not self._peer_batches.put(sender, raws):
             self._links.peer_refused("transactions_dropped")
-        else:
-            self._peer_batches.put_nowait(raws)
 
     def take_from_block(self, raws: tuple[bytes, ...]) -> None:
         """Keeps a valid proposal's transactions pending here too (P6): if its slot fails, any leader has them."""

@@ -261,7 +261,7 @@ class Daemon:
         """Hands a peer's message to whom it is for."""
         match message:
             case Transactions():
-                self.chain.take_from_peer(message.raw)
+                self.chain.take_from_peer(sender, message.raw)
             case OfferRequest() | OfferReply() | OfferDecline():
                 if self.agent is not None:
                     self.agent.handle(sender, message)

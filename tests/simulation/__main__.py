@@ -12,6 +12,7 @@ import typer
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
 from tests.simulation.runs import Summary, revision, run_all, run_seeds
 from tests.simulation.seeds import Outcome, run_seed
+from tests.simulation.thirty_days import draw, simulate, write_figures
 from tests.simulation.twins import SCENARIOS, run_scenario
 
 EXIT_FAILED: Final = 1
@@ -85,6 +86,21 @@ def soak(
         first += SOAK_SEEDS
 
 
+@app.command(epilog="Example: p2pnode-sim month --output docs/thirty-days.svg")
+def month(
+    output: Annotated[Path, typer.Option(help="The plot, SVG; its figures go beside it, one line of JSON.")],
+    days: Annotated[int, typer.Option(min=1, help="Simulated days; 30 take about five minutes of one core.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is other weather.")] = 1,
+) -> None:
+    """Simulates a month of seven members with everything going wrong at once, and plots it; stops on any violation
+    and when something is stuck.
+    """
+    result = simulate(days, seed, progress=lambda day: typer.echo(f"day {day + 1} of {days}", err=True))
+    draw(result, output)
+    write_figures(result, output.with_suffix(".json"))
+    typer.echo(f"{output}: {sum(result.heights_by_hour):,} heights", err=True)
+
+
 @app.command(epilog="Example: p2pnode-sim show --seed 17 --members 4 --output seed-17.html")
 def show(
     seed: Annotated[int, typer.Option(min=0, help="The seed, or with --twins the scenario.")],
@@ -127,13 +143,17 @@ def _facts(outcome: Outcome, recorder: Recorder) -> str:
 
 
 class Progress:
-    """A line on standard error every few seconds."""
+    """A line on standard error every few seconds, and at once for each run that fails."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._told_s = time.monotonic()
+        self._failures_told = 0
 
     def __call__(self, done: int, of: int, summary: Summary) -> None:
+        for outcome in summary.failures[self._failures_told :]:
+            typer.echo(_failure(outcome), err=True)
+        self._failures_told = len(summary.failures)
         if time.monotonic() - self._told_s >= PROGRESS_S or (done == of and of > 1):
             self._told_s = time.monotonic()
             typer.echo(f"{done:,} of {of:,} {_text(self._what, summary, done=False)}", err=True)
@@ -145,9 +165,13 @@ def _text(what: str, summary: Summary, *, done: bool = True) -> str:
     lines = [f"{what}: {counts}, {rate:.1f} a second"]
     if done:
         lines[0] = f"{summary.seeds:,} {lines[0]}, {summary.wall_s:.0f} s"
-        lines += [f"  {one.seed} (N = {one.members}): {one.violation or 'stuck'}" for one in summary.failures]
+        lines += [_failure(one) for one in summary.failures]
         lines += [f"  never happened: {name}" for name in summary.missing]
     return "\n".join(lines)
+
+
+def _failure(outcome: Outcome) -> str:
+    return f"  {outcome.seed} (N = {outcome.members}): {outcome.violation or 'stuck'}"
 
 
 def _json(result: dict[str, Any]) -> str:

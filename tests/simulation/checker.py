@@ -125,9 +125,17 @@ class Checker:
     def _note_step(self, signed: dict[Step, Digest], host: "Host", message: PrePrepare | Prepare | Commit) -> None:
         step = (host.key.address, message.height, message.slot)
         if step not in signed:
-            promise = self.promises.get(step[:2], 0)
-            assert message.slot >= promise, f"{type(message).__name__} below the promise"
+            promise = self.promises.get(step[:2], Slot(0))
+            is_kept = message.slot >= promise or (isinstance(message, Commit) and self._is_claimed(message, promise))
+            assert is_kept, f"{type(message).__name__} below the promise"
         assert signed.setdefault(step, message.block) == message.block, f"two {type(message).__name__} in one slot"
+
+    def _is_claimed(self, commit: Commit, promise: Slot) -> bool:
+        """Says whether the promise's VIEW-CHANGE claimed what is committed to: a crash can keep a COMMIT, which is
+        durable before, from leaving earlier.
+        """
+        claim = self.view_changes[commit.signer, commit.height, promise]
+        return claim is not None and (claim.slot, claim.block) == (commit.slot, commit.block)
 
     def _check_basis(self, host: "Host", proposal: PrePrepare) -> None:
         """A vote is for what was proposed to who is fresh, or for what a justification leads to."""

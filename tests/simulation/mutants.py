@@ -83,12 +83,12 @@ def _fails(killer: Killer) -> bool:
 # --- killers that simulate -------------------------------------------------------------------------------------
 
 
-def simulate(members: int, seeds: range, faults: Faults) -> None:
+def simulate(members: int, seeds: range, faults: Faults, requests: int = REQUESTS) -> None:
     with keyed_hashes():
         for seed in seeds:
             network = Network(members, seed, faults, keys=keyed_hash_keys(members))
             limit_ms = FAULTY_MS + RECOVERY_SLOTS_MAX * TAU_MS
-            assert run_requests(network, requests=REQUESTS, spread_ms=FAULTY_MS // 2, limit_ms=limit_ms), "stuck"
+            assert run_requests(network, requests=requests, spread_ms=FAULTY_MS // 2, limit_ms=limit_ms), "stuck"
 
 
 def liars_fork_five_and_six() -> None:
@@ -125,8 +125,8 @@ def a_backlog_of_many_blocks() -> None:
 
 def forging_liars() -> None:
     """They propose and prove what they should not, and every vote is checked for what it follows from."""
-    faults = Faults(until_ms=FAULTY_MS, loss=0.2, delay_ms_max=300, straggling=0.05, roles=(Role.FORGING,))
-    simulate(4, range(50), faults)
+    faults = Faults(until_ms=FAULTY_MS, loss=0.2, delay_ms_max=300, straggling=0.05, roles=(Role.FORGING,) * 2)
+    simulate(7, range(50), faults, 2 * REQUESTS)
 
 
 def forgetful_members() -> None:
@@ -141,6 +141,7 @@ def forgetful_members() -> None:
     simulate(4, range(12), faults)
 
 
+N = test_replica_normal_case
 S = test_replica_safety
 V = test_replica_view_changes
 R = test_replica_restart
@@ -204,7 +205,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        name="a vote breaks.without justification though not fresh",
+        name="a vote without justification though not fresh",
         rule="S1",
         breaks=((safety, "_is_votable", breaks.votable_though_not_fresh),),
         killers=(
@@ -216,7 +217,7 @@ MUTANTS = (
         name="a vote before the block was executed",
         rule="S1",
         breaks=((safety, "_may_vote", breaks.may_vote_unvalidated),),
-        killers=(test_replica_normal_case.test_a_member_validates_votes_commits_and_decides,),
+        killers=(N.test_a_member_validates_votes_commits_and_decides,),
     ),
     Mutant(
         name="any slot in the header",
@@ -270,10 +271,10 @@ MUTANTS = (
         killers=(forging_liars,),
     ),
     Mutant(
-        name="a claim breaks.without its certificate counts",
+        name="a claim without its certificate counts",
         rule="S2",
         breaks=((verification, "_claim_has_its_certificate", lambda _: True),),
-        killers=(forging_liars,),
+        killers=(test_verification.test_a_claim_without_its_certificate_is_never_read_as_none,),
     ),
     Mutant(
         name="certificates by Q - 1",
@@ -317,7 +318,7 @@ MUTANTS = (
         killers=(liars_and_loss, crashes, lambda: S.test_a_promise_bars_commits_below_it(8, 0)),
     ),
     Mutant(
-        name="a commit breaks.without the body",
+        name="a commit without the body",
         rule="S3",
         breaks=((member.Member, "body_or_ask", breaks.body_of_nothing),),
         killers=(
@@ -354,6 +355,24 @@ MUTANTS = (
         rule="P1",
         breaks=((replica.Replica, "_receive_pre_prepare", breaks.receive_of_any_slot),),
         killers=(lambda: V.test_an_unjustified_proposal_of_the_far_future_is_ignored(2**62, is_taken=False),),
+    ),
+    Mutant(
+        name="a slot is handed over at the same moment however long blocks take",
+        rule="P1",
+        breaks=((liveness, "HANDOVER_FRACTION_MAX", liveness.HANDOVER_FRACTION),),
+        killers=(lambda: N.test_where_blocks_take_longer_the_slot_is_handed_over_earlier(0.3, 0.7, is_asked=False),),
+    ),
+    Mutant(
+        name="the next leader does not wait for its predecessor's proposal",
+        rule="P1",
+        breaks=((liveness, "has_proposal_to_judge", lambda _member, earliest: False),),
+        killers=(N.test_the_leader_waits_for_its_predecessors_proposal_to_be_executed,),
+    ),
+    Mutant(
+        name="a slot is given up before what arrived is read",
+        rule="P2",
+        breaks=((replica, "TIMED_RULES", frozenset()),),
+        killers=(V.test_what_arrived_while_a_member_was_held_up_goes_before_the_view_change,),
     ),
     Mutant(
         name="a backlog ages before its height starts",
@@ -419,7 +438,7 @@ MUTANTS = (
         killers=(crashes,),
     ),
     Mutant(
-        name="answers breaks.without a limit",
+        name="answers without a limit",
         rule="P8",
         breaks=((heights, "ASK_FRACTION", 10**9),),
         killers=(test_intake.test_one_that_catches_up_is_answered_sooner_but_four_times_a_slot_at_most,),

@@ -37,7 +37,11 @@ from tests.simulation.seeds import (
 TRACE_OF_A_SEED = "from tests.simulation.seeds import run_seed; print(run_seed({seed}).trace)"
 
 
-@pytest.mark.parametrize("seed", range(26))
+FAILED_ONCE = (4523, 4526)
+"""A crash between the sync of a COMMIT and its sending, then a VIEW-CHANGE that claims it, then the COMMIT."""
+
+
+@pytest.mark.parametrize("seed", [*range(26), *FAILED_ONCE])
 def test_a_seed_is_safe_and_live(seed: int) -> None:
     outcome = run_seed(seed)
     assert outcome.violation is None
@@ -127,7 +131,7 @@ def test_who_forgets_what_it_signed_asks_and_goes_on(members: int) -> None:
     silences = [int(mark.text.split()[-1]) for mark in recorder.marks if mark.text.startswith("silent through")]
     assert silences
     assert forgetful.sign_state.height > max(silences) > 1
-    assert forgetful.sign_state.voted is not None
+    assert forgetful.sign_state.voted or forgetful.sign_state.prepared
 
 
 @pytest.mark.parametrize("kind", [Kind.OPAQUE, Kind.LEDGER])

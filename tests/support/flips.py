@@ -9,11 +9,9 @@ import asyncio
 import os
 import random
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -24,7 +22,7 @@ from typing import Any, Final
 
 from consensus.codec import decode, encode
 from consensus.events import PreparedBlock, SignState
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height, Slot
+from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
 from consensus.membership import leader
 from consensus.messages import Claim, Endorsement, PreparedCertificate, PrePrepare, vote_bytes
 from contracts.genesis import Genesis
@@ -40,9 +38,7 @@ from node.metrics import NodeMetrics
 from node.sign_state import SignStateFile
 from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder
-
-MEMORY: Final = Path("/dev/shm")
-"""Where copies cost nothing, on machines that have it."""
+from tests.support.long_chain import scratch
 
 BLOCKS_PER_TABLE: Final = 12
 TABLES: Final = 6
@@ -94,16 +90,6 @@ Served = dict[tuple[str, bytes], bytes]
 
 
 # --- what is flipped ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Gives a folder in memory, or where temporary files lie."""
-    directory = Path(tempfile.mkdtemp(prefix="flips-", dir=MEMORY if MEMORY.is_dir() else None))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
 
 
 def make_specimen(directory: Path, *, killed: bool) -> Specimen:
@@ -399,6 +385,3 @@ def loaded_sign_state(path: Path) -> bytes:
         return file.load()
     finally:
         file.close()
-
-
-__all__ = ["Digest", "Flip", "Judge", "Outcome", "Specimen", "Tally", "apply_flip", "choose_flips", "judge_all"]
