@@ -14,6 +14,7 @@ from contracts.genesis import chain_id
 from node.genesis_file import load_genesis
 from node.identity import load_key
 from node.sign_state import SignStateFile
+from node.testnet import GRID_KEY_NAME, ISSUER_KEY_NAME
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 from tests.support.testnet import Street, p2pnode, succeeded, write_readings
@@ -54,6 +55,8 @@ def community_of(street: Street) -> Community:
         node_keys=tuple(node.key for node in street.nodes),
         meter_keys=tuple(load_key(node.home.meter_key) for node in street.nodes),
         chain=chain_id(genesis),
+        issuer_key=load_key(street.directory / ISSUER_KEY_NAME),
+        grid_key=load_key(street.directory / GRID_KEY_NAME),
     )
 
 
