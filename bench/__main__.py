@@ -1,4 +1,4 @@
-"""`python -m bench`: measures the machine, the parts of a node, and testnets of 4 and 5 daemons; about a minute.
+"""`python -m bench`: measures the machine, the parts of a node, and testnets of 4 and 5 daemons; about two minutes.
 
 Prints tables and writes build/bench.json. docs/benchmarks.md says how to read the figures.
 """
@@ -14,6 +14,7 @@ from typing import Final
 
 from rich.table import Table
 
+from bench.flood import FloodResult, flood_sentence, measure_flood
 from bench.load import LoadFailed, LoadResult, measure
 from bench.machine import Ed25519Cost, cores, ed25519_cost
 from bench.network import make_testnet, running
@@ -40,21 +41,24 @@ def main() -> int:
         codec = codec_cost(testnets[-1])
         blocks = block_costs(testnets[-1], directory)
         loads = []
-        for testnet in testnets:
-            progress.print(f"bench: {len(testnet.nodes)} daemons ...")
-            try:
+        try:
+            for testnet in testnets:
+                progress.print(f"bench: {len(testnet.nodes)} daemons ...")
                 loads.append(asyncio.run(_measure(testnet)))
-            except (LoadFailed, NodeError) as error:
-                progress.print(f"bench: {error}", markup=False)
-                return 1
+            progress.print("bench: one of four floods the others ...")
+            flood = asyncio.run(_measure_flood(testnets[0]))
+        except (LoadFailed, NodeError) as error:
+            progress.print(f"bench: {error}", markup=False)
+            return 1
     output.print(_load_table(loads), _block_table(blocks), markup=False)
-    output.print(_sentence(signature, codec), highlight=False)
+    output.print(_sentence(signature, codec), flood_sentence(flood), highlight=False)
     report = {
         "cores": cores(),
         "ed25519": asdict(signature),
         "codec": asdict(codec),
         "blocks": [asdict(block) for block in blocks],
         "testnets": [asdict(load) for load in loads],
+        "flood": asdict(flood),
     }
     (BUILD / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     progress.print(f"bench: written to {BUILD / 'bench.json'}")
@@ -64,6 +68,11 @@ def main() -> int:
 async def _measure(testnet: Testnet) -> LoadResult:
     async with running(testnet) as network:
         return await measure(network, wallets_of(testnet))
+
+
+async def _measure_flood(testnet: Testnet) -> FloodResult:
+    async with running(testnet) as network:
+        return await measure_flood(testnet, network)
 
 
 def _load_table(loads: Sequence[LoadResult]) -> Table:

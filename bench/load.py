@@ -214,8 +214,8 @@ def _result(network: Network, run: _Run, *, verify_us: float, single_s: Sequence
         verify_us=round(verify_us, 1),
         verifications_per_transaction=round(cpu_us / verify_us, 2),
         share_of_bound=round(rate * nodes * verify_us / (processors * 1e6), 3),
-        latency_single=_latency(single_s),
-        latency_load=_latency(run.latencies_s),
+        latency_single=latency(single_s),
+        latency_load=latency(run.latencies_s),
         transactions_per_s=round(rate, 1),
         transactions=run.transactions,
         transactions_per_block=round(run.transactions / max(1, run.blocks), 1),
@@ -229,7 +229,8 @@ def _result(network: Network, run: _Run, *, verify_us: float, single_s: Sequence
     )
 
 
-def _latency(seconds: Sequence[float]) -> Latency:
+def latency(seconds: Sequence[float]) -> Latency:
+    """Returns the percentiles of some latencies."""
     percentiles = statistics.quantiles(seconds, n=20, method="inclusive") if len(seconds) > 1 else [*seconds] * 19
     return Latency(
         p50_ms=round(percentiles[9] * 1_000, 2), p95_ms=round(percentiles[18] * 1_000, 2), count=len(seconds)

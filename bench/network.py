@@ -14,7 +14,7 @@ from contracts.units import Milliseconds
 from node.errors import TestnetError
 from node.node_client import open_client
 from node.readings import format_hour
-from node.testnet import Testnet
+from node.testnet import Testnet, TestnetNode
 from node.testnet_init import TestnetPlan, initialise_testnet
 from node.testnet_processes import TestnetProcesses
 from node.testnet_run import take_snapshot
@@ -41,6 +41,7 @@ class Network:
 
     def __init__(self, testnet: Testnet, processes: TestnetProcesses) -> None:
         self.testnet: Final = testnet
+        self._processes = processes
         self._daemons = [psutil.Process(process) for node in testnet.nodes if (process := processes.process_of(node))]
         assert len(self._daemons) == len(testnet.nodes), "all daemons are ready, so all run"
 
@@ -48,6 +49,12 @@ class Network:
     def urls(self) -> list[str]:
         """The nodes' APIs."""
         return [node.api_url for node in self.testnet.nodes]
+
+    def process_id(self, node: TestnetNode) -> int:
+        """Returns the process of a node's daemon, which runs."""
+        process = self._processes.process_of(node)
+        assert process is not None, f"{node.name} does not run"
+        return process
 
     def processor_time(self) -> ProcessorTime:
         """Returns what has been used so far; a measurement is the difference of two."""

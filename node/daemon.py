@@ -28,6 +28,7 @@ from node.driver import Driver, MeshLinks
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
 from node.evidence_keeper import EvidenceKeeper, EvidenceLinks
 from node.halt import refuse_if_halted, write_halt
+from node.heap import keep_large_blocks_off_the_heap
 from node.identity import Identity, load_identity
 from node.logs import configure_logs, get_logger
 from node.mempool import Mempool, MempoolLimits
@@ -87,6 +88,7 @@ def run_daemon(configuration: Configuration, *, agent_factory: AgentFactory = ma
         log_level=configuration.node.log_level,
         name=configuration.node.name,
     )
+    keep_large_blocks_off_the_heap()
     refuse_if_halted(configuration.home)
     with process_id_file(configuration.home):
         return asyncio.run(_run(configuration, agent_factory))

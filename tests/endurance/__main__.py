@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from tests.endurance.flips import flips
+from tests.endurance.flood import flood
 from tests.endurance.kills import kills
 from tests.endurance.pauses import pauses
 from tests.endurance.phases import phases
@@ -21,6 +22,7 @@ SUBJECTS: Final = {
     "pauses": ("pauses",),
     "flips": ("flips", "--json"),
     "sync": ("sync", "--json"),
+    "flood": ("flood", "--json"),
 }
 """What `record` runs, each in a process of its own."""
 
@@ -29,6 +31,7 @@ app.command()(kills)
 app.command()(phases)
 app.command()(pauses)
 app.command()(flips)
+app.command()(flood)
 app.command()(sync)
 
 

@@ -587,12 +587,19 @@ async def test_a_slow_reader_does_not_make_memory_grow(town: Town) -> None:
 
 
 async def test_a_reader_that_stalls_is_left_after_the_deadline(town: Town) -> None:
-    limits = MeshLimits(write_s=0.3, heartbeat_s=60, close_s=0.3, backoff_max_s=0.1)
+    more_than_the_kernel_takes = 32 * 1024 * 1024
+    limits = MeshLimits(
+        write_s=0.3,
+        heartbeat_s=60,
+        close_s=0.3,
+        backoff_max_s=0.1,
+        queue_size_bytes_max=more_than_the_kernel_takes,
+    )
     sender, mute = town.node(), town.identity()
     async with listening(mute, free_port()) as endpoint:
         mesh = await sender.start(endpoint, limits=limits)
         await until(lambda: bool(mesh.connected()))
-        for number in range(16):
+        for number in range(31):
             body = Body(height=Height(number + 1), block=Digest(bytes(32)), proposal=bytes(1024 * 1024))
             mesh.send(mute.address, body)
         await until(lambda: sender.counts.reconnects["mute"] >= 1)
