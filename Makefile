@@ -35,7 +35,7 @@ run: setup  ## the main job: five households trade 48 hours of real solar energy
 	@rm -rf build/testnet
 	@$(BIN)/p2pnode testnet run --dir build/testnet --hours 48
 
-test: unit simulation integration faults  ## all tests
+test: unit simulation integration  ## all tests but the long ones: endurance, faults
 
 unit: setup  ## pure functions and single parts, with branch coverage
 	@$(BIN)/pytest tests/unit -q -n auto --cov --cov-report=term:skip-covered
@@ -51,14 +51,14 @@ sim: setup  ## 20,000 seeds and every Twins scenario; writes docs/simulation-res
 soak: setup  ## seeds until one fails
 	@$(BIN)/p2pnode-sim soak
 
-integration: setup  ## real daemons, sockets, TLS, LevelDB
-	@$(BIN)/pytest tests/integration -q
+integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie
+	@$(BIN)/pytest tests/integration tests/faults -q
 
 endurance: setup  ## kills, pauses, flipped bytes and long catching up, at full length; writes docs/endurance-result.json
 	@$(BIN)/python -m tests.endurance record --output docs/endurance-result.json
 
-faults: setup  ## real daemons that lie
-	@$(BIN)/pytest tests/faults -q
+faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, some 4 minutes; writes build/faults.json
+	@$(BIN)/python -m tests.faults
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .

@@ -5,41 +5,60 @@ With `--block-server NAME` it is what it serves to members far behind that is re
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
-from node.configuration import load_configuration
-from node.daemon import AgentParts, run_daemon
-from node.meter_agent import DesksFactory, MeterAgent
+from consensus.identifiers import Address
+from node.configuration import Configuration, load_configuration
+from node.daemon import AgentParts, make_agent, run_daemon
+from node.household import Desks
+from node.meter_agent import DeskParts, MeterAgent
+from tests.faults.behaviours import BEHAVIOURS, LIARS, TRICKS
+from tests.faults.bending import BendingMesh
 from tests.faults.block_liars import BLOCK_SERVERS
-from tests.faults.liars import BEHAVIOURS
+from tests.faults.tricks import Trick, desks_with, diary_in
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--behaviour", choices=sorted(BEHAVIOURS))
+    what.add_argument("--behaviour", choices=BEHAVIOURS)
     what.add_argument("--block-server", choices=sorted(BLOCK_SERVERS))
+    parser.add_argument("--friends", nargs="*", default=(), help="addresses of other liars, in hex")
     parser.add_argument("--config", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     configuration = load_configuration(options.config)
     if options.block_server is not None:
         with patch("node.daemon.BlockServer", BLOCK_SERVERS[options.block_server]):
             return run_daemon(configuration)
-
-    def agent_factory(parts: AgentParts) -> MeterAgent:
-        return make_lying_agent(parts, BEHAVIOURS[options.behaviour])
-
-    return run_daemon(configuration, agent_factory=agent_factory)
+    return run_liar(configuration, options.behaviour, [Address(bytes.fromhex(text)) for text in options.friends])
 
 
-def make_lying_agent(parts: AgentParts, desks_factory: DesksFactory) -> MeterAgent:
+def run_liar(configuration: Configuration, behaviour: str, friends: list[Address]) -> int:
+    def agent_factory(parts: AgentParts) -> MeterAgent | None:
+        if behaviour in TRICKS:
+            return tricky_agent(parts, TRICKS[behaviour])
+        LIARS[behaviour](parts, diary_in(configuration.home.directory), friends)
+        return make_agent(parts)
+
+    with patch("node.daemon.Mesh", BendingMesh):
+        return run_daemon(configuration, agent_factory=agent_factory)
+
+
+def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MeterAgent:
+    def desks(desk: DeskParts) -> Desks:
+        trick = trick_class(desk, diary_in(parts.configuration.home.directory), parts)
+        assert isinstance(parts.mesh, BendingMesh)
+        parts.mesh.heard = trick.heard
+        return desks_with(trick)
+
     return MeterAgent(
         configuration=parts.configuration,
         identity=parts.identity,
         chain=parts.chain,
         mesh=parts.mesh,
-        desks_factory=desks_factory,
+        desks_factory=desks,
     )
 
 

@@ -1,4 +1,4 @@
-"""Starts the daemons of a testnet, some of them with a behaviour replaced, and waits until all are finished."""
+"""Whole testnets, some of whose daemons have a behaviour replaced, run until all their readings are traded."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from ledger.ledger import Ledger
 from node.configuration import load_configuration
 from node.genesis_file import load_genesis
 from node.home import Home
+from node.testnet_init import TestnetPlan, initialise_testnet
 
 ROOT: Final = Path(__file__).parents[2]
 POLL_PAUSE_S: Final = 0.2
@@ -23,17 +24,19 @@ DEADLINE_S: Final = 120.0
 
 
 class RunningTestnet:
-    """Five households as processes."""
+    """The households of a readings file, of the shipped one by default, as processes."""
 
-    def __init__(self, directory: Path, *, hours: int, behaviours: Mapping[int, str]) -> None:
+    def __init__(
+        self, directory: Path, *, hours: int, behaviours: Mapping[int, str], readings: Path | None = None
+    ) -> None:
         self._directory = directory
         self._behaviours = behaviours
         self._environment = {**os.environ, "P2PNODE_METER__HOURS": str(hours), "PYTHONPATH": str(ROOT)}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        init = [sys.executable, "-m", "node", "testnet", "init", "--nodes", "5", "--dir", str(directory)]
-        subprocess.run(init, check=True, capture_output=True, cwd=ROOT)
+        testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings))
         self.configurations = {
-            number: load_configuration(directory / f"node{number}" / "meter.toml") for number in range(1, 6)
+            number: load_configuration(testnet.home(node).configuration)
+            for number, node in enumerate(testnet.nodes, start=1)
         }
 
     def start(self, number: int) -> None:
@@ -74,9 +77,9 @@ class RunningTestnet:
             return None
         return status
 
-    def wait_until_finished(self) -> list[dict[str, Any]]:
+    def wait_until_finished(self, deadline_s: float = DEADLINE_S) -> list[dict[str, Any]]:
         """Returns all status once every household is finished and all stand at one height."""
-        end_s = time.monotonic() + DEADLINE_S
+        end_s = time.monotonic() + deadline_s
         while time.monotonic() < end_s:
             found = [self.status(number) for number in self.configurations]
             answers = [status for status in found if status is not None]
@@ -85,7 +88,7 @@ class RunningTestnet:
                 return answers
             time.sleep(POLL_PAUSE_S)
         words = {number: self.home(number).log.read_text()[-1_000:] for number in self.configurations}
-        raise AssertionError(f"not finished in {DEADLINE_S} s: {found}, {words}")
+        raise AssertionError(f"not finished in {deadline_s} s: {found}, {words}")
 
     @contextmanager
     def ledger(self, number: int) -> Iterator[Ledger]:
@@ -99,9 +102,11 @@ class RunningTestnet:
 
 
 @contextmanager
-def running(directory: Path, *, hours: int, behaviours: Mapping[int, str]) -> Iterator[RunningTestnet]:
-    """Starts all five daemons, and stops those that still run."""
-    testnet = RunningTestnet(directory, hours=hours, behaviours=behaviours)
+def running(
+    directory: Path, *, hours: int, behaviours: Mapping[int, str], readings: Path | None = None
+) -> Iterator[RunningTestnet]:
+    """Starts all daemons, and stops those that still run."""
+    testnet = RunningTestnet(directory, hours=hours, behaviours=behaviours, readings=readings)
     try:
         for number in testnet.configurations:
             testnet.start(number)

@@ -8,8 +8,9 @@ from tests.simulation.mutants import MUTANTS
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = terminalreporter.stats.get("passed", ())
     killed = sum("test_a_mutant_is_killed" in report.nodeid for report in passed)
-    tried = sum(value for report in passed for name, value in report.user_properties if name == "operations")
-    if tried:
-        terminalreporter.write_line(f"{tried:,} random operations of the market")
+    for tried, what in (("operations", "random operations of the market"), ("cases", "malicious submissions")):
+        count = sum(value for report in passed for name, value in report.user_properties if name == tried)
+        if count:
+            terminalreporter.write_line(f"{count:,} {what}")
     if killed:
         terminalreporter.write_line(f"{killed} of {len(MUTANTS)} mutants killed")
