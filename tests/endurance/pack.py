@@ -1,4 +1,8 @@
-"""A testnet of processes that are killed and paused while clients ask for transfers and remember every reply."""
+"""A testnet of processes that are killed and paused while clients ask for transfers and remember every reply.
+
+Every daemon is a witness (`witness`) of what the others sign. Their homes lie in memory where that is possible: what
+dies is the process, never the machine, so nothing that was written is lost by it.
+"""
 
 import os
 import random
@@ -8,22 +12,34 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from consensus.identifiers import Digest
 from ledger.ledger import Ledger
 from node.genesis_file import load_genesis
+from tests.endurance.witness import contradictions, read_statements
 from tests.support.long_chain import make_street, scratch
-from tests.support.testnet import Node, Street, p2pnode, wait_until
+from tests.support.testnet import STACK_TRACE, Node, Street, background, succeeded, wait_until
 
 CLIENTS: Final = 3
 REPLY_WAIT_S: Final = 5
 RETRY_PAUSE_S: Final = 0.05
-ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+VERIFY_DEADLINE_S: Final = 600.0
+ROOT: Final = Path(__file__).parents[2]
+ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT)}
+WITNESS: Final = ("tests.endurance.witness",)
+
+STANDS: Final = ("height", "phase", "slot", "undecided_height", "leader", "view_changes", "peers_connected", "silent")
+LAST_WORDS: Final = 3_000
+"""Characters of a log."""
+
+NEVER_SAID: Final = ("contradicted itself", "damaged", "is missing", "keeps silent", "halted", STACK_TRACE)
+"""What no log may hold: a killed process loses nothing that it wrote, so there is nothing to recover from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +47,12 @@ class Replied:
     """What a client was told."""
 
     digest: Digest
+    """Of the transaction."""
     height: int
+    block: Digest | None
+    """At that height, by a second question to the same node; None if it died before it answered."""
+    replied_s: float
+    """By the monotonic clock."""
 
 
 class Pack:
@@ -49,16 +70,17 @@ class Pack:
         return self.street.node(number)
 
     def start(self, number: int, *module: str) -> None:
-        """Starts a daemon; `module` replaces `node start` by a test's own way to start it."""
+        """Starts a daemon, with `module` by a way of its own."""
         home = self.node(number).home
-        arguments = module or ("node", "start")
+        arguments = module or WITNESS
         with home.log.open("ab") as log:
             self.processes[number] = subprocess.Popen(
                 [sys.executable, "-m", *arguments, "--config", str(home.configuration)],
                 stdout=log,
                 stderr=log,
                 env=ENVIRONMENT,
-                cwd=Path(__file__).parents[2],
+                cwd=ROOT,
+                start_new_session=True,  # the end of a shell would wake up what is paused
             )
 
     def kill(self, number: int) -> None:
@@ -81,13 +103,22 @@ class Pack:
                 process.wait()
         self.processes.clear()
 
+    def explain(self) -> str:
+        """Returns where every node stands and what it said last, for a failure's message."""
+        words = []
+        for number in self.numbers:
+            status = self.node(number).status() or {}
+            stands = {name: status.get(name) for name in STANDS}
+            words.append(f"node {number}: {stands}\n{self.node(number).log()[-LAST_WORDS:]}")
+        return "\n".join(words)
+
     def heights(self, numbers: Sequence[int]) -> dict[int, int]:
         """Returns the heights of those that answer."""
         found = {number: self.node(number).status() for number in numbers}
         return {number: status["height"] for number, status in found.items() if status is not None}
 
-    def highest(self, numbers: Sequence[int] | None = None) -> int:
-        return max(self.heights(numbers or self.numbers).values(), default=0)
+    def highest(self, numbers: Sequence[int]) -> int:
+        return max(self.heights(numbers).values(), default=0)
 
 
 @contextmanager
@@ -100,6 +131,9 @@ def running_pack(nodes: int) -> Iterator[Pack]:
                 pack.start(number)
             wait_until(lambda: all(pack.node(number).is_ready() for number in pack.numbers), "all nodes ready")
             yield pack
+        except AssertionError as failure:
+            failure.add_note(pack.explain())
+            raise
         finally:
             pack.stop()
 
@@ -140,37 +174,76 @@ class Load:
                 self._ended.wait(RETRY_PAUSE_S)
                 continue
             if reply.status == 200 and reply.document.get("status") == "executed":
-                digest = Digest(bytes.fromhex(reply.document["digest"]))
-                self.replied.append(Replied(digest=digest, height=reply.document["height"]))
+                self._remember(asked, reply.document)
             else:
                 self._ended.wait(RETRY_PAUSE_S)
+
+    def _remember(self, asked: Node, document: dict[str, Any]) -> None:
+        replied_s, height = time.monotonic(), int(document["height"])
+        try:
+            block = Digest(bytes.fromhex(asked.request(f"/v1/blocks/{height}").document["digest"]))
+        except (OSError, HTTPException, ValueError):
+            block = None
+        digest = Digest(bytes.fromhex(document["digest"]))
+        self.replied.append(Replied(digest=digest, height=height, block=block, replied_s=replied_s))
 
 
 def check_end(pack: Pack, replied: Sequence[Replied]) -> dict[str, Any]:
     """Stops the pack and looks into every ledger: one chain, all that was replied where it was replied, all verified.
 
+    Returns:
+        Figures: the height, the transactions replied and lost, the longest time without a reply, and how many
+        statements the witnesses compared.
+
     Raises:
-        AssertionError: something was lost or the chains differ.
+        AssertionError: something was lost, the chains differ, or somebody contradicted himself.
     """
     statuses = pack.street.at_one_tip()
     pack.stop()
     for number in pack.numbers:
-        home = pack.node(number).home
-        ledger = Ledger.open(home.ledger, load_genesis(home))
-        try:
-            lost = [one for one in replied if _height_of(ledger, one.digest) != one.height]
-        finally:
-            ledger.close()
-        assert not lost, f"{len(lost)} of {len(replied)} replied transactions are not where node {number} said"
-        p2pnode(home.directory.parent, "ledger", "verify", "--home", home.directory)
-        assert not list(home.evidence.glob("*")) if hasattr(home, "evidence") else True
-    assert "contradicted itself" not in pack.street.logs()
-    return {"height": statuses[0]["height"], "replied": len(replied), "lost": 0}
+        lost = _missing(pack, number, replied)
+        assert not lost, f"of {len(replied)} replied, node {number} does not have {lost[:3]} ... ({len(lost)})"
+    _verify(pack)
+    logs = pack.street.logs()
+    assert not (said := [words for words in NEVER_SAID if words in logs]), said
+    statements = read_statements(pack.node(number).home.directory for number in pack.numbers)
+    assert not (found := contradictions(statements)), found
+    moments_s = sorted(one.replied_s for one in replied)
+    return {
+        "height": statuses[0]["height"],
+        "replied": len(replied),
+        "lost": 0,
+        "without_reply_s_max": round(max((after - before for before, after in pairwise(moments_s)), default=0.0), 2),
+        "statements": len(statements),
+    }
 
 
-def _height_of(ledger: Ledger, digest: Digest) -> int | None:
-    location = ledger.find_transaction(digest)
-    return None if location is None else location.height
+def _verify(pack: Pack) -> None:
+    """Has `p2pnode ledger verify` check every ledger, all at once."""
+    with ExitStack() as stack:
+        homes = [pack.node(number).home.directory for number in pack.numbers]
+        verifying = [
+            stack.enter_context(background(home.parent, "ledger", "verify", "--home", home)) for home in homes
+        ]
+        for one in verifying:
+            succeeded(one.wait(VERIFY_DEADLINE_S))
+
+
+def _missing(pack: Pack, number: int, replied: Sequence[Replied]) -> list[Replied]:
+    """Returns what a stopped node has not, has elsewhere, or in another block."""
+    home = pack.node(number).home
+    ledger = Ledger.open(home.ledger, load_genesis(home))
+    try:
+        return [one for one in replied if not _is_there(ledger, one)]
+    finally:
+        ledger.close()
+
+
+def _is_there(ledger: Ledger, one: Replied) -> bool:
+    location = ledger.find_transaction(one.digest)
+    if location is None or location.height != one.height:
+        return False
+    return one.block is None or ledger.height_of_block(one.block) == one.height
 
 
 def seconds_until(pack: Pack, number: int, *, above: int, deadline_s: float) -> float:

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.endurance.kills import run_kills
-from tests.endurance.pauses import run_pause
+from tests.endurance.pauses import SHORT_SLOT_MS, run_pause
 from tests.endurance.phases import run_phase
+from tests.endurance.witness import COMMIT, NONE, VIEW_CHANGE, VOTE, Statement, contradictions
 
 
 def test_what_was_replied_outlives_kills() -> None:
@@ -19,4 +20,31 @@ def test_a_leader_dies_in_the_middle_of_a_block(point: str) -> None:
 
 
 def test_commits_go_on_after_half_of_the_network_was_paused() -> None:
-    assert run_pause(slots=100)["replied"] > 0
+    assert run_pause(slots=100, slot_ms=SHORT_SLOT_MS)["replied"] > 0
+
+
+def says(kind: str, slot: int, content: str, *, signer: str = "a", height: int = 7) -> Statement:
+    return Statement(kind=kind, signer=signer, height=height, slot=slot, content=content)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_wrong"),
+    [
+        (says(VOTE, 3, "x"), says(VOTE, 3, "y"), True),
+        (says(VOTE, 3, "x"), says(VOTE, 4, "y"), False),
+        (says(VOTE, 3, "x"), says(VOTE, 3, "y", signer="b"), False),
+        (says(COMMIT, 3, "x"), says(COMMIT, 3, "y"), True),
+        (says(COMMIT, 3, "x"), says(VOTE, 3, "x"), False),
+        (says(VIEW_CHANGE, 3, NONE), says(VIEW_CHANGE, 3, "2:x"), True),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 5, NONE), True),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 5, "2:x"), True),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 5, "3:y"), True),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 5, "3:x"), False),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 5, "4:y"), False),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 3, NONE), False),
+        (says(COMMIT, 3, "x"), says(VIEW_CHANGE, 5, NONE, height=8), False),
+    ],
+)
+def test_witnesses_notice_who_contradicts_himself(first: Statement, second: Statement, is_wrong: bool) -> None:
+    lines = [first.line(), second.line()]
+    assert bool(contradictions(map(Statement.of_line, lines))) is is_wrong
