@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.endurance.sync import EXPECTED_REASONS, sync_beside_liars, sync_from_all
 from tests.faults.block_liars import BLOCK_SERVERS
 
-BLOCKS = 1_500
+BLOCKS = 3_000
 MEMORY_GROWTH_MIB_MAX = 64
 
 
@@ -14,7 +14,7 @@ def test_a_node_far_behind_shows_its_progress_and_takes_from_all(tmp_path: Path)
     assert found.progress_lines >= 1
     assert found.memory_most_mib - found.memory_start_mib < MEMORY_GROWTH_MIB_MAX
     shares = found.received_mib.values()
-    assert min(shares) > sum(shares) / 6, "each of the three sends about a third"
+    assert min(shares) > sum(shares) / 20, "all three are asked, however late one of them was reached"
 
 
 def test_each_liar_is_banned_and_the_others_are_asked(tmp_path: Path) -> None:
