@@ -57,8 +57,9 @@ integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie
 endurance: setup  ## kills, pauses, flipped bytes and long catching up, at full length; writes docs/endurance-result.json
 	@$(BIN)/python -m tests.endurance record --output docs/endurance-result.json
 
-faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, some 4 minutes; writes build/faults.json
+faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and in 48 hours of 7 homes: 7 minutes; writes build/faults.json, build/street-of-seven.json
 	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tests.faults.street_of_seven
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.faults import buyers, members, sellers
-from tests.faults.liars import BEHAVIOURS as PAPER
 from tests.faults.members import LyingMember
 from tests.faults.tricks import Trick
 
 TRICKS: Final[Mapping[str, type[Trick]]] = {
-    **PAPER,
     "seller.alters_energy": sellers.SellerAltersEnergy,
     "seller.alters_price": sellers.SellerAltersPrice,
     "seller.sells_twice": sellers.SellsTwice,

@@ -1,15 +1,12 @@
 """The paper's two use cases as desks, for tests without a daemon: a malicious seller and a malicious buyer."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from node.household import Desks
 from node.meter_agent import DeskParts
 from tests.faults.buyers import BuyerAltersEnergy
 from tests.faults.sellers import SellerAltersEnergy
-from tests.faults.tricks import Trick, desks_with
-
-BEHAVIOURS: Final[Mapping[str, type[Trick]]] = {"lying-seller": SellerAltersEnergy, "lying-buyer": BuyerAltersEnergy}
+from tests.faults.tricks import desks_with
 
 
 def lying_seller(parts: DeskParts) -> Desks:

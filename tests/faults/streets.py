@@ -24,7 +24,7 @@ from node.daemon import run_daemon
 from node.genesis_file import load_genesis, write_genesis
 from node.home import Home
 from node.identity import load_key
-from node.readings import format_hour
+from node.readings import format_hour, read_readings
 from node.testnet import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
 from node.testnet_init import TestnetPlan, initialise_testnet
 from tests.faults.daemon import main
@@ -51,13 +51,15 @@ HEARTBEAT_S: Final = 0.4
 BLOCKS_AFTER: Final = 2
 """Decided after all lies by every honest member: the first one may have been under way."""
 
-NOWHERE: Final[dict[str, Any]] = {"height": -1, "totals": {"trades_completed": 0}}
+NOWHERE: Final[dict[str, Any]] = {
+    "height": -1,
+    "tip": "",
+    "totals": {"trades_completed": 0},
+    "meter": {"finished": False},
+}
 """Stands for the status of a daemon that does not answer."""
 
 AGREED_EXPIRY_SLOTS: Final = range(30, 3_000, 10)
-PROMISED_HOUR: Final = 1
-"""Of the readings file: the window of the forward trade that is never delivered."""
-
 PROMISED_WH: Final = WattHours(500)
 
 
@@ -69,7 +71,11 @@ class Plan:
     liars: Mapping[int, str]
     """Behaviour by number of the node; 1 is the first."""
     hours: int
+    """Of the readings that are made up for the run; a file of its own is measured to its end."""
     window_hours: int = 8
+    readings: Path | None = None
+    promised_hour: int = 1
+    """Of the readings: the window of the forward trade that is never delivered, by a meter that stops before it."""
 
     @property
     def honest(self) -> list[int]:
@@ -97,8 +103,10 @@ def write_street_readings(path: Path, n: int, hours: int) -> None:
 def make_street(directory: Path, plan: Plan) -> Street:
     """Makes a testnet with short slots and its own readings."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    readings = directory.with_name(f"{directory.name}.csv")
-    write_street_readings(readings, plan.n, plan.hours)
+    readings = plan.readings
+    if readings is None:
+        readings = directory.with_name(f"{directory.name}.csv")
+        write_street_readings(readings, plan.n, plan.hours)
     testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings))
     first = testnet.home(testnet.nodes[0])
     genesis = replace(
@@ -113,11 +121,12 @@ def make_street(directory: Path, plan: Plan) -> Street:
     street = Street(directory)
     for number, behaviour in plan.liars.items():
         if behaviour == "seller.never_delivers":
-            _agree_on_a_promise(street, street.node(number), street.node(plan.n))
+            start_ms = read_readings(readings).hours_start_ms[plan.promised_hour]
+            _agree_on_a_promise(street, street.node(number), street.node(plan.n), start_ms)
     return street
 
 
-def _agree_on_a_promise(street: Street, seller: Node, buyer: Node) -> None:
+def _agree_on_a_promise(street: Street, seller: Node, buyer: Node, start_ms: Milliseconds) -> None:
     """Has both sign forward trades off the chain, as people would."""
     terms = TradeTerms(
         chain=street.chain,
@@ -130,7 +139,7 @@ def _agree_on_a_promise(street: Street, seller: Node, buyer: Node) -> None:
         origin_meter=seller.address,
         destination_meter=buyer.address,
         expiry_slot=Slot(AGREED_EXPIRY_SLOTS[0]),
-        delivery_start_ms=Milliseconds(FIRST_HOUR_MS + PROMISED_HOUR * MS_PER_HOUR),
+        delivery_start_ms=start_ms,
     )
     write_agreed_contracts(
         seller.home.directory, terms, seller=seller.key, buyer=buyer.key, expiry_slots=AGREED_EXPIRY_SLOTS
@@ -232,7 +241,7 @@ class RunningStreet:
             "P2PNODE_NODE__LOG_FORMAT": "json",
             "P2PNODE_METER__GRACE_PERIOD_S": str(GRACE_PERIOD_S),
             "P2PNODE_METER__WINDOW_HOURS": str(window_hours),
-            "P2PNODE_METER__HOURS": str(PROMISED_HOUR if is_silent else 0),
+            "P2PNODE_METER__HOURS": str(self.plan.promised_hour if is_silent else 0),
         }
 
     # --- waiting
@@ -248,6 +257,20 @@ class RunningStreet:
         self._each_beat(
             lambda: self._are_done() and (also is None or also(self)), "all lies are told", deadline_s=deadline_s
         )
+
+    def wait_for_trading(self, *, deadline_s: float) -> None:
+        """Waits until every honest home has traded its last hour, and all of them stand at one tip.
+
+        Raises:
+            AssertionError: not within the deadline.
+        """
+
+        def is_over() -> bool:
+            self._are_done()
+            return all(status["meter"]["finished"] for status in self.statuses())
+
+        self._each_beat(is_over, "all hours are traded", deadline_s=deadline_s)
+        wait_until(lambda: len({status["tip"] for status in self.statuses()}) == 1, "one tip")
 
     def _are_done(self) -> bool:
         diaries = {number: read_diary(self.street.node(number).home) for number in self.plan.liars}
