@@ -91,6 +91,7 @@ class Mesh:
             names={peer.address: peer.name for peer in self._peers},
             listener=listener,
             handler=self._handler,
+            on_link=self._on_link,
             on_failure=self._on_failure,
             limits=self._limits,
             counters=self._metrics,
@@ -140,6 +141,10 @@ class Mesh:
     def connected(self) -> frozenset[Address]:
         """Returns the peers whose outgoing link is up."""
         return frozenset(address for address, link in self._links.items() if link.connected)
+
+    def _on_link(self, sender: Address) -> None:
+        """Who opened a link listens, too: a member that comes back need not wait for the end of our pause."""
+        self._links[sender].dial_soon()
 
     def _supervise(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -76,6 +76,7 @@ class IncomingLinks:
         names: Mapping[Address, str],
         listener: socket.socket,
         handler: Callable[[Address, PeerMessage], None],
+        on_link: Callable[[Address], None],
         on_failure: Callable[[BaseException], None],
         limits: MeshLimits,
         counters: MeshCounters,
@@ -87,6 +88,7 @@ class IncomingLinks:
             names: the other members and their labels.
             listener: bound, listening and non-blocking; closed by `stop`.
             handler: called with each message and its sender; what it raises is this node's own bug.
+            on_link: called with each member that opened a link.
             on_failure: called with such a bug.
             limits: bounds.
             counters: what happens is counted here.
@@ -94,6 +96,7 @@ class IncomingLinks:
         self._context = context
         self._listener = listener
         self._handler = handler
+        self._on_link = on_link
         self._on_failure = on_failure
         self._limits = limits
         self._counters = counters
@@ -234,6 +237,7 @@ class IncomingLinks:
             replaced.transport.abort()
         log = self._log.bind(peer=member.name, peer_address=sender.hex()[:8])
         log.info("peer_listening_link_up")
+        self._on_link(sender)
         try:
             ended = await self._receive(link, sender, member)
         finally:

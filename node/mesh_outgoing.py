@@ -10,6 +10,7 @@ import asyncio
 import random
 import ssl
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 import aiohttp
@@ -114,6 +115,7 @@ class OutgoingLink:
             bulk_size_bytes_max=limits.bulk_size_bytes_max,
         )
         self._connected = False
+        self._is_wanted = asyncio.Event()
         self._state = ""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(
             component="mesh", peer=endpoint.name, peer_address=endpoint.address.hex()[:8]
@@ -134,6 +136,10 @@ class OutgoingLink:
         if not self._queue.put_bulk(frame):
             self._counters.on_message_dropped(self._endpoint.name)
 
+    def dial_soon(self) -> None:
+        """Ends the pause between two attempts, the present or the next one: the peer was heard of."""
+        self._is_wanted.set()
+
     async def run(self) -> None:
         """Keeps the link up until cancelled."""
         clock = asyncio.get_running_loop()
@@ -149,8 +155,14 @@ class OutgoingLink:
                 if clock.time() - up_since_s > self._limits.backoff_max_s:
                     failures = 0
                 self._counters.on_reconnect(self._endpoint.name)
-            await asyncio.sleep(_pause_s(self._limits, failures))
+            await self._pause(_pause_s(self._limits, failures))
             failures += 1
+
+    async def _pause(self, longest_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._is_wanted.wait()
+        self._is_wanted.clear()
 
     async def _dial(self) -> aiohttp.ClientWebSocketResponse:
         """Returns a connection to exactly this peer, ready to send."""

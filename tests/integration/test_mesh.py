@@ -7,7 +7,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -247,6 +247,14 @@ async def test_a_restarted_node_is_back_with_what_was_queued_for_it(town: Town) 
     meshed(second).broadcast(status(6))
     await until(lambda: (second.address, status(6)) in first.received)
     assert first.counts.reconnects[name_of(second.address)] >= 1
+
+
+async def test_a_peer_that_dials_is_dialled_at_once(town: Town) -> None:
+    first, second = await town.started(2, limits=replace(QUICK, backoff_initial_s=3_600, backoff_max_s=3_600))
+    await second.stop()
+    await until(lambda: not meshed(first).connected())
+    await second.start(first.endpoint)
+    await until(lambda: meshed(first).connected() == {second.address})
 
 
 async def test_idle_links_outlive_every_deadline(town: Town) -> None:

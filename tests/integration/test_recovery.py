@@ -111,7 +111,7 @@ def test_a_node_1200_blocks_behind_fetches_them_from_all_others(street: Street) 
         wait_until(lambda: last.present_status()["syncing"] is None, "the end of the sync")
         for peer in (first, second, third):
             share = metric(last, f'p2pnode_mesh_bytes_total{{direction="received",peer="{peer.name}"}}')
-            assert share > 150_000, "each of the three sent its share"
+            assert share > 50_000, "each of the three sent its share"
         assert "synced" in output(last)
         signs(street)
         nobody_contradicted_itself(first, second, last)
