@@ -27,17 +27,30 @@ def close_gate(run: BlockRun, interval_start: Milliseconds) -> None:
 def leave_to_grid(run: BlockRun, meter: Address, interval_start: Milliseconds) -> None:
     """Exports what a meter's packet has available and imports what its deficit has open, once the gate is closed."""
     interval = run.overlay.get(interval_key(interval_start), Interval)
-    if interval is None or not interval.closed:
-        return
+    if interval is not None and interval.closed:
+        keep_in_market(run, meter, interval_start, available=NOTHING, still_open=NOTHING)
+
+
+def in_market(run: BlockRun, meter: Address, interval_start: Milliseconds) -> tuple[WattHours, WattHours]:
+    """Returns what a meter has to sell on the spot in an interval, and what it may buy."""
+    packet = run.overlay.get(packet_key(packet_id(meter, interval_start)), Packet)
+    deficit = run.overlay.get(deficit_key(meter, interval_start), Deficit)
+    return NOTHING if packet is None else packet.available_wh, NOTHING if deficit is None else deficit.open_wh
+
+
+def keep_in_market(
+    run: BlockRun, meter: Address, interval_start: Milliseconds, *, available: WattHours, still_open: WattHours
+) -> None:
+    """Exports what a meter has available above an amount, and imports what its deficit has open above another."""
     key = packet_key(packet_id(meter, interval_start))
     packet = run.overlay.get(key, Packet)
-    if packet is not None and packet.available_wh:
-        exported = WattHours(packet.exported_wh + packet.available_wh)
-        run.overlay.put(key, replace(packet, available_wh=NOTHING, exported_wh=exported))
-        run.add_to_totals(available_wh=-packet.available_wh, exported_wh=packet.available_wh)
+    if packet is not None and (rest := packet.available_wh - available) > 0:
+        exported = WattHours(packet.exported_wh + rest)
+        run.overlay.put(key, replace(packet, available_wh=available, exported_wh=exported))
+        run.add_to_totals(available_wh=-rest, exported_wh=rest)
     key = deficit_key(meter, interval_start)
     deficit = run.overlay.get(key, Deficit)
-    if deficit is not None and deficit.open_wh:
-        imported = WattHours(deficit.imported_wh + deficit.open_wh)
-        run.overlay.put(key, replace(deficit, open_wh=NOTHING, imported_wh=imported))
-        run.add_to_totals(open_wh=-deficit.open_wh, imported_wh=deficit.open_wh)
+    if deficit is not None and (rest := deficit.open_wh - still_open) > 0:
+        imported = WattHours(deficit.imported_wh + rest)
+        run.overlay.put(key, replace(deficit, open_wh=still_open, imported_wh=imported))
+        run.add_to_totals(open_wh=-rest, imported_wh=rest)

@@ -23,6 +23,7 @@ class GenesisFault(Enum):
     MEMBER_COUNT = "member_count"
     DUPLICATE_KEY = "duplicate_key"
     DUPLICATE_NAME = "duplicate_name"
+    AMOUNTS = "amounts"
     PRICE_BOUNDS = "price_bounds"
     ATTEMPT_BOUND = "attempt_bound"
     BLOCK_LIMITS = "block_limits"

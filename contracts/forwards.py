@@ -111,6 +111,11 @@ def _room(run: BlockRun, member: Address, start: Milliseconds) -> WattHours:
     return WattHours(capacity - promised)
 
 
+def was_promised(run: BlockRun, member: Address, start: Milliseconds) -> bool:
+    """Says whether a member ever had a forward trade of a window."""
+    return run.overlay.get(promises_key(member, start), PromiseBook) is not None
+
+
 def _book(run: BlockRun, member: Address, start: Milliseconds) -> tuple[Digest, ...]:
     book = run.overlay.get(promises_key(member, start), PromiseBook)
     return () if book is None else book.trades

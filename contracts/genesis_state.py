@@ -31,7 +31,7 @@ from contracts.state import (
     member_key,
     score_key,
 )
-from contracts.units import MicroTokens
+from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, WattHours, contract_amount
 from qscore.parameters import Millionths, ParametersRefused, check_parameters
 
 MEMBERS_MAX: Final = 256
@@ -40,6 +40,11 @@ MEMBERS_MAX: Final = 256
 BLOCK_TRANSACTIONS_LIMIT: Final = ELEMENTS_MAX // POSTINGS_PER_TRADE_MAX - 2 * DUE_PER_BLOCK_MAX
 """Most transactions a genesis may allow in a block: if all are trades, their postings and those of the forward
 trades that end before and after them still fit one array."""
+
+
+INTERVAL_AMOUNT_MICRO_MAX: Final = 10**10
+"""What the energy of one interval may cost at one connection, 10,000 tokens: after 10^9 such trades the sums of all
+trades, and of all debts, are still numbers of 64 bits."""
 
 
 NOTHING_YET: Final = convert([Totals.__struct_config__.tag, *[0] * len(Totals.__struct_fields__)], Totals)
@@ -59,6 +64,7 @@ def check_genesis(genesis: Genesis) -> None:
             GenesisFault.PRICE_BOUNDS,
             f"lowest price {genesis.price_min_micro_per_kwh} is above the highest, {genesis.price_max_micro_per_kwh}",
         )
+    _check_amounts(genesis)
     if genesis.attempt_max_ms < genesis.slot_duration_ms:
         raise GenesisRefused(
             GenesisFault.ATTEMPT_BOUND,
@@ -85,6 +91,19 @@ def _check_ranges(genesis: Genesis) -> None:
         raise GenesisRefused(
             GenesisFault.UNKNOWN_VERSION,
             f"protocol version {genesis.protocol_version}, this software knows {PROTOCOL_VERSION}",
+        )
+
+
+def _check_amounts(genesis: Genesis) -> None:
+    capacity_w = max(member.capacity_w for member in genesis.members)
+    energy = WattHours(capacity_w * genesis.interval_ms // MS_PER_HOUR)
+    price = MicroTokensPerKwh(genesis.price_max_micro_per_kwh + genesis.grid_fee_micro_per_kwh)
+    amount = contract_amount(energy, price)
+    if amount > INTERVAL_AMOUNT_MICRO_MAX:
+        raise GenesisRefused(
+            GenesisFault.AMOUNTS,
+            f"{capacity_w} W for {genesis.interval_ms} ms at {price} micro-tokens per kWh cost {amount}, "
+            f"at most {INTERVAL_AMOUNT_MICRO_MAX}",
         )
 
 

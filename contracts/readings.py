@@ -2,8 +2,10 @@
 
 A correction is a new version of a reading, at any time. More surplus is credited, less is taken from what is not
 sold; energy that was sold and is not there was supplied by the grid, and the seller owes it the retail price. The
-other party of a trade is untouched. Whatever comes after its interval's gate closed still counts, but nothing of
-it can be sold on the spot: what forward trades do not take goes to the grid at once.
+other party of a trade is untouched. In a window that was promised, what a correction adds and the promises do not
+take goes to the grid: else a false first reading would free a party from its promise. Whatever comes after its
+interval's gate closed still counts, but nothing of it can be sold on the spot: what forward trades do not take goes
+to the grid at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +17,12 @@ from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Slot
 from contracts.agenda import schedule
-from contracts.closing import leave_to_grid
-from contracts.forwards import schedule_ends, set_aside, take_back
+from contracts.closing import in_market, keep_in_market, leave_to_grid
+from contracts.forwards import schedule_ends, set_aside, take_back, was_promised
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
     ENERGY_TOTALS,
-    TOTALS_KEY,
     Debt,
     Deficit,
     GateClosure,
@@ -30,7 +31,6 @@ from contracts.state import (
     MeterReading,
     Packet,
     StateKey,
-    Totals,
     debt_key,
     deficit_key,
     interval_key,
@@ -38,7 +38,7 @@ from contracts.state import (
     packet_key,
     reading_key,
 )
-from contracts.transactions import TOKENS_MAX, PublishReading, Reading, packet_id
+from contracts.transactions import PublishReading, Reading, packet_id
 from contracts.units import MS_PER_HOUR, MicroTokens, WattHours, contract_amount
 
 NOTHING: Final = WattHours(0)
@@ -53,6 +53,7 @@ def execute_reading(run: BlockRun, sender: Address, action: PublishReading) -> O
     reading = action.reading
     meter, start = reading.meter, reading.interval_start_ms
     last = run.overlay.get(reading_key(meter, start), MeterReading)
+    available, still_open = in_market(run, meter, start)
     if last is None:
         _mark_interval(run, reading)
     else:
@@ -72,6 +73,8 @@ def execute_reading(run: BlockRun, sender: Address, action: PublishReading) -> O
     set_aside(run, meter, start)
     if last is None:
         schedule_ends(run, meter, start)
+    elif was_promised(run, meter, start):
+        keep_in_market(run, meter, start, available=available, still_open=still_open)
     leave_to_grid(run, meter, start)
     return Outcome(reference=packet)
 
@@ -208,8 +211,6 @@ def _write_changed(run: BlockRun, key: StateKey, record: Packet | Deficit, chang
 
 
 def _owe(run: BlockRun, seller: Address, amount: MicroTokens) -> None:
-    """Adds to a seller's debt; all debts together never exceed the tokens that there may ever be."""
-    amount = MicroTokens(min(amount, TOKENS_MAX - run.overlay.require(TOTALS_KEY, Totals).owed_micro))
     debt = run.overlay.get(debt_key(seller), Debt)
     owed = 0 if debt is None else debt.owed_micro
     run.overlay.put(debt_key(seller), Debt(owed_micro=MicroTokens(owed + amount)))

@@ -49,7 +49,7 @@ def reward_traders(
     trade: Digest,
     outcome: Millionths = SUCCESS,
 ) -> None:
-    """Rewards both parties of a completed trade with outcome x >= 0, a pair once per interval."""
+    """Rewards both parties of a completed trade with outcome x >= 0, a pair once per interval, whoever sells."""
     pair_key = rewarded_pair_key(seller, buyer, interval_start)
     if run.overlay.get(pair_key, RewardedPair) is not None:
         return

@@ -21,7 +21,7 @@ from contracts.state import (
 )
 from contracts.units import MicroTokens
 from qscore.parameters import Millionths, ScoreParameters
-from qscore.way_back import present_score, way_back_after_fault, way_back_after_reward
+from qscore.way_back import WayBack, present_score, way_back_after_fault, way_back_after_reward
 
 
 class BlockContext(Record, frozen=True, kw_only=True):
@@ -110,12 +110,12 @@ class ScoreBoard:
     def punish(self, address: Address, value: Millionths, *, reference: bytes) -> None:
         """Writes the lower score of a member at fault; below the trading threshold its way back begins."""
         record = self.record(address)
-        way_back = way_back_after_fault(value, record.falls, self._slot, self._parameters)
+        falls, way_back = self._fall(address, value)
         record = replace(
             record,
             value=value,
             staked=min(record.staked, value),
-            falls=record.falls + (way_back is not None),
+            falls=falls,
             way_back=way_back,
             cause=ScoreCause.FAULT,
             reference=reference,
@@ -134,18 +134,28 @@ class ScoreBoard:
         """Writes that a member is suspended, and takes its stake."""
         record, present = self.record(address), self.of(address)
         value = Millionths(max(self._parameters.floor, present - record.staked))
-        way_back = way_back_after_fault(value, record.falls, self._slot, self._parameters)
+        falls, way_back = self._fall(address, value)
         record = replace(
             record,
             value=value,
             staked=Millionths(0),
             is_suspended=True,
-            falls=record.falls + (way_back is not None),
+            falls=falls,
             way_back=way_back,
             cause=ScoreCause.SUSPENSION,
             reference=reference,
         )
         self._write(address, record)
+
+    def _fall(self, address: Address, value: Millionths) -> tuple[int, WayBack | None]:
+        """Returns how often a member fell below the threshold if its score becomes `value`, and its way back.
+
+        Only a fall from above counts: one outage may break several promises at once.
+        """
+        falls = self.record(address).falls
+        if self.of(address) >= self._parameters.threshold_trade > value:
+            falls += 1
+        return falls, way_back_after_fault(value, max(falls - 1, 0), self._slot, self._parameters)
 
     def _write(self, address: Address, record: Score) -> None:
         before = self.of(address)

@@ -14,7 +14,7 @@
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
-| `R` rewarded pairs | seller address, buyer address, interval start (8 bytes big endian) | `RewardedPair` |
+| `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | name's first letter | `Totals`, `Agenda`, `MemberList`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
 
@@ -239,7 +239,9 @@ class Misconduct(Record, frozen=True, kw_only=True, tag="misconduct"):
 
 
 class RewardedPair(Record, frozen=True, kw_only=True, tag="rewarded-pair"):
-    """A pair of traders is rewarded once per interval: splitting an hour into many trades earns nothing."""
+    """A pair of traders is rewarded once per interval: splitting an hour into many trades earns nothing, nor does
+    selling energy to and fro.
+    """
 
     trade: Digest
 
@@ -267,7 +269,7 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     is_suspended: bool
     """Proven misconduct bars trading, sampling, stake and rewards."""
     falls: int
-    """How often a fault left the score below the trading threshold."""
+    """How often a fault took the score from the trading threshold or above to below it."""
     way_back: WayBack | None
     cause: ScoreCause
     reference: bytes
@@ -423,8 +425,9 @@ def packet_key(packet: Digest) -> StateKey:
 
 
 def rewarded_pair_key(seller: Address, buyer: Address, interval_start_ms: Milliseconds) -> StateKey:
-    """Key of the mark that a pair was rewarded for an interval."""
-    return StateKey(Table.REWARDED_PAIR.value + seller + buyer + _eight_bytes(interval_start_ms))
+    """Key of the mark that a pair was rewarded for an interval, the same whichever of them sells."""
+    pair = b"".join(sorted((seller, buyer)))
+    return StateKey(Table.REWARDED_PAIR.value + pair + _eight_bytes(interval_start_ms))
 
 
 def score_key(address: Address) -> StateKey:

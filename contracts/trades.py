@@ -221,11 +221,12 @@ def _check_scores(run: BlockRun, submission: Submission) -> Refusal | None:
 
 
 def _check_debt(run: BlockRun, submission: Submission) -> Refusal | None:
+    """Its own correction put the seller into debt after it signed: else that were a way out of a contract."""
     owed = owed_by(run, submission.terms.seller)
     if owed == 0:
         return None
     detail = f"the seller owes {owed} micro-tokens to the grid account"
-    return Refusal(reason=Reason.TRADE_SELLER_IN_DEBT, detail=detail)
+    return Refusal(reason=Reason.TRADE_SELLER_IN_DEBT, detail=detail, fault=submission.terms.seller)
 
 
 def _check_price(run: BlockRun, submission: Submission) -> Refusal | None:

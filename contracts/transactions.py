@@ -32,6 +32,8 @@ ENERGY_WH_MAX: Final = 10**12
 PRICE_MAX: Final = 10**12
 TOKENS_MAX: Final = 10**18
 COUNTER_MAX: Final = 2**63 - 1
+METER_TIME_MS_MAX: Final = 4_102_444_800_000
+"""The year 2100: a meter's time must have a date that people's tools can write."""
 
 DigestBytes = Annotated[Digest, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
 AddressBytes = Annotated[Address, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
@@ -45,7 +47,7 @@ class Reading(Record, frozen=True, kw_only=True, tag="reading"):
     chain: DigestBytes
     meter: AddressBytes
     """The member whose registered meter key signs."""
-    interval_start_ms: Annotated[Milliseconds, Meta(ge=0, le=COUNTER_MAX)]
+    interval_start_ms: Annotated[Milliseconds, Meta(ge=0, le=METER_TIME_MS_MAX)]
     """Meter time; a multiple of genesis' `interval_ms`."""
     net_wh: Annotated[WattHours, Meta(ge=-ENERGY_WH_MAX, le=ENERGY_WH_MAX)]
     """Generation minus consumption."""
@@ -90,7 +92,7 @@ class TradeTerms(Record, frozen=True, kw_only=True, tag="trade-terms"):
     """Route: where it leaves the grid. The buyer's meter."""
     expiry_slot: Annotated[Slot, Meta(ge=0, le=COUNTER_MAX)]
     """Last block slot in which the contract may execute; a forward trade that is not final ends after it."""
-    delivery_start_ms: Annotated[Milliseconds, Meta(ge=0, le=COUNTER_MAX)] | None = None
+    delivery_start_ms: Annotated[Milliseconds, Meta(ge=0, le=METER_TIME_MS_MAX)] | None = None
     """Of a forward trade: start of the metering interval that is its delivery window. Of a spot trade: None."""
 
     @property

@@ -1,8 +1,8 @@
 """The way back of a member whose score fell below the trading threshold.
 
 A fault that leaves a score below the threshold starts it: the score rises in a straight line, slot by slot, and
-stands at the threshold when the way ends. Each further fault below it starts a way twice as long. Nothing is
-written while a score rises: what it is at a slot follows from the last version.
+stands at the threshold when the way ends. Each further fall from above starts a way twice as long; a fault on the
+way starts it again. Nothing is written while a score rises: what it is at a slot follows from the last version.
 """
 
 from typing import Final

@@ -21,7 +21,7 @@ from contracts.state import (
     reading_key,
     trade_key,
 )
-from contracts.transactions import TOKENS_MAX, PayDebt, packet_id, trade_id
+from contracts.transactions import PayDebt, packet_id, trade_id
 from contracts.units import MS_PER_HOUR
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -210,20 +210,22 @@ def trade(chain: DictChain, energy_wh: int, number: int = 0) -> Trade:
 
 
 @pytest.mark.parametrize(
-    ("net_wh", "aside", "available"),
+    ("net_wh", "aside", "left_over"),
     [(600, (300, 200), 100), (450, (300, 150), 0), (250, (250, 0), 0), (0, (0, 0), 0), (-20, (0, 0), 0)],
 )
 @pytest.mark.parametrize("first_wh", [500, 0, -10, 1_000])
 def test_a_correction_serves_promises_anew(
-    first_wh: int, net_wh: int, aside: tuple[int, int], available: int
+    first_wh: int, net_wh: int, aside: tuple[int, int], left_over: int
 ) -> None:
+    """What it adds and the promises do not take goes to the grid; what was there before stays for sale."""
     chain = promised(300, 200)
     chain.block((SELLER, signed_reading(HOMES, SELLER, first_wh)))
     correct(chain, net_wh)
     assert (trade(chain, 300).set_aside_wh, trade(chain, 200, 1).set_aside_wh) == aside
     packet = energy(chain) if max(first_wh, net_wh) > 0 else {}
     assert packet.get("escrow", 0) == sum(aside)
-    assert packet.get("available", 0) == available
+    place = "exported" if net_wh > first_wh else "available"
+    assert packet.get(place, 0) == left_over
     assert owed(chain) == 0, "nothing of it was sold"
 
 
@@ -251,7 +253,25 @@ def test_the_buyers_correction_reserves_anew() -> None:
     chain.block((BUYER, signed_reading(HOMES, BUYER, -200)))
     assert trade(chain, 300).reserved_wh == 200
     correct(chain, -350, member=BUYER)
-    assert lack(chain) == {"recorded": 350, "open": 50, "reserved": 300}
+    assert lack(chain) == {"recorded": 350, "imported": 50, "reserved": 300}
+
+
+def test_a_false_first_reading_frees_no_buyer_from_its_promise() -> None:
+    """It lacks nothing at first, so that nothing is due; what it then lacks after all it cannot buy on the spot."""
+    chain = promised(300)
+    chain.block((SELLER, signed_reading(HOMES, SELLER, 300)), (BUYER, signed_reading(HOMES, BUYER, 0)))
+    assert trade(chain, 300).status is TradeStatus.EXPIRED
+    correct(chain, -300, member=BUYER)
+    assert lack(chain) == {"recorded": 300, "imported": 300}
+
+
+def test_a_false_first_reading_frees_no_seller_from_its_promise() -> None:
+    """Half of it is just no fault; the other half appears later and cannot be sold for more on the spot."""
+    chain = promised(300)
+    chain.block((SELLER, signed_reading(HOMES, SELLER, 150)), (BUYER, signed_reading(HOMES, BUYER, -300)))
+    assert trade(chain, 300).delivered_wh == 150
+    correct(chain, 300)
+    assert energy(chain) == {"credited": 300, "claimed": 150, "exported": 150}
 
 
 def test_after_delivery_a_correction_makes_a_debt_as_any_sale_does() -> None:
@@ -340,7 +360,7 @@ def sell(chain: DictChain) -> Receipt:
 def test_who_owes_cannot_sell_until_all_is_paid() -> None:
     chain = indebted()
     receipt = sell(chain)
-    assert (receipt.reason, receipt.fault) == (Reason.TRADE_SELLER_IN_DEBT, None)
+    assert (receipt.reason, receipt.fault) == (Reason.TRADE_SELLER_IN_DEBT, HOMES.addresses[SELLER])
     assert receipt.detail == "the seller owes 32000 micro-tokens to the grid account"
     assert pay(chain, 31_999).status is Status.EXECUTED
     assert sell(chain).reason is Reason.TRADE_SELLER_IN_DEBT
@@ -378,20 +398,3 @@ def test_nobody_pays_with_tokens_that_it_has_not() -> None:
     chain.block((SELLER, transfer(HOMES, OTHER, chain.account(SELLER).available_micro)))
     assert pay(chain, 1).reason is Reason.DEBT_INSUFFICIENT_TOKENS
     assert owed(chain) == 32_000
-
-
-def test_debts_stay_within_what_there_may_ever_be() -> None:
-    """Also on a chain with absurd capacities and prices, where one packet could cost more than all tokens."""
-    homes = make_genesis(
-        2,
-        capacity_w=10**9,
-        interval_ms=24 * MS_PER_HOUR,
-        price_min_micro_per_kwh=0,
-        price_max_micro_per_kwh=10**12,
-    )
-    chain = DictChain(homes)
-    most = 24 * 10**9
-    chain.block((0, signed_reading(homes, 0, most)), (1, signed_reading(homes, 1, -most)))
-    chain.block((1, signed_trade(homes, 0, 1, most, price_micro_per_kwh=0)))
-    chain.block((0, signed_reading(homes, 0, 0, version=1)))
-    assert chain.totals().owed_micro == TOKENS_MAX

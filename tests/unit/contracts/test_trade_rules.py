@@ -19,6 +19,7 @@ from contracts.state import (
     TradeStatus,
     account_key,
     offer_key,
+    rewarded_pair_key,
     score_key,
     trade_key,
 )
@@ -148,6 +149,12 @@ def test_both_parties_are_rewarded_once_per_interval() -> None:
     submit(chain, OTHER, signed_trade(HOMES, SELLER, OTHER, 100, offer_counter=2), **alone)
     assert chain.score(SELLER).value > 1_018_000, "another pair is rewarded"
     assert chain.score(BUYER).value == 1_018_000
+
+
+def test_selling_to_and_fro_is_one_pair() -> None:
+    first, second = HOMES.addresses[SELLER], HOMES.addresses[BUYER]
+    keys = {rewarded_pair_key(*pair, FIRST_INTERVAL_MS) for pair in ((first, second), (second, first))}
+    assert len(keys) == 1
 
 
 @pytest.mark.parametrize(("second_wh", "reason"), [(90, Reason.NONE), (91, Reason.CONDITION_3_BUYER_ENERGY)])
