@@ -69,6 +69,7 @@ def test_a_request_older_than_the_height_waits_from_the_height_on() -> None:
     scenario.work(age_slots=50)
     found = explained(scenario)
     assert (found.waiting_ms, found.oldest_request_ms) == (in_slots(1), in_slots(50))
+    assert scenario.replica.waiting_since_ms() == scenario.now().monotonic_ms - in_slots(1)
 
 
 def test_a_proposal_is_executed_before_the_vote() -> None:
@@ -447,6 +448,14 @@ def test_a_silent_member_tells_the_step_of_the_others(step: Step, others: str) -
     assert found.waits_for is not None
     assert (found.waits_for.step, found.waits_for.slot, found.waits_for.needed) == (step, 6, 1)
     assert numbers(scenario, found.waits_for.members) == [0, 3]
+
+
+def test_a_silent_member_that_heard_nothing_waits_for_the_leader() -> None:
+    scenario = silent_scenario()
+    scenario.work(age_slots=1)
+    found = explained(scenario)
+    assert found.waits_for is not None
+    assert found.waits_for.step is Step.PROPOSAL
 
 
 # --- clocks, bounds, purity --------------------------------------------------------------------------------------
