@@ -1,5 +1,6 @@
 """Wallets of a testnet's members, which sign transfers with the members' own keys."""
 
+import time
 from typing import Final
 
 from consensus.cryptography import SigningKey
@@ -8,9 +9,6 @@ from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
 from node.identity import load_key
 from node.testnet import Testnet
-
-FIRST_NONCE: Final = 1_000_000
-"""Far above what the members' own meters have used; gaps are allowed."""
 
 FOREVER: Final = Height(2**31)
 
@@ -22,7 +20,7 @@ class Wallet:
         self._key = key
         self._recipient = recipient
         self._chain = chain
-        self._nonce = FIRST_NONCE
+        self._nonce = time.time_ns() // 1_000_000  # above what meters and earlier wallets used; gaps are allowed
 
     def transfer(self) -> bytes:
         """Returns the next transfer, signed."""
