@@ -1,6 +1,5 @@
 """`python -m tests.simulation.score_plots docs` draws the simulated years of docs/scores.md, and prints figures."""
 
-import sys
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -40,7 +39,8 @@ def draw(year: Year, plan: Plan, title: str, path: Path) -> None:
 
 
 def main(directory: Path) -> None:
-    """Draws both years and prints the figures."""
+    """Draw both years into DIRECTORY and print the figures."""
+    directory.mkdir(parents=True, exist_ok=True)
     for plan, title, name in (
         (ALWAYS, "Two of 40 members always cheat", "scores-always.svg"),
         (SHARES, "Three of 40 members cheat in 5 %, 20 % and 50 % of their trades", "scores-shares.svg"),
@@ -65,4 +65,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    typer.run(main)
