@@ -19,6 +19,9 @@ TRADES_PER_PAGE_MAX: Final = 1_000
 WAIT_MAX_S: Final = 60.0
 """Longest wait for a commit in one request; a wallet that waits longer asks again by digest."""
 
+MONTH_PATTERN: Final = "^(19[7-9]|2[0-9][0-9])[0-9]-(0[1-9]|1[0-2])$"
+"""From 1970 to 2999: meter time has no earlier month, and every one of these is in the calendar."""
+
 DigestText = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower), Field(examples=["00" * 32])
 ]
@@ -151,9 +154,7 @@ class StatementParameters(Parameters):
 
     member: MemberText
     """Name or address of the member, or the first 8 or more digits of the address."""
-    month: Annotated[
-        str, StringConstraints(pattern=r"^(19[7-9]|2\d\d)\d-(0[1-9]|1[0-2])$"), Field(examples=["2016-06"])
-    ]
+    month: Annotated[str, StringConstraints(pattern=MONTH_PATTERN), Field(examples=["2016-06"])]
     """Month of meter time."""
 
 

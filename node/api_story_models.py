@@ -174,10 +174,12 @@ class ScoreVersion(ApiModel):
     change_millionths: int
     """Against what the score was just before, on the way back included."""
     cause: Cause
+    """What moved it last in this block."""
     reference: Hex
-    """Trade id, or digest of the transaction that was declined or that brought the proof; empty for service."""
+    """Of that cause: trade id, or digest of the transaction that was declined or that brought the proof; empty for
+    service."""
     words: str
-    """The cause for people."""
+    """All that moved it in this block, for people, and the trades that ended without moving it."""
     staked_millionths: ScoreMillionths
     is_suspended: bool
     falls: Count

@@ -42,7 +42,7 @@ def statement(
     Everything is read from the chain: any member's node gives the same statement.
     """
     if not MONTH.fullmatch(month):
-        raise NodeError(f"{month!r} is no month: write it as 2016-06")
+        raise NodeError(f"{month!r} is no month from 1970-01 to 2999-12: write it as 2016-06")
 
     def read(ledger: Ledger, _: Home) -> Slices[StatementReply]:
         return (yield from month_statement(ledger, member, month))

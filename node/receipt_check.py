@@ -7,6 +7,8 @@ members' signatures under the block headers.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address
@@ -15,11 +17,13 @@ from consensus.messages import CommitCertificate
 from contracts.conditions import Balances, ContractSize, condition_1, condition_2, condition_3, condition_4
 from contracts.genesis import Genesis, chain_id
 from contracts.receipts import Asset, Party, Posting, Stage, Status
-from contracts.settlement import contract_size
+from contracts.settlement import contract_size, execution_postings, final_postings, refund_postings
 from contracts.state import Trade, TradeStatus, trade_key
 from contracts.transactions import (
+    CancelTrade,
     SubmitTrade,
     TradeTerms,
+    cancellation_bytes,
     decode_transaction,
     signature_holds,
     trade_id,
@@ -28,7 +32,7 @@ from contracts.transactions import (
 from contracts.units import MicroTokens, WattHours
 from ledger.block import BlockHeader, block_digest
 from ledger.merkle_tree import inclusion_holds
-from ledger.proofs import PostingProof, posting_proof_holds, state_proof_holds
+from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_proof_holds
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
 from node.receipt_file import SignedReceipt, member_keys, names_of, parse_receipt, record_of
@@ -70,11 +74,14 @@ class _Check:
         yield self._decided(self._content.proof.header, self._content.proof.certificate)
         yield self._outcome()
         yield self._sender()
-        action = self._transaction.envelope.action
-        if self._receipt.parties:
+        action, is_executed = self._transaction.envelope.action, self._receipt.status is Status.EXECUTED
+        if is_executed and isinstance(action, SubmitTrade):
             yield from self._contract(action)
-        elif self._content.postings or self._content.later or self._content.record:
-            raise FileRefused("it has postings, and its transaction is no contract")
+        elif is_executed and isinstance(action, CancelTrade):
+            yield from self._cancellation(action)
+        elif self._content.postings or self._content.later or self._content.record is not None:
+            why = "is no contract" if is_executed else "was declined"
+            raise FileRefused(f"it has postings or a record, and its transaction {why}: nothing moved")
 
     def _origin(self) -> Iterable[str]:
         members = self._membership
@@ -111,29 +118,47 @@ class _Check:
 
     # --- contracts ---------------------------------------------------------------------------------------------
 
-    def _contract(self, action: object) -> Iterable[str]:
-        terms = getattr(action, "terms", None)
-        if not isinstance(terms, TradeTerms) or trade_id(terms) != self._receipt.reference:
-            raise FileRefused("the receipt is of another contract than the transaction's")
+    def _contract(self, action: SubmitTrade) -> Iterable[str]:
+        self._require_reference(action.terms)
         yield from self._postings()
-        if not isinstance(action, SubmitTrade) or self._receipt.status is not Status.EXECUTED:
-            yield from self._ended(None)
-            return
-        yield self._signed(action)
-        trade = self._recorded()
-        yield self._execution(terms)
+        yield self._signed(action, encode(action.terms), "contract: {} is signed")
+        proof, trade = self._recorded()
+        if trade is None or trade.transaction != self._receipt.transaction:
+            raise FileRefused("the record names another transaction")
+        yield self._execution(action.terms)
         yield from self._final(trade)
-        yield from self._ended(trade)
+        yield from self._ended(trade, is_executed_here=True)
+        yield f"record: the contract is {trade.status.value} after block {proof.header.height}"
 
-    def _signed(self, action: SubmitTrade) -> str:
-        keys, signed = member_keys(self._genesis), encode(action.terms)
+    def _cancellation(self, action: CancelTrade) -> Iterable[str]:
+        """A pending contract ends and is refunded; one that was not on the chain has no record, which is proven."""
+        self._require_reference(action.terms)
+        yield from self._postings()
+        yield self._signed(action, cancellation_bytes(action.terms), "contract: the end of {} is signed")
+        proof, trade = self._recorded()
+        if trade is None:
+            if self._content.postings or self._content.later:
+                raise FileRefused("it has postings, and no contract executed")
+            yield f"record: the contract has not executed up to block {proof.header.height}, and never will"
+            return
+        if trade.status is not TradeStatus.CANCELLED:
+            raise FileRefused(f"it was cancelled, and the record says {trade.status.value}")
+        yield from self._ended(trade, is_executed_here=trade.height == self._height)
+        yield f"record: the contract is cancelled after block {proof.header.height}"
+
+    def _require_reference(self, terms: TradeTerms) -> None:
+        if trade_id(terms) != self._receipt.reference or self._receipt.parties != (terms.seller, terms.buyer):
+            raise FileRefused("the receipt is of another contract than the transaction's")
+
+    def _signed(self, action: SubmitTrade | CancelTrade, signed: bytes, words: str) -> str:
+        keys = member_keys(self._genesis)
         parties = ((action.terms.seller, action.seller_signature), (action.terms.buyer, action.buyer_signature))
         for address, signature in parties:
             key = keys.get(address)
             if key is None or not verify(key, signed, signature):
                 raise FileRefused(f"{self._name(address)} did not sign the contract")
         seller, buyer = (self._name(address) for address, _ in parties)
-        return f"contract: {self._reference} is signed by its seller {seller} and its buyer {buyer}"
+        return f"{words.format(self._reference)} by its seller {seller} and its buyer {buyer}"
 
     def _postings(self) -> Iterable[str]:
         self._require_postings(self._content.postings, self._content.proof.header)
@@ -141,6 +166,8 @@ class _Check:
             yield f"postings: {len(self._content.postings)} of this contract are in block {self._height}"
         heights = [self._height]
         for later in self._content.later:
+            if not later.postings:
+                raise FileRefused(f"it has block {later.header.height}, and no posting of it")
             yield self._decided(later.header, later.certificate)
             self._require_postings(later.postings, later.header)
             heights.append(later.header.height)
@@ -152,20 +179,23 @@ class _Check:
         for item in postings:
             if item.posting.trade != self._receipt.reference or not posting_proof_holds(item, header):
                 raise FileRefused(f"a posting is not one of this contract in block {header.height}")
-        if len({item.inclusion.index for item in postings}) < len(postings):
+        places = [item.inclusion.index for item in postings]
+        if len(set(places)) < len(places):
             raise FileRefused(f"a posting of block {header.height} is given twice")
+        if places != sorted(places):
+            raise FileRefused(f"the postings of block {header.height} are not in their order")
 
-    def _recorded(self) -> Trade:
-        proof, trade = self._content.record, record_of(self._content)
-        if proof is None or trade is None or self._receipt.reference is None:
-            raise FileRefused("the contract executed, and its record is missing")
-        if proof.key != trade_key(self._receipt.reference):
+    def _recorded(self) -> tuple[StateProof, Trade | None]:
+        proof, reference = self._content.record, self._receipt.reference
+        if proof is None or reference is None:
+            raise FileRefused("the contract executed or was cancelled, and the proof of its record is missing")
+        if proof.key != trade_key(reference):
             raise FileRefused("the record is of something else")
+        if proof.header.height < self._height:
+            raise FileRefused(f"the record is older than the receipt: of block {proof.header.height}")
         if not state_proof_holds(proof, membership=self._membership, chain=self._chain):
             raise FileRefused("the record does not follow from a decided block's state")
-        if trade.transaction != self._receipt.transaction:
-            raise FileRefused("the record names another transaction")
-        return trade
+        return proof, record_of(self._content)
 
     def _execution(self, terms: TradeTerms) -> str:
         size = contract_size(self._genesis, energy=terms.energy_wh, price=terms.price_micro_per_kwh)
@@ -197,24 +227,23 @@ class _Check:
             if failure is not None:
                 raise FileRefused(f"the postings do not satisfy conditions {names}: {getattr(failure, 'detail', '')}")
 
-    def _ended(self, trade: Trade | None) -> Iterable[str]:
+    def _ended(self, trade: Trade, *, is_executed_here: bool) -> Iterable[str]:
+        """The postings are all that the contract had up to its record, and what was not used went back."""
         refunded = sum(
             posting.after - posting.before
             for posting in self._all_postings()
             if (posting.stage, posting.party) == (Stage.REFUND, Party.BUYER)
         )
-        if trade is None:
-            if refunded:
-                yield f"refund: {tokens_text(refunded)} tokens went back to the buyer"
-            return
         size = contract_size(self._genesis, energy=trade.energy_wh, price=trade.price_micro_per_kwh)
-        due = size.held_micro - trade.amount_micro - trade.fee_micro if trade.status in ENDED else 0
+        unused = size.held_micro - trade.amount_micro - trade.fee_micro
+        due = MicroTokens(unused if trade.status in ENDED else 0)
         if refunded != due:
             raise FileRefused(f"the buyer was refunded {refunded} micro-tokens, and {due} were due")
+        expected = _expected_rows(trade, refunded_micro=due, is_executed_here=is_executed_here)
+        if [_row(posting) for posting in self._all_postings()] != expected:
+            raise FileRefused("its postings are not all that a contract with this record has")
         if refunded:
             yield f"refund: {tokens_text(refunded)} tokens went back to the buyer"
-        assert self._content.record is not None, "a record was checked"
-        yield f"record: the contract is {trade.status.value} after block {self._content.record.header.height}"
 
     def _all_postings(self) -> list[Posting]:
         blocks = (self._content.postings, *(later.postings for later in self._content.later))
@@ -230,6 +259,25 @@ class _Check:
 
     def _name(self, address: Address) -> str:
         return self._names.get(address, address.hex())
+
+
+Row = tuple[Stage, Party, Asset]
+
+
+def _row(posting: Posting) -> Row:
+    return posting.stage, posting.party, posting.asset
+
+
+def _expected_rows(trade: Trade, *, refunded_micro: MicroTokens, is_executed_here: bool) -> list[Row]:
+    """Returns which postings a contract with this record has, in the order of the chain."""
+    name, before = trade.transaction, _balances({}, is_after=False)
+    postings: list[Posting] = []
+    if is_executed_here:
+        postings += execution_postings(name, before, before)
+    if trade.status is TradeStatus.COMPLETED:
+        postings += final_postings(name, before, replace(before, grid_micro=trade.fee_micro))
+    postings += refund_postings(name, escrow_micro=refunded_micro, buyer_micro=MicroTokens(0))
+    return [_row(posting) for posting in postings]
 
 
 def _balances(shown: dict[tuple[Party, Asset], Posting], *, is_after: bool) -> Balances:

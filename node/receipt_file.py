@@ -63,7 +63,8 @@ class ReceiptContent(Record, frozen=True, kw_only=True, tag=RECEIPT_FORMAT):
     later: Annotated[tuple[LaterPostings, ...], Meta(max_length=LATER_BLOCKS_MAX)]
     """Of a forward trade that ended in a later block."""
     record: StateProof | None
-    """The contract's record at the exporter's tip; None where it never executed."""
+    """Of a contract that executed or was cancelled: its record at the exporter's tip, or that it has none since it
+    was cancelled before. None of anything else."""
 
 
 class SignedReceipt(Record, frozen=True, kw_only=True):
@@ -101,14 +102,13 @@ def _content(ledger: Ledger, found: Found, exporter: Address) -> ReceiptContent:
     receipt, block = found.receipt, stored_block(ledger, found.height)
     is_contract = bool(receipt.parties) and receipt.status is Status.EXECUTED
     trade = receipt.reference if is_contract else None
-    recorded = trade is not None and ledger.get(trade_key(trade)) is not None
     return ReceiptContent(
         exporter=exporter,
         transaction=block.transactions[found.index],
         proof=ledger.prove_receipt(receipt.transaction),
         postings=() if trade is None else prove_postings(block, trade),
         later=() if trade is None else tuple(_later(ledger, found, trade)),
-        record=ledger.prove_state(trade_key(trade)) if trade is not None and recorded else None,
+        record=None if trade is None else ledger.prove_state(trade_key(trade)),
     )
 
 
@@ -208,7 +208,9 @@ def _about_contract(
         "energy_wh": terms.energy_wh,
         "price_tokens_per_kwh": price_text(terms.price_micro_per_kwh),
     }
-    if trade is not None and content.record is not None:
+    if content.record is not None and trade is None:
+        about |= {"status": "cancelled before it executed", "status_at_height": content.record.header.height}
+    if content.record is not None and trade is not None:
         about |= {
             "status": trade.status.value,
             "status_at_height": content.record.header.height,

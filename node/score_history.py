@@ -1,29 +1,23 @@
 """Every version of a member's score, with what moved it, in words."""
 
-from collections.abc import Mapping
+from collections import Counter
 from itertools import islice
 from typing import Final
 
 from consensus.codec import decode
-from consensus.identifiers import Address, Digest, Height, Slot
-from contracts.receipts import Receipt, Status
-from contracts.state import LAST_BLOCK_KEY, LastBlock, Score, ScoreCause, Trade, score_key, trade_key
+from consensus.identifiers import GENESIS_HEIGHT, Address, Height, Slot
+from contracts.state import Score, score_key
 from ledger.ledger import Ledger
 from node.api_story_models import ScoreHistoryReply, ScoreVersion
 from node.member_names import find_member
-from node.state_views import member_name, read, require
-from node.story_words import hour_text, short
+from node.score_events import score_events
+from node.state_views import require
 from node.trade_search import stored_block
 from node.trade_story import named
 from qscore.way_back import present_score
 
-_PLAIN_WORDS: Final[Mapping[ScoreCause, str]] = {
-    ScoreCause.GENESIS: "every member starts with it",
-    ScoreCause.LEADER: "",
-    ScoreCause.VALIDATOR: "",
-    ScoreCause.STAKE: "changed its stake (transaction {transaction})",
-    ScoreCause.SUSPENSION: "proven misconduct (transaction {transaction})",
-}
+EVENTS_TOLD_MAX: Final = 32
+"""Of one block, each with its words; a block has room for thousands of a member's faults, which are counted."""
 
 
 def score_history(ledger: Ledger, member: str, *, after: int | None, versions_max: int) -> ScoreHistoryReply:
@@ -73,7 +67,7 @@ def _version(ledger: Ledger, address: Address, height: Height, score: Score, pre
         change_millionths=0 if previous is None else score.value - before,
         cause=score.cause.value,
         reference=score.reference.hex(),
-        words=_words(ledger, address, height, score),
+        words=_words(ledger, address, height),
         staked_millionths=score.staked,
         is_suspended=score.is_suspended,
         falls=score.falls,
@@ -81,62 +75,14 @@ def _version(ledger: Ledger, address: Address, height: Height, score: Score, pre
     )
 
 
-def _words(ledger: Ledger, address: Address, height: Height, score: Score) -> str:
-    """Returns all that moved a score in a block, which writes one version of it: service comes first."""
-    reference = Digest(score.reference)
-    match score.cause:
-        case ScoreCause.SELLER:
-            words = _trade_words(ledger, reference, "sold")
-        case ScoreCause.BUYER:
-            words = _trade_words(ledger, reference, "bought")
-        case ScoreCause.FAULT:
-            words = _fault_words(ledger, reference)
-        case _:
-            words = _PLAIN_WORDS[score.cause].format(transaction=short(reference.hex()))
-    parts = [_service_words(ledger, address, height), words, _other_contracts(ledger, address, height, reference)]
-    return "; ".join(filter(None, parts))
-
-
-def _service_words(ledger: Ledger, address: Address, height: Height) -> str:
-    """Returns what a member was rewarded for in a block as leader or validator of the one before."""
-    if height <= 1:
-        return ""
-    trades = decode(ledger.get_at(LAST_BLOCK_KEY, Height(height - 1)) or b"", LastBlock).trades_rewarded
-    certificate = stored_block(ledger, height).parent_certificate
-    signed = certificate is not None and any(item.signer == address for item in certificate.endorsements)
-    led = stored_block(ledger, Height(height - 1)).header.leader == address
-    roles = [word for word, is_so in (("led", led), ("signed", signed)) if is_so]
-    counted = f"{trades} rewarded trade{'s' if trades > 1 else ''}"
-    return f"{' and '.join(roles)} block {height - 1} with {counted}" if trades and roles else ""
-
-
-def _other_contracts(ledger: Ledger, address: Address, height: Height, reference: Digest) -> str:
-    others = sum(
-        address in receipt.parties and receipt.status is Status.EXECUTED and receipt.reference != reference
-        for receipt in ledger.receipts(height)
-    )
-    return f"{others} other contract{'s' if others > 1 else ''} in this block" if others else ""
-
-
-def _trade_words(ledger: Ledger, name: Digest, verb: str) -> str:
-    trade = read(ledger, trade_key(name), Trade)
-    if trade is None:
-        return f"{verb} energy (trade {short(name.hex())})"
-    other = trade.buyer if verb == "sold" else trade.seller
-    to = "to" if verb == "sold" else "from"
-    what = (
-        f"{verb} {trade.delivered_wh:,} Wh of {hour_text(trade.interval_start_ms)} {to} {member_name(ledger, other)}"
-    )
-    return f"{what} (trade {short(name.hex())})"
-
-
-def _fault_words(ledger: Ledger, name: Digest) -> str:
-    location = ledger.find_transaction(name)
-    if location is not None:
-        receipt: Receipt = ledger.receipts(location.height)[location.index]
-        return f"at fault: {receipt.reason.value}: {receipt.detail} (transaction {short(name.hex())})"
-    trade = read(ledger, trade_key(name), Trade)
-    if trade is None:
-        return f"at fault ({short(name.hex())})"
-    short_by = f"{trade.delivered_wh:,} of {trade.energy_wh:,} Wh of {hour_text(trade.interval_start_ms)} delivered"
-    return f"at fault: forward trade {short(name.hex())} {trade.status.value}, {short_by}"
+def _words(ledger: Ledger, address: Address, height: Height) -> str:
+    """Returns all that moved a score in a block, which writes one version of it."""
+    if height == GENESIS_HEIGHT:
+        return "every member starts with it"
+    events = score_events(ledger, address, height)
+    words = [event.words for event in events[:EVENTS_TOLD_MAX]]
+    rest = Counter("nothing" if event.cause is None else event.cause.value for event in events[EVENTS_TOLD_MAX:])
+    if rest:
+        causes = ", ".join(f"{count} {cause}" for cause, count in sorted(rest.items()))
+        words.append(f"and {rest.total()} more in this block: {causes}")
+    return "; ".join(words)

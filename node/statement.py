@@ -31,15 +31,17 @@ from contracts.state import (
 from contracts.transactions import packet_id
 from contracts.units import Milliseconds, contract_amount
 from ledger.ledger import Ledger
+from node.api_parameters import MONTH_PATTERN
 from node.api_story_models import StatementLine, StatementReply
 from node.errors import NotFound
 from node.member_names import find_member
 from node.slices import Progress, Slices
+from node.story_words import day_text
 from node.trade_search import search, stored_block
 from node.trade_story import named
 from qscore.way_back import present_score
 
-MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+MONTH: Final = re.compile(MONTH_PATTERN)
 
 SUMMED: Final = tuple(
     name for name in StatementLine.model_fields if name == "intervals" or name.endswith(("_wh", "_micro"))
@@ -106,7 +108,7 @@ def _intervals(genesis: Genesis, month: str) -> Iterator[tuple[str, Milliseconds
     following = (first + timedelta(days=31)).replace(day=1)
     starts = [first + timedelta(days=count) for count in range((following - first).days + 1)]
     for begin, end in pairwise(int(moment.timestamp()) * 1_000 for moment in starts):
-        day = datetime.fromtimestamp(begin // 1_000, UTC).date().isoformat()
+        day = day_text(begin)
         for start in range(-(-begin // genesis.interval_ms) * genesis.interval_ms, end, genesis.interval_ms):
             yield day, Milliseconds(start)
         yield day, None
@@ -143,14 +145,10 @@ def _read_trades(ledger: Ledger, tip: Height, address: Address, days: dict[str, 
     for name in sorted(name for name in names if name is not None):
         raw = ledger.get_at(trade_key(name), tip)
         trade = None if raw is None else decode(raw, Trade)
-        day = None if trade is None else days.get(_day_of(trade.interval_start_ms))
+        day = None if trade is None else days.get(day_text(trade.interval_start_ms))
         if trade is not None and day is not None:
             _record(ledger, tip, day, trade_key(name), Trade)
             (day.sold if trade.seller == address else day.bought).append(trade)
-
-
-def _day_of(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC).date().isoformat()
 
 
 def _line(ledger: Ledger, address: Address, name: str, day: _Day) -> StatementLine:

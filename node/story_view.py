@@ -196,7 +196,7 @@ def show_score_history(console: Console, history: ScoreHistoryReply, versions: S
     threshold = score_text(history.threshold_trade_millionths)
     console.print(f"{history.member.name}: {present}; trades from {threshold} on", style="bold", markup=False)
     table = Table()
-    for heading in ("block", "slot", "score", "change", "cause", "stake", "standing"):
+    for heading in ("block", "slot", "score", "change", "what moved it", "stake", "standing"):
         table.add_column(heading)
     for version in versions:
         table.add_row(
@@ -204,7 +204,7 @@ def show_score_history(console: Console, history: ScoreHistoryReply, versions: S
             f"{version.slot:,}",
             score_text(version.value_millionths),
             change_text(version.change_millionths) if version.change_millionths else NOTHING,
-            f"{version.cause}: {version.words}",
+            version.words,
             score_text(version.staked_millionths) if version.staked_millionths else NOTHING,
             _standing(version),
         )

@@ -1,6 +1,6 @@
 """The words in which stories are told to people: quantities, prices, moments, and what a contract came to."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from contracts.receipts import Status
@@ -15,6 +15,8 @@ DIGITS_SHOWN: Final = 16
 """Hexadecimal digits of a name in a table: enough to ask for it again."""
 
 TOKEN_DECIMALS: Final = 6
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def tokens_text(micro: int) -> str:
@@ -42,12 +44,28 @@ def change_text(millionths: int) -> str:
 
 def moment_text(milliseconds: int) -> str:
     """Returns a moment, to the second, in UTC."""
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return _time_text(milliseconds, "%Y-%m-%d %H:%M:%S UTC")
 
 
 def hour_text(milliseconds: int) -> str:
     """Returns the start of an interval."""
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return _time_text(milliseconds, "%Y-%m-%d %H:%M UTC")
+
+
+def day_text(milliseconds: int) -> str:
+    """Returns the ISO date of a moment, in UTC."""
+    return _time_text(milliseconds, "%Y-%m-%d")
+
+
+def _time_text(milliseconds: int, form: str) -> str:
+    """Returns a moment in a form of `strftime`; one that no calendar has, plainly as its number.
+
+    The chain counts milliseconds and knows no calendar: a record may hold any number of them.
+    """
+    try:
+        return (EPOCH + timedelta(seconds=milliseconds // 1_000)).strftime(form)
+    except OverflowError:
+        return f"{milliseconds} ms since 1970 (beyond the year 9999)"
 
 
 def short(name: str) -> str:

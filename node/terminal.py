@@ -11,9 +11,15 @@ PLAIN_WIDTH: Final = 160
 
 def output_console() -> Console:
     """Returns the console for results."""
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    return _console(is_terminal=sys.stdout.isatty(), stderr=False)
 
 
 def error_console() -> Console:
     """Returns the console for progress and errors."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH, highlight=False)
+    return _console(is_terminal=sys.stderr.isatty(), stderr=True)
+
+
+def _console(*, is_terminal: bool, stderr: bool) -> Console:
+    """Returns a console that prints names and details as they are: nothing in them is markup."""
+    width = None if is_terminal else PLAIN_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)

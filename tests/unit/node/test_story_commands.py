@@ -52,7 +52,16 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
         (("qscore", "history", "node9"), "'node9' is neither a member's name nor the beginning of an address"),
         (("evidence", "show", "00" * 32), "the chain holds no misconduct 00"),
         (("statement", "node1", "--month", "2016-06"), "the chain has no reading of node1 in 2016-06"),
-        (("statement", "node1", "--month", "June"), "'June' is no month: write it as 2016-06"),
+        (
+            ("statement", "node1", "--month", "June"),
+            "'June' is no month from 1970-01 to 2999-12: write it as 2016-06",
+        ),
+        (("statement", "node1", "--month", "0000-01"), "'0000-01' is no month from 1970-01"),
+        (("statement", "node1", "--month", "1969-12"), "'1969-12' is no month from 1970-01"),
+        (("statement", "node1", "--month", "9999-12"), "'9999-12' is no month from 1970-01"),
+        (("statement", "node1", "--month", "2016-06\n"), "is no month from 1970-01"),
+        (("statement", "node1", "--month", "2999-12"), "the chain has no reading of node1 in 2999-12"),
+        (("statement", "node1", "--month", "1970-01"), "the chain has no reading of node1 in 1970-01"),
     ],
 )
 def test_what_is_not_there_is_one_line_on_standard_error(
