@@ -27,7 +27,7 @@ from contracts.units import Milliseconds
 from node.readings import SHIPPED_READINGS, Readings, read_readings
 from tests.faults.behaviours import BEHAVIOURS
 from tests.faults.books import Books, fork_height, is_sound, opened
-from tests.faults.cases import TRADERS
+from tests.faults.cases import TRADERS, offence_of
 from tests.faults.streets import Plan, read_diary, running
 
 ADDED: Final = Path(__file__).parent / "data" / "added-meters.csv"
@@ -152,6 +152,9 @@ class Judged:
         tradable, honoured, traded = (sum(each) for each in zip(*map(self._hour, self.hours), strict=True))
         honest = [member for member in books.members if member != self.liar]
         problems = problems + self.problems()
+        offence = offence_of(behaviour)
+        if offence is not None and offence not in books.offences_of(self.liar):
+            problems.append(f"{offence} is not proven")
         if any(map(books.ever_fell, honest)):
             problems.append("an honest score fell")
         contracts = [one for one in books.decided if isinstance(one.action, SubmitTrade)]
