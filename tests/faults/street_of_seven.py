@@ -139,13 +139,16 @@ class Judged:
         self.sold: Counter[Key] = Counter()
         self.bought: Counter[Key] = Counter()
         self.broken: Counter[Milliseconds] = Counter()
-        """Energy that a buyer waited for until its contract expired, per hour."""
-        for trade in books.trades().values():
-            start_ms = trade.interval_start_ms
-            self.sold[trade.seller, start_ms] += trade.delivered_wh
-            self.bought[trade.buyer, start_ms] += trade.delivered_wh
+        """Energy that a buyer waited for until its contract expired, and then got of nobody else, per hour."""
+        trades = books.trades().values()
+        for trade in trades:
+            self.sold[trade.seller, trade.interval_start_ms] += trade.delivered_wh
+            self.bought[trade.buyer, trade.interval_start_ms] += trade.delivered_wh
+        for trade in trades:
             if trade.status is TradeStatus.EXPIRED and trade.seller == liar:
-                self.broken[start_ms] += min(trade.energy_wh, max(0, -self.nets[trade.buyer, start_ms]))
+                own = (trade.buyer, trade.interval_start_ms)
+                lacking_wh = max(0, -self.nets[own]) - self.bought[own]
+                self.broken[trade.interval_start_ms] += min(trade.energy_wh, lacking_wh)
 
     def found(self, behaviour: str, problems: list[str], *, lies: int, elapsed_s: float) -> Found:
         books = self.books
