@@ -3,7 +3,7 @@
 Evidence comes from this node's replica (two statements of consensus), from the chain (two contracts under one offer
 id) and from peers. Whatever is proven and new is written to the home's `evidence/` folder, told to all peers and
 told again until the chain has it. Members bring it to the chain one after another, in an order that the evidence
-itself draws, so that as a rule only the first one needs to.
+itself draws, so that as a rule only the first one needs to; whoever's turn it was does so again if it got lost.
 """
 
 import asyncio
@@ -19,22 +19,11 @@ from consensus.cryptography import HashKind, digest
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.misconduct import misconduct_name, proven
-from contracts.receipts import Reason, Receipt
-from contracts.state import (
-    Member,
-    Misconduct,
-    Offer,
-    Score,
-    Trade,
-    member_key,
-    misconduct_key,
-    offer_key,
-    score_key,
-    trade_key,
-)
-from contracts.transactions import DoubleOffer, ReportMisconduct, SubmitTrade, decode_transaction
+from contracts.state import Member, Misconduct, Score, member_key, misconduct_key, score_key
+from contracts.transactions import DoubleOffer, ReportMisconduct
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
+from node.double_offers import DoubleOffers
 from node.logs import get_logger
 from node.peer_messages import EvidenceNote
 from node.state_views import read
@@ -50,14 +39,18 @@ TOLD_AGAIN_LOOKS: Final = 10
 TURN_SLOTS: Final = 8
 """How long each member gives the one before it to bring evidence to the chain."""
 
+REPORTED_AGAIN_SLOTS: Final = 128
+"""A report that the chain does not have after so long is handed over again: its transaction may be lost."""
+
 KEPT_PER_OFFENDER_MAX: Final = 4
 """A member that signs contradictions all day is suspended once; more proofs of it are of no use."""
 
 NOTES_PER_PEER_MAX: Final = 4
 """Notes of one peer between two looks: each costs two signature checks."""
 
-BLOCKS_PER_LOOK_MAX: Final = 64
-"""Blocks looked through for contracts that prove a double offer, at a time."""
+BLOCKS_AT_START: Final = 1_024
+"""Blocks before a start that are looked through again: more than were decided between the last look and the end of
+the process. Older contracts that executed are found through the state all the same."""
 
 EVIDENCE_SUFFIX: Final = ".evidence"
 
@@ -69,7 +62,8 @@ class EvidenceLinks:
     broadcast: Callable[[EvidenceNote], None]
     present_slot: Callable[[], Slot]
     report: Callable[[ReportMisconduct], None]
-    """Brings it to the chain with the node's own transactions; a node without a meter has none: others do it."""
+    """Brings it to the chain with the node's own transactions, unless it is on its way there; a node without a meter
+    has none: others do it."""
     refused: Callable[[str], None]
     """Counts a peer's note that proves nothing, or one too many."""
 
@@ -77,8 +71,8 @@ class EvidenceLinks:
 @dataclass(slots=True, kw_only=True)
 class _Kept:
     evidence: Evidence
-    since: Slot
-    is_reported: bool = False
+    due: Slot
+    """When this member brings it to the chain."""
 
 
 class EvidenceKeeper:
@@ -92,7 +86,8 @@ class EvidenceKeeper:
         self._links = links
         self._kept: dict[Digest, _Kept] = {}
         self._notes: dict[Address, list[EvidenceNote]] = {}
-        self._looked_through: Height = ledger.height
+        self._double_offers = DoubleOffers(ledger)
+        self._looked_through = Height(max(0, ledger.height - BLOCKS_AT_START))
         self._looks = 0
         self._log = get_logger("evidence")
         for evidence in self._stored():
@@ -121,8 +116,25 @@ class EvidenceKeeper:
             OSError: evidence cannot be written down.
         """
         while True:
-            self.look()
-            await asyncio.sleep(LOOK_S)
+            is_behind = self.look_through_next_block()
+            if is_behind:  # after a start, or beside block sync
+                await asyncio.sleep(0)
+            else:
+                self.look()
+                await asyncio.sleep(LOOK_S)
+
+    def look_through_next_block(self) -> bool:
+        """Takes what the next block's contracts prove; returns whether there was one.
+
+        Raises:
+            OSError: it cannot be written down.
+        """
+        if self._looked_through >= self._ledger.height:
+            return False
+        self._looked_through = Height(self._looked_through + 1)
+        for evidence in self._double_offers.in_block(self._looked_through):
+            self._take(evidence)
+        return True
 
     def look(self) -> None:
         """Takes what came in, and brings to the chain what is this member's turn."""
@@ -131,8 +143,6 @@ class EvidenceKeeper:
                 if not self._take(note.evidence):
                     self._links.refused("evidence_proves_nothing")
             notes.clear()
-        for evidence in self._double_offers():
-            self._take(evidence)
         self._looks += 1
         for name, kept in tuple(self._kept.items()):
             if self._is_settled(name, kept.evidence.offender):
@@ -140,9 +150,9 @@ class EvidenceKeeper:
                 continue
             if self._looks % TOLD_AGAIN_LOOKS == 0:
                 self._links.broadcast(EvidenceNote(evidence=kept.evidence))
-            waited = self._links.present_slot() - kept.since
-            if not kept.is_reported and waited >= self._place(name) * TURN_SLOTS:
-                kept.is_reported = True
+            present = self._links.present_slot()
+            if present >= kept.due:
+                kept.due = Slot(present + REPORTED_AGAIN_SLOTS)
                 self._links.report(ReportMisconduct(evidence=kept.evidence))
 
     # --- taking ------------------------------------------------------------------------------------------------
@@ -164,7 +174,8 @@ class EvidenceKeeper:
                 "a member contradicted itself", offence=offence, offender=member.name, evidence=name.hex()
             )
             self._links.broadcast(EvidenceNote(evidence=evidence))
-        self._kept[name] = _Kept(evidence=evidence, since=self._links.present_slot())
+        due = Slot(self._links.present_slot() + self._place(name) * TURN_SLOTS)
+        self._kept[name] = _Kept(evidence=evidence, due=due)
         return True
 
     def _is_settled(self, name: Digest, offender: Address) -> bool:
@@ -180,41 +191,6 @@ class EvidenceKeeper:
             self._ledger.membership().addresses, key=lambda address: digest(HashKind.ORDER, name + address)
         )
         return order.index(self._own)
-
-    # --- double offers on the chain --------------------------------------------------------------------------
-
-    def _double_offers(self) -> Iterator[DoubleOffer]:
-        """Yields those that blocks brought since the last look."""
-        last = min(self._ledger.height, self._looked_through + BLOCKS_PER_LOOK_MAX)
-        for height in range(self._looked_through + 1, last + 1):
-            for index, receipt in enumerate(self._ledger.receipts(Height(height))):
-                if receipt.reason is Reason.TRADE_OFFER_REUSED:
-                    yield from self._double_offer(Height(height), index, receipt)
-        self._looked_through = Height(last)
-
-    def _double_offer(self, height: Height, index: int, receipt: Receipt) -> Iterator[DoubleOffer]:
-        """Yields the proof that a seller signed the declined contract and the one that used its offer id."""
-        second = self._contract(height, index)
-        seller = receipt.parties[0]
-        offer = read(self._ledger, offer_key(seller, second.terms.offer_counter), Offer)
-        trade = None if offer is None else read(self._ledger, trade_key(offer.trade), Trade)
-        location = None if trade is None else self._ledger.find_transaction(trade.transaction)
-        if location is not None:
-            first = self._contract(location.height, location.index)
-            yield DoubleOffer(
-                offender=seller,
-                first=first.terms,
-                first_signature=first.seller_signature,
-                second=second.terms,
-                second_signature=second.seller_signature,
-            )
-
-    def _contract(self, height: Height, index: int) -> SubmitTrade:
-        block = self._ledger.block(height)
-        assert block is not None, f"block {height} is below the ledger's height"
-        action = decode_transaction(block.transactions[index]).envelope.action
-        assert isinstance(action, SubmitTrade), "only contracts have such receipts"
-        return action
 
     # --- the folder --------------------------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ class Household:
             self._log.debug("message dropped", sender=sender.hex())
 
     def report(self, action: ReportMisconduct) -> None:
-        """Keeps a proof of misconduct for the next turn, which signs it."""
+        """Keeps a proof of misconduct for the next turn, which signs it unless it is on its way to the chain."""
         self._reports.append(action)
 
     def turn(self, moment: Moment) -> Turn:
@@ -169,8 +169,7 @@ class Household:
         messages = [*self._deal(slots, around), *self._ask(around)]
         self._publish()
         self._submit_contracts(slots)
-        while self._reports:
-            self._transactions.sign(self._reports.pop())
+        self._submit_reports()
         for durable in (self._meter, self._seller, self._buyer, self._transactions):
             durable.sync()
         reachable = [(to, message) for to, message in messages if to in moment.connected]
@@ -338,3 +337,12 @@ class Household:
             if contract.terms.expiry_slot > slots.latest:
                 for submission in self._buyer.submissions(contract):
                     self._transactions.sign(submission)
+
+    def _submit_reports(self) -> None:
+        """Signs a transaction for each proof that has none on its way: a new one, or one that was lost."""
+        on_the_way = [transaction.envelope.action for transaction in self._transactions.waiting()]
+        while self._reports:
+            report = self._reports.pop()
+            if report not in on_the_way:
+                self._transactions.sign(report)
+                on_the_way.append(report)

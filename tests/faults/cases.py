@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.misconduct import DOUBLE_OFFER
 from contracts.receipts import Reason
 from ledger.validation import BlockRefusalReason
 
@@ -20,6 +21,8 @@ class TraderCase:
     """Whether the liar's score falls: a reading or a copy harms nobody."""
     at_the_door: tuple[str, ...] = ()
     """How bytes are answered that are no transaction any more."""
+    offence: str | None = None
+    """That is proven on the chain in the end, and suspends the liar."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,8 @@ class MemberCase:
 
 
 TRADERS: Final[Mapping[str, TraderCase]] = {
-    "seller.alters_energy": TraderCase(sells=True, reasons=(Reason.TRADE_BUYER_SIGNATURE,)),
-    "seller.alters_price": TraderCase(sells=True, reasons=(Reason.TRADE_BUYER_SIGNATURE,)),
+    "seller.alters_energy": TraderCase(sells=True, reasons=(Reason.TRADE_BUYER_SIGNATURE,), offence=DOUBLE_OFFER),
+    "seller.alters_price": TraderCase(sells=True, reasons=(Reason.TRADE_BUYER_SIGNATURE,), offence=DOUBLE_OFFER),
     "seller.sells_twice": TraderCase(sells=True, reasons=(Reason.CONDITION_1_SELLER_ENERGY,)),
     "seller.never_delivers": TraderCase(sells=True, reasons=()),
     "seller.readings_unsigned": TraderCase(sells=True, reasons=(Reason.READING_BAD_SIGNATURE,), is_fault=False),
@@ -45,8 +48,8 @@ TRADERS: Final[Mapping[str, TraderCase]] = {
     "seller.readings_above_capacity": TraderCase(
         sells=True, reasons=(Reason.READING_ABOVE_CAPACITY,), is_fault=False
     ),
-    "buyer.alters_energy": TraderCase(sells=False, reasons=(Reason.TRADE_SELLER_SIGNATURE,)),
-    "buyer.alters_price": TraderCase(sells=False, reasons=(Reason.TRADE_SELLER_SIGNATURE,)),
+    "buyer.alters_energy": TraderCase(sells=False, reasons=(Reason.TRADE_SELLER_SIGNATURE,), offence=DOUBLE_OFFER),
+    "buyer.alters_price": TraderCase(sells=False, reasons=(Reason.TRADE_SELLER_SIGNATURE,), offence=DOUBLE_OFFER),
     "buyer.no_tokens": TraderCase(sells=False, reasons=(Reason.CONDITION_2_BUYER_TOKENS,)),
     "buyer.spends_twice": TraderCase(sells=False, reasons=(Reason.CONDITION_2_BUYER_TOKENS,)),
     "buyer.denies_signature": TraderCase(sells=False, reasons=(Reason.TRADE_BUYER_SIGNATURE,)),
@@ -77,3 +80,9 @@ MEMBERS: Final[Mapping[str, MemberCase]] = {
 
 BEYOND: Final = ("colluding.forks", "validator.votes_for_anything", "validator.votes_against_everything")
 """Run with F + 1 liars too."""
+
+
+def offence_of(behaviour: str) -> str | None:
+    """Returns what must be proven of a liar in the end."""
+    trader = TRADERS.get(behaviour)
+    return MEMBERS[behaviour].offence if trader is None else trader.offence

@@ -55,7 +55,7 @@ def member_row(name: str, n: int, directory: Path, *, tell: Tell) -> Row:
     liars = fault_bound(n) if name in TOGETHER else 1
     with running(directory / name.replace(".", "-"), plan_of(name, n, liars)) as run:
         try:
-            run.wait_for_lies(_offence_is_known if case.offence else None)
+            run.wait_for_lies(RunningStreet.knows_offence if case.offence else None)
             run.see_that_it_goes_on(trades=TRADES_AFTER)
         except AssertionError as error:
             tell(f"{name} at n = {n}: {error}")
@@ -63,11 +63,6 @@ def member_row(name: str, n: int, directory: Path, *, tell: Tell) -> Row:
         row = _Judged(name, run).row(case)
     tell(f"{name} at n = {n}: {'held' if row.held else f'DID NOT HOLD: {row.note}'}")
     return row
-
-
-def _offence_is_known(run: RunningStreet) -> bool:
-    node = run.street.node(run.plan.honest[0])
-    return bool(node.request("/v1/evidence").document["misconducts"])
 
 
 def beyond_row(name: str, n: int, directory: Path, *, tell: Tell) -> Row:

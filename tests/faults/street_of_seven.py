@@ -27,7 +27,7 @@ from contracts.units import Milliseconds
 from node.readings import SHIPPED_READINGS, Readings, read_readings
 from tests.faults.behaviours import BEHAVIOURS
 from tests.faults.books import Books, fork_height, is_sound, opened
-from tests.faults.cases import TRADERS
+from tests.faults.cases import TRADERS, offence_of
 from tests.faults.streets import Plan, read_diary, running
 
 ADDED: Final = Path(__file__).parent / "data" / "added-meters.csv"
@@ -139,19 +139,25 @@ class Judged:
         self.sold: Counter[Key] = Counter()
         self.bought: Counter[Key] = Counter()
         self.broken: Counter[Milliseconds] = Counter()
-        """Energy that a buyer waited for until its contract expired, per hour."""
-        for trade in books.trades().values():
-            start_ms = trade.interval_start_ms
-            self.sold[trade.seller, start_ms] += trade.delivered_wh
-            self.bought[trade.buyer, start_ms] += trade.delivered_wh
+        """Energy that a buyer waited for until its contract expired, and then got of nobody else, per hour."""
+        trades = books.trades().values()
+        for trade in trades:
+            self.sold[trade.seller, trade.interval_start_ms] += trade.delivered_wh
+            self.bought[trade.buyer, trade.interval_start_ms] += trade.delivered_wh
+        for trade in trades:
             if trade.status is TradeStatus.EXPIRED and trade.seller == liar:
-                self.broken[start_ms] += min(trade.energy_wh, max(0, -self.nets[trade.buyer, start_ms]))
+                own = (trade.buyer, trade.interval_start_ms)
+                lacking_wh = max(0, -self.nets[own]) - self.bought[own]
+                self.broken[trade.interval_start_ms] += min(trade.energy_wh, lacking_wh)
 
     def found(self, behaviour: str, problems: list[str], *, lies: int, elapsed_s: float) -> Found:
         books = self.books
         tradable, honoured, traded = (sum(each) for each in zip(*map(self._hour, self.hours), strict=True))
         honest = [member for member in books.members if member != self.liar]
         problems = problems + self.problems()
+        offence = offence_of(behaviour)
+        if offence is not None and offence not in books.offences_of(self.liar):
+            problems.append(f"{offence} is not proven")
         if any(map(books.ever_fell, honest)):
             problems.append("an honest score fell")
         contracts = [one for one in books.decided if isinstance(one.action, SubmitTrade)]

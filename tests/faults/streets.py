@@ -334,6 +334,11 @@ class RunningStreet:
         nodes = [self.street.node(number) for number in self.plan.honest]
         return [node.status() or NOWHERE for node in nodes]
 
+    def knows_offence(self) -> bool:
+        """Says whether the chain has a proof against somebody."""
+        node = self.street.node(self.plan.honest[0])
+        return bool(node.request("/v1/evidence").document["misconducts"])
+
     def knock(self) -> None:
         """Submits to every honest member what liars say must be refused, or was decided before."""
         for number in self.plan.liars:

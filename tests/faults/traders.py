@@ -39,7 +39,7 @@ def trader_row(name: str, n: int, directory: Path, *, tell: Tell) -> Row:
     place = directory / name.replace(".", "-")
     with running(place, Plan(n=n, liars={liar: name}, hours=HOURS)) as run:
         try:
-            run.wait_for_lies()
+            run.wait_for_lies(RunningStreet.knows_offence if case.offence else None)
             run.see_that_it_goes_on()
             run.knock()
         except AssertionError as error:
@@ -81,6 +81,7 @@ class _Judged:
         honest = [address for address in own.members if address != self.address]
         agree = sum(self._sees(other, lies) for other in books)
         reasons = sorted({one.receipt.reason for one in lies}, key=lambda reason: reason.value)
+        evidence = own.offences_of(self.address)
         checks = {
             "the ledgers verify": sound,
             "one chain": fork_height(books) is None,
@@ -92,6 +93,8 @@ class _Judged:
             "settled once": self._settled_once(own),
             "the liar's score": after < before if self.case.is_fault else after >= before,
             "honest scores": not any(map(own.ever_fell, honest)),
+            "evidence": evidence == ([] if self.case.offence is None else [self.case.offence]),
+            "suspended": own.scores_of(self.address)[-1].is_suspended == bool(evidence),
             "went on": self.run.went_on,
         }
         failed = [what for what, holds in checks.items() if not holds]
@@ -108,7 +111,7 @@ class _Judged:
             attacker_score_after=after,
             honest_scores=UNCHANGED_OR_RISEN if checks["honest scores"] else FELL,
             chain_went_on=self.run.went_on and checks["one chain"],
-            evidence=", ".join(own.offences_of(self.address)) or "none",
+            evidence=", ".join(evidence) or "none",
             note="not: " + ", ".join(failed) if failed else "",
             held=not failed,
         )

@@ -21,6 +21,7 @@ from contracts.transactions import (
     SubmitTrade,
     decode_transaction,
     packet_id,
+    trade_id,
     transaction_digest,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds, WattHours
@@ -28,10 +29,11 @@ from ledger.block import Block, BlockHeader
 from ledger.reading import TransactionLocation
 from node.append_log import Entry
 from node.configuration import PriceTable
-from node.household import Household, Moment, Pace
+from node.household import Household, Moment, Pace, Turn
 from node.meter import Meter, MeterIdentity
 from node.meter_agent import DeskParts, DesksFactory, make_desks
 from node.own_transactions import OwnTransactions
+from node.peer_messages import OfferReply
 from node.promises import Promises
 from node.readings import GrossReading
 from node.state_views import read, require
@@ -242,6 +244,8 @@ class Simulation:
         self.prices = prices or [PriceTable()] * len(nets)
         self.desks = desks or {}
         self.pace = Pace(window_hours=window_hours, grace_ms=grace_ms)
+        self.signed: dict[tuple[Address, Address, int], set[Digest]] = {}
+        """Contracts per signer and offer id that left a household with its signature."""
         self._letters: list[tuple[int, Address, Address, Any]] = []
         journal = MemoryJournal
         self.members = [
@@ -325,6 +329,7 @@ class Simulation:
         assert member.household is not None
         turn = member.household.turn(Moment(now_ms=self.now_ms, present_slot=self.slot, connected=connected - {own}))
         assert all(journal.is_synced for journal in member.journals), "a turn's output is durable"
+        self._note_signatures(own, turn)
         for recipient, message in turn.messages:
             if self.random.random() >= self.faults.loss:
                 due_ms = self.now_ms + self.random.randint(0, self.faults.delay_ms_max)
@@ -332,6 +337,14 @@ class Simulation:
         for transaction in turn.transactions:
             if transaction.digest not in member.mempool:
                 self._gossip(member, transaction.digest, transaction.raw)
+
+    def _note_signatures(self, own: Address, turn: Turn) -> None:
+        contracts = [message.terms for _, message in turn.messages if isinstance(message, OfferReply)]
+        actions = [transaction.envelope.action for transaction in turn.transactions]
+        contracts += [action.terms for action in actions if isinstance(action, SubmitTrade)]
+        for terms in contracts:
+            if terms is not None:
+                self.signed.setdefault((own, terms.seller, terms.offer_counter), set()).add(trade_id(terms))
 
     def _gossip(self, member: Member, digest: Digest, raw: bytes) -> None:
         member.mempool[digest] = raw

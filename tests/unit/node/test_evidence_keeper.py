@@ -15,6 +15,7 @@ from contracts.transactions import DoubleOffer, ReportMisconduct
 from node.evidence_keeper import (
     KEPT_PER_OFFENDER_MAX,
     NOTES_PER_PEER_MAX,
+    REPORTED_AGAIN_SLOTS,
     TOLD_AGAIN_LOOKS,
     TURN_SLOTS,
     EvidenceKeeper,
@@ -66,9 +67,15 @@ class World:
     def files(self) -> list[str]:
         return sorted(path.name for path in self.directory.glob("*"))
 
+    def look(self) -> None:
+        """Looks as the keeper itself does in the long run: at every block, then at the rest."""
+        while self.keeper.look_through_next_block():
+            pass
+        self.keeper.look()
+
     def look_at_all_turns(self) -> None:
         self.slot += 4 * TURN_SLOTS
-        self.keeper.look()
+        self.look()
 
     def report(self, action: ReportMisconduct) -> Status:
         """Brings it to the chain."""
@@ -169,15 +176,65 @@ def test_a_restart_takes_up_what_is_written_and_passes_over_what_is_damaged(worl
     assert [note.evidence for note in world.told] == [two_votes()]
 
 
-def test_two_contracts_under_one_offer_id_on_the_chain_are_found(world: World) -> None:
+def test_a_report_that_the_chain_does_not_get_is_handed_over_again(world: World) -> None:
+    world.keeper.found(two_votes())
+    world.look_at_all_turns()
+    for _ in range(REPORTED_AGAIN_SLOTS - 1):
+        world.slot += 1
+        world.look()
+    assert len(world.reported) == 1
+    world.slot += 1
+    world.look()
+    assert [action.evidence for action in world.reported] == [two_votes()] * 2
+    world.report(world.reported[-1])
+    for _ in range(2 * REPORTED_AGAIN_SLOTS):
+        world.look_at_all_turns()
+    assert len(world.reported) == 2
+
+
+def double_offer(chain: ChainBuilder) -> None:
+    """Decides a second contract under the offer id of one that executed."""
     keys = COMMUNITY.node_keys
-    world.chain.append_trading_hour()
     again = trade_terms(COMMUNITY, OFFENDER, PEER, 50, offer_counter=0)
-    contract = sign_trade(again, seller=keys[OFFENDER], buyer=keys[PEER])
-    world.chain.append([world.chain.transaction(PEER, contract)])
+    chain.append([chain.transaction(PEER, sign_trade(again, seller=keys[OFFENDER], buyer=keys[PEER]))])
+
+
+def test_two_contracts_under_one_offer_id_on_the_chain_are_found(world: World) -> None:
+    world.chain.append_trading_hour()
+    double_offer(world.chain)
     world.look_at_all_turns()
     world.look_at_all_turns()
     (action,) = world.reported
     assert isinstance(action.evidence, DoubleOffer)
-    assert (action.evidence.offender, action.evidence.second) == (OFFENDER_ADDRESS, again)
+    assert action.evidence.offender == OFFENDER_ADDRESS
     assert world.report(action) is Status.EXECUTED
+
+
+def test_a_keeper_that_starts_after_the_block_looks_at_it(world: World) -> None:
+    world.chain.append_trading_hour()
+    double_offer(world.chain)
+    world.keeper = world.start()
+    world.look_at_all_turns()
+    world.look_at_all_turns()
+    (action,) = world.reported
+    assert world.report(action) is Status.EXECUTED
+    world.keeper = world.start()
+    world.look_at_all_turns()
+    assert len(world.reported) == len(world.files()) == 1
+
+
+def test_a_start_looks_through_no_more_blocks_than_the_bound(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.evidence_keeper.BLOCKS_AT_START", 2)
+    world.chain.append_trading_hour()
+    double_offer(world.chain)
+    world.chain.append([world.chain.transfer(PEER, OWN, 1)])
+    world.keeper = world.start()
+    assert [world.keeper.look_through_next_block() for _ in range(3)] == [True, True, False]
+    assert len(world.told) == 1, "the contract that executed is older than that"
+    world.chain.append([world.chain.transfer(PEER, OWN, 1)])
+    world.chain.append([world.chain.transfer(PEER, OWN, 1)])
+    world.told.clear()
+    world.directory = world.directory.with_name("lost")
+    world.keeper = world.start()
+    world.look_at_all_turns()
+    assert world.told == []

@@ -8,18 +8,21 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_fields
 
+from consensus.codec import encode
 from consensus.identifiers import Slot
 from contracts.receipts import Reason, Status
 from contracts.state import Score, score_key
-from contracts.transactions import PublishReading, SubmitTrade
-from contracts.units import Milliseconds
+from contracts.transactions import DoubleOffer, PublishReading, ReportMisconduct, SubmitTrade
+from contracts.units import Milliseconds, WattHours
 from node.configuration import PriceTable
-from node.household import Desks
+from node.household import Desks, Moment
 from node.meter_agent import DeskParts, make_desks
 from node.promises import Promise, Promises
 from node.state_views import require
 from tests.faults.liars import lying_buyer, lying_seller
+from tests.support.contracts import trade_terms
 from tests.unit.node.market_simulation import Faults, MemoryJournal, Simulation, StateOf
 
 BAD_NETWORK = Faults(loss=0.1, delay_ms_max=300, gossip_loss=0.1, lag=0.3)
@@ -34,6 +37,7 @@ def check(simulation: Simulation) -> None:
     assert simulation.traded_wh() == simulation.tradable_wh()
     assert simulation.declined(PublishReading) == [], "no hour is published twice"
     assert all(receipt.fault is None for receipt in simulation.receipts_of(SubmitTrade))
+    assert {len(contracts) for contracts in simulation.signed.values()} <= {1}, "two under one offer id: an offence"
 
 
 @given(nets=community_nets)
@@ -137,3 +141,37 @@ class _ForgetfulPromises(Promises):
 
     def of_interval(self, interval_start_ms: Milliseconds) -> tuple[Promise, ...]:
         return ()
+
+
+def test_a_proof_is_signed_once_while_it_is_on_its_way() -> None:
+    simulation = Simulation([[500], [-400]])
+    keys, first = simulation.community.node_keys, trade_terms(simulation.community, 0, 1, 100)
+    second = replace_fields(first, energy_wh=WattHours(150))
+    report = ReportMisconduct(
+        evidence=DoubleOffer(
+            offender=keys[0].address,
+            first=first,
+            first_signature=keys[0].sign(encode(first)),
+            second=second,
+            second_signature=keys[0].sign(encode(second)),
+        )
+    )
+    member = simulation.members[1]
+    moment = Moment(now_ms=0, present_slot=Slot(1), connected=frozenset())
+
+    def reports() -> list[bytes]:
+        """Hands the proof over and returns what is signed and undecided of it."""
+        assert member.household is not None
+        member.household.report(report)
+        turn = member.household.turn(moment)
+        return [one.raw for one in turn.transactions if one.envelope.action == report]
+
+    (raw,) = reports()
+    member.household.report(report)
+    assert reports() == [raw]
+    simulation.start(1)
+    assert reports() == [raw], "after a restart too"
+    simulation.shared.decide(Slot(1), [raw])
+    assert member.ledger.apply_next()
+    (again,) = reports()
+    assert again != raw
