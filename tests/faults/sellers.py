@@ -78,7 +78,7 @@ class SellerAltersPrice(_SellerAlters):
 
 
 class SellsTwice(Trick):
-    """Waits until two buyers ask for one packet, and offers all of it to both."""
+    """Waits until two buyers ask for one packet, and offers all of it to both in one turn."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -89,7 +89,10 @@ class SellsTwice(Trick):
         self, buyer: Address, request: OfferRequest, honest: Answer, state: StateReader, slots: Slots
     ) -> OfferReply | None:
         start_ms = request.interval_start_ms
-        if buyer in self._sold or len(self._sold) == 2:
+        sold = self._sold.get(buyer)
+        if sold is not None and sold.interval_start_ms == start_ms and not self.is_done:
+            return _offered(request, sold)  # again: the first one came too late
+        if sold is not None or len(self._sold) == 2:
             return honest()
         if self._sold and start_ms != next(iter(self._sold.values())).interval_start_ms:
             return honest()
@@ -97,11 +100,11 @@ class SellsTwice(Trick):
         if packet is None or packet.available_wh >= 2 * request.wanted_wh:
             return honest()  # unknown yet, or enough for two
         asked = self._asked.setdefault(start_ms, set())
-        asked.add(buyer)
         deficits = [read(state, deficit_key(one, start_ms), Deficit) for one in asked]
         lacking_wh = [deficit.open_wh for deficit in deficits if deficit is not None]
-        if len(lacking_wh) < 2:
-            return None
+        if buyer not in asked or len(lacking_wh) < 2:
+            asked.add(buyer)
+            return None  # the next turn asks for this one again, and for the other's as well
         return self._offer(buyer, request, min(packet.available_wh, *lacking_wh), state, slots)
 
     def _offer(
@@ -115,17 +118,21 @@ class SellsTwice(Trick):
             self.seller._offers.add(promise)  # so that what is left is not sold a third time
         self._sold[buyer] = promise
         self.note("lie", trade=trade_id(promise.terms).hex())
-        return OfferReply(
-            request_id=request.request_id,
-            terms=promise.terms,
-            seller_signature=promise.seller_signature,
-            free_wh=WattHours(0),
-            reserved_wh=energy,
-        )
+        return _offered(request, promise)
 
     def has_ended(self, state: StateReader) -> bool:
         wanted = {trade_id(promise.terms) for promise in self._sold.values()}
         return len(wanted) == 2 and wanted <= {receipt.reference for receipt in self.receipts}
+
+
+def _offered(request: OfferRequest, promise: Promise) -> OfferReply:
+    return OfferReply(
+        request_id=request.request_id,
+        terms=promise.terms,
+        seller_signature=promise.seller_signature,
+        free_wh=WattHours(0),
+        reserved_wh=promise.terms.energy_wh,
+    )
 
 
 class NeverDelivers(Trick):
