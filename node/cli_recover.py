@@ -9,7 +9,7 @@ from consensus.codec import encode
 from consensus.events import UNANSWERED, SignState, fresh_sign_state
 from consensus.identifiers import Height
 from consensus.recovery import can_ask
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.configuration import load_configuration
 from node.errors import NodeError, SignStateError, SignStateFault
@@ -35,8 +35,8 @@ If one of these is wrong, the node may sign twice, and the chain may split.
 """
 
 _OTHERS_KNOW: Final = """\
-this chain has {members} members: the others say what {name} may have signed, nobody needs to give his word. Start it \
-and wait; two blocks later it takes part again. Nothing was changed"""
+this chain has {members} members: the others say what {name} may have signed, nobody needs to give his word. Start \
+it and wait; two blocks later it takes part again. Nothing was changed"""
 
 _INTACT: Final = """\
 nothing is wrong with {path}: it says what {name} signed up to height {height}; the ledger ends at {tip}. \
@@ -76,6 +76,8 @@ def _read_ledger(home: Home) -> tuple[int, Height]:
     """Returns the number of members and the last height."""
     try:
         ledger = Ledger.open(home.ledger, load_genesis(home))
+    except LedgerUnreadable:
+        raise
     except LedgerError as error:
         raise NodeError(
             f"{home.ledger}: {error}. Without a whole ledger nobody knows what this node may have signed. If there "
