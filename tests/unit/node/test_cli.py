@@ -136,6 +136,10 @@ def test_a_good_ledger_verifies_and_shows(testnet: Testnet, p2pnode: Command) ->
     ("option", "value", "complaint"),
     [
         ("--block", "7", "the chain holds no block 7; the tip is 0"),
+        ("--block", "9" * 20, f"the chain holds no block {'9' * 20}; the tip is 0"),
+        ("--from", "100", "the chain holds no block 100; the tip is 0"),
+        ("--from", "9" * 20, "the tip is 0"),
+        ("--key", "nope", "there are account, agenda, debt,"),
         ("--transaction", "00" * 32, "the chain holds no transaction"),
         ("--transaction", "xyz", "64 hexadecimal digits"),
         ("--key", "account:" + "00" * 32, "the chain holds no value of account:"),
@@ -149,6 +153,20 @@ def test_what_the_ledger_does_not_hold_is_told(
     assert (failed.returncode, failed.stdout) == (1, "")
     assert complaint in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_a_list_of_blocks_that_is_empty_by_the_way_it_was_asked_for_is_refused(
+    testnet: Testnet, p2pnode: Command
+) -> None:
+    home = testnet.home(testnet.nodes[0]).directory
+    for extra in ((), ("--json",)):
+        failed = p2pnode("ledger", "show", "--home", home, "--from", "10", "--to", "5", *extra)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert "there are no blocks from 10 to 5" in failed.stderr
+    empty = p2pnode("ledger", "show", "--home", home)
+    assert empty.returncode == 0
+    assert "no block is decided yet" in empty.stdout
+    assert "Eq. 1" not in empty.stdout
 
 
 def test_a_damaged_ledger_is_told_with_what_is_damaged(tmp_path: Path, p2pnode: Command) -> None:
