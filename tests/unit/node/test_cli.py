@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ledger.ledger import Ledger
+from node import configuration, genesis_file, signed_file
+from node.bounded_file import FileTooLargeError, read_bounded
 from node.cli import main
 from node.configuration import load_configuration
 from node.genesis_file import load_genesis
@@ -98,6 +100,34 @@ def test_a_failure_is_one_line_on_standard_error(
     assert failed.stderr.count("\n") == 1
     assert complaint in failed.stderr
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size_bytes_max", "kind"),
+    [
+        (("start", "--config", "endless"), configuration.FILE_SIZE_BYTES_MAX, "configuration"),
+        (("trade", "list", "--config", "endless"), configuration.FILE_SIZE_BYTES_MAX, "configuration"),
+        (("evidence", "verify", "small", "--genesis", "endless"), genesis_file.FILE_SIZE_BYTES_MAX, "genesis"),
+        (("evidence", "verify", "endless", "--genesis", "small"), signed_file.FILE_SIZE_BYTES_MAX, "proof"),
+    ],
+)
+def test_no_more_of_a_file_is_read_than_its_kind_can_have(
+    tmp_path: Path, arguments: tuple[str, ...], size_bytes_max: int, kind: str, p2pnode: Command
+) -> None:
+    (tmp_path / "small").write_bytes(b"{}")
+    with (tmp_path / "endless").open("wb") as file:
+        file.truncate(size_bytes_max + 1)
+    failed = p2pnode(*arguments)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"p2pnode: endless: is larger than {size_bytes_max} bytes, which no {kind} is\n"
+    with (tmp_path / "endless").open("wb") as file:
+        file.truncate(size_bytes_max)
+    assert "is larger than" not in p2pnode(*arguments).stderr
+
+
+def test_a_device_without_an_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(FileTooLargeError, match="larger than 100 bytes"):
+        read_bounded(Path("/dev/zero"), size_bytes_max=100)
 
 
 def test_the_example_configuration_loads(tmp_path: Path, p2pnode: Command) -> None:
