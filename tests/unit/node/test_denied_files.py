@@ -153,6 +153,19 @@ def test_a_read_only_home_is_told(
     assert home.sign_state.read_bytes() == b"torn"
 
 
+@pytest.mark.parametrize("command", [("list",), ("show", "00" * 32)])
+def test_an_unreadable_evidence_folder_does_not_count_as_empty(
+    home: Home, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.evidence.mkdir()
+    monkeypatch.setattr(sys, "argv", ["p2pnode", "evidence", *command, "--config", str(home.configuration)])
+    with denied(home.evidence, 0), pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (1, "")
+    assert printed.err == f"p2pnode: {home.evidence}: Permission denied\n"
+
+
 def test_a_table_that_leveldb_may_not_open_when_it_is_read_is_not_damaged(home: Home) -> None:
     database = home.ledger / "database"
     with denied(paths(home)["table unreadable"][0], 0):
