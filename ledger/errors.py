@@ -3,6 +3,7 @@
 
 LedgerError
 |-- LedgerBusy              another process (or another object of this one) has the directory open
+|-- LedgerUnreadable        the system does not let this process open its files; says nothing of their content
 |-- LedgerMissing           there is no ledger in the directory
 |-- LedgerExists            `create` where a ledger already is
 |-- LedgerForeign           the ledger belongs to another chain or to another format
@@ -26,6 +27,10 @@ class LedgerError(Exception):
 
 class LedgerBusy(LedgerError):
     """The directory is locked by whoever has it open."""
+
+
+class LedgerUnreadable(LedgerError):
+    """Files that this process may not open. They are no less whole for that: nothing is set aside."""
 
 
 class LedgerMissing(LedgerError):

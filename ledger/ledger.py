@@ -19,6 +19,7 @@ from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt
 from contracts.state import StateKey, Table
 from contracts.transactions import SignedTransaction
+from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, no_nodes, prove, update_map
 from ledger.block import Block, block_digest
 from ledger.errors import (
@@ -110,8 +111,12 @@ class Ledger:
 
     @staticmethod
     def exists(directory: Path) -> bool:
-        """Says whether a directory holds a ledger."""
-        return database_path(directory).is_dir()
+        """Says whether a directory holds a ledger.
+
+        Raises:
+            LedgerUnreadable: that cannot be told.
+        """
+        return is_there(database_path(directory))
 
     @classmethod
     def create(cls, directory: Path, genesis: Genesis, verifier: TransactionVerifier | None = None) -> "Ledger":
@@ -145,12 +150,14 @@ class Ledger:
 
         Raises:
             LedgerMissing: there is none.
+            LedgerUnreadable: this process may not open all of its files; nothing was changed.
             LedgerBusy: it is open elsewhere.
             LedgerForeign: it belongs to another chain or format.
             LedgerDamaged: it is not what was written.
         """
         if not cls.exists(directory):
             raise LedgerMissing(f"{directory} holds no ledger")
+        require_access(directory, database_path(directory), is_writing=True)
         lock = DirectoryLock(directory)
         store: Store | None = None
         try:

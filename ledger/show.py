@@ -72,6 +72,8 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
 
 def show_block(ledger: Ledger, height: Height) -> Json | None:
     """Returns a decided block with its transactions, receipts and certificate; None if there is none."""
+    if height > ledger.height:  # also one that no key can hold
+        return None
     block, certificate = ledger.block(height), ledger.certificate(height)
     if block is None:
         return None

@@ -27,6 +27,7 @@ from msgspec import Meta
 from consensus.codec import ELEMENTS_MAX, DecodeError, Record, decode, encode
 from consensus.identifiers import DIGEST_SIZE_BYTES, Digest, Height
 from consensus.messages import DigestField, HeightField
+from ledger.access import is_denied
 from ledger.errors import LedgerBusy, LedgerDamaged
 
 DATABASE_FOLDER: Final = "database"
@@ -160,10 +161,13 @@ def read_tip_mark(directory: Path) -> TipMark:
 
     Raises:
         LedgerDamaged: the file is missing, has another size, or neither slot is valid.
+        OSError: the system does not let this process open it.
     """
     try:
         data = (directory / TIP_FILE).read_bytes()
     except OSError as error:
+        if is_denied(error):
+            raise
         raise LedgerDamaged(f"the mark of the tip cannot be read: {error.strerror}") from None
     if len(data) != TIP_SLOTS * TIP_SLOT_SIZE_BYTES:
         raise LedgerDamaged(f"the mark of the tip has {len(data)} bytes")
@@ -231,12 +235,17 @@ def seal_faults(directory: Path) -> list[str]:
 
     Returns:
         What differs, one line per file; nothing if all is as it was, or if there is no seal (after a crash).
+
+    Raises:
+        OSError: the system does not let this process open one of them.
     """
     try:
         data = (directory / SEAL_FILE).read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
+        if is_denied(error):
+            raise
         return [f"the seal cannot be read: {error.strerror}"]
     body = data[DIGEST_SIZE_BYTES:]
     if _checksum(body) != data[:DIGEST_SIZE_BYTES]:
@@ -252,6 +261,8 @@ def seal_faults(directory: Path) -> list[str]:
         try:
             unchanged = _sealed_file(directory, name) == sealed[name]
         except OSError as error:
+            if is_denied(error):
+                raise
             faults.append(f"file {name} cannot be read: {error.strerror}")
             continue
         if not unchanged:

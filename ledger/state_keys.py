@@ -122,7 +122,7 @@ def parse_state_key(text: str) -> StateKey:
         return singleton
     name, _, rest = text.partition(":")
     if name not in _TABLES:
-        known = ", ".join(sorted([*_TABLES, *_SINGLETONS]))
+        known = ", ".join(sorted({*_TABLES, *_SINGLETONS}))
         raise StateKeyRefused(f"{name!r} is no table of the state; there are {known}")
     table, parts = _TABLES[name]
     # only the last part, a time, may itself contain colons

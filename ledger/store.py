@@ -30,7 +30,8 @@ from consensus.codec import Record
 from consensus.identifiers import Digest, Height
 from consensus.messages import NUMBER_MAX, DigestField, HeightField
 from contracts.state import StateKey, Table
-from ledger.errors import LedgerDamaged, LedgerWriteFailed
+from ledger.access import is_denied
+from ledger.errors import LedgerDamaged, LedgerError, LedgerUnreadable, LedgerWriteFailed
 
 FORMAT_VERSION: Final = 1
 """Of the layouts above; another one is refused."""
@@ -135,6 +136,13 @@ def undecided_key(name: bytes) -> bytes:
     return Space.UNDECIDED.value + name
 
 
+def _failure(what: str, error: Exception) -> LedgerError:
+    """Returns what a failed opening or reading is: LevelDB opens its tables only when they are read."""
+    if isinstance(error, OSError) and is_denied(error):
+        return LedgerUnreadable(f"{what}: {error}")
+    return LedgerDamaged(f"{what}: {error}")
+
+
 class Store:
     """An open LevelDB directory. Not for use by several threads at once."""
 
@@ -173,6 +181,7 @@ class Store:
 
         Raises:
             LedgerDamaged: LevelDB refuses its own files.
+            LedgerUnreadable: the system does not let LevelDB open them; so may every read.
         """
         try:
             database = plyvel.DB(
@@ -182,7 +191,7 @@ class Store:
                 bloom_filter_bits=BLOOM_FILTER_BITS,
             )
         except (plyvel.Error, OSError) as error:
-            raise LedgerDamaged(f"LevelDB refuses to open: {error}") from None
+            raise _failure("LevelDB refuses to open", error) from None
         return cls(database, verify_checksums=verify_checksums)
 
     def close(self) -> None:
@@ -222,7 +231,7 @@ class Store:
         try:
             value: bytes | None = self._database.get(key, verify_checksums=self._verify_checksums)
         except (plyvel.Error, OSError) as error:
-            raise LedgerDamaged(f"LevelDB cannot read key {key[:64].hex()}: {error}") from None
+            raise _failure(f"LevelDB cannot read key {key[:64].hex()}", error) from None
         return value
 
     def entries(self, prefix: bytes = b"", *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
@@ -241,7 +250,7 @@ class Store:
             ) as iterator:
                 yield from iterator
         except (plyvel.Error, OSError) as error:
-            raise LedgerDamaged(f"LevelDB cannot read on: {error}") from None
+            raise _failure("LevelDB cannot read on", error) from None
 
     def node(self, name: Digest) -> bytes | None:
         """Returns a node of the authenticated map."""
@@ -263,7 +272,7 @@ class Store:
             ) as iterator:
                 entry: tuple[bytes, bytes] | None = next(iterator, None)
         except (plyvel.Error, OSError) as error:
-            raise LedgerDamaged(f"LevelDB cannot read state key {key.hex()}: {error}") from None
+            raise _failure(f"LevelDB cannot read state key {key.hex()}", error) from None
         return None if entry is None else (height_from(entry[0][-HEIGHT_SIZE_BYTES:]), entry[1])
 
     def versions(self, key: StateKey) -> Iterator[tuple[Height, bytes]]:

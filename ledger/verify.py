@@ -17,6 +17,7 @@ from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.state import TOTALS_KEY, StateKey, Totals
+from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, MapUpdate, no_nodes, update_map
 from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged, LedgerMissing
@@ -73,11 +74,13 @@ def verify_ledger(directory: Path, genesis: Genesis, progress: Progress) -> Veri
 
     Raises:
         LedgerMissing: there is no ledger.
+        LedgerUnreadable: this process may not open all of its files.
         LedgerBusy: a node has it open.
         OSError: the files cannot be read or copied.
     """
-    if not database_path(directory).is_dir():
+    if not is_there(database_path(directory)):
         raise LedgerMissing(f"{directory} holds no ledger")
+    require_access(directory, database_path(directory), is_writing=False)
     with locked(directory):
         audit = _Audit(genesis, Findings())
         for fault in seal_faults(directory):

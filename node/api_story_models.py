@@ -242,6 +242,20 @@ class MisconductReply(ApiModel):
     """Canonical encoding of the evidence, which proves itself."""
 
 
+class PendingMisconduct(ApiModel):
+    """What a node can prove and the chain does not have yet: not of the API, only of `p2pnode evidence show`."""
+
+    misconduct: Hash
+    offender: NamedMember
+    offence: str
+    words: str
+    """The offence for people."""
+    is_pending: Literal[True] = True
+    statements: Annotated[list[SignedStatementModel], Field(min_length=2, max_length=2)]
+    encoded: Hex
+    """Canonical encoding of the evidence, which proves itself."""
+
+
 # --- a month's statement ---------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ledger.ledger import Ledger
 from node.api_models import Problem
 from node.configuration import Configuration, load_configuration
-from node.errors import NodeError
+from node.errors import NodeError, NotFound
 from node.genesis_file import load_genesis
 from node.home import Home
 from node.process import running_process
@@ -87,13 +87,17 @@ def ask_url(url: str, path: str, model: type[M]) -> M:
     """Returns what the API at `url` answers.
 
     Raises:
-        NodeError: a problem, or no answer.
+        NotFound: there is no such thing.
+        NodeError: another problem, or no answer.
     """
     status, body = asyncio.run(_get(f"{url.rstrip('/')}{path}"))
     try:
         if status == HTTPStatus.OK:
             return model.model_validate_json(body)
-        raise NodeError(Problem.model_validate_json(body).detail)
+        problem = Problem.model_validate_json(body)
+        if status == HTTPStatus.NOT_FOUND:
+            raise NotFound(problem.reason, problem.detail)
+        raise NodeError(problem.detail)
     except ValidationError:
         raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
 

@@ -1,9 +1,10 @@
 """The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code."""
 
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -83,9 +84,20 @@ def version() -> None:
 
 
 def main() -> None:
-    """Runs the command line; what an operator can put right never shows a stack trace."""
+    """Runs the command line; what an operator can put right never shows a stack trace.
+
+    Files of a home that the system does not let this process open, make or rename are told here for all commands.
+    """
     try:
         app()
     except (NodeError, LedgerError) as error:
-        print(f"p2pnode: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_FAILED)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise  # not of a file
+        _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"p2pnode: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(EXIT_FAILED)

@@ -1,34 +1,40 @@
 """`p2pnode evidence`: who contradicted itself, what proves it, and whether a proof from elsewhere holds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
 
 import typer
 
+from contracts.genesis import Genesis
 from ledger.ledger import Ledger
-from node.api_story_models import MisconductReply, MisconductsReply
+from node.api_story_models import MisconductReply, MisconductsReply, PendingMisconduct
 from node.asking import Question, ask
 from node.cli_receipt import GenesisOption
 from node.cli_trade import ConfigOption, JsonOption
 from node.configuration import load_configuration
-from node.errors import FileRefused
+from node.errors import FileRefused, NotFound
 from node.evidence_book import (
     OFFENCES,
+    UNKNOWN_EVIDENCE,
+    Proof,
     check_evidence_file,
     evidence_text,
     list_misconduct,
     pending_evidence,
     prove_evidence,
     show_misconduct,
+    show_pending,
 )
 from node.genesis_file import load_genesis, load_genesis_file
 from node.home import Home
+from node.member_names import PREFIX
 from node.receipt_file import names_of
 from node.signed_file import read_file, write_file
 from node.slices import Slices
 from node.story_view import show_misconduct as print_misconduct
-from node.story_view import show_misconducts
+from node.story_view import show_misconducts, show_pending_misconduct
 from node.terminal import error_console, output_console
 
 LIST_EXAMPLE: Final = "Example: p2pnode evidence list --config testnet/node1/meter.toml"
@@ -62,13 +68,20 @@ def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # 
 def _pending(home: Home, known: set[str]) -> list[tuple[str, str, str]]:
     genesis = load_genesis(home)
     rows = []
-    for path, proof in pending_evidence(home.evidence, genesis):
-        if isinstance(proof, FileRefused):
-            error_console().print(f"passed over {path}: {proof}", markup=False)
-        elif proof.name.hex() not in known:
+    for proof in _kept_proofs(home, genesis):
+        if proof.name.hex() not in known:
             words = f"{OFFENCES[proof.offence]} ({proof.offence})"
             rows.append((proof.name.hex(), names_of(genesis)[proof.evidence.offender], words))
     return rows
+
+
+def _kept_proofs(home: Home, genesis: Genesis) -> Iterator[Proof]:
+    """Yields what the node's folder proves; says which of its files prove nothing."""
+    for path, proof in pending_evidence(home.evidence, genesis):
+        if isinstance(proof, FileRefused):
+            error_console().print(f"passed over {path}: {proof}", markup=False)
+        else:
+            yield proof
 
 
 @evidence_app.command(epilog=SHOW_EXAMPLE)
@@ -80,22 +93,43 @@ def show(
     ] = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
-    """Show a proven misconduct with both signed statements; with --output, write it for others to check."""
+    """Show a proven misconduct with both signed statements; with --output, write it for others to check.
+
+    What the chain does not have yet is looked for among what this node keeps (pending).
+    """
 
     def read(ledger: Ledger, _: Home) -> Slices[MisconductReply]:
         yield from ()
         return show_misconduct(ledger, name)
 
-    reply = ask(config, Question(path=f"/v1/evidence/{quote(name, safe='')}", model=MisconductReply, read=read))
+    reply: MisconductReply | PendingMisconduct
+    try:
+        reply = ask(config, Question(path=f"/v1/evidence/{quote(name, safe='')}", model=MisconductReply, read=read))
+    except NotFound as unknown:
+        if unknown.reason != UNKNOWN_EVIDENCE or not PREFIX.fullmatch(name):
+            raise
+        reply = _pending_one(load_configuration(config).home, name, unknown)
     if output is not None:
         genesis = load_genesis(load_configuration(config).home)
         proof = prove_evidence(bytes.fromhex(reply.encoded), genesis)
         write_file(output, evidence_text(proof.evidence, proof.offence, names_of(genesis)))
-        typer.echo(f"evidence {reply.misconduct.misconduct} in {output}")
+        typer.echo(f"evidence {proof.name.hex()} in {output}")
     elif as_json:
         typer.echo(reply.model_dump_json(indent=2))
+    elif isinstance(reply, PendingMisconduct):
+        show_pending_misconduct(output_console(), reply)
     else:
         print_misconduct(output_console(), reply)
+
+
+def _pending_one(home: Home, name: str, unknown: NotFound) -> PendingMisconduct:
+    genesis = load_genesis(home)
+    found = [proof for proof in _kept_proofs(home, genesis) if proof.name.hex().startswith(name.lower())]
+    if len(found) > 1:
+        raise NotFound("ambiguous_name", f"{name} is the beginning of {len(found)} ids: give more digits")
+    if not found:
+        raise NotFound(unknown.reason, f"{unknown}, and this node keeps none") from None
+    return show_pending(found[0], names_of(genesis))
 
 
 @evidence_app.command(epilog=VERIFY_EXAMPLE)

@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from consensus.cryptography import address_of
-from consensus.identifiers import DIGEST_SIZE_BYTES, Digest, Height
+from consensus.identifiers import DIGEST_SIZE_BYTES, GENESIS_HEIGHT, Digest, Height
 from ledger.ledger import Ledger
 from ledger.show import BlockRow, block_rows, show_block, show_history, show_state, show_transaction
 from ledger.state_keys import parse_state_key
@@ -29,6 +29,8 @@ ledger_app = typer.Typer(
     help="Verify the ledger of a stopped node, and look into it.",
     epilog="Example: p2pnode ledger verify --home testnet/node1",
 )
+
+FIRST_BLOCK: Final = GENESIS_HEIGHT + 1
 
 HomeOption = Annotated[Path, typer.Option(help="Folder of the node's meter.toml.", show_default=False)]
 
@@ -72,7 +74,7 @@ def show(
     history: Annotated[
         str | None, typer.Option(help="Show every value that a state key had.", show_default=False)
     ] = None,
-    first: Annotated[int, typer.Option("--from", min=1, help="First block of the list.")] = 1,
+    first: Annotated[int, typer.Option("--from", min=1, help="First block of the list.")] = FIRST_BLOCK,
     last: Annotated[
         int | None,
         typer.Option("--to", min=1, help="Last block of the list; the tip by default.", show_default=False),
@@ -94,6 +96,7 @@ def show(
             versions = list(show_history(ledger, parse_state_key(history)))
             _print_json(_found(versions or None, f"value of {history}"))
         else:
+            _require_blocks(ledger, first, last)
             rows = block_rows(ledger, first=Height(first), last=ledger.height if last is None else Height(last))
             _list_blocks(ledger, rows, as_json=as_json)
 
@@ -146,6 +149,14 @@ def _verdict(node_home: Home, report: VerificationReport) -> str:
     return f"{node_home.ledger} is damaged{named}: {report.damage_count:,} faults found"
 
 
+def _require_blocks(ledger: Ledger, first: int, last: int | None) -> None:
+    """Refuses a list that would be empty for what was asked, not for what there is."""
+    if last is not None and first > last:
+        raise NodeError(f"there are no blocks from {first} to {last}: the first is above the last")
+    if first > max(FIRST_BLOCK, ledger.height):
+        raise NodeError(f"the chain holds no block {first}; the tip is {ledger.height}")
+
+
 def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], *, as_json: bool) -> None:
     names = {address_of(member.node_key).hex(): member.name for member in ledger.genesis.members}
     listed = list(rows)
@@ -167,7 +178,12 @@ def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], *, as_json: bool) -> 
             row.digest,
         )
     other = sum(row.leader != row.expected_leader for row in listed)
-    table.caption = "every leader is the one that Eq. 1 expects" if not other else f"{other} leaders NOT as expected"
+    if not listed:
+        table.caption = "no block is decided yet"
+    else:
+        table.caption = (
+            "every leader is the one that Eq. 1 expects" if not other else f"{other} leaders NOT as expected"
+        )
     output_console().print(table)
 
 

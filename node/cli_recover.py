@@ -6,19 +6,19 @@ from typing import Annotated, Final
 import typer
 
 from consensus.codec import encode
-from consensus.events import fresh_sign_state
+from consensus.events import UNANSWERED, SignState, fresh_sign_state
 from consensus.identifiers import Height
 from consensus.recovery import can_ask
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.configuration import load_configuration
-from node.errors import NodeError
+from node.errors import NodeError, SignStateError, SignStateFault
 from node.genesis_file import load_genesis
 from node.halt import refuse_if_halted
 from node.home import Home
 from node.process import process_id_file
 from node.sign_state import SignStateFile
-from node.storage import set_aside
+from node.storage import read_sign_state, set_aside
 
 RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
 
@@ -34,10 +34,13 @@ This command makes a new sign state that lets {name} sign from height {height} o
 If one of these is wrong, the node may sign twice, and the chain may split.
 """
 
-_NOT_NEEDED: Final = """\
-This chain has {members} members: a node asks the others by itself. Start it and wait; two blocks later it takes \
-part again. This command is needed only if more members lost their sign states at the same time than may fail.
-"""
+_OTHERS_KNOW: Final = """\
+this chain has {members} members: the others say what {name} may have signed, nobody needs to give his word. Start \
+it and wait; two blocks later it takes part again. Nothing was changed"""
+
+_INTACT: Final = """\
+nothing is wrong with {path}: it says what {name} signed up to height {height}; the ledger ends at {tip}. \
+Without it the node could sign twice. Start it. Nothing was changed"""
 
 
 def recover(
@@ -46,28 +49,35 @@ def recover(
 ) -> None:
     """Let a stopped node sign again whose sign state is lost, where no other member can say what it signed.
 
-    Chains of one or two members need it after a lost disk; larger ones recover by themselves.
+    Chains of one or two members need it after a lost disk; larger ones recover by themselves, and are refused.
     """
     configuration = load_configuration(config)
     home = configuration.home
     refuse_if_halted(home)
     with process_id_file(home):
         members, tip = _read_ledger(home)
+        name = configuration.node.name
         if can_ask(members):
-            typer.echo(_NOT_NEEDED.format(members=members))
-        typer.echo(_WARNING.format(name=configuration.node.name, height=tip + 1, tip=tip))
+            raise NodeError(_OTHERS_KNOW.format(members=members, name=name))
+        signed = _remembered(home)
+        if signed is not None and signed.height > tip:
+            path, height = home.sign_state, signed.height
+            raise NodeError(_INTACT.format(path=path, name=name, height=height, tip=tip))
+        typer.echo(_WARNING.format(name=name, height=tip + 1, tip=tip))
         if not yes and not typer.confirm("Let it sign again?"):
             raise NodeError("nothing was changed")
         if home.sign_state.exists():
             set_aside(home.sign_state)
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(tip + 1))))
-    typer.echo(f"{configuration.node.name} signs again from height {tip + 1} on")
+    typer.echo(f"{name} signs again from height {tip + 1} on")
 
 
 def _read_ledger(home: Home) -> tuple[int, Height]:
     """Returns the number of members and the last height."""
     try:
         ledger = Ledger.open(home.ledger, load_genesis(home))
+    except LedgerUnreadable:
+        raise
     except LedgerError as error:
         raise NodeError(
             f"{home.ledger}: {error}. Without a whole ledger nobody knows what this node may have signed. If there "
@@ -77,3 +87,20 @@ def _read_ledger(home: Home) -> tuple[int, Height]:
         return len(ledger.membership()), ledger.height
     finally:
         ledger.close()
+
+
+def _remembered(home: Home) -> SignState | None:
+    """Returns what the sign state knows; None if it is lost, damaged, or says itself that it is not all."""
+    try:
+        file = SignStateFile(home.sign_state)
+    except SignStateError as error:
+        if error.fault in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+            return None
+        raise
+    try:
+        signed = read_sign_state(file)
+    except SignStateError:
+        return None  # of another version
+    finally:
+        file.close()
+    return None if signed.silent_through == UNANSWERED else signed

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from consensus.identifiers import Address
+from node.bounded_file import FileTooLargeError, read_bounded
 from node.errors import ConfigurationError
 from node.home import READINGS_NAME, Home
 
@@ -29,6 +30,9 @@ SELL_PRICE_MICRO_PER_KWH: Final = 200_000
 
 PEERS_MAX: Final = 255
 """All others of the largest membership."""
+
+FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
+"""255 peers take about 60 kB, and comments are welcome."""
 
 _HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -238,9 +242,11 @@ def load_configuration(path: Path) -> Configuration:
 
 def _read_tables(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise ConfigurationError(f"{path}: {error}, which no configuration is") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.messages import HeightAnswer, HeightQuestion, Status
-from ledger.errors import LedgerDamaged, LedgerWriteFailed
+from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.api import Api
@@ -104,7 +104,7 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory) -> int
         daemon = Daemon(configuration, storage, agent_factory)
         try:
             await daemon.run(stop)
-        except (NodeError, LedgerWriteFailed):
+        except (NodeError, LedgerWriteFailed, LedgerUnreadable):
             raise  # the disk or the surroundings failed: nothing inside is wrong
         except LedgerDamaged as damaged:
             mark_damage(configuration.home.ledger, damaged.what)

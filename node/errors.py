@@ -37,6 +37,8 @@ class SignStateFault(Enum):
     MISSING = "missing"
     EXISTS = "exists"
     DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
+    """The system does not let this process open it, which says nothing of its content."""
     IN_USE = "in_use"
     WRITE_FAILED = "write_failed"
 

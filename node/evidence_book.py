@@ -18,7 +18,14 @@ from contracts.state import Misconduct, StateKey, Table, misconduct_key
 from contracts.transactions import DoubleOffer, ReportMisconduct, decode_transaction
 from ledger.ledger import Ledger
 from ledger.show import render
-from node.api_story_models import MisconductModel, MisconductReply, MisconductsReply, SignedStatementModel
+from node.api_story_models import (
+    MisconductModel,
+    MisconductReply,
+    MisconductsReply,
+    NamedMember,
+    PendingMisconduct,
+    SignedStatementModel,
+)
 from node.errors import FileRefused, NotFound
 from node.member_names import PREFIX, PREFIX_DIGITS_MIN
 from node.receipt_file import member_keys, names_of
@@ -30,6 +37,8 @@ Evidence = Equivocation | DoubleOffer
 
 EVIDENCE_FORMAT: Final = "p2pnode-evidence-1"
 EVIDENCE_SUFFIX: Final = ".evidence"
+UNKNOWN_EVIDENCE: Final = "unknown_evidence"
+"""Reason of `NotFound`."""
 
 OFFENCES: Final[Mapping[str, str]] = {
     Offence.TWO_VOTES.value: "voted for two different blocks in one slot",
@@ -66,12 +75,12 @@ def show_misconduct(ledger: Ledger, text: str) -> MisconductReply:
         NotFound: none, or several.
     """
     if not PREFIX.fullmatch(text):
-        raise NotFound("unknown_evidence", f"{text!r} is no id: give {PREFIX_DIGITS_MIN} or more of its digits")
+        raise NotFound(UNKNOWN_EVIDENCE, f"{text!r} is no id: give {PREFIX_DIGITS_MIN} or more of its digits")
     found = [(name, record) for name, record in _records(ledger) if name.hex().startswith(text.lower())]
     if len(found) > 1:
         raise NotFound("ambiguous_name", f"{text} is the beginning of {len(found)} ids: give more digits")
     if not found:
-        raise NotFound("unknown_evidence", f"the chain holds no misconduct {text}")
+        raise NotFound(UNKNOWN_EVIDENCE, f"the chain holds no misconduct {text}")
     name, record = found[0]
     evidence = _evidence_of(ledger, record)
     return MisconductReply(
@@ -123,6 +132,19 @@ def _statement(statement: Record, signature: Signature) -> SignedStatementModel:
     fields = render(statement)
     return SignedStatementModel(
         kind=fields.pop("type"), fields=fields, signature=signature.hex(), encoded=encode(statement).hex()
+    )
+
+
+def show_pending(proof: Proof, names: Mapping[Address, str]) -> PendingMisconduct:
+    """Returns a proof that no block has yet as `show_misconduct` returns those of the chain."""
+    offender = proof.evidence.offender
+    return PendingMisconduct(
+        misconduct=proof.name.hex(),
+        offender=NamedMember(name=names[offender], address=offender.hex()),
+        offence=proof.offence,
+        words=OFFENCES[proof.offence],
+        statements=statements_of(proof.evidence),
+        encoded=encode(proof.evidence).hex(),
     )
 
 
@@ -186,9 +208,25 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
     return Proof(evidence=evidence, offence=offence, name=misconduct_name(evidence, offence))
 
 
+def evidence_files(directory: Path) -> list[Path]:
+    """Returns the files of a node's folder in the order of their names; none if there is no such folder.
+
+    Raises:
+        OSError: the folder cannot be read, which says nothing of what it holds.
+    """
+    try:
+        return sorted(path for path in directory.iterdir() if path.name.endswith(EVIDENCE_SUFFIX))
+    except FileNotFoundError:
+        return []
+
+
 def pending_evidence(directory: Path, genesis: Genesis) -> Iterator[tuple[Path, Proof | FileRefused]]:
-    """Yields the evidence files of a node's folder, by name, also of what the chain has by now."""
-    for path in sorted(directory.glob(f"*{EVIDENCE_SUFFIX}")):
+    """Yields the evidence files of a node's folder, by name, also of what the chain has by now.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    for path in evidence_files(directory):
         try:
             yield path, prove_evidence(path.read_bytes(), genesis)
         except OSError as error:

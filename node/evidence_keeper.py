@@ -24,6 +24,7 @@ from contracts.transactions import DoubleOffer, ReportMisconduct
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
 from node.double_offers import DoubleOffers
+from node.evidence_book import EVIDENCE_SUFFIX, evidence_files
 from node.logs import get_logger
 from node.peer_messages import EvidenceNote
 from node.state_views import read
@@ -52,8 +53,6 @@ BLOCKS_AT_START: Final = 1_024
 """Blocks before a start that are looked through again: more than were decided between the last look and the end of
 the process. Older contracts that executed are found through the state all the same."""
 
-EVIDENCE_SUFFIX: Final = ".evidence"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceLinks:
@@ -79,7 +78,11 @@ class EvidenceKeeper:
     """All evidence that this node knows and that the chain does not have yet."""
 
     def __init__(self, *, own: Address, ledger: Ledger, directory: Path, links: EvidenceLinks) -> None:
-        """Takes up what the folder holds; what is damaged or proves nothing is passed over with a warning."""
+        """Takes up what the folder holds; what is damaged or proves nothing is passed over with a warning.
+
+        Raises:
+            OSError: the folder or a file in it cannot be read.
+        """
         self._own = own
         self._ledger = ledger
         self._directory = directory
@@ -195,7 +198,7 @@ class EvidenceKeeper:
     # --- the folder --------------------------------------------------------------------------------------------
 
     def _stored(self) -> Iterator[Evidence]:
-        for path in sorted(self._directory.glob(f"*{EVIDENCE_SUFFIX}")):
+        for path in evidence_files(self._directory):
             try:
                 yield decode(path.read_bytes(), Evidence)  # type: ignore[arg-type]
             except DecodeError as error:

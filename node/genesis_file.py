@@ -11,11 +11,15 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import address_of
 from contracts.genesis import PROTOCOL_VERSION, Genesis, chain_id
 from ledger.show import Json, render
+from node.bounded_file import FileTooLargeError, read_bounded
 from node.errors import ConfigurationError
 from node.home import Home
 
 GENESIS_SIZE_BYTES_MAX: Final = 256 * 1024
 """256 members with the longest names take about 40 KiB."""
+
+FILE_SIZE_BYTES_MAX: Final = 8 * GENESIS_SIZE_BYTES_MAX
+"""As JSON: hexadecimal, field names and indentation take several times the canonical bytes."""
 
 
 def load_genesis(home: Home) -> Genesis:
@@ -34,7 +38,7 @@ def load_genesis_file(path: Path) -> Genesis:
         ConfigurationError: missing, damaged, or of rules that this software does not know.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
         genesis = (
             parse_genesis(content)
             if content.lstrip().startswith(b"{")
@@ -42,6 +46,8 @@ def load_genesis_file(path: Path) -> Genesis:
         )
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise ConfigurationError(f"{path}: {error}, which no genesis is") from None
     except (DecodeError, ValueError) as error:
         raise ConfigurationError(f"{path}: is damaged: {error}") from None
     if genesis.protocol_version != PROTOCOL_VERSION:

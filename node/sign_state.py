@@ -30,6 +30,7 @@ from typing import Final, NamedTuple
 
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import DIGEST_SIZE_BYTES
+from ledger.access import is_denied
 from node.errors import SignStateError, SignStateFault
 
 PAYLOAD_SIZE_BYTES_MAX: Final = 512
@@ -64,8 +65,8 @@ class SignStateFile:
         """Opens and locks the sign state at `path`.
 
         Raises:
-            SignStateError: missing, in use by another process, a record damaged in both copies, or one copy of the
-                newest one damaged and the disk does not take it again.
+            SignStateError: missing, not to be opened by this process, in use by another one, a record damaged in
+                both copies, or one copy of the newest one damaged and the disk does not take it again.
         """
         self._path = path
         self._descriptor: int | None = _open_locked(path)
@@ -137,7 +138,8 @@ def _open_locked(path: Path) -> int:
         detail = f"{path} is missing: this node may have signed what it no longer knows, so it must not sign"
         raise SignStateError(SignStateFault.MISSING, detail) from None
     except OSError as error:
-        raise SignStateError(SignStateFault.DAMAGED, f"{path} cannot be opened: {error.strerror}") from None
+        fault = SignStateFault.UNREADABLE if is_denied(error) else SignStateFault.DAMAGED
+        raise SignStateError(fault, f"{path} cannot be opened: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from node.bounded_file import FileTooLargeError, read_bounded
 from node.errors import FileRefused
 
 FILE_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -28,13 +29,11 @@ def read_file(path: Path) -> bytes:
         FileRefused: it cannot be read, or is far too large.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_SIZE_BYTES_MAX + 1)
+        return read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
     except OSError as error:
         raise FileRefused(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > FILE_SIZE_BYTES_MAX:
-        raise FileRefused(f"{path}: is larger than {FILE_SIZE_BYTES_MAX} bytes, which no proof is")
-    return content
+    except FileTooLargeError as error:
+        raise FileRefused(f"{path}: {error}, which no proof is") from None
 
 
 def write_file(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@
 | sign state damaged | set aside as `sign-state.damaged-N`, a new one forbids every signature | no start |
 | sign state missing | a new one forbids every signature | no start |
 
+What this process may not open (a wrong owner, a read-only disk) is not damaged: no start, and nothing is set aside.
 While blocks are fetched, the sign state says what must not be signed. Where there is a new one, nothing is signed
 before Q others have answered (`consensus.recovery`) or the operator has confirmed (`p2pnode recover`).
 Nothing is ever repaired in place: LevelDB's `repair_db` was seen to bring back wrong values.

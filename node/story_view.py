@@ -12,9 +12,11 @@ from node.api_state_models import TradesReply
 from node.api_story_models import (
     MisconductModel,
     MisconductReply,
+    PendingMisconduct,
     ScoreHistoryReply,
     ScoreMove,
     ScoreVersion,
+    SignedStatementModel,
     StatementLine,
     StatementReply,
     TradeBlock,
@@ -248,12 +250,23 @@ def show_misconduct(console: Console, reply: MisconductReply) -> None:
         markup=False,
         soft_wrap=True,
     )
-    show_statements(console, reply)
+    _show_statements(console, reply.statements)
 
 
-def show_statements(console: Console, reply: MisconductReply) -> None:
+def show_pending_misconduct(console: Console, item: PendingMisconduct) -> None:
+    """Prints a misconduct that no block has yet."""
+    console.print(f"Misconduct {item.misconduct}", style="bold", markup=False)
+    console.print(
+        f"{item.offender.name} {item.words}; pending: this node keeps the proof, and no block has it yet.",
+        markup=False,
+        soft_wrap=True,
+    )
+    _show_statements(console, item.statements)
+
+
+def _show_statements(console: Console, statements: Sequence[SignedStatementModel]) -> None:
     """Prints the two statements beside each other: what differs proves the offence."""
-    first, second = reply.statements
+    first, second = statements
     table = Table(title="What it signed", title_justify="left")
     for heading in ("", "first", "second"):
         table.add_column(heading, overflow="fold")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ledger.ledger import Ledger
+from node import configuration, genesis_file, signed_file
+from node.bounded_file import FileTooLargeError, read_bounded
 from node.cli import main
 from node.configuration import load_configuration
 from node.genesis_file import load_genesis
@@ -100,6 +102,34 @@ def test_a_failure_is_one_line_on_standard_error(
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "size_bytes_max", "kind"),
+    [
+        (("start", "--config", "endless"), configuration.FILE_SIZE_BYTES_MAX, "configuration"),
+        (("trade", "list", "--config", "endless"), configuration.FILE_SIZE_BYTES_MAX, "configuration"),
+        (("evidence", "verify", "small", "--genesis", "endless"), genesis_file.FILE_SIZE_BYTES_MAX, "genesis"),
+        (("evidence", "verify", "endless", "--genesis", "small"), signed_file.FILE_SIZE_BYTES_MAX, "proof"),
+    ],
+)
+def test_no_more_of_a_file_is_read_than_its_kind_can_have(
+    tmp_path: Path, arguments: tuple[str, ...], size_bytes_max: int, kind: str, p2pnode: Command
+) -> None:
+    (tmp_path / "small").write_bytes(b"{}")
+    with (tmp_path / "endless").open("wb") as file:
+        file.truncate(size_bytes_max + 1)
+    failed = p2pnode(*arguments)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"p2pnode: endless: is larger than {size_bytes_max} bytes, which no {kind} is\n"
+    with (tmp_path / "endless").open("wb") as file:
+        file.truncate(size_bytes_max)
+    assert "is larger than" not in p2pnode(*arguments).stderr
+
+
+def test_a_device_without_an_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(FileTooLargeError, match="larger than 100 bytes"):
+        read_bounded(Path("/dev/zero"), size_bytes_max=100)
+
+
 def test_the_example_configuration_loads(tmp_path: Path, p2pnode: Command) -> None:
     printed = p2pnode("config")
     assert (printed.returncode, printed.stderr) == (0, "")
@@ -136,6 +166,10 @@ def test_a_good_ledger_verifies_and_shows(testnet: Testnet, p2pnode: Command) ->
     ("option", "value", "complaint"),
     [
         ("--block", "7", "the chain holds no block 7; the tip is 0"),
+        ("--block", "9" * 20, f"the chain holds no block {'9' * 20}; the tip is 0"),
+        ("--from", "100", "the chain holds no block 100; the tip is 0"),
+        ("--from", "9" * 20, "the tip is 0"),
+        ("--key", "nope", "there are account, agenda, debt,"),
         ("--transaction", "00" * 32, "the chain holds no transaction"),
         ("--transaction", "xyz", "64 hexadecimal digits"),
         ("--key", "account:" + "00" * 32, "the chain holds no value of account:"),
@@ -149,6 +183,20 @@ def test_what_the_ledger_does_not_hold_is_told(
     assert (failed.returncode, failed.stdout) == (1, "")
     assert complaint in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_a_list_of_blocks_that_is_empty_by_the_way_it_was_asked_for_is_refused(
+    testnet: Testnet, p2pnode: Command
+) -> None:
+    home = testnet.home(testnet.nodes[0]).directory
+    for extra in ((), ("--json",)):
+        failed = p2pnode("ledger", "show", "--home", home, "--from", "10", "--to", "5", *extra)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert "there are no blocks from 10 to 5" in failed.stderr
+    empty = p2pnode("ledger", "show", "--home", home)
+    assert empty.returncode == 0
+    assert "no block is decided yet" in empty.stdout
+    assert "Eq. 1" not in empty.stdout
 
 
 def test_a_damaged_ledger_is_told_with_what_is_damaged(tmp_path: Path, p2pnode: Command) -> None:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from consensus.codec import decode, encode
 from consensus.events import UNANSWERED, Received, SignState, fresh_sign_state
-from consensus.identifiers import Height, Signature, Slot
-from consensus.messages import Decided, Prepare, vote_bytes
+from consensus.identifiers import Digest, Height, Signature, Slot
+from consensus.messages import Claim, Decided, Prepare, vote_bytes
 from consensus.verification import Verified
 from ledger.block import block_digest
 from ledger.ledger import Ledger
@@ -27,31 +27,39 @@ from node.home import Home
 from node.metrics import NodeMetrics
 from node.sign_state import SignStateFile
 from node.storage import kept_aside, open_storage
-from tests.support.contracts import make_genesis
+from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder, certify
 
 BLOCKS = 12
 COMMUNITY = make_genesis()
+COUPLE = make_genesis(2)
+"""Too few to ask: the operator's word counts."""
+
 OWN = 1
 """Member number of this node; the builder's certificates are of members 0 to 2."""
 
 
 def make_home(
-    directory: Path, *, peers: bool, sign_state: SignState | None, blocks: int | None = BLOCKS
+    directory: Path,
+    *,
+    peers: bool,
+    sign_state: SignState | None,
+    blocks: int | None = BLOCKS,
+    community: Community = COMMUNITY,
 ) -> Configuration:
     home = Home(directory)
-    entries = [PeerEntry(name="other", address=COMMUNITY.addresses[0].hex(), host="localhost", port=1)]
+    entries = [PeerEntry(name="other", address=community.addresses[0].hex(), host="localhost", port=1)]
     configuration = Configuration(
         node=NodeTable(name="node2", home=directory),
         p2p=PeerToPeerTable(port=7_000, peers=tuple(entries) if peers else ()),
         api=ApiTable(port=8_000),
     )
     home.configuration.write_text(render_configuration(configuration))
-    write_genesis(home, COMMUNITY.genesis)
+    write_genesis(home, community.genesis)
     if sign_state is not None:
         SignStateFile.create(home.sign_state, encode(sign_state))
     if blocks is not None:
-        builder = ChainBuilder.create(home.ledger, COMMUNITY)
+        builder = ChainBuilder.create(home.ledger, community)
         for _ in range(blocks):
             builder.append([builder.transfer(0, 1, 5)])
         builder.ledger.close()
@@ -175,7 +183,7 @@ def recover(configuration: Configuration, *, answer: str) -> Any:
 
 
 def test_the_operator_lets_a_node_sign_again(tmp_path: Path) -> None:
-    configuration = make_home(tmp_path, peers=False, sign_state=None)
+    configuration = make_home(tmp_path, peers=False, sign_state=None, community=COUPLE)
     refused = recover(configuration, answer="n\n")
     assert isinstance(refused.exception, NodeError)
     assert not configuration.home.sign_state.exists()
@@ -186,13 +194,62 @@ def test_the_operator_lets_a_node_sign_again(tmp_path: Path) -> None:
     assert opened(configuration)[1] == SIGNED
 
 
-def test_the_operator_is_told_that_a_large_chain_does_not_need_it_and_may_insist(tmp_path: Path) -> None:
-    silent = replace(SIGNED, silent_through=UNANSWERED)
-    configuration = make_home(tmp_path, peers=True, sign_state=silent)
-    done = recover(configuration, answer="y\n")
-    assert "asks the others by itself" in done.output
+CLAIM = Claim(slot=Slot(30), block=Digest(bytes(32)))
+VOTED = replace(SIGNED, voted=CLAIM)
+
+
+@pytest.mark.parametrize("signed", [SIGNED, replace(SIGNED, silent_through=UNANSWERED), VOTED])
+def test_where_the_others_can_be_asked_the_operator_has_no_say(tmp_path: Path, signed: SignState) -> None:
+    configuration = make_home(tmp_path, peers=True, sign_state=signed)
+    before = configuration.home.sign_state.read_bytes()
+    refused = recover(configuration, answer="y\n")
+    assert isinstance(refused.exception, NodeError)
+    assert "this chain has 4 members: the others say" in str(refused.exception)
+    assert configuration.home.sign_state.read_bytes() == before
+    assert kept_aside(configuration.home.sign_state) == []
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        SIGNED,
+        VOTED,
+        replace(VOTED, prepared=CLAIM),
+        replace(SIGNED, promise=Slot(31), attempts=1),
+        fresh_sign_state(Height(BLOCKS + 5)),  # blocks were lost: it says up to where
+    ],
+)
+def test_an_intact_sign_state_is_never_thrown_away(tmp_path: Path, signed: SignState) -> None:
+    configuration = make_home(tmp_path, peers=False, sign_state=signed, community=COUPLE)
+    before = configuration.home.sign_state.read_bytes()
+    refused = recover(configuration, answer="y\n")
+    assert isinstance(refused.exception, NodeError)
+    assert "nothing is wrong with" in str(refused.exception)
+    assert configuration.home.sign_state.read_bytes() == before
+    assert kept_aside(configuration.home.sign_state) == []
+    assert opened(configuration) == (BLOCKS, signed, None)
+
+
+@pytest.mark.parametrize(
+    "content", [b"torn", replace(VOTED, silent_through=UNANSWERED), fresh_sign_state(Height(BLOCKS))]
+)
+def test_one_that_is_damaged_old_or_knows_of_a_gap_is_set_aside(tmp_path: Path, content: bytes | SignState) -> None:
+    signed = content if isinstance(content, SignState) else None
+    configuration = make_home(tmp_path, peers=False, sign_state=signed, community=COUPLE)
+    if isinstance(content, bytes):
+        configuration.home.sign_state.write_bytes(content)
+    assert recover(configuration, answer="y\n").exit_code == 0
     assert opened(configuration)[1] == SIGNED
     assert len(kept_aside(configuration.home.sign_state)) == 1
+
+
+def test_a_sign_state_in_use_is_not_recovered(tmp_path: Path) -> None:
+    configuration = make_home(tmp_path, peers=False, sign_state=SIGNED, community=COUPLE)
+    file = SignStateFile(configuration.home.sign_state)
+    refused = recover(configuration, answer="y\n")
+    file.close()
+    assert isinstance(refused.exception, SignStateError)
+    assert refused.exception.fault is SignStateFault.IN_USE
 
 
 def test_without_a_whole_ledger_the_operator_cannot_know(tmp_path: Path) -> None:
