@@ -12,6 +12,7 @@ from consensus.recovery import can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.configuration import load_configuration
+from node.driver import PREPARED_KEY
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.genesis_file import load_genesis
 from node.halt import refuse_if_halted
@@ -55,12 +56,12 @@ def recover(
     home = configuration.home
     refuse_if_halted(home)
     with process_id_file(home):
-        members, tip = _read_ledger(home)
+        members, tip, has_prepared = _read_ledger(home)
         name = configuration.node.name
         if can_ask(members):
             raise NodeError(_OTHERS_KNOW.format(members=members, name=name))
         signed = _remembered(home)
-        if signed is not None and signed.height > tip:
+        if signed is not None and signed.height > tip and (signed.prepared is None or has_prepared):
             path, height = home.sign_state, signed.height
             raise NodeError(_INTACT.format(path=path, name=name, height=height, tip=tip))
         typer.echo(_WARNING.format(name=name, height=tip + 1, tip=tip))
@@ -72,8 +73,8 @@ def recover(
     typer.echo(f"{name} signs again from height {tip + 1} on")
 
 
-def _read_ledger(home: Home) -> tuple[int, Height]:
-    """Returns the number of members and the last height."""
+def _read_ledger(home: Home) -> tuple[int, Height, bool]:
+    """Returns the number of members, the last height, and whether the block that is prepared above it is there."""
     try:
         ledger = Ledger.open(home.ledger, load_genesis(home))
     except LedgerUnreadable:
@@ -84,7 +85,7 @@ def _read_ledger(home: Home) -> tuple[int, Height]:
             "are peers, start it to fetch the ledger from them, then come back"
         ) from error
     try:
-        return len(ledger.membership()), ledger.height
+        return len(ledger.membership()), ledger.height, PREPARED_KEY in ledger.undecided()
     finally:
         ledger.close()
 

@@ -20,7 +20,7 @@ from ledger.side_files import mark_damage
 from node.cli import app
 from node.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable
 from node.configuration_text import render_configuration
-from node.driver import Driver, MeshLinks
+from node.driver import PREPARED_KEY, Driver, MeshLinks
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.genesis_file import write_genesis
 from node.home import Home
@@ -214,7 +214,6 @@ def test_where_the_others_can_be_asked_the_operator_has_no_say(tmp_path: Path, s
     [
         SIGNED,
         VOTED,
-        replace(VOTED, prepared=CLAIM),
         replace(SIGNED, promise=Slot(31), attempts=1),
         fresh_sign_state(Height(BLOCKS + 5)),  # blocks were lost: it says up to where
     ],
@@ -228,6 +227,17 @@ def test_an_intact_sign_state_is_never_thrown_away(tmp_path: Path, signed: SignS
     assert configuration.home.sign_state.read_bytes() == before
     assert kept_aside(configuration.home.sign_state) == []
     assert opened(configuration) == (BLOCKS, signed, None)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_block_that_it_prepared_and_lost_needs_the_operators_word(tmp_path: Path, is_there: bool) -> None:
+    signed = replace(VOTED, prepared=CLAIM)
+    configuration = make_home(tmp_path, peers=False, sign_state=signed, community=COUPLE)
+    if is_there:
+        ledger = Ledger.open(configuration.home.ledger, COUPLE.genesis)
+        ledger.persist_undecided({PREPARED_KEY: b"block and certificate"})
+        ledger.close()
+    assert recover(configuration, answer="y\n").exit_code == int(is_there)
 
 
 @pytest.mark.parametrize(
