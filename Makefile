@@ -27,8 +27,8 @@ $(SETUP): pyproject.toml requirements.lock
 	@touch $(SETUP)
 
 $(SIMULATOR): $(SETUP)
-	@printf '%s\n' '#!/bin/sh' 'cd "$$(dirname "$$0")/../.." || exit 1' \
-	  'exec .venv/bin/python -m tests.simulation "$$@"' > $@
+	@printf '%s\n' '#!/bin/sh' 'root=$$(cd "$$(dirname "$$0")/../.." && pwd) || exit 1' \
+	  'PYTHONPATH=$$root exec "$$root/.venv/bin/python" -m tests.simulation "$$@"' > $@
 	@chmod +x $@
 
 run: setup  ## the main job: five households trade 48 hours of real solar energy on their own chain

@@ -22,7 +22,7 @@ from node.story_words import score_text, tokens_text
 from node.terminal import output_console
 
 STATEMENT_EXAMPLE: Final = (
-    "Example: p2pnode statement node1 --month 2016-06 --config testnet/node1/meter.toml --csv june.csv"
+    "Example: p2pnode statement node1 --month 2016-08 --config testnet/node1/meter.toml --csv august.csv"
 )
 
 
@@ -30,7 +30,7 @@ def statement(
     member: Annotated[
         str, typer.Argument(metavar="METER", help="Name or address; the address' first 8 or more digits do.")
     ],
-    month: Annotated[str, typer.Option(help="Month of meter time, such as 2016-06.", show_default=False)],
+    month: Annotated[str, typer.Option(help="Month of meter time, such as 2016-08.", show_default=False)],
     config: ConfigOption,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Also write it as CSV, a row per day.", show_default=False)
@@ -42,7 +42,7 @@ def statement(
     Everything is read from the chain: any member's node gives the same statement.
     """
     if not MONTH.fullmatch(month):
-        raise NodeError(f"{month!r} is no month from 1970-01 to 2999-12: write it as 2016-06")
+        raise NodeError(f"{month!r} is no month from 1970-01 to 2999-12: write it as 2016-08")
 
     def read(ledger: Ledger, _: Home) -> Slices[StatementReply]:
         return (yield from month_statement(ledger, member, month))

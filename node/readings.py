@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from contracts.transactions import METER_TIME_MS_MAX
 from contracts.units import MS_PER_HOUR, Milliseconds, WattHours
 from node.errors import ReadingsError
 
@@ -25,6 +26,8 @@ SHIPPED_READINGS: Final = Path(__file__).parent / "data" / "households.csv"
 
 ENERGY_WH_MAX: Final = 1_000_000_000
 """Most energy of one hour: a gigawatt, the largest capacity that genesis registers."""
+
+METER_YEAR_MAX: Final = datetime.fromtimestamp(METER_TIME_MS_MAX / 1_000, UTC).year
 
 HOUSEHOLDS_MAX: Final = 256
 """As many as a chain can have members."""
@@ -230,6 +233,8 @@ class _Collected:
             raise self._error(f"timestamp {text!r} is not the start of an hour in UTC", line)
         if microseconds < 0:
             raise self._error(f"timestamp {text!r} is before 1970", line)
+        if microseconds > METER_TIME_MS_MAX * 1_000:
+            raise self._error(f"timestamp {text!r} is after {METER_YEAR_MAX}: no chain takes it", line)
         return Milliseconds(microseconds // 1_000)
 
     def _energy(self, line: int, fields: dict[str, str], column: str) -> WattHours:

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from contracts.units import WH_PER_KWH
 from node.api_models import PostingModel
-from node.api_state_models import TradesReply
+from node.api_state_models import TradeModel, TradesReply
 from node.api_story_models import (
     MisconductModel,
     MisconductReply,
@@ -23,6 +24,9 @@ from node.api_story_models import (
     TradeStoryReply,
 )
 from node.story_words import change_text, hour_text, moment_text, price_text, score_text, short, tokens_text
+
+LISTED_DIGITS: Final = 10
+"""Of an id in a list, which then fits 80 columns: more than the eight that commands take."""
 
 NOTHING: Final = "-"
 
@@ -171,22 +175,27 @@ def _scores(moves: Sequence[ScoreMove]) -> Table:
 
 def show_trades(console: Console, reply: TradesReply, names: Mapping[str, str]) -> None:
     """Prints a list of contracts that executed."""
-    table = Table(title="Trades, the newest first", title_justify="left")
-    for heading in ("trade", "energy of", "seller", "buyer", "Wh", "tokens per kWh", "tokens", "status", "block"):
-        table.add_column(heading)
+    table = Table(title="Trades, the newest first", title_justify="left", box=SIMPLE_HEAD, padding=0)
+    for heading in ("trade", "energy of (UTC)", "seller", "buyer", "Wh", "per kWh", "tokens", "status", "block"):
+        table.add_column(heading, no_wrap=heading in {"trade", "energy of (UTC)", "tokens"})
     for trade in reply.trades:
         table.add_row(
-            short(trade.trade),
-            hour_text(trade.interval_start_ms),
+            trade.trade[:LISTED_DIGITS],
+            hour_text(trade.interval_start_ms).removesuffix(" UTC"),
             names.get(trade.seller, short(trade.seller)),
             names.get(trade.buyer, short(trade.buyer)),
-            f"{trade.delivered_wh:,}",
+            _delivered_text(trade),
             price_text(trade.price_micro_per_kwh),
             tokens_text(trade.amount_micro + trade.fee_micro),
             trade.status,
             f"{trade.height:,}",
         )
     console.print(table)
+
+
+def _delivered_text(trade: TradeModel) -> str:
+    whole = trade.delivered_wh == trade.energy_wh
+    return f"{trade.delivered_wh:,}" if whole else f"{trade.delivered_wh:,} of {trade.energy_wh:,}"
 
 
 # --- scores ----------------------------------------------------------------------------------------------------
@@ -290,32 +299,26 @@ def show_month(console: Console, statement: StatementReply) -> None:
     """Prints a month, a line per day."""
     total = statement.total
     console.print(f"{statement.member.name}, {statement.month}", style="bold", markup=False)
-    table = Table()
-    table.add_column("day")
-    headings = (
-        "bought",
-        "imported",
-        "sold",
-        "exported",
-        "open",
-        "paid",
-        "grid fee",
-        "per kWh",
-        "received",
-        "per kWh",
-    )
-    for heading in (*headings, "saved", "gained", "score"):
-        table.add_column(heading, justify="right")
-    for line in statement.days:
-        table.add_row(*_statement_row(line))
-    table.add_section()
-    table.add_row(*_statement_row(total), style="bold")
-    table.caption = "energy in Wh, money in tokens; days of meter time (UTC)"
-    console.print(table)
+    for title, headings, row in (
+        ("Energy in Wh", ("bought", "imported", "sold", "exported", "open", "score"), _energy_row),
+        (
+            "Money in tokens",
+            ("paid", "grid fee", "per kWh", "received", "per kWh", "saved", "gained"),
+            _money_row,
+        ),
+    ):
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_footer=True)
+        for heading, foot in zip(("day", *headings), row(total), strict=True):
+            justify: JustifyMethod = "left" if heading == "day" else "right"
+            table.add_column(heading, foot, justify=justify, no_wrap=True)
+        for line in statement.days:
+            table.add_row(*row(line))
+        console.print(table)
+    console.print("Days are of meter time (UTC).")
     console.print(_month_sentence(statement), markup=False, soft_wrap=True)
 
 
-def _statement_row(line: StatementLine) -> list[str]:
+def _energy_row(line: StatementLine) -> list[str]:
     start, end = line.score_start_millionths, line.score_end_millionths
     return [
         line.day,
@@ -324,6 +327,13 @@ def _statement_row(line: StatementLine) -> list[str]:
         f"{line.sold_wh:,}",
         f"{line.exported_wh:,}",
         f"{line.unsettled_wh:,}",
+        NOTHING if start is None or end is None else f"{score_text(start)} -> {score_text(end)}",
+    ]
+
+
+def _money_row(line: StatementLine) -> list[str]:
+    return [
+        line.day,
         tokens_text(line.paid_micro),
         tokens_text(line.fee_micro),
         average_price_text(line.paid_micro, line.bought_wh),
@@ -331,7 +341,6 @@ def _statement_row(line: StatementLine) -> list[str]:
         average_price_text(line.received_micro, line.sold_wh),
         tokens_text(line.saved_micro),
         tokens_text(line.gained_micro),
-        NOTHING if start is None or end is None else f"{score_text(start)} -> {score_text(end)}",
     ]
 
 

@@ -1,9 +1,10 @@
 """The command `p2pnode-sim`: runs seeds of the simulator, and draws one."""
 
 import json
+import os
+import sys
 import time
 from functools import partial
-from os import cpu_count
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -32,6 +33,13 @@ Processes = Annotated[int | None, typer.Option(min=1, help="By default one per c
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
 
 
+def _refuse_unwritable(path: Path | None) -> Path | None:
+    """Runs are long: a file that cannot be written is refused before they begin."""
+    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+        raise typer.BadParameter(f"{path} cannot be written")
+    return path
+
+
 @app.command(epilog="Example: p2pnode-sim run --seeds 0:2000 --json")
 def run(
     seeds: Seeds = "0:100", members: Members = None, processes: Processes = None, as_json: AsJson = False
@@ -58,12 +66,12 @@ def twins(
 
 @app.command(epilog="Example: p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json")
 def record(
-    output: Annotated[Path, typer.Option(help="The result file.")],
+    output: Annotated[Path, typer.Option(help="The result file.", callback=_refuse_unwritable)],
     seeds: Seeds = "0:20000",
     processes: Processes = None,
 ) -> None:
     """Runs many seeds and every Twins scenario, and writes the result with the revision that it is of."""
-    result: dict[str, object] = {"revision": revision(), "cores": processes or cpu_count(), "range": seeds}
+    result: dict[str, object] = {"revision": revision(), "cores": processes or os.cpu_count(), "range": seeds}
     ran = run_seeds(_range(seeds), None, Progress("seeds"), processes)
     twin = run_all(run_scenario, range(SCENARIOS), Progress("Twins scenarios"), processes)
     result |= {"seeds": ran.as_json(), "twins": twin.as_json()}
@@ -88,7 +96,10 @@ def soak(
 
 @app.command(epilog="Example: p2pnode-sim month --output docs/thirty-days.svg")
 def month(
-    output: Annotated[Path, typer.Option(help="The plot, SVG; its figures go beside it, one line of JSON.")],
+    output: Annotated[
+        Path,
+        typer.Option(help="The plot, SVG; its figures go beside it, one line of JSON.", callback=_refuse_unwritable),
+    ],
     days: Annotated[int, typer.Option(min=1, help="Simulated days; 30 take about five minutes of one core.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is other weather.")] = 1,
 ) -> None:
@@ -110,7 +121,9 @@ def show(
     first_ms: Annotated[int | None, typer.Option("--from-ms", help="Every height, from this moment.")] = None,
     last_ms: Annotated[int | None, typer.Option("--to-ms", help="Every height, to this moment.")] = None,
     with_quiet: Annotated[bool, typer.Option("--all", help="With STATUS and passed-on requests.")] = False,
-    output: Annotated[Path | None, typer.Option(help="An HTML file; standard output by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="An HTML file; standard output by default.", callback=_refuse_unwritable)
+    ] = None,
 ) -> None:
     """Runs one seed and draws its messages as a sequence chart."""
     run_it = run_scenario if is_twins else partial(run_seed, members=members)
@@ -180,7 +193,7 @@ def _json(result: dict[str, Any]) -> str:
 
 def _range(text: str) -> range:
     first, _, end = text.partition(":")
-    if not (first.isdigit() and end.isdigit() and int(first) < int(end)):
+    if not (first.isdigit() and end.isdigit() and int(first) < int(end) <= sys.maxsize):
         raise typer.BadParameter(f"{text!r} is not A:B with A < B", param_hint="--seeds")
     return range(int(first), int(end))
 

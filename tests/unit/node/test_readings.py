@@ -154,6 +154,8 @@ def test_a_households_own_file_reads_back(tmp_path: Path) -> None:
         ("2016-06-01T00:00:00.001Z,b,1,0", "is not the start of an hour"),
         ("2016-06-01T00:00:00+05:30,b,1,0", "is not the start of an hour in UTC"),
         ("1969-12-31T23:00:00Z,b,1,0", "is before 1970"),
+        ("2100-01-01T01:00:00Z,b,1,0", "is after 2100"),
+        ("9999-12-31T23:00:00-12:00,b,1,0", "is after 2100"),
         ("2016-06-01T00:00:00Z,a,1,0", "duplicate hour 2016-06-01T00:00:00Z of household 'a', first in line 2"),
         ("2016-06-01T00:00:00Z,,1,0", "household_id '' is not"),
         ("2016-06-01T00:00:00Z, b,1,0", "household_id ' b' is not"),

@@ -54,7 +54,7 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
         (("statement", "node1", "--month", "2016-06"), "the chain has no reading of node1 in 2016-06"),
         (
             ("statement", "node1", "--month", "June"),
-            "'June' is no month from 1970-01 to 2999-12: write it as 2016-06",
+            "'June' is no month from 1970-01 to 2999-12: write it as 2016-08",
         ),
         (("statement", "node1", "--month", "0000-01"), "'0000-01' is no month from 1970-01"),
         (("statement", "node1", "--month", "1969-12"), "'1969-12' is no month from 1970-01"),

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ledger.ledger import Ledger
+from node.cli import app
 from node.configuration import load_configuration
 from node.errors import TestnetError
 from node.genesis_file import load_genesis
@@ -69,3 +71,13 @@ def test_a_testnet_for_containers_is_not_run_here(tmp_path: Path) -> None:
     testnet, _ = initialise_testnet(tmp_path / "t", TestnetPlan(layout="containers"))
     with pytest.raises(TestnetError, match="made for containers"):
         prepare_run(testnet, 24)
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_run_of_too_many_hours_leaves_no_new_testnet_behind(tmp_path: Path, was_there: bool) -> None:
+    directory = tmp_path / "testnet"
+    if was_there:
+        initialise_testnet(directory, TestnetPlan())
+    ended = CliRunner().invoke(app, ["testnet", "run", "--dir", str(directory), "--hours", "99999"])
+    assert isinstance(ended.exception, TestnetError)
+    assert directory.exists() is was_there
