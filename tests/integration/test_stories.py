@@ -15,6 +15,7 @@ from consensus.codec import encode
 from contracts.transactions import DoubleOffer, TradeTerms
 from node.cli import app
 from node.errors import FileRefused, NodeError
+from node.story_view import LISTED_DIGITS
 from tests.support.testnet import Street, cleaned_up, p2pnode, refused, write_readings
 
 HOURS = 4
@@ -94,7 +95,9 @@ def test_a_householder_reads_a_trade(street: Street) -> None:
     assert told.startswith(f"Trade {trade['trade']}: completed\n")
     assert told.count("held") >= 4
     assert "validators who signed it" in told
-    assert trade["trade"][:16] in run("trade", "list", "--config", config(street))
+    listed = f" {trade['trade'][:LISTED_DIGITS]} "
+    assert listed in run("trade", "list", "--config", config(street))
+    assert run("trade", "show", listed.strip(), "--config", config(street)).startswith(f"Trade {trade['trade']}: ")
     message = refused(street.directory.parent, "trade", "show", "00" * 32, "--config", config(street))
     assert message == f"p2pnode: the chain holds no contract {'00' * 32}, and no contract's transaction {'00' * 32}\n"
 
