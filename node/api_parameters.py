@@ -154,7 +154,7 @@ class StatementParameters(Parameters):
 
     member: MemberText
     """Name or address of the member, or the first 8 or more digits of the address."""
-    month: Annotated[str, StringConstraints(pattern=MONTH_PATTERN), Field(examples=["2016-06"])]
+    month: Annotated[str, StringConstraints(pattern=MONTH_PATTERN), Field(examples=["2016-08"])]
     """Month of meter time."""
 
 

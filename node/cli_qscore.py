@@ -14,6 +14,7 @@ from node.api_story_models import ScoreHistoryReply, ScoreVersion
 from node.asking import Question, ask, path_of
 from node.cli_trade import ConfigOption, JsonOption
 from node.home import Home
+from node.member_names import require_member_text
 from node.score_history import score_history
 from node.slices import Slices
 from node.story_view import show_score_history
@@ -65,6 +66,7 @@ def history(
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Explain a score line by line: every version with block, change, cause, stake, suspension and way back."""
+    require_member_text(member)
 
     def read(ledger: Ledger, _: Home) -> Slices[ScoreHistoryReply]:
         yield from ()

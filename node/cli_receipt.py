@@ -19,6 +19,7 @@ from node.errors import FileRefused, NodeError
 from node.genesis_file import load_genesis_file
 from node.home import Home
 from node.identity import load_key
+from node.member_names import require_id
 from node.receipt_check import check_receipt, check_receipt_file
 from node.receipt_file import SignedReceipt, answer_of, export_receipt, names_of, parse_receipt
 from node.signed_file import file_text, read_file, write_file
@@ -54,6 +55,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a receipt that the node signs: transaction, outcome, balance changes, Merkle paths, certificate."""
+    require_id(name)
 
     def read(ledger: Ledger, home: Home) -> Slices[ReceiptFileReply]:
         receipt = yield from export_receipt(ledger, name, load_key(home.node_key))
@@ -97,6 +99,7 @@ def ask_command(
     Members are told apart by the signature under their answer, not by where it came from. Exits with 0 if at least
     F + 1 members answer the same.
     """
+    require_id(name)
     chain = load_genesis_file(genesis)
     answers = asyncio.run(_ask_all(url, name, chain))
     needed = Membership([member.node_key for member in chain.members]).weak_quorum

@@ -15,6 +15,7 @@ from node.asking import Question, ask, path_of
 from node.cli_trade import ConfigOption, JsonOption
 from node.errors import NodeError
 from node.home import Home
+from node.member_names import require_member_text
 from node.slices import Slices
 from node.statement import MONTH, month_statement
 from node.story_view import NOTHING, average_price_text, show_month
@@ -24,6 +25,9 @@ from node.terminal import output_console
 STATEMENT_EXAMPLE: Final = (
     "Example: p2pnode statement node1 --month 2016-08 --config testnet/node1/meter.toml --csv august.csv"
 )
+
+MONTH_TEXT_SHOWN: Final = 64
+"""Characters of what is no month: enough to see the mistake."""
 
 
 def statement(
@@ -41,8 +45,9 @@ def statement(
 
     Everything is read from the chain: any member's node gives the same statement.
     """
+    require_member_text(member)
     if not MONTH.fullmatch(month):
-        raise NodeError(f"{month!r} is no month from 1970-01 to 2999-12: write it as 2016-08")
+        raise NodeError(f"{month[:MONTH_TEXT_SHOWN]!r} is no month from 1970-01 to 2999-12: write it as 2016-08")
 
     def read(ledger: Ledger, _: Home) -> Slices[StatementReply]:
         return (yield from month_statement(ledger, member, month))

@@ -17,6 +17,7 @@ from node.asking import Question, ask, path_of
 from node.configuration import load_configuration
 from node.genesis_file import load_genesis
 from node.home import Home
+from node.member_names import require_id
 from node.receipt_file import names_of
 from node.slices import Slices
 from node.story_view import show_story, show_trades
@@ -50,6 +51,7 @@ def show(
 
     Contracts that were declined are told too.
     """
+    require_id(name)
 
     def read(ledger: Ledger, _: Home) -> Slices[TradeStoryReply]:
         return (yield from trade_story(ledger, name))

@@ -1,4 +1,4 @@
-"""Which member a person means: by name, by address, or by the address' first digits."""
+"""What a person names: a member by name, by address or by the address' first digits, all else by its first digits."""
 
 import re
 from typing import Final
@@ -12,6 +12,32 @@ PREFIX_DIGITS_MIN: Final = 8
 """Fewest hexadecimal digits of a name: 32 bits tell a few thousand names apart."""
 
 PREFIX: Final = re.compile(rf"[0-9a-fA-F]{{{PREFIX_DIGITS_MIN},64}}")
+
+NAME_LENGTH_MAX: Final = 64
+"""Of an id, an address and a member's name in genesis alike."""
+
+
+def require_id(text: str) -> None:
+    """Refuses what cannot be the name of a trade or of a transaction; commands do so before they ask a node.
+
+    Raises:
+        NotFound: `text` is not 8 to 64 hexadecimal digits.
+    """
+    if not PREFIX.fullmatch(text):
+        needed = f"at least the first {PREFIX_DIGITS_MIN} hexadecimal digits are needed, at most {NAME_LENGTH_MAX}"
+        raise NotFound("unknown_trade", f"{text[:NAME_LENGTH_MAX]!r} is no name: {needed}")
+
+
+def require_member_text(text: str) -> None:
+    """Refuses what cannot name a member; commands do so before they ask a node.
+
+    A member whose name has no place in the path of a URL is found by its address.
+
+    Raises:
+        NotFound: `text` is empty, too long, not printable, or a step in a path.
+    """
+    if not 1 <= len(text) <= NAME_LENGTH_MAX or not text.isprintable() or text in {".", ".."}:
+        raise _unknown_member(text)
 
 
 def find_member(source: StateReader, text: str) -> Address:
@@ -27,5 +53,10 @@ def find_member(source: StateReader, text: str) -> Address:
     if len(named) > 1:
         raise NotFound("ambiguous_name", f"{text!r} fits {len(named)} members: give their address")
     if not named:
-        raise NotFound("unknown_member", f"{text!r} is neither a member's name nor the beginning of an address")
+        raise _unknown_member(text)
     return named[0]
+
+
+def _unknown_member(text: str) -> NotFound:
+    shown = repr(text[:NAME_LENGTH_MAX])
+    return NotFound("unknown_member", f"{shown} is neither a member's name nor the beginning of an address")

@@ -73,7 +73,7 @@ def month_statement(ledger: Ledger, member: str, month: str) -> Slices[Statement
     Args:
         ledger: of any member.
         member: name, address or its first 8 or more digits.
-        month: such as 2016-06, in meter time.
+        month: such as 2016-08, in meter time.
 
     Raises:
         NotFound: no such member, or its meter has no reading in the month.

@@ -13,7 +13,7 @@ from contracts.transactions import CancelTrade, SignedTransaction, SubmitTrade, 
 from ledger.block import Block
 from ledger.ledger import Ledger
 from node.errors import NotFound
-from node.member_names import PREFIX, PREFIX_DIGITS_MIN
+from node.member_names import require_id
 from node.slices import Slices, heights_in_slices
 
 
@@ -79,9 +79,7 @@ def find_receipts(ledger: Ledger, text: str) -> Slices[list[Found]]:
     Raises:
         NotFound: `text` is not 8 to 64 hexadecimal digits.
     """
-    if not PREFIX.fullmatch(text):
-        detail = f"{text!r} is no name: at least the first {PREFIX_DIGITS_MIN} hexadecimal digits are needed"
-        raise NotFound("unknown_trade", detail)
+    require_id(text)
     digits = text.lower()
     wanted = bytes.fromhex(digits[: len(digits) // 2 * 2])  # an odd last digit is compared below
 

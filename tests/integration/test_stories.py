@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from consensus.codec import encode
 from contracts.transactions import DoubleOffer, TradeTerms
 from node.cli import app
-from node.errors import FileRefused, NodeError
+from node.errors import FileRefused, NodeError, NotFound
 from node.story_view import LISTED_DIGITS
 from tests.support.testnet import Street, cleaned_up, p2pnode, refused, write_readings
 
@@ -87,6 +87,22 @@ def test_a_running_and_a_stopped_node_tell_the_same(street: Street, stopped: Pat
         for block in (*running.get("blocks", ()), *still.get("blocks", ())):
             block.pop("validators")  # of the newest block each node knows its own certificate
         assert running == still, arguments
+
+
+@pytest.mark.parametrize("name", ["x/y?z", "", "..", "00", "1" * 10_000], ids=ascii)
+def test_a_running_and_a_stopped_node_refuse_a_name_alike(street: Street, stopped: Path, name: str) -> None:
+    for arguments in (
+        ("trade", "show", name),
+        ("receipt", "export", name),
+        ("qscore", "history", name),
+        ("statement", name, "--month", "2024-06"),
+    ):
+        messages = set()
+        for place in (config(street), stopped):
+            ended = CliRunner().invoke(app, [*arguments, "--config", str(place)])
+            assert isinstance(ended.exception, NotFound)
+            messages.add(str(ended.exception))
+        assert len(messages) == 1, messages
 
 
 def test_a_householder_reads_a_trade(street: Street) -> None:

@@ -58,6 +58,7 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
         ),
         (("statement", "node1", "--month", "0000-01"), "'0000-01' is no month from 1970-01"),
         (("statement", "node1", "--month", "1969-12"), "'1969-12' is no month from 1970-01"),
+        (("statement", "node1", "--month", "0" * 10_000), f"p2pnode: '{'0' * 64}' is no month from 1970-01"),
         (("statement", "node1", "--month", "9999-12"), "'9999-12' is no month from 1970-01"),
         (("statement", "node1", "--month", "2016-06\n"), "is no month from 1970-01"),
         (("statement", "node1", "--month", "2999-12"), "the chain has no reading of node1 in 2999-12"),
@@ -79,6 +80,32 @@ def test_what_is_not_there_is_one_line_on_standard_error(
     assert printed.err.startswith("p2pnode: ")
     assert printed.err.count("\n") == 1
     assert complaint in printed.err
+
+
+@pytest.mark.parametrize("command", [("trade", "show"), ("receipt", "export"), ("receipt", "ask")], ids=" ".join)
+@pytest.mark.parametrize("name", ["", "..", "x/y?z", "00", "1" * 65, "1" * 10_000, "\udcff"], ids=ascii)
+def test_an_id_that_names_nothing_is_refused_before_anything_is_asked(
+    command: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--genesis", "missing", "--url", "http://127.0.0.1:1") if "ask" in command else ("--config", "missing")
+    monkeypatch.setattr(sys, "argv", ["p2pnode", *command, name, *where])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = repr(name[:64])
+    complaint = f"p2pnode: {shown} is no name: at least the first 8 hexadecimal digits are needed, at most 64\n"
+    assert (ended.value.code, capsys.readouterr().err) == (1, complaint)
+
+
+@pytest.mark.parametrize("command", [("qscore", "history"), ("statement", "--month", "2016-08")], ids=" ".join)
+@pytest.mark.parametrize("name", ["", ".", "..", "1" * 65, "1" * 10_000, "\udcff"], ids=ascii)
+def test_a_member_that_cannot_be_is_refused_before_anything_is_asked(
+    command: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["p2pnode", *command, "--config", "missing", "--", name])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    complaint = f"p2pnode: {name[:64]!r} is neither a member's name nor the beginning of an address\n"
+    assert (ended.value.code, capsys.readouterr().err) == (1, complaint)
 
 
 @pytest.mark.parametrize("kind", ["receipt", "evidence"])
