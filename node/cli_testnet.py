@@ -12,7 +12,7 @@ import typer
 
 from node.errors import NodeError, TestnetError
 from node.node_client import open_client
-from node.readings import EnergySummary
+from node.readings import COLUMNS, EnergySummary
 from node.terminal import error_console, output_console
 from node.testnet import Layout, Testnet
 from node.testnet_init import PORT_HIGHEST, TestnetPlan, initialise_testnet
@@ -36,7 +36,7 @@ DirectoryOption = Annotated[Path, typer.Option("--dir", help="Folder of the test
 ReadingsOption = Annotated[
     Path | None,
     typer.Option(
-        help="CSV file: timestamp,household_id,consumption_wh,generation_wh. Five real homes by default.",
+        help=f"CSV file with the columns {', '.join(COLUMNS)}. Five real homes by default.",
         show_default=False,
     ),
 ]

@@ -30,6 +30,9 @@ LISTED_DIGITS: Final = 10
 
 NOTHING: Final = "-"
 
+SCORE: Final = "score"
+"""Heading of the only column of a statement that may take two lines: its figures have a place to break."""
+
 
 def show_story(console: Console, story: TradeStoryReply) -> None:
     """Prints a contract's story."""
@@ -300,17 +303,14 @@ def show_month(console: Console, statement: StatementReply) -> None:
     total = statement.total
     console.print(f"{statement.member.name}, {statement.month}", style="bold", markup=False)
     for title, headings, row in (
-        ("Energy in Wh", ("bought", "imported", "sold", "exported", "open", "score"), _energy_row),
-        (
-            "Money in tokens",
-            ("paid", "grid fee", "per kWh", "received", "per kWh", "saved", "gained"),
-            _money_row,
-        ),
+        ("Energy in Wh", ("bought", "imported", "sold", "exported", "open", SCORE), _energy_row),
+        ("Bought, in tokens", ("paid", "grid fee", "per kWh", "saved"), _bought_row),
+        ("Sold, in tokens", ("received", "per kWh", "gained"), _sold_row),
     ):
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_footer=True)
         for heading, foot in zip(("day", *headings), row(total), strict=True):
             justify: JustifyMethod = "left" if heading == "day" else "right"
-            table.add_column(heading, foot, justify=justify, no_wrap=True)
+            table.add_column(heading, foot, justify=justify, no_wrap=heading != SCORE)
         for line in statement.days:
             table.add_row(*row(line))
         console.print(table)
@@ -331,15 +331,21 @@ def _energy_row(line: StatementLine) -> list[str]:
     ]
 
 
-def _money_row(line: StatementLine) -> list[str]:
+def _bought_row(line: StatementLine) -> list[str]:
     return [
         line.day,
         tokens_text(line.paid_micro),
         tokens_text(line.fee_micro),
         average_price_text(line.paid_micro, line.bought_wh),
+        tokens_text(line.saved_micro),
+    ]
+
+
+def _sold_row(line: StatementLine) -> list[str]:
+    return [
+        line.day,
         tokens_text(line.received_micro),
         average_price_text(line.received_micro, line.sold_wh),
-        tokens_text(line.saved_micro),
         tokens_text(line.gained_micro),
     ]
 

@@ -143,25 +143,33 @@ def show_apis(console: Console, testnet: Testnet) -> None:
 
 
 def show_status(console: Console, rows: Sequence[tuple[TestnetNode, int | None, StatusReply | None]]) -> None:
-    """Prints one row per node: its process and what its API says."""
-    table = Table(title="Testnet", title_justify="left")
-    for heading in ("node", "process", "API", "height", "slot", "phase", "peers", "hours settled", "state root"):
-        table.add_column(heading)
+    """Prints every node's process, and what its API says of its chain: two tables, which fit 80 columns."""
+    processes = _columns("Testnet", "node", "process", "API", "phase", "peers")
+    chains = _columns("Chains", "node", "height", "slot", "hours settled", "state root")
     for node, process, status in rows:
-        name, running = node.name, "stopped" if process is None else str(process)
+        running = "stopped" if process is None else str(process)
         if status is None:
-            table.add_row(name, running, "does not answer" if process is not None else "")
+            processes.add_row(node.name, running, "does not answer" if process is not None else "")
             continue
-        meter = status.meter
-        table.add_row(
-            name,
-            running,
-            node.api_url,
-            f"{status.height:,}",
-            f"{status.slot:,}",
-            status.phase,
-            f"{status.peers_connected} of {status.members - 1}",
-            "only validates" if meter is None else f"{meter.intervals_settled} of {meter.intervals_total}",
-            f"{status.state_root[:_ROOT_DIGITS]}…",
-        )
-    console.print(table)
+        peers = f"{status.peers_connected} of {status.members - 1}"
+        processes.add_row(node.name, running, node.api_url, status.phase, peers)
+        chains.add_row(node.name, f"{status.height:,}", f"{status.slot:,}", _settled(status), _root(status))
+    console.print(processes)
+    if chains.row_count:
+        console.print(chains)
+
+
+def _columns(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table
+
+
+def _settled(status: StatusReply) -> str:
+    meter = status.meter
+    return "only validates" if meter is None else f"{meter.intervals_settled:,} of {meter.intervals_total:,}"
+
+
+def _root(status: StatusReply) -> str:
+    return f"{status.state_root[:_ROOT_DIGITS]}…"
