@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
@@ -93,14 +92,9 @@ def run(
     are conserved, and all that could be traded was traded. A node that dies is waited for: start it again with
     `p2pnode start --config DIR/nodeK/meter.toml`.
     """
-    testnet, is_new = initialise_testnet(directory, TestnetPlan(readings=readings))
+    testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings, hours=hours))
     TestnetProcesses(testnet).refuse_running()
-    try:
-        energy = prepare_run(testnet, hours)
-    except NodeError:
-        if is_new:
-            shutil.rmtree(testnet.directory)
-        raise
+    energy = prepare_run(testnet, hours)
     summary = _run_to_the_end(_run(testnet, energy, keep=keep))
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2))

@@ -123,3 +123,15 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ReadingsError(path, f"cannot be read: {error.strerror}") from None
+
+
+def hours_to_run(asked: int | None, available: int, readings_name: str) -> int:
+    """Returns how many hours a run takes from the first on; None asks for all.
+
+    Raises:
+        TestnetError: there are not so many.
+    """
+    wanted = available if asked is None else asked
+    if not 1 <= wanted <= available:
+        raise TestnetError(f"{wanted:,} hours asked for, but {readings_name} has {available:,}")
+    return wanted

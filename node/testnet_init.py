@@ -65,6 +65,7 @@ from node.testnet import (
     Manifest,
     Testnet,
     TestnetNode,
+    hours_to_run,
     sha256_of,
 )
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -121,6 +122,8 @@ class TestnetPlan:
     """First of two ports per node; free ones by default."""
     layout: Layout | None = None
     """Loopback by default."""
+    hours: int | None = None
+    """How many hours the readings must have at least, where the testnet is not there yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,7 @@ def initialise_testnet(directory: Path, plan: TestnetPlan) -> tuple[Testnet, boo
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise TestnetError(f"{directory} is neither empty nor a testnet: give another --dir")
     readings = read_readings(plan.readings or SHIPPED_READINGS)
+    hours_to_run(plan.hours, len(readings.hours_start_ms), readings.path.name)
     nodes = _check_readings(readings, plan.nodes)
     try:
         _make(directory, plan, readings, nodes)

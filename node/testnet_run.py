@@ -16,7 +16,7 @@ from node.configuration import load_configuration
 from node.errors import TestnetError
 from node.node_client import NodeClient, open_client
 from node.readings import EnergySummary, summarise
-from node.testnet import Testnet, TestnetNode
+from node.testnet import Testnet, TestnetNode, hours_to_run
 from node.testnet_processes import TestnetProcesses
 from node.testnet_progress import STALL_DEADLINE_S, Snapshot, StallWatch
 from node.testnet_summary import RunSummary, figures_from_api, figures_from_ledgers, merge_latencies
@@ -43,9 +43,7 @@ def prepare_run(testnet: Testnet, hours: int | None) -> EnergySummary:
         raise TestnetError(f"the testnet in {testnet.directory} was made for containers: run it there")
     readings = testnet.readings()
     available = len(readings.hours_start_ms)
-    wanted = available if hours is None else hours
-    if not 1 <= wanted <= available:
-        raise TestnetError(f"{wanted:,} hours asked for, but {testnet.manifest.readings_name} has {available:,}")
+    wanted = hours_to_run(hours, available, testnet.manifest.readings_name)
     earlier = _hours_of_earlier_run(testnet, available)
     if earlier is not None and wanted < earlier:
         raise TestnetError(

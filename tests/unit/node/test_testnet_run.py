@@ -73,11 +73,20 @@ def test_a_testnet_for_containers_is_not_run_here(tmp_path: Path) -> None:
         prepare_run(testnet, 24)
 
 
-@pytest.mark.parametrize("was_there", [True, False])
-def test_a_run_of_too_many_hours_leaves_no_new_testnet_behind(tmp_path: Path, was_there: bool) -> None:
-    directory = tmp_path / "testnet"
-    if was_there:
+@pytest.mark.parametrize("before", ["nothing", "a folder", "a link", "a testnet"])
+def test_a_run_of_too_many_hours_is_refused_before_anything_is_made(tmp_path: Path, before: str) -> None:
+    directory = tmp_path / "new" / "testnet"
+    if before != "nothing":
+        directory.parent.mkdir()
+    if before == "a folder":
+        directory.mkdir()
+    elif before == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        directory.symlink_to(tmp_path / "elsewhere")
+    elif before == "a testnet":
         initialise_testnet(directory, TestnetPlan())
+    found = sorted(tmp_path.rglob("*"))
     ended = CliRunner().invoke(app, ["testnet", "run", "--dir", str(directory), "--hours", "99999"])
     assert isinstance(ended.exception, TestnetError)
-    assert directory.exists() is was_there
+    assert str(ended.exception) == "99,999 hours asked for, but households.csv has 1,344"
+    assert sorted(tmp_path.rglob("*")) == found
