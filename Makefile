@@ -26,9 +26,9 @@ $(SETUP): pyproject.toml requirements.lock
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(SETUP)
 
-$(SIMULATOR): $(SETUP)
+$(SIMULATOR): $(SETUP) Makefile
 	@printf '%s\n' '#!/bin/sh' 'root=$$(cd "$$(dirname "$$0")/../.." && pwd) || exit 1' \
-	  'PYTHONPATH=$$root exec "$$root/.venv/bin/python" -m tests.simulation "$$@"' > $@
+	  'PYTHONPATH=$$root exec "$$root/.venv/bin/python" -P -m tests.simulation "$$@"' > $@
 	@chmod +x $@
 
 run: setup  ## the main job: five households trade 48 hours of real solar energy on their own chain

@@ -2,7 +2,7 @@
 
 import json
 import os
-import sys
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,13 @@ EXIT_FAILED: Final = 1
 PROGRESS_S: Final = 10.0
 SOAK_SEEDS: Final = 1_000
 
+SEED_DIGITS_MAX: Final = 18
+"""A range has a length only below 2 ** 63."""
+
+SEED_RANGE: Final = re.compile(rf"([0-9]{{1,{SEED_DIGITS_MAX}}}):([0-9]{{1,{SEED_DIGITS_MAX}}})")
+SEEDS_SHOWN: Final = 64
+"""Characters of what is no range: enough to see the mistake."""
+
 app = typer.Typer(
     name="p2pnode-sim",
     no_args_is_help=True,
@@ -35,8 +42,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stan
 
 def _refuse_unwritable(path: Path | None) -> Path | None:
     """Runs are long: a file that cannot be written is refused before they begin."""
-    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
-        raise typer.BadParameter(f"{path} cannot be written")
+    if path is None:
+        return None
+    try:
+        if path.is_fifo():  # its reader would take this for the end
+            return path
+        is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def _refuse_unwritable_plot(path: Path) -> Path:
+    if path.suffix != ".svg":
+        raise typer.BadParameter(f"{path} is no plot's name, which ends in .svg")
+    _refuse_unwritable(path.with_suffix(".json"))
+    _refuse_unwritable(path)
     return path
 
 
@@ -98,7 +122,9 @@ def soak(
 def month(
     output: Annotated[
         Path,
-        typer.Option(help="The plot, SVG; its figures go beside it, one line of JSON.", callback=_refuse_unwritable),
+        typer.Option(
+            help="The plot, SVG; its figures go beside it, one line of JSON.", callback=_refuse_unwritable_plot
+        ),
     ],
     days: Annotated[int, typer.Option(min=1, help="Simulated days; 30 take about five minutes of one core.")] = 30,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is other weather.")] = 1,
@@ -126,6 +152,8 @@ def show(
     ] = None,
 ) -> None:
     """Runs one seed and draws its messages as a sequence chart."""
+    if is_twins and seed >= SCENARIOS:
+        raise typer.BadParameter(f"Twins scenarios are 0 to {SCENARIOS - 1}", param_hint="--seed")
     run_it = run_scenario if is_twins else partial(run_seed, members=members)
     has_moments = first_ms is not None or last_ms is not None
     if height is None and not has_moments:
@@ -192,10 +220,12 @@ def _json(result: dict[str, Any]) -> str:
 
 
 def _range(text: str) -> range:
-    first, _, end = text.partition(":")
-    if not (first.isdigit() and end.isdigit() and int(first) < int(end) <= sys.maxsize):
-        raise typer.BadParameter(f"{text!r} is not A:B with A < B", param_hint="--seeds")
-    return range(int(first), int(end))
+    bounds = SEED_RANGE.fullmatch(text)
+    if bounds is None or int(bounds[1]) >= int(bounds[2]):
+        raise typer.BadParameter(
+            f"{text[:SEEDS_SHOWN]!r} is not A:B with A < B, of {SEED_DIGITS_MAX} digits at most", param_hint="--seeds"
+        )
+    return range(int(bounds[1]), int(bounds[2]))
 
 
 def main() -> None:
