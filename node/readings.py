@@ -27,8 +27,6 @@ SHIPPED_READINGS: Final = Path(__file__).parent / "data" / "households.csv"
 ENERGY_WH_MAX: Final = 1_000_000_000
 """Most energy of one hour: a gigawatt, the largest capacity that genesis registers."""
 
-METER_YEAR_MAX: Final = datetime.fromtimestamp(METER_TIME_MS_MAX / 1_000, UTC).year
-
 HOUSEHOLDS_MAX: Final = 256
 """As many as a chain can have members."""
 
@@ -234,7 +232,9 @@ class _Collected:
         if microseconds < 0:
             raise self._error(f"timestamp {text!r} is before 1970", line)
         if microseconds > METER_TIME_MS_MAX * 1_000:
-            raise self._error(f"timestamp {text!r} is after {METER_YEAR_MAX}: no chain takes it", line)
+            raise self._error(
+                f"timestamp {text!r} is after {format_hour(Milliseconds(METER_TIME_MS_MAX))}: no chain takes it", line
+            )
         return Milliseconds(microseconds // 1_000)
 
     def _energy(self, line: int, fields: dict[str, str], column: str) -> WattHours:
