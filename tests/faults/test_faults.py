@@ -31,7 +31,7 @@ def test_a_trader_that_lies_gains_nothing(tmp_path: Path, name: str) -> None:
     assert row.held, row.note
 
 
-@pytest.mark.parametrize("name", ["leader.alters_postings", "leader.leaves_trade_out"])
+@pytest.mark.parametrize("name", ["leader.alters_postings", "leader.leaves_trade_out", "validator.votes_twice"])
 def test_a_member_that_lies_changes_nothing(tmp_path: Path, name: str) -> None:
     row = member_row(name, N, tmp_path, tell=tell)
     assert row.held, row.note
