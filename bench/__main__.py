@@ -20,9 +20,9 @@ from bench.machine import Ed25519Cost, cores, ed25519_cost
 from bench.network import make_testnet, running
 from bench.parts import BlockCost, CodecCost, block_costs, codec_cost
 from bench.wallets import wallets_of
+from node.cli.terminal import error_console, output_console
 from node.errors import NodeError
-from node.terminal import error_console, output_console
-from node.testnet import Testnet
+from node.testnet.folder import Testnet
 
 BUILD: Final = Path("build")
 NETWORK_SIZES: Final = (4, 5)

@@ -23,7 +23,7 @@ import psutil
 from bench.load import WAIT_S, Latency, LoadFailed, latency
 from bench.network import Network
 from bench.wallets import Wallet, wallets_of
-from node.testnet import Testnet
+from node.testnet.folder import Testnet
 
 FLOODER: Final = 4
 """Member number, from 1."""

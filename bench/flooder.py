@@ -46,10 +46,10 @@ from consensus.messages import (
 )
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX
 from contracts.units import Milliseconds, WattHours
-from node.identity import load_identity
-from node.mesh_limits import MESH_PATH
-from node.node_client import open_client
-from node.peer_messages import (
+from node.admission.identity import load_identity
+from node.client import open_client
+from node.mesh.limits import MESH_PATH
+from node.mesh.messages import (
     BLOCKS_PER_ANSWER_MAX,
     Blocks,
     BlocksRequest,
@@ -59,7 +59,7 @@ from node.peer_messages import (
     Transactions,
     encode_peer_message,
 )
-from node.testnet import Testnet, TestnetNode
+from node.testnet.folder import Testnet, TestnetNode
 
 REFRESH_S: Final = 1.0
 """How often the present height is asked for, so that duplicates are of it."""

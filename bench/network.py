@@ -11,13 +11,13 @@ from typing import Final
 import psutil
 
 from contracts.units import Milliseconds
+from node.client import open_client
 from node.errors import TestnetError
-from node.node_client import open_client
-from node.readings import format_hour
-from node.testnet import Testnet, TestnetNode
-from node.testnet_init import TestnetPlan, initialise_testnet
-from node.testnet_processes import TestnetProcesses
-from node.testnet_run import take_snapshot
+from node.meter.readings_file import format_hour
+from node.testnet.folder import Testnet, TestnetNode
+from node.testnet.init import TestnetPlan, initialise_testnet
+from node.testnet.processes import TestnetProcesses
+from node.testnet.run import take_snapshot
 
 READY_DEADLINE_S: Final = 60.0
 POLL_INTERVAL_S: Final = 0.2

@@ -17,9 +17,9 @@ from contracts.genesis import Genesis
 from contracts.transactions import SignedTransaction, decode_transaction
 from ledger.block import Block, block_digest
 from ledger.ledger import Ledger
-from node.genesis_file import load_genesis
-from node.identity import load_key
-from node.testnet import Testnet
+from node.admission.identity import load_key
+from node.home.genesis_file import load_genesis
+from node.testnet.folder import Testnet
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
-from node.identity import load_key
-from node.testnet import Testnet
+from node.admission.identity import load_key
+from node.testnet.folder import Testnet
 
 FOREVER: Final = Height(2**31)
 

@@ -1,5 +1,5 @@
 """Lets `python -m node` do what the command `p2pnode` does."""
 
-from node.cli import main
+from node.cli.main import main
 
 main()

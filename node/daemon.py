@@ -18,25 +18,28 @@ from consensus.messages import HeightAnswer, HeightQuestion, Status
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
-from node.api import Api
-from node.api_context import ApiNode, RecoveryStatus
-from node.block_server import BlockServer
-from node.chain import Chain, ChainLinks
-from node.chain_metrics import ChainCollector
-from node.configuration import Configuration
-from node.driver import Driver, MeshLinks
+from node.admission.identity import Identity, load_identity
+from node.api.context import ApiNode, RecoveryStatus
+from node.api.server import Api
+from node.chain.block_server import BlockServer
+from node.chain.block_sync import BlockSync, SyncLinks
+from node.chain.driver import Driver, MeshLinks
+from node.chain.mempool import Mempool, MempoolLimits
+from node.chain.sign_recovery import RecoveryLinks, SignRecovery
+from node.chain.submission import Chain, ChainLinks
+from node.chain.undecided_watch import UndecidedWatch
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
-from node.evidence_keeper import EvidenceKeeper, EvidenceLinks
-from node.halt import refuse_if_halted, write_halt
-from node.heap import keep_large_blocks_off_the_heap
-from node.identity import Identity, load_identity
+from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
+from node.home.configuration import Configuration
+from node.home.halt import refuse_if_halted, write_halt
+from node.home.heap import keep_large_blocks_off_the_heap
+from node.home.process import process_id_file
+from node.home.storage import open_storage
+from node.household.agent import MeterAgent
 from node.logs import configure_logs, get_logger
-from node.mempool import Mempool, MempoolLimits
-from node.mesh import Mesh
-from node.mesh_limits import PeerEndpoint
-from node.meter_agent import MeterAgent
-from node.metrics import NodeMetrics
-from node.peer_messages import (
+from node.mesh.limits import PeerEndpoint
+from node.mesh.mesh import Mesh
+from node.mesh.messages import (
     Blocks,
     BlocksRequest,
     EvidenceNote,
@@ -46,12 +49,9 @@ from node.peer_messages import (
     PeerMessage,
     Transactions,
 )
-from node.process import process_id_file
-from node.sign_recovery import RecoveryLinks, SignRecovery
-from node.state_views import member_name
-from node.storage import open_storage
-from node.syncing import BlockSync, SyncLinks
-from node.undecided_watch import UndecidedWatch
+from node.metrics.chain_collector import ChainCollector
+from node.metrics.counters import NodeMetrics
+from node.stories.state_views import member_name
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""

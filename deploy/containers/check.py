@@ -20,11 +20,11 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from node.api_models import StatusReply
-from node.node_client import NodeClient, open_client
-from node.readings import EnergySummary, summarise
-from node.testnet import Testnet
-from node.testnet_progress import Snapshot, StallWatch
+from node.client import NodeClient, open_client
+from node.meter.readings_file import EnergySummary, summarise
+from node.replies.node import StatusReply
+from node.testnet.folder import Testnet
+from node.testnet.progress import Snapshot, StallWatch
 
 POLL_INTERVAL_S: Final = 0.5
 

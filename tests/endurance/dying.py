@@ -17,11 +17,11 @@ from unittest.mock import patch
 
 from consensus.events import Decision, Effects
 from consensus.messages import Commit, PrePrepare
-from node.configuration import load_configuration
 from node.daemon import run_daemon
-from node.mesh_outgoing import OutgoingLink
-from node.metrics import NodeMetrics
-from node.sign_state import SignStateFile
+from node.home.configuration import load_configuration
+from node.home.sign_state import SignStateFile
+from node.mesh.outgoing import OutgoingLink
+from node.metrics.counters import NodeMetrics
 from tests.endurance.witness import FILE_NAME, WitnessDriver
 
 LED_BEFORE: Final = 2
@@ -170,7 +170,7 @@ def main() -> int:
     DyingDriver.file = DyingDriver.home / FILE_NAME
     with ExitStack() as stack:
         stack.enter_context(patch("node.daemon.Driver", DyingDriver))
-        stack.enter_context(patch("node.mesh.OutgoingLink", CountedLink))
+        stack.enter_context(patch("node.mesh.mesh.OutgoingLink", CountedLink))
         stack.enter_context(patch.object(SignStateFile, "save", save_sign_state))
         stack.enter_context(patch.object(NodeMetrics, "on_frame_sent", count_sent))
         return run_daemon(load_configuration(options.config))

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from consensus.identifiers import Digest
 from ledger.ledger import Ledger
-from node.genesis_file import load_genesis
+from node.home.genesis_file import load_genesis
 from tests.endurance.witness import contradictions, read_statements
 from tests.support.long_chain import make_street, scratch
 from tests.support.testnet import STACK_TRACE, Node, Street, background, succeeded, wait_until

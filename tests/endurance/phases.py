@@ -8,7 +8,7 @@ import typer
 
 from consensus.identifiers import Digest
 from ledger.ledger import Ledger
-from node.genesis_file import load_genesis
+from node.home.genesis_file import load_genesis
 from tests.endurance.dying import DEATH_NAME, POINTS, SENT_POINTS, Death
 from tests.endurance.pack import Load, Pack, check_end, running_pack, seconds_until
 from tests.support.testnet import wait_until

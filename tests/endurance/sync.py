@@ -21,7 +21,7 @@ import typer
 from consensus.codec import encode
 from consensus.events import fresh_sign_state
 from consensus.identifiers import Height
-from node.sign_state import SignStateFile
+from node.home.sign_state import SignStateFile
 from tests.faults.block_liars import BLOCK_SERVERS
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Running, Street, cleaned_up, daemon, wait_until

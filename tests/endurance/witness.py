@@ -15,9 +15,9 @@ from unittest.mock import patch
 
 from consensus.identifiers import Address
 from consensus.messages import Commit, Message, Prepare, PrePrepare, ViewChange
-from node.configuration import load_configuration
+from node.chain.driver import Driver
 from node.daemon import run_daemon
-from node.driver import Driver
+from node.home.configuration import load_configuration
 
 FILE_NAME: Final = "witnessed"
 VOTE: Final = "vote"

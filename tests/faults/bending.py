@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from consensus.identifiers import Address
-from node.mesh import Mesh
-from node.peer_messages import PeerMessage
+from node.mesh.mesh import Mesh
+from node.mesh.messages import PeerMessage
 
 Heard = Callable[[Address, PeerMessage], None]
 Bend = Callable[[Address, PeerMessage], Iterable[PeerMessage]]

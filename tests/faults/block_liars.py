@@ -9,8 +9,8 @@ from consensus.codec import decode, encode
 from consensus.identifiers import Address, Signature
 from consensus.messages import Decided
 from ledger.block import Block
-from node.block_server import BlockServer
-from node.peer_messages import BLOCKS_PER_ANSWER_MAX, Blocks, BlocksRequest
+from node.chain.block_server import BlockServer
+from node.mesh.messages import BLOCKS_PER_ANSWER_MAX, Blocks, BlocksRequest
 
 Lie = Callable[[Blocks], Blocks]
 

@@ -34,9 +34,9 @@ from contracts.transactions import (
 from ledger.block import Block
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
-from node.genesis_file import load_genesis
-from node.home import Home
-from node.state_views import require
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.stories.state_views import require
 from tests.support.declined import moved_nothing
 
 

@@ -21,10 +21,10 @@ from contracts.transactions import (
     trade_id,
 )
 from contracts.units import MicroTokens, WattHours, contract_amount
-from node.own_transactions import OwnTransaction
-from node.peer_messages import Transactions
-from node.promises import Promise, Slots
-from node.state_views import require
+from node.household.own_transactions import OwnTransaction
+from node.household.promises import Promise, Slots
+from node.mesh.messages import Transactions
+from node.stories.state_views import require
 from tests.faults.sellers import ALTERATION_WH
 from tests.faults.tricks import NO_SIGNATURE, Trick
 

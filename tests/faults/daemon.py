@@ -10,10 +10,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 from consensus.identifiers import Address
-from node.configuration import Configuration, load_configuration
 from node.daemon import AgentParts, make_agent, run_daemon
-from node.household import Desks
-from node.meter_agent import DeskParts, MeterAgent
+from node.home.configuration import Configuration, load_configuration
+from node.household.agent import DeskParts, MeterAgent
+from node.household.household import Desks
 from tests.faults.behaviours import BEHAVIOURS, LIARS, TRICKS
 from tests.faults.bending import BendingMesh
 from tests.faults.block_liars import BLOCK_SERVERS

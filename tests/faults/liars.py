@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from node.household import Desks
-from node.meter_agent import DeskParts
+from node.household.agent import DeskParts
+from node.household.household import Desks
 from tests.faults.buyers import BuyerAltersEnergy
 from tests.faults.sellers import SellerAltersEnergy
 from tests.faults.tricks import desks_with

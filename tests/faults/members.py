@@ -22,7 +22,7 @@ from contracts.transactions import SubmitTrade, decode_transaction, trade_id
 from ledger.block import Block, block_digest
 from ledger.merkle_tree import tree_root
 from node.daemon import AgentParts
-from node.peer_messages import PeerMessage
+from node.mesh.messages import PeerMessage
 from tests.faults.bending import BendingMesh
 from tests.faults.tricks import Note
 

@@ -31,9 +31,9 @@ from contracts.transactions import (
     trade_id,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds, WattHours
-from node.peer_messages import OfferReply, OfferRequest, PeerMessage, Transactions
-from node.promises import Promise, Slots
-from node.state_views import read, require
+from node.household.promises import Promise, Slots
+from node.mesh.messages import OfferReply, OfferRequest, PeerMessage, Transactions
+from node.stories.state_views import read, require
 from tests.faults.tricks import NO_SIGNATURE, Answer, Trick, contracts_in
 
 ALTERATION_WH: Final = 1_000

@@ -24,7 +24,7 @@ from contracts.receipts import Status
 from contracts.state import TradeStatus
 from contracts.transactions import SubmitTrade
 from contracts.units import Milliseconds
-from node.readings import SHIPPED_READINGS, Readings, read_readings
+from node.meter.readings_file import SHIPPED_READINGS, Readings, read_readings
 from tests.faults.behaviours import BEHAVIOURS
 from tests.faults.books import Books, fork_height, is_sound, opened
 from tests.faults.cases import TRADERS, offence_of

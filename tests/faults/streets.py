@@ -19,14 +19,14 @@ from consensus.identifiers import Address, Slot
 from contracts.genesis import chain_id
 from contracts.transactions import Action, IssueTokens, TradeTerms, Transfer, sign_transaction
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
-from node.configuration import load_configuration
+from node.admission.identity import load_key
 from node.daemon import run_daemon
-from node.genesis_file import load_genesis, write_genesis
-from node.home import Home
-from node.identity import load_key
-from node.readings import format_hour, read_readings
-from node.testnet import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
-from node.testnet_init import TestnetPlan, initialise_testnet
+from node.home.configuration import load_configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis, write_genesis
+from node.meter.readings_file import format_hour, read_readings
+from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
+from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.faults.daemon import main
 from tests.faults.sellers import write_agreed_contracts
 from tests.faults.tricks import DIARY_NAME

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from node.readings import read_readings
+from node.meter.readings_file import read_readings
 from tests.faults.books import opened
 from tests.faults.street_of_seven import BUYER, Judged, run_behaviour
 from tests.support.testnet import Street

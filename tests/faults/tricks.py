@@ -13,14 +13,14 @@ from consensus.identifiers import Address, Digest, Height, Signature
 from contracts.receipts import Receipt, Status
 from contracts.state import StateReader
 from contracts.transactions import Action, SubmitTrade, TradeTerms, decode_transaction, trade_id
-from node.buyer import BuyerDesk
 from node.daemon import AgentParts
-from node.household import Desks
-from node.meter_agent import DeskParts, price_bounds, seller_terms
-from node.own_transactions import OwnTransaction
-from node.peer_messages import OfferReply, OfferRequest, PeerMessage
-from node.promises import Promise, Slots
-from node.seller import SellerDesk
+from node.household.agent import DeskParts, price_bounds, seller_terms
+from node.household.buyer import BuyerDesk
+from node.household.household import Desks
+from node.household.own_transactions import OwnTransaction
+from node.household.promises import Promise, Slots
+from node.household.seller import SellerDesk
+from node.mesh.messages import OfferReply, OfferRequest, PeerMessage
 
 DIARY_NAME = "fault.jsonl"
 NO_SIGNATURE = Signature(bytes(64))

@@ -17,13 +17,13 @@ from contracts.state import TOTALS_KEY, account_key, trade_key
 from contracts.transactions import ReportMisconduct, transaction_digest
 from ledger.block import BlockHeader, block_digest
 from ledger.proofs import ReceiptProof, StateProof, receipt_proof_holds, state_proof_holds
-from node.api import Api
-from node.api_context import ApiLimits
-from node.api_models import MeterStatus, Problem
-from node.api_routes import ROUTES, Route
-from node.evidence_book import list_misconduct
-from node.receipt_check import check_receipt_file
-from node.signed_file import file_text
+from node.api.context import ApiLimits
+from node.api.routes import ROUTES, Route
+from node.api.server import Api
+from node.proofs.evidence_file import list_misconduct
+from node.proofs.receipt_check import check_receipt_file
+from node.proofs.signed_file import file_text
+from node.replies.node import MeterStatus, Problem
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import make_genesis
 from tests.support.stories import two_votes

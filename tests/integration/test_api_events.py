@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from pydantic import TypeAdapter
 
-from node.api_context import ApiLimits
-from node.api_state_models import Event
+from node.api.context import ApiLimits
+from node.replies.state import Event
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import raw_transaction, transfer
 

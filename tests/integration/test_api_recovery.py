@@ -4,9 +4,9 @@ from pathlib import Path
 
 from consensus.identifiers import Height
 from ledger.store import block_key
-from node.api_context import RecoveryStatus
-from node.api_models import StatusReply
-from node.syncing import SyncProgress
+from node.api.context import RecoveryStatus
+from node.chain.block_sync import SyncProgress
+from node.replies.node import StatusReply
 from tests.support.api import running_api
 
 

@@ -15,9 +15,9 @@ from contracts.transactions import (
     sign_transaction,
     transaction_digest,
 )
-from node.api_context import BODY_SIZE_BYTES_MAX, ApiLimits
-from node.api_models import BatchReply, SubmissionReply
-from node.mempool import MempoolLimits
+from node.api.context import BODY_SIZE_BYTES_MAX, ApiLimits
+from node.chain.mempool import MempoolLimits
+from node.replies.node import BatchReply, SubmissionReply
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import make_genesis, raw_transaction, transfer
 

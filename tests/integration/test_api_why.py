@@ -5,7 +5,7 @@ from pathlib import Path
 import aiohttp
 
 from consensus.identifiers import Height
-from node.api_why_models import WhyReply
+from node.replies.why import WhyReply
 from tests.support.api import running_api
 from tests.support.explaining import explained, stalled_view_change
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from node.mesh_limits import MeshRefusal
+from node.mesh.limits import MeshRefusal
 from tests.endurance.flood import MEMORY_GROWTH_MIB_MAX, flood_testnet
 
 MESSAGES = 45_000

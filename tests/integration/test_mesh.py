@@ -17,11 +17,11 @@ from structlog.testing import capture_logs
 
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import Body, Status
-from node.authority import Authority
-from node.identity import Identity, create_key
-from node.mesh import Mesh
-from node.mesh_limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
-from node.peer_messages import FRAME_SIZE_BYTES_MAX, OfferDecline, PeerMessage, encode_peer_message
+from node.admission.authority import Authority
+from node.admission.identity import Identity, create_key
+from node.mesh.limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
+from node.mesh.mesh import Mesh
+from node.mesh.messages import FRAME_SIZE_BYTES_MAX, OfferDecline, PeerMessage, encode_peer_message
 
 DEADLINE_S = 20.0
 """Longest wait for a condition: only a failing test waits so long."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.home import Home
+from node.home.folder import Home
 from tests.support.testnet import Street, daemon, p2pnode, refused, succeeded, wait_until
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from consensus.evidence import Offence
 from ledger.ledger import Ledger
-from node.storage import SET_ASIDE_MAX, set_aside
+from node.home.storage import SET_ASIDE_MAX, set_aside
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import (
     Node,

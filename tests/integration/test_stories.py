@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from consensus.codec import encode
 from contracts.transactions import DoubleOffer, TradeTerms
-from node.cli import app
+from node.cli.main import app
+from node.cli.story_tables import LISTED_DIGITS
 from node.errors import FileRefused, NodeError, NotFound
-from node.story_view import LISTED_DIGITS
 from tests.support.testnet import Street, cleaned_up, p2pnode, refused, write_readings
 
 HOURS = 4

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from consensus.identifiers import Digest
-from node.api_quota import BURST_MAX, RATE_PER_S
+from node.api.quota import BURST_MAX, RATE_PER_S
 from tests.support.testnet import MESSAGEPACK_TYPE, STACK_TRACE, Node, Street, cleaned_up, p2pnode
 
 

@@ -15,8 +15,8 @@ from consensus.identifiers import Digest, Height, Slot
 from consensus.membership import Membership
 from consensus.messages import Decided, Message, PrePrepare
 from ledger.errors import LedgerDamaged
-from node.sign_state import POSITION_SIZE_BYTES, _encode_copies, _is_twofold, _newest, _Record
-from node.sync import SyncFault
+from node.chain.sync_planner import SyncFault
+from node.home.sign_state import POSITION_SIZE_BYTES, _encode_copies, _is_twofold, _newest, _Record
 
 
 class Application(Protocol):

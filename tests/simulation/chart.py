@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 from consensus.messages import Decided, HeightAnswer, HeightQuestion, Status, ViewChange
-from node.peer_messages import Blocks, BlocksRequest
+from node.mesh.messages import Blocks, BlocksRequest
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import START_MS, Network, Payload
 

@@ -21,7 +21,7 @@ from consensus.messages import (
     view_change_bytes,
 )
 from consensus.tally import SLOTS_PER_SIGNER_MAX
-from node.sync import SyncFault
+from node.chain.sync_planner import SyncFault
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host

@@ -17,7 +17,7 @@ from contracts.execution import execute_block
 from contracts.receipts import Receipt
 from contracts.state import StateKey
 from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
-from node.mempool import Mempool, MempoolLimits
+from node.chain.mempool import Mempool, MempoolLimits
 from tests.support.contracts import DictChain, block_context
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, busy_market

@@ -27,7 +27,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from node.peer_messages import Blocks
+from node.mesh.messages import Blocks
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host

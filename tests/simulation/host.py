@@ -35,7 +35,7 @@ from consensus.replica import Replica, Start
 from consensus.verification import Verified, verify_message
 from ledger.errors import LedgerDamaged
 from node.errors import SignStateError
-from node.storage import unanswered_sign_state
+from node.home.storage import unanswered_sign_state
 from tests.simulation.application import Application, SignDisk
 from tests.simulation.byzantine import Liar
 from tests.simulation.faults import BYZANTINE, Role

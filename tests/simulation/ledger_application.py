@@ -27,13 +27,13 @@ from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged, TransactionRefused
 from ledger.ledger import Ledger
 from ledger.side_files import LEVELDB_LOCK_FILE, SEAL_FILE, TIP_FILE, database_path, mark_damage
-from node.block_server import read_decided
-from node.driver import PREPARED_KEY, VOTED_KEY, _proposal_has_its_name
+from node.chain.block_server import read_decided
+from node.chain.block_sync import check_decided
+from node.chain.driver import PREPARED_KEY, VOTED_KEY, _proposal_has_its_name
+from node.chain.mempool import Mempool, MempoolLimits
+from node.chain.sync_planner import SyncFault
 from node.errors import SubmissionRefused
-from node.mempool import Mempool, MempoolLimits
-from node.storage import set_aside
-from node.sync import SyncFault
-from node.syncing import check_decided
+from node.home.storage import set_aside
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,

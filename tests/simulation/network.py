@@ -20,7 +20,7 @@ from consensus.membership import Membership
 from consensus.messages import Decided, HeightAnswer, HeightQuestion, Message, Status
 from consensus.quorum import fault_bound
 from ledger.errors import LedgerDamaged
-from node.peer_messages import Blocks, BlocksRequest
+from node.mesh.messages import Blocks, BlocksRequest
 from tests.simulation.application import Application
 from tests.simulation.checker import Checker
 from tests.simulation.faults import CALM_DELAY_MS_MAX, STRAGGLER_MS_MAX, Cut, Faults, Role

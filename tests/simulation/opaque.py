@@ -14,7 +14,7 @@ from consensus.membership import Membership, leader
 from consensus.messages import Body, Decided, Message, PrePrepare
 from consensus.verification import Verified, verify_message
 from ledger.errors import LedgerDamaged
-from node.sync import SyncFault
+from node.chain.sync_planner import SyncFault
 
 CHAIN: Final = digest(HashKind.GENESIS, b"simulation")
 BLOCK_REQUESTS_MAX: Final = 4

@@ -1,6 +1,6 @@
 """A host's part in `consensus.recovery`: asks the others what it may have signed, and answers them.
 
-As the node's hands for it (`node.sign_recovery`) do, on the virtual clock.
+As the node's hands for it (`node.chain.sign_recovery`) do, on the virtual clock.
 """
 
 from typing import TYPE_CHECKING

@@ -18,7 +18,7 @@ from consensus.events import Event
 from consensus.identifiers import Height
 from consensus.membership import cluster
 from consensus.messages import Prepare, PrePrepare
-from node.storage import unanswered_sign_state
+from node.home.storage import unanswered_sign_state
 from tests.simulation.application import SignDisk
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host

@@ -1,7 +1,7 @@
 """A host's part in block sync: the production planner, driven on the virtual clock.
 
-As the node's hands for it (`node.syncing`, `node.block_server`) do: looks a few times a slot whom to ask for what,
-checks a block when its height is the undecided one, and feeds it to the replica as a verified DECIDED.
+As the node's hands for it (`node.chain.block_sync`, `node.chain.block_server`) do: looks a few times a slot whom to
+ask for what, checks a block when its height is the undecided one, and feeds it to the replica as a verified DECIDED.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -10,8 +10,8 @@ from consensus.events import Received
 from consensus.identifiers import Address, Height
 from consensus.messages import Status
 from consensus.verification import Verified
-from node.peer_messages import Blocks, BlocksRequest
-from node.sync import HELD_SIZE_BYTES_MAX, REQUESTS_MAX, WINDOW_BLOCKS, SyncFault, SyncPlanner
+from node.chain.sync_planner import HELD_SIZE_BYTES_MAX, REQUESTS_MAX, WINDOW_BLOCKS, SyncFault, SyncPlanner
+from node.mesh.messages import Blocks, BlocksRequest
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host

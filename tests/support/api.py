@@ -17,13 +17,13 @@ from consensus.replica import Replica, Start
 from ledger.block import block_digest
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
-from node.api import Api
-from node.api_context import ApiLimits, ApiNode, RecoveryStatus
-from node.api_models import MeterStatus
-from node.chain import AppliedBlock, Chain, ChainLinks, ReplicaStatus
-from node.chain_metrics import ChainCollector
-from node.mempool import Mempool, MempoolLimits
-from node.metrics import NodeMetrics
+from node.api.context import ApiLimits, ApiNode, RecoveryStatus
+from node.api.server import Api
+from node.chain.mempool import Mempool, MempoolLimits
+from node.chain.submission import AppliedBlock, Chain, ChainLinks, ReplicaStatus
+from node.metrics.chain_collector import ChainCollector
+from node.metrics.counters import NodeMetrics
+from node.replies.node import MeterStatus
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 

@@ -32,10 +32,10 @@ from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
-from node.block_server import read_decided
-from node.driver import PREPARED_KEY, VOTED_KEY, Driver, MeshLinks
-from node.metrics import NodeMetrics
-from node.sign_state import SignStateFile
+from node.chain.block_server import read_decided
+from node.chain.driver import PREPARED_KEY, VOTED_KEY, Driver, MeshLinks
+from node.home.sign_state import SignStateFile
+from node.metrics.counters import NodeMetrics
 from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder
 from tests.support.long_chain import scratch

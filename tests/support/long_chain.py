@@ -11,10 +11,10 @@ from consensus.codec import encode
 from consensus.events import fresh_sign_state
 from consensus.identifiers import Height
 from contracts.genesis import chain_id
-from node.genesis_file import load_genesis
-from node.identity import load_key
-from node.sign_state import SignStateFile
-from node.testnet import GRID_KEY_NAME, ISSUER_KEY_NAME
+from node.admission.identity import load_key
+from node.home.genesis_file import load_genesis
+from node.home.sign_state import SignStateFile
+from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 from tests.support.testnet import Street, p2pnode, succeeded, write_readings

@@ -11,7 +11,7 @@ from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import VoteStatement
 from contracts.transactions import ReportMisconduct, SubmitTrade, trade_id, transaction_digest
 from ledger.ledger import Ledger
-from node.slices import Slices, to_the_end
+from node.stories.slices import Slices, to_the_end
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     Community,

@@ -23,10 +23,10 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
-from node.home import Home
-from node.identity import load_key
-from node.process import running_process
-from node.testnet import Testnet
+from node.admission.identity import load_key
+from node.home.folder import Home
+from node.home.process import running_process
+from node.testnet.folder import Testnet
 
 T = TypeVar("T")
 

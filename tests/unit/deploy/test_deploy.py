@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from node.testnet_init import CONTAINER_API_PORT, CONTAINER_P2P_PORT
+from node.testnet.init import CONTAINER_API_PORT, CONTAINER_P2P_PORT
 
 ROOT = Path(__file__).parents[3]
 DASHBOARD = ROOT / "deploy/grafana/dashboard.json"

@@ -1,0 +1,1 @@
+"""Who may be a member: keys, certificates, and the authority that signs them."""

@@ -1,0 +1,193 @@
+"""Who a node is: its private keys, its certificate, and the TLS contexts that show and check them.
+
+The node's Ed25519 key is its identity everywhere: it signs votes and transactions, and its certificate holds
+the same key, so the address of a TLS peer is the hash of the key in the peer's certificate. The testnet's
+authority signs the certificates; a certificate admits to the mesh, and the address says who it is. Names in
+certificates are labels: nothing is decided by them.
+
+Private keys are read once, from files that nobody else may read, and never shown in `repr`, logs or errors.
+"""
+
+import os
+import ssl
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from consensus.cryptography import SigningKey, address_of
+from consensus.identifiers import Address, PublicKey
+from node.errors import IdentityError
+from node.home.folder import Home
+
+KEY_FILE_MODE: Final = 0o600
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+KEY_FILE_SIZE_BYTES_MAX: Final = 4_096
+"""A PEM file of an Ed25519 key has 119 bytes; a longer file than this is something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A node's keys, and where its certificates are."""
+
+    node_key: SigningKey = field(repr=False)
+    """Signs votes and transactions, and is the key of the TLS certificate."""
+    meter_key: SigningKey = field(repr=False)
+    """Signs readings."""
+    address: Address
+    """Hash of the node's public key: the member and its wallet."""
+    node_key_file: Path
+    certificate_file: Path
+    authority_file: Path
+
+    def server_ssl_context(self) -> ssl.SSLContext:
+        """Returns the context for incoming links: TLS 1.3, a certificate of the authority required."""
+        context = self._context(ssl.PROTOCOL_TLS_SERVER)
+        context.num_tickets = 0  # no resumption: each link proves the key again
+        return context
+
+    def client_ssl_context(self) -> ssl.SSLContext:
+        """Returns the context for outgoing links: TLS 1.3, a certificate of the authority required.
+
+        Host names are not checked, as the caller compares the peer's address (`address_of_peer`) with the
+        member that it dialled.
+        """
+        return self._context(ssl.PROTOCOL_TLS_CLIENT)
+
+    def _context(self, protocol: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        try:
+            context.load_verify_locations(self.authority_file)
+            context.load_cert_chain(self.certificate_file, self.node_key_file)
+        except (OSError, ssl.SSLError) as error:
+            files = f"{self.certificate_file}, {self.authority_file}"
+            raise IdentityError(f"TLS does not accept {files}: {error.strerror or error}") from None
+        return context
+
+
+def load_identity(home: Home) -> Identity:
+    """Returns the identity kept in a node's folder.
+
+    Raises:
+        IdentityError: a file is missing, readable by others, damaged, or the certificate is of another key.
+    """
+    node_key = load_key(home.node_key)
+    certificate = _load_certificate(home.certificate)
+    if _ed25519_key(certificate) != node_key.public_key:
+        raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
+    return Identity(
+        node_key=node_key,
+        meter_key=load_key(home.meter_key),
+        address=node_key.address,
+        node_key_file=home.node_key,
+        certificate_file=home.certificate,
+        authority_file=home.authority_certificate,
+    )
+
+
+def create_key(path: Path) -> SigningKey:
+    """Makes a new Ed25519 key and writes it to `path` as PKCS8 PEM, readable by its owner only.
+
+    Raises:
+        IdentityError: the file exists or cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return SigningKey(key.private_bytes_raw())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a new file that only its owner may read, and syncs it.
+
+    Raises:
+        IdentityError: the file exists or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEY_FILE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise IdentityError(f"{path} exists; a key is never overwritten") from None
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def load_key(path: Path) -> SigningKey:
+    """Returns the Ed25519 key in the PKCS8 PEM file at `path`.
+
+    Raises:
+        IdentityError: missing, readable or writable by others than its owner, or not such a key.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            pem = file.read(KEY_FILE_SIZE_BYTES_MAX)
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
+    if mode & _OTHERS:
+        raise IdentityError(
+            f"{path} is open to other users (mode {mode:04o}): whoever reads it can sign as this node; "
+            f"run `chmod 600 {path}`, and make new keys if others may have read it"
+        )
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise IdentityError(f"{path} is not a private key in PKCS8 PEM form") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise IdentityError(f"{path} is not an Ed25519 key")
+    return SigningKey(key.private_bytes_raw())
+
+
+def address_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> Address:
+    """Returns the address of the other end of a TLS connection: the hash of its certificate's key.
+
+    Args:
+        connection: one made with a context of `Identity`, so that its certificate was checked.
+
+    Raises:
+        IdentityError: it shows no certificate, or one of another kind of key.
+    """
+    encoded = connection.getpeercert(binary_form=True)
+    if not encoded:
+        raise IdentityError("the peer shows no certificate")
+    try:
+        certificate = x509.load_der_x509_certificate(encoded)
+    except ValueError:
+        raise IdentityError("the peer shows a damaged certificate") from None
+    return address_of(_ed25519_key(certificate))
+
+
+def _load_certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise IdentityError(f"{path} is not a certificate in PEM form") from None
+
+
+def _ed25519_key(certificate: x509.Certificate) -> PublicKey:
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise IdentityError("the certificate holds a damaged key") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise IdentityError("the certificate holds no Ed25519 key")
+    return PublicKey(key.public_bytes_raw())

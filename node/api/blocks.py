@@ -1,0 +1,68 @@
+"""Handlers about decided blocks."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from consensus.identifiers import Address, Height
+from consensus.membership import leader
+from ledger.block import Block, BlockHeader
+from ledger.ledger import Ledger
+from node.api.context import ApiContext, answer
+from node.api.problem import ProblemError, ProblemReason
+from node.replies.node import BlocksReply
+from node.replies.parameters import BlockParameters, BlocksParameters
+from node.replies.views import block_view, summary_view
+
+INLINE_TRANSACTIONS_MAX: Final = 32
+"""Blocks with more transactions are rendered on a worker thread: some 50 microseconds each."""
+
+
+async def list_blocks(context: ApiContext, parameters: BlocksParameters, _: web.Request) -> web.Response:
+    """Answers with the headers of consecutive blocks."""
+    ledger = context.chain.ledger
+    first = parameters.from_height
+    if first is None:
+        first = max(1, ledger.height - parameters.limit + 1)
+    last = min(first + parameters.limit - 1, ledger.height)
+    blocks = []
+    for height in range(first, last + 1):
+        block = stored_block(ledger, Height(height))
+        blocks.append(summary_view(block, expected_leader(ledger, block.header)))
+    next_from = last + 1 if first <= last < ledger.height else None
+    return answer(BlocksReply(blocks=blocks, next_from=next_from))
+
+
+async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Request) -> web.Response:
+    """Answers with one block, its receipts and its certificate."""
+    ledger = context.chain.ledger
+    height = Height(parameters.height)
+    block = stored_block(ledger, height)
+    certificate = ledger.certificate(height)
+    assert certificate is not None, f"block {height} is stored without its certificate"
+    receipts = ledger.receipts(height)
+    expected = expected_leader(ledger, block.header)
+    if len(receipts) <= INLINE_TRANSACTIONS_MAX:
+        return answer(block_view(block, receipts, certificate, expected))
+    return await asyncio.to_thread(lambda: answer(block_view(block, receipts, certificate, expected)))
+
+
+def stored_block(ledger: Ledger, height: Height) -> Block:
+    """Returns a decided block.
+
+    Raises:
+        ProblemError: no block of that height is decided.
+    """
+    block = ledger.block(height) if 1 <= height <= ledger.height else None
+    if block is None:
+        raise ProblemError(ProblemReason.UNKNOWN_BLOCK, f"block {height} is not among 1 to {ledger.height}")
+    return block
+
+
+def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
+    """Returns the leader that Eq. 1 names for a header's height and slot.
+
+    Protocol version 1 never changes the membership, so that of the next height serves every height.
+    """
+    return leader(ledger.membership(), header.height, header.slot)

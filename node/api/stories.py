@@ -1,0 +1,73 @@
+"""Handlers that tell stories: a contract's, a receipt to keep, a score's, a month's, and proven misconduct."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from node.api.context import ApiContext, answer
+from node.api.problem import ProblemError, ProblemReason
+from node.errors import NotFound
+from node.proofs.evidence_file import list_misconduct, show_misconduct
+from node.proofs.receipt_file import export_receipt
+from node.replies.parameters import (
+    EvidenceParameters,
+    NoParameters,
+    ReceiptParameters,
+    ScoreHistoryParameters,
+    StatementParameters,
+    TradeParameters,
+)
+from node.replies.stories import ReceiptFileReply
+from node.stories.score_history import score_history
+from node.stories.slices import between_turns
+from node.stories.statement import month_statement
+from node.stories.trade_story import trade_story
+
+
+async def show_trade(context: ApiContext, parameters: TradeParameters, _: web.Request) -> web.Response:
+    """Answers with everything that the chain knows of a contract."""
+    with _problems():
+        return answer(await between_turns(trade_story(context.chain.ledger, parameters.trade)))
+
+
+async def show_receipt(context: ApiContext, parameters: ReceiptParameters, _: web.Request) -> web.Response:
+    """Answers with a receipt that this node signed."""
+    ledger = context.chain.ledger
+    with _problems():
+        receipt = await between_turns(export_receipt(ledger, parameters.trade, context.node.signer))
+    return answer(ReceiptFileReply.model_validate(receipt.document(ledger.genesis)))
+
+
+async def show_score_history(context: ApiContext, parameters: ScoreHistoryParameters, _: web.Request) -> web.Response:
+    """Answers with the versions of a member's score."""
+    with _problems():
+        history = score_history(
+            context.chain.ledger, parameters.member, after=parameters.after, versions_max=parameters.limit
+        )
+    return answer(history)
+
+
+async def list_evidence(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with all proven misconduct."""
+    return answer(list_misconduct(context.chain.ledger))
+
+
+async def show_evidence(context: ApiContext, parameters: EvidenceParameters, _: web.Request) -> web.Response:
+    """Answers with a proven misconduct and both statements."""
+    with _problems():
+        return answer(show_misconduct(context.chain.ledger, parameters.misconduct))
+
+
+async def show_statement(context: ApiContext, parameters: StatementParameters, _: web.Request) -> web.Response:
+    """Answers with a household's month."""
+    with _problems():
+        return answer(await between_turns(month_statement(context.chain.ledger, parameters.member, parameters.month)))
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    try:
+        yield
+    except NotFound as missing:
+        raise ProblemError(ProblemReason(missing.reason), str(missing)) from None

@@ -1,0 +1,1 @@
+"""This node takes part: drives the replica, keeps the pool, catches up."""

@@ -1,0 +1,116 @@
+"""The hands of `consensus.recovery`: asks the other members how far the chain is, and answers them.
+
+The question goes out on the links that this node dialled; the answer comes on the link that the asked member dialled.
+Both are mutual TLS between the same two keys, and the nonce makes the answer one to this question. A node that keeps
+silent itself does not answer: it does not know how far it was.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from consensus.identifiers import GENESIS_HEIGHT, Address, Height
+from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
+from consensus.recovery import Inquiry, can_ask
+from ledger.ledger import Ledger
+from node.logs import get_logger
+from node.mesh.messages import PeerMessage
+
+ASK_INTERVAL_S: Final = 1.0
+"""Between two questions to a member that has not answered."""
+
+ANSWER_INTERVAL_S: Final = 0.25
+"""Shortest time between two answers to one member."""
+
+LOG_INTERVAL_S: Final = 60.0
+"""Between two log lines while the question is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryLinks:
+    """How recovery reaches the rest of the node."""
+
+    send: Callable[[Address, PeerMessage], None]
+    connected: Callable[[], frozenset[Address]]
+    is_unanswered: Callable[[], bool]
+    """Says whether the replica keeps silent until this question is answered."""
+    is_silent: Callable[[], bool]
+    keep_silent_through: Callable[[Height], None]
+    """Makes the end of the silence durable."""
+    refused: Callable[[str], None]
+    """Counts answers that do not count."""
+    names: Mapping[Address, str]
+
+
+class SignRecovery:
+    """Asks while the replica does not know what it signed; answers others always."""
+
+    def __init__(
+        self, *, own: Address, ledger: Ledger, links: RecoveryLinks, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Takes this member's address and ledger."""
+        self._own = own
+        self._ledger = ledger
+        self._links = links
+        self._clock_s = clock_s
+        self._inquiry: Inquiry | None = None
+        self._answered_s: dict[Address, float] = {}
+        self._logged_s: float | None = None
+        self._log = get_logger("recovery")
+
+    def on_question(self, sender: Address, question: HeightQuestion) -> None:
+        """Answers a member with this node's undecided height and its proof."""
+        now_s = self._clock_s()
+        if self._links.is_silent() or now_s - self._answered_s.get(sender, -ANSWER_INTERVAL_S) < ANSWER_INTERVAL_S:
+            return
+        self._answered_s[sender] = now_s
+        height = self._ledger.height
+        certificate = None if height == GENESIS_HEIGHT else self._ledger.certificate(height)
+        answer = HeightAnswer(nonce=question.nonce, undecided=Height(height + 1), certificate=certificate)
+        self._links.send(sender, answer)
+
+    def on_answer(self, sender: Address, answer: HeightAnswer) -> None:
+        """Counts an answer; with the Q-th one the end of the silence is known."""
+        inquiry = self._inquiry
+        if inquiry is None or not self._links.is_unanswered():
+            return
+        refusal = inquiry.take(sender, answer)
+        if refusal is not None:
+            self._links.refused(refusal.value)
+            self._log.warning("an answer does not count", peer=self._links.names.get(sender), reason=refusal.value)
+            return
+        through = inquiry.silent_through(Height(self._ledger.height + 1))
+        if through is not None:
+            self._inquiry = None
+            self._links.keep_silent_through(through)
+            self._log.warning("this node signs again above a height that it cannot have signed at", through=through)
+
+    async def run(self) -> None:
+        """Asks as long as the question is open, until cancelled."""
+        while True:
+            if self._links.is_unanswered():
+                self.ask()
+            await asyncio.sleep(ASK_INTERVAL_S)
+
+    def ask(self) -> None:
+        """Asks every connected member that has not answered."""
+        membership = self._ledger.membership()
+        if not can_ask(len(membership)):
+            self._report("only the operator can say that this node may sign again: `p2pnode recover` says more")
+            return
+        if self._inquiry is None:
+            nonce = secrets.token_bytes(NONCE_SIZE_BYTES)
+            self._inquiry = Inquiry(own=self._own, chain=self._ledger.chain, membership=membership, nonce=nonce)
+        unanswered = self._inquiry.unanswered()
+        self._report("waits for the other members to say how far the chain is", unanswered=len(unanswered))
+        for member in sorted(self._links.connected().intersection(unanswered)):
+            self._links.send(member, self._inquiry.question)
+
+    def _report(self, text: str, **values: int) -> None:
+        now_s = self._clock_s()
+        if self._logged_s is None or now_s - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = now_s
+            self._log.error(f"this node keeps silent: {text}", **values)

@@ -1,0 +1,103 @@
+"""The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code."""
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from contracts.genesis import PROTOCOL_VERSION
+from ledger.errors import LedgerError
+from node.cli.evidence import evidence_app
+from node.cli.ledger import ledger_app
+from node.cli.qscore import qscore_app
+from node.cli.receipt import receipt_app
+from node.cli.recover import RECOVER_EXAMPLE, recover
+from node.cli.statement import STATEMENT_EXAMPLE, statement
+from node.cli.testnet import testnet_app
+from node.cli.trade import trade_app
+from node.cli.why import WHY_EXAMPLE, why
+from node.errors import NodeError
+from node.home.configuration import (
+    ApiTable,
+    Configuration,
+    MeterTable,
+    NodeTable,
+    PeerEntry,
+    PeerToPeerTable,
+    load_configuration,
+)
+from node.home.configuration_text import render_configuration
+
+EXIT_FAILED: Final = 1
+
+app = typer.Typer(
+    name="p2pnode",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Neighbours trade solar energy on a chain that their own smart meters run.",
+    epilog="Begin with: p2pnode testnet run --hours 48",
+)
+app.command(epilog=RECOVER_EXAMPLE)(recover)
+app.command(epilog=WHY_EXAMPLE)(why)
+app.command(epilog=STATEMENT_EXAMPLE)(statement)
+app.add_typer(testnet_app, name="testnet")
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(trade_app, name="trade")
+app.add_typer(receipt_app, name="receipt")
+app.add_typer(qscore_app, name="qscore")
+app.add_typer(evidence_app, name="evidence")
+
+
+@app.command(epilog="Example: p2pnode start --config testnet/node1/meter.toml")
+def start(
+    config: Annotated[Path, typer.Option(help="The node's meter.toml.", show_default=False)],
+) -> None:
+    """Run one node in the foreground, until SIGTERM or Ctrl-C.
+
+    Keys of meter.toml can be overridden from the environment, for example P2PNODE_NODE__LOG_LEVEL=debug.
+    """
+    from node.daemon import run_daemon  # noqa: PLC0415  (half a second of imports that only this command needs)
+
+    raise typer.Exit(run_daemon(load_configuration(config)))
+
+
+@app.command()
+def config() -> None:
+    """Print an example meter.toml in which every key is explained."""
+    peer = PeerEntry(name="node2", address="0" * 64, host="192.0.2.2", port=7000)
+    example = Configuration(
+        node=NodeTable(name="node1"),
+        p2p=PeerToPeerTable(port=7000, peers=(peer,)),
+        api=ApiTable(port=8000),
+        meter=MeterTable(household_id="home1"),
+    )
+    typer.echo(render_configuration(example), nl=False)
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of this program and of the protocol that it speaks."""
+    typer.echo(f"p2pnode {installed_version('p2pnode')}, protocol {PROTOCOL_VERSION}")
+
+
+def main() -> None:
+    """Runs the command line; what an operator can put right never shows a stack trace.
+
+    Files of a home that the system does not let this process open, make or rename are told here for all commands.
+    """
+    try:
+        app()
+    except (NodeError, LedgerError) as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise  # not of a file
+        _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"p2pnode: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(EXIT_FAILED)

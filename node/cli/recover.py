@@ -1,0 +1,107 @@
+"""`p2pnode recover`: the operator's word that a node may sign again, where no other member can be asked."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from consensus.codec import encode
+from consensus.events import UNANSWERED, SignState, fresh_sign_state
+from consensus.identifiers import Height
+from consensus.recovery import can_ask
+from ledger.errors import LedgerError, LedgerUnreadable
+from ledger.ledger import Ledger
+from node.chain.driver import PREPARED_KEY
+from node.errors import NodeError, SignStateError, SignStateFault
+from node.home.configuration import load_configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.home.halt import refuse_if_halted
+from node.home.process import process_id_file
+from node.home.sign_state import SignStateFile
+from node.home.storage import read_sign_state, set_aside
+
+RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
+
+_WARNING: Final = """\
+A node remembers in its sign state what it has signed, so that it never signs two different things. Where that file \
+is lost, damaged or older than what was signed, the node signs nothing.
+
+This command makes a new sign state that lets {name} sign from height {height} on, on your word that
+
+  1. its ledger is the newest there is: it ends at height {tip}, and no other member has a later block;
+  2. its key is on no other machine, and nothing has signed with it since that block.
+
+If one of these is wrong, the node may sign twice, and the chain may split.
+"""
+
+_OTHERS_KNOW: Final = """\
+this chain has {members} members: the others say what {name} may have signed, nobody needs to give his word. Start \
+it and wait; two blocks later it takes part again. Nothing was changed"""
+
+_INTACT: Final = """\
+nothing is wrong with {path}: it says what {name} signed up to height {height}; the ledger ends at {tip}. \
+Without it the node could sign twice. Start it. Nothing was changed"""
+
+
+def recover(
+    config: Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")] = False,  # noqa: FBT002
+) -> None:
+    """Let a stopped node sign again whose sign state is lost, where no other member can say what it signed.
+
+    Chains of one or two members need it after a lost disk; larger ones recover by themselves, and are refused.
+    """
+    configuration = load_configuration(config)
+    home = configuration.home
+    refuse_if_halted(home)
+    with process_id_file(home):
+        members, tip, has_prepared = _read_ledger(home)
+        name = configuration.node.name
+        if can_ask(members):
+            raise NodeError(_OTHERS_KNOW.format(members=members, name=name))
+        signed = _remembered(home)
+        if signed is not None and signed.height > tip and (signed.prepared is None or has_prepared):
+            path, height = home.sign_state, signed.height
+            raise NodeError(_INTACT.format(path=path, name=name, height=height, tip=tip))
+        typer.echo(_WARNING.format(name=name, height=tip + 1, tip=tip))
+        if not yes and not typer.confirm("Let it sign again?"):
+            raise NodeError("nothing was changed")
+        if home.sign_state.exists():
+            set_aside(home.sign_state)
+        SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(tip + 1))))
+    typer.echo(f"{name} signs again from height {tip + 1} on")
+
+
+def _read_ledger(home: Home) -> tuple[int, Height, bool]:
+    """Returns the number of members, the last height, and whether the block that is prepared above it is there."""
+    try:
+        ledger = Ledger.open(home.ledger, load_genesis(home))
+    except LedgerUnreadable:
+        raise
+    except LedgerError as error:
+        raise NodeError(
+            f"{home.ledger}: {error}. Without a whole ledger nobody knows what this node may have signed. If there "
+            "are peers, start it to fetch the ledger from them, then come back"
+        ) from error
+    try:
+        return len(ledger.membership()), ledger.height, PREPARED_KEY in ledger.undecided()
+    finally:
+        ledger.close()
+
+
+def _remembered(home: Home) -> SignState | None:
+    """Returns what the sign state knows; None if it is lost, damaged, or says itself that it is not all."""
+    try:
+        file = SignStateFile(home.sign_state)
+    except SignStateError as error:
+        if error.fault in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+            return None
+        raise
+    try:
+        signed = read_sign_state(file)
+    except SignStateError:
+        return None  # of another version
+    finally:
+        file.close()
+    return None if signed.silent_through == UNANSWERED else signed

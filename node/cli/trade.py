@@ -1,0 +1,84 @@
+"""`p2pnode trade`: the story of a contract, from a running node or from the ledger of a stopped one."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import typer
+
+from consensus.identifiers import Address
+from ledger.ledger import Ledger
+from node.cli.asking import Question, ask, path_of
+from node.cli.story_tables import show_story, show_trades
+from node.cli.terminal import output_console
+from node.home.configuration import load_configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.proofs.receipt_file import names_of
+from node.replies.parameters import TRADES_PER_PAGE_MAX, TradesParameters
+from node.replies.state import TradesReply
+from node.replies.stories import TradeStoryReply
+from node.stories.lists import trade_list
+from node.stories.member_names import require_id
+from node.stories.slices import Slices
+from node.stories.trade_story import trade_story
+
+SHOW_EXAMPLE: Final = "Example: p2pnode trade show 3f2a9c41d07be865 --config testnet/node1/meter.toml"
+LIST_EXAMPLE: Final = "Example: p2pnode trade list --config testnet/node1/meter.toml --limit 10"
+
+trade_app = typer.Typer(
+    no_args_is_help=True, help="What became of a contract, and what proves it.", epilog=SHOW_EXAMPLE
+)
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option(help="A node's meter.toml: asks the node if it runs, else opens its ledger.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's reply.")]
+
+
+@trade_app.command(epilog=SHOW_EXAMPLE)
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Trade id, or one of its transactions; the first 8 or more digits do."),
+    ],
+    config: ConfigOption,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Tell a contract's story: who, what, when, price, conditions with values, scores, leader, validators, proof.
+
+    Contracts that were declined are told too.
+    """
+    require_id(name)
+
+    def read(ledger: Ledger, _: Home) -> Slices[TradeStoryReply]:
+        return (yield from trade_story(ledger, name))
+
+    story = ask(config, Question(path=f"/v1/trades/{quote(name, safe='')}", model=TradeStoryReply, read=read))
+    if as_json:
+        typer.echo(story.model_dump_json(indent=2))
+    else:
+        show_story(output_console(), story)
+
+
+@trade_app.command("list", epilog=LIST_EXAMPLE)
+def list_command(
+    config: ConfigOption,
+    limit: Annotated[int, typer.Option(min=1, max=TRADES_PER_PAGE_MAX, help="How many.")] = 20,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """List the newest contracts that executed."""
+
+    def read(ledger: Ledger, _: Home) -> Slices[TradesReply]:
+        yield from ()
+        return asyncio.run(trade_list(ledger, TradesParameters(limit=limit, order="newest")))
+
+    path = path_of("/v1/trades", limit=limit, order="newest")
+    reply = ask(config, Question(path=path, model=TradesReply, read=read))
+    if as_json:
+        typer.echo(reply.model_dump_json(indent=2))
+        return
+    names = names_of(load_genesis(load_configuration(config).home))
+    show_trades(output_console(), reply, {Address(address).hex(): label for address, label in names.items()})

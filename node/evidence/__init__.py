@@ -1,0 +1,1 @@
+"""Keeps, tells and reports what proves misconduct."""

@@ -1,0 +1,303 @@
+"""The configuration of a node: `meter.toml`, environment overrides, and the commented file that explains it.
+
+One frozen value, validated once at the start. A key that is not known is refused, as a misspelt one would
+otherwise be a setting that silently does nothing. `P2PNODE_<TABLE>__<KEY>` in the environment overrides a
+key, for example `P2PNODE_API__PORT=8081`.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from consensus.identifiers import Address
+from node.errors import ConfigurationError
+from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.home.folder import READINGS_NAME, Home
+
+ENVIRONMENT_PREFIX: Final = "P2PNODE_"
+ENVIRONMENT_DELIMITER: Final = "__"
+
+FEED_IN_TARIFF_MICRO_PER_KWH: Final = 80_000
+"""What the grid pays for a kWh fed in, 0.08 tokens: the least a neighbour should pay."""
+RETAIL_PRICE_MICRO_PER_KWH: Final = 300_000
+"""What the grid takes for a kWh, 0.30 tokens: the most a neighbour would pay."""
+SELL_PRICE_MICRO_PER_KWH: Final = 200_000
+"""The fixed price that a new node asks, between the two."""
+
+PEERS_MAX: Final = 255
+"""All others of the largest membership."""
+
+FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
+"""255 peers take about 60 kB, and comments are welcome."""
+
+_HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
+_Port = Annotated[int, Field(ge=1, le=65_535)]
+_Price = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class _Table(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeTable(_Table):
+    """This node."""
+
+    name: str = Field(min_length=1, max_length=64, description="Label of this node in logs, metrics and tables.")
+    home: Path = Field(
+        default=Path(),
+        description="Folder of the keys, the sign state and the ledger; relative to the folder of this file.",
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console",
+        description='Form of the log on standard error: "console" for people, "json" for machines.',
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description='Least urgent message that is logged: "debug", "info", "warning" or "error".',
+    )
+
+
+class PeerEntry(_Table):
+    """Where to find another member."""
+
+    name: str = Field(min_length=1, max_length=64, description="Label for people.")
+    address: str = Field(
+        pattern="^[0-9a-f]{64}$",
+        description="Hash of its node key, in hex: the identity that its certificate must show.",
+    )
+    host: _HostName = Field(description="Name or IP address.")
+    port: _Port = Field(description="Port of its [p2p] table.")
+
+    @property
+    def address_bytes(self) -> Address:
+        """The address in the form that the protocol uses."""
+        return Address(bytes.fromhex(self.address))
+
+
+class PeerToPeerTable(_Table):
+    """The mesh of members: mutual TLS, consensus, transactions and offers."""
+
+    host: _HostName = Field(default="127.0.0.1", description="Address to listen on for other members.")
+    port: _Port = Field(description="Port to listen on for other members.")
+    peers: tuple[PeerEntry, ...] = Field(
+        default=(),
+        max_length=PEERS_MAX,
+        description="The other members: name (a label), address (hash of the node key, in hex, that the "
+        "certificate of the peer must show), host and port.",
+    )
+
+    @model_validator(mode="after")
+    def _peers_differ(self) -> "PeerToPeerTable":
+        addresses = [peer.address for peer in self.peers]
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("two peers have the same address")
+        return self
+
+
+class ApiTable(_Table):
+    """The REST API, metrics and health of this node."""
+
+    host: _HostName = Field(
+        default="127.0.0.1",
+        description="Address to listen on for the REST API and metrics. It has no access control: keep it on "
+        "loopback, or inside a network of your own.",
+    )
+    port: _Port = Field(description="Port to listen on for the REST API and metrics.")
+
+
+class MempoolTable(_Table):
+    """Transactions that wait for a block."""
+
+    transactions_max: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Most waiting transactions of all senders together."
+    )
+    size_bytes_max: int = Field(
+        default=32 * 1024 * 1024,
+        ge=64 * 1024,
+        le=1024 * 1024 * 1024,
+        description="Most bytes of waiting transactions of all senders together.",
+    )
+    sender_transactions_max: int = Field(
+        default=1_024,
+        ge=1,
+        le=1_000_000,
+        description="Most waiting transactions of one sender; above it, submitting answers 429.",
+    )
+
+
+class MeterTable(_Table):
+    """The household's meter. Without this table the node only validates."""
+
+    household_id: str = Field(
+        min_length=1,
+        max_length=64,
+        description="The household whose rows of the readings file this meter measures.",
+    )
+    readings_file: Path = Field(
+        default=Path(READINGS_NAME),
+        description="CSV file of readings (timestamp, household_id, consumption_wh, generation_wh); relative "
+        "to home.",
+    )
+    hours: int = Field(default=0, ge=0, description="How many hours of the file to measure, from its first; 0: all.")
+    window_hours: int = Field(
+        default=8,
+        ge=1,
+        le=168,
+        description="How many hours may be in trading at once: the meter measures the next hour when an "
+        "earlier one is settled.",
+    )
+    grace_period_s: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=86_400.0,
+        description="Seconds after its first decided reading in which an hour waits for the readings of the "
+        "other members, before trading in it begins without them.",
+    )
+
+
+class PriceTable(_Table):
+    """The price policy of this household: one fixed price, in micro-tokens per kWh."""
+
+    sell_micro_per_kwh: _Price = Field(
+        default=SELL_PRICE_MICRO_PER_KWH,
+        description="Price asked for surplus energy, in micro-tokens per kWh (200000: 0.20 tokens). Sensible "
+        "between the feed-in tariff (80000) and the retail price (300000), which the chain enforces.",
+    )
+    buy_max_micro_per_kwh: _Price = Field(
+        default=RETAIL_PRICE_MICRO_PER_KWH,
+        description="Highest price paid for a neighbour's energy, in micro-tokens per kWh; the retail price "
+        "by default.",
+    )
+
+
+class Configuration(BaseModel):
+    """Everything that an operator decides about one node."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: NodeTable
+    p2p: PeerToPeerTable
+    api: ApiTable
+    mempool: MempoolTable = MempoolTable()
+    meter: MeterTable | None = None
+    price: PriceTable = PriceTable()
+
+    @property
+    def home(self) -> Home:
+        """The node's folder."""
+        return Home(self.node.home)
+
+
+class _LoadedConfiguration(BaseSettings, Configuration):
+    """A configuration whose values may come from the environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter=ENVIRONMENT_DELIMITER,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (the signature is pydantic's)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Returns where values come from, the strongest first: the environment, then the file."""
+        return env_settings, init_settings
+
+
+TABLES: Final = tuple(Configuration.model_fields)
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Returns the validated configuration, its paths absolute.
+
+    Args:
+        path: a `meter.toml`.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not TOML, a key is missing, unknown or has a bad
+            value, there or in the environment; names file or variable, table and key.
+    """
+    data = _read_tables(path)
+    try:
+        configuration = _LoadedConfiguration(**data)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(path, error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"environment variable {ENVIRONMENT_PREFIX}...: {error}") from None
+    return _with_absolute_paths(configuration, path.resolve().parent)
+
+
+def _read_tables(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise ConfigurationError(f"{path}: {error}, which no configuration is") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is not TOML: {error}") from None
+    for key in data:
+        if key not in TABLES:
+            raise ConfigurationError(f"{path}: unknown table [{key}]; known are {', '.join(TABLES)}")
+    for variable in os.environ:
+        _check_variable(variable)
+    return data
+
+
+def _check_variable(variable: str) -> None:
+    if not variable.upper().startswith(ENVIRONMENT_PREFIX) or ENVIRONMENT_DELIMITER not in variable:
+        return
+    table = variable.upper().removeprefix(ENVIRONMENT_PREFIX).partition(ENVIRONMENT_DELIMITER)[0].lower()
+    if table not in TABLES:
+        raise ConfigurationError(
+            f"environment variable {variable}: unknown table [{table}]; known are {', '.join(TABLES)}"
+        )
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    """Returns one line for all that is wrong, each with where it stands."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{_place(path, tuple(map(str, problem['loc'])))}: {_reason(problem['type'], problem['msg'])}"
+        for problem in problems
+    )
+
+
+def _place(path: Path, location: tuple[str, ...]) -> str:
+    table, key = location[0], ".".join(location[1:])
+    variable = ENVIRONMENT_PREFIX + ENVIRONMENT_DELIMITER.join(location[:2]).upper()
+    given = {name.upper() for name in os.environ}
+    origin = f"environment variable {variable}" if variable in given else f"{path}"
+    return f"{origin}: [{table}] {key}" if key else f"{origin}: [{table}]"
+
+
+def _reason(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind == "missing":
+        return "is missing"
+    return message
+
+
+def _with_absolute_paths(configuration: Configuration, base: Path) -> Configuration:
+    home = (base / configuration.node.home).resolve()
+    changes: dict[str, Any] = {"node": configuration.node.model_copy(update={"home": home})}
+    meter = configuration.meter
+    if meter is not None:
+        changes["meter"] = meter.model_copy(update={"readings_file": home / meter.readings_file})
+    return configuration.model_copy(update=changes)

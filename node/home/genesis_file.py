@@ -1,0 +1,100 @@
+"""Genesis on disk: the canonical bytes that nodes load, and JSON for people that converts back exactly."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec.inspect import BytesType, StructType, Type, VarTupleType, type_info
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.cryptography import address_of
+from contracts.genesis import PROTOCOL_VERSION, Genesis, chain_id
+from ledger.show import Json, render
+from node.errors import ConfigurationError
+from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.home.folder import Home
+
+GENESIS_SIZE_BYTES_MAX: Final = 256 * 1024
+"""256 members with the longest names take about 40 KiB."""
+
+FILE_SIZE_BYTES_MAX: Final = 8 * GENESIS_SIZE_BYTES_MAX
+"""As JSON: hexadecimal, field names and indentation take several times the canonical bytes."""
+
+
+def load_genesis(home: Home) -> Genesis:
+    """Returns the genesis that a node's folder holds.
+
+    Raises:
+        ConfigurationError: missing, damaged, or of rules that this software does not know.
+    """
+    return load_genesis_file(home.genesis)
+
+
+def load_genesis_file(path: Path) -> Genesis:
+    """Returns the genesis in a file of either form.
+
+    Raises:
+        ConfigurationError: missing, damaged, or of rules that this software does not know.
+    """
+    try:
+        content = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
+        genesis = (
+            parse_genesis(content)
+            if content.lstrip().startswith(b"{")
+            else decode(content, Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
+        )
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise ConfigurationError(f"{path}: {error}, which no genesis is") from None
+    except (DecodeError, ValueError) as error:
+        raise ConfigurationError(f"{path}: is damaged: {error}") from None
+    if genesis.protocol_version != PROTOCOL_VERSION:
+        versions = f"protocol version {genesis.protocol_version}; this software knows version {PROTOCOL_VERSION}"
+        raise ConfigurationError(f"{path}: follows {versions}")
+    return genesis
+
+
+def write_genesis(home: Home, genesis: Genesis) -> None:
+    """Writes both forms into a node's folder."""
+    home.genesis.write_bytes(encode(genesis))
+    home.genesis_text.write_text(render_genesis(genesis), encoding="utf-8")
+
+
+def render_genesis(genesis: Genesis) -> str:
+    """Returns genesis as JSON, keys in hex, with the chain's name and the members' addresses added."""
+    fields: Json = {"chain": chain_id(genesis).hex(), **render(genesis)}
+    fields["members"] = [
+        {"address": address_of(member.node_key).hex(), **render(member)} for member in genesis.members
+    ]
+    return json.dumps(fields, indent=2) + "\n"
+
+
+def parse_genesis(text: bytes) -> Genesis:
+    """Returns the genesis that `render_genesis` shows, whose chain and addresses must be the shown ones.
+
+    Raises:
+        ValueError: it is not such a text, or something in it was changed.
+    """
+    try:
+        fields = json.loads(text)
+        genesis = msgspec.convert(_unrendered(fields, type_info(Genesis)), Genesis)
+    except (KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not the form of genesis.json ({type(error).__name__}: {error})") from None
+    if json.loads(render_genesis(genesis)) != fields:
+        raise ValueError("chain and addresses are not those that follow from its content: it was changed")
+    return genesis
+
+
+def _unrendered(value: Any, kind: Type) -> Any:
+    """Returns what `render` showed as JSON in the form that a record is made of."""
+    match kind:
+        case StructType():
+            return [_unrendered(value[field.name], field.type) for field in kind.fields]
+        case VarTupleType():
+            return [_unrendered(item, kind.item_type) for item in value]
+        case BytesType():
+            return bytes.fromhex(value)
+        case _:
+            return value

@@ -1,0 +1,1 @@
+"""Links to the other members, and the messages on them."""

@@ -1,0 +1,170 @@
+"""The mesh: every node dials every other over mutual TLS and sends on the links that it dialled.
+
+A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the address in
+the certificate of the link it came over, never something in the frame. Nothing here waits for a peer: sending
+fills a bounded queue (`outgoing.py`), receiving is bounded in rate, size and number of connections
+(`incoming.py`). Messages may be lost whenever a link breaks: consensus sends again.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import aiohttp
+
+from consensus.identifiers import Address
+from node.admission.identity import Identity
+from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
+from node.mesh.limits import MeshCounters, MeshLimits, PeerEndpoint
+from node.mesh.messages import PeerMessage, encode_peer_message
+from node.mesh.outgoing import OutgoingLink
+
+
+class Mesh:
+    """The links of one node to all other members."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        peers: Sequence[PeerEndpoint],
+        listen_host: str,
+        listen_port: int,
+        handler: Callable[[Address, PeerMessage], None],
+        metrics: MeshCounters,
+        limits: MeshLimits | None = None,
+    ) -> None:
+        """Takes everything; touches no socket before `start`.
+
+        Args:
+            identity: this node's keys and certificates.
+            peers: all other members; only they are admitted.
+            listen_host: name or address to listen on.
+            listen_port: port to listen on; 0 chooses a free one.
+            handler: called in the event loop with a sender and its message, in the sender's order; must not
+                block. What it raises is a bug of this node and ends up in `failed`.
+            metrics: counts what happens.
+            limits: bounds, the defaults if None.
+        """
+        assert all(peer.address != identity.address for peer in peers), "a node is not its own peer"
+        assert len({peer.address for peer in peers}) == len(peers), "a peer has one endpoint"
+        self._identity = identity
+        self._peers = tuple(peers)
+        self._listen_host = listen_host
+        self._listen_port = listen_port
+        self._handler = handler
+        self._metrics = metrics
+        self._limits = MeshLimits() if limits is None else limits
+        self._links: dict[Address, OutgoingLink] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._session: aiohttp.ClientSession | None = None
+        self._incoming: IncomingLinks | None = None
+        self._failed: asyncio.Future[None] | None = None
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Gets the exception that shows a bug of this node: the daemon must stop. Cancelled by `stop`."""
+        assert self._failed is not None, "the mesh is started"
+        return self._failed
+
+    @property
+    def port(self) -> int:
+        """The port that the mesh listens on."""
+        return self._listen_port
+
+    async def start(self) -> None:
+        """Listens, and begins to dial every peer.
+
+        Raises:
+            OSError: it cannot listen there.
+            IdentityError: the certificates are not usable.
+        """
+        assert self._failed is None, "a mesh starts once"
+        server_context = self._identity.server_ssl_context()
+        client_context = self._identity.client_ssl_context()
+        listener = await _listen(self._listen_host, self._listen_port)
+        self._listen_port = listener.getsockname()[1]
+        self._failed = asyncio.get_running_loop().create_future()
+        self._incoming = IncomingLinks(
+            context=server_context,
+            names={peer.address: peer.name for peer in self._peers},
+            listener=listener,
+            handler=self._handler,
+            on_link=self._on_link,
+            on_failure=self._on_failure,
+            limits=self._limits,
+            counters=self._metrics,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # each link has its own deadlines
+        )
+        for peer in self._peers:
+            self._links[peer.address] = OutgoingLink(
+                endpoint=peer,
+                session=self._session,
+                context=client_context,
+                limits=self._limits,
+                counters=self._metrics,
+            )
+        for work in (self._incoming.run(), *(link.run() for link in self._links.values())):
+            self._supervise(work)
+
+    async def stop(self) -> None:
+        """Closes every link and the listening socket; what is still queued is dropped."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._incoming is not None:
+            await self._incoming.stop()
+        if self._session is not None:
+            await self._session.close()
+        if self._failed is not None:
+            self._failed.cancel()
+
+    def send(self, recipient: Address, message: PeerMessage) -> None:
+        """Queues a message for one peer; never waits, and drops the oldest when the queue is full."""
+        self._links[recipient].put(encode_peer_message(message))
+
+    def send_bulk(self, recipient: Address, message: PeerMessage) -> None:
+        """Queues a message that leaves only while no other waits for this peer; dropped where it has no room."""
+        self._links[recipient].put_bulk(encode_peer_message(message))
+
+    def broadcast(self, message: PeerMessage) -> None:
+        """Queues a message, encoded once, for every peer."""
+        frame = encode_peer_message(message)
+        for link in self._links.values():
+            link.put(frame)
+
+    def connected(self) -> frozenset[Address]:
+        """Returns the peers whose outgoing link is up."""
+        return frozenset(address for address, link in self._links.items() if link.connected)
+
+    def _on_link(self, sender: Address) -> None:
+        """Who opened a link listens, too: a member that comes back need not wait for the end of our pause."""
+        self._links[sender].dial_soon()
+
+    def _supervise(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._on_ended)
+        self._tasks.append(task)
+
+    def _on_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self._on_failure(bug)
+
+    def _on_failure(self, bug: BaseException) -> None:
+        assert self._failed is not None, "failures come from started parts"
+        if not self._failed.done():
+            self._failed.set_exception(bug)
+
+
+async def _listen(host: str, port: int) -> socket.socket:
+    """Returns a listening, non-blocking socket on the first address that the host name stands for."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, place = found[0]
+    listener = socket.create_server((place[0], place[1]), family=family, backlog=LISTEN_BACKLOG)
+    listener.settimeout(0)  # as the event loop wants it: never blocking
+    return listener

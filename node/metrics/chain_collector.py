@@ -1,0 +1,185 @@
+"""The figures that the chain itself knows, read from the newest state at each scrape.
+
+They are counters and gauges of the chain, not of the process: a restart does not reset them, and all members
+at one height report the same energy, tokens, trades and scores.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from consensus.explanation import Explanation
+from contracts.state import Totals
+from contracts.units import MICRO_TOKENS_PER_TOKEN
+from ledger.ledger import Ledger
+from node.chain.submission import Chain
+from node.stories.state_views import MemberState, TokenSums, read_members, read_totals, sum_tokens
+from qscore.parameters import ONE
+
+MS_PER_S: Final = 1_000
+
+
+class ChainCollector(Collector):
+    """Reads the chain at each scrape; every family is also described without one, so that names are checked."""
+
+    def __init__(self, chain: Chain) -> None:
+        """Takes the chain whose state, mempool and replica are read."""
+        self._chain = chain
+
+    def describe(self) -> Iterable[Metric]:
+        """Returns every family without samples."""
+        return chain_metric_families()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields every family with the figures of this moment."""
+        yield from self._positions()
+        yield from _decision(self._chain.explain())
+        ledger = self._chain.ledger
+        totals = read_totals(ledger)
+        members = read_members(ledger)
+        yield from _trades(totals)
+        yield _energy(totals)
+        yield _deficit(totals)
+        yield _tokens(totals, sum_tokens(ledger, ledger.genesis, members))
+        yield _scores(members, ledger)
+
+    def _positions(self) -> Iterator[Metric]:
+        chain = self._chain
+        replica = chain.replica_status()
+        figures = {
+            "p2pnode_height": chain.ledger.height,
+            "p2pnode_slot": replica.present_slot,
+            "p2pnode_view_changes": replica.view_changes,
+            "p2pnode_members": len(chain.ledger.membership()),
+            "p2pnode_peers_connected": len(chain.peers_connected()),
+            "p2pnode_mempool_transactions": len(chain.mempool),
+            "p2pnode_mempool_bytes": chain.mempool.size_bytes,
+        }
+        for family in _position_families():
+            family.add_metric([], figures[family.name])
+            yield family
+
+
+def chain_metric_families() -> tuple[Metric, ...]:
+    """Returns every family of the chain without samples."""
+    return (
+        *_position_families(),
+        *_decision_families(),
+        *_trade_families(),
+        _energy_family(),
+        _deficit_family(),
+        _tokens_family(),
+        _scores_family(),
+    )
+
+
+def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
+    return (
+        GaugeMetricFamily("p2pnode_height", "Height of the last block written."),
+        GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
+        CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
+        GaugeMetricFamily("p2pnode_members", "Members of the next height."),
+        GaugeMetricFamily("p2pnode_peers_connected", "Peers whose outgoing link is up."),
+        GaugeMetricFamily("p2pnode_mempool_transactions", "Transactions that wait for a block."),
+        GaugeMetricFamily("p2pnode_mempool_bytes", "Bytes of the transactions that wait for a block."),
+    )
+
+
+def _decision_families() -> tuple[GaugeMetricFamily, ...]:
+    needed = "Proposals, votes, COMMITs or VIEW-CHANGEs that the step at hand still needs; 0 while nothing waits."
+    return (
+        GaugeMetricFamily("p2pnode_undecided_seconds", "How long the next height has had something to decide."),
+        GaugeMetricFamily("p2pnode_missing_votes", needed),
+        GaugeMetricFamily("p2pnode_members_reachable", "Members connected and heard lately, this one among them."),
+        GaugeMetricFamily("p2pnode_quorum", "Members that a decision needs."),
+    )
+
+
+def _decision(explanation: Explanation) -> Iterator[Metric]:
+    wait = explanation.waits_for
+    figures = {
+        "p2pnode_undecided_seconds": (explanation.waiting_ms or 0) / MS_PER_S,
+        "p2pnode_missing_votes": 0 if wait is None else wait.needed,
+        "p2pnode_members_reachable": len(explanation.reachable),
+        "p2pnode_quorum": explanation.quorum,
+    }
+    for family in _decision_families():
+        family.add_metric([], figures[family.name])
+        yield family
+
+
+def _trade_families() -> tuple[CounterMetricFamily, CounterMetricFamily]:
+    return (
+        CounterMetricFamily("p2pnode_trades_completed", "Trades completed on the chain."),
+        CounterMetricFamily("p2pnode_trades_declined", "Contracts on the chain that did not execute."),
+    )
+
+
+def _energy_family() -> GaugeMetricFamily:
+    text = "Surplus energy of all packets: credited = available + escrow + claimed + exported."
+    return GaugeMetricFamily("p2pnode_energy_wh", text, labels=["state"])
+
+
+def _deficit_family() -> GaugeMetricFamily:
+    text = "Energy that members lacked: recorded = open + bought + imported."
+    return GaugeMetricFamily("p2pnode_deficit_wh", text, labels=["state"])
+
+
+def _tokens_family() -> GaugeMetricFamily:
+    text = "Tokens of all wallets: issued - redeemed = available + held; traded is the sum paid in trades."
+    return GaugeMetricFamily("p2pnode_tokens", text, labels=["state"])
+
+
+def _scores_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["name"])
+
+
+def _trades(totals: Totals) -> Iterator[Metric]:
+    completed, declined = _trade_families()
+    completed.add_metric([], totals.trades_completed)
+    declined.add_metric([], totals.trades_declined)
+    yield completed
+    yield declined
+
+
+def _energy(totals: Totals) -> Metric:
+    family = _energy_family()
+    family.add_metric(["credited"], totals.credited_wh)
+    family.add_metric(["available"], totals.available_wh)
+    family.add_metric(["escrow"], totals.escrow_wh)
+    family.add_metric(["claimed"], totals.claimed_wh)
+    family.add_metric(["exported"], totals.exported_wh)
+    return family
+
+
+def _deficit(totals: Totals) -> Metric:
+    family = _deficit_family()
+    family.add_metric(["recorded"], totals.deficit_wh)
+    family.add_metric(["open"], totals.open_wh)
+    family.add_metric(["bought"], totals.bought_wh)
+    family.add_metric(["imported"], totals.imported_wh)
+    return family
+
+
+def _tokens(totals: Totals, sums: TokenSums) -> Metric:
+    micro = {
+        "issued": totals.issued_micro,
+        "redeemed": totals.redeemed_micro,
+        "available": sums.available_micro,
+        "held": sums.held_micro,
+        "traded": totals.traded_micro,
+    }
+    family = _tokens_family()
+    for state, amount_micro in micro.items():
+        family.add_metric([state], amount_micro / MICRO_TOKENS_PER_TOKEN)
+    return family
+
+
+def _scores(members: Iterable[MemberState], ledger: Ledger) -> Metric:
+    family = _scores_family()
+    for state in members:
+        family.add_metric([state.member.name], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
+    return family

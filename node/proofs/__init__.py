@@ -1,0 +1,1 @@
+"""Files that convince without a node."""

@@ -1,0 +1,543 @@
+"""The REST API's replies and bodies: pydantic models whose JSON schema is the OpenAPI document.
+
+Models that show a record carry the record's own field names; bytes are lower-case hexadecimal, energy is in Wh,
+money in micro-tokens, time in milliseconds or slots, scores in millionths, as everywhere in the project.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from node.api.problem import ProblemReason
+
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(description="32 bytes, hexadecimal.")]
+Hex = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$"), Field(description="Bytes, hexadecimal.")]
+SignatureHex = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{128}$"), Field(description="Ed25519 signature, 64 bytes, hexadecimal.")
+]
+HeightNumber = Annotated[int, Field(ge=0, description="Position in the chain; genesis is 0, the first block 1.")]
+SlotNumber = Annotated[int, Field(ge=0, description="Timeslot since the chain's start.")]
+EnergyWh = Annotated[int, Field(ge=0, description="Energy in Wh.")]
+AmountMicro = Annotated[int, Field(ge=0, description="Millionths of a token.")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ApiModel(BaseModel):
+    """Base of all models: immutable, no field besides the documented ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+# --- problems ----------------------------------------------------------------------------------------------
+
+
+class ProblemField(ApiModel):
+    """One wrong parameter or field."""
+
+    location: str
+    """Name of the parameter, or path of the field in the body."""
+    detail: str
+    """What is wrong with it."""
+
+
+class Problem(ApiModel):
+    """Problem details (RFC 9457): every error is answered with one."""
+
+    type: str
+    """Reference that identifies the kind of problem: its place in /docs."""
+    title: str
+    """What the reason means."""
+    status: Annotated[int, Field(ge=400, le=599)]
+    """HTTP status."""
+    detail: str
+    """What happened this time, for people."""
+    reason: Annotated[str, Field(json_schema_extra={"enum": [reason.value for reason in ProblemReason]})]
+    """What happened, for programs."""
+    retry_after_s: Annotated[int, Field(ge=1)] | None = None
+    """Seconds after which trying again may help; also in Retry-After."""
+    errors: list[ProblemField] | None = None
+    """The wrong parameters or fields."""
+
+
+# --- status ------------------------------------------------------------------------------------------------
+
+
+class MeterStatus(ApiModel):
+    """How far this node's meter has come."""
+
+    household_id: str
+    """Household in the readings file."""
+    intervals_total: Count
+    """Intervals of this run."""
+    intervals_published: Count
+    """Intervals whose reading is decided."""
+    intervals_settled: Count
+    """Intervals in which nothing is left to trade for this household."""
+    finished: bool
+    """All intervals of this run are published and settled."""
+
+
+class CommitLatencyStatus(ApiModel):
+    """From a transaction's acceptance by this node until its block is written here."""
+
+    p50: Annotated[float, Field(ge=0)] | None
+    """Median of the newest measurements in ms; null before the first."""
+    p95: Annotated[float, Field(ge=0)] | None
+    """95th percentile of the newest measurements in ms."""
+    count: Count
+    """Transactions measured since the node started."""
+
+
+class TotalsStatus(ApiModel):
+    """Sums over the whole chain."""
+
+    issued_micro: AmountMicro
+    redeemed_micro: AmountMicro
+    held_micro: AmountMicro
+    """In escrow for forward trades."""
+    owed_micro: AmountMicro
+    """Debts of sellers to the grid account."""
+    credited_wh: EnergyWh
+    available_wh: EnergyWh
+    escrow_wh: EnergyWh
+    claimed_wh: EnergyWh
+    exported_wh: EnergyWh
+    replaced_wh: EnergyWh
+    """Sold, and supplied by the grid in the seller's place."""
+    deficit_wh: EnergyWh
+    open_wh: EnergyWh
+    reserved_wh: EnergyWh
+    """Kept open for forward trades."""
+    bought_wh: EnergyWh
+    imported_wh: EnergyWh
+    unused_wh: EnergyWh
+    """Bought, and not consumed."""
+    trades_pending: Count
+    """Forward trades that are not final."""
+    trades_completed: Count
+    trades_expired: Count
+    trades_cancelled: Count
+    trades_declined: Count
+    """Contracts on the chain that did not execute."""
+    traded_micro: AmountMicro
+    """What sellers received for all completed trades."""
+    fees_micro: AmountMicro
+    """What the grid account received with them."""
+
+
+class SyncingStatus(ApiModel):
+    """Where a node stands that catches up from far behind."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    first: Annotated[int, Field(alias="from", ge=0)]
+    """Height at which it began."""
+    to: HeightNumber
+    """Height that it is on its way to."""
+    blocks_per_s: Annotated[float, Field(ge=0)]
+    """Blocks written per second."""
+
+
+class SilentStatus(ApiModel):
+    """A node that signs nothing for a while: no vote, no COMMIT, no VIEW-CHANGE."""
+
+    through: Annotated[int, Field(ge=0)] | None
+    """Last height of the silence; null while the other members are asked for it."""
+
+
+class StatusReply(ApiModel):
+    """Where this node stands."""
+
+    name: str
+    """The node's name in its configuration."""
+    address: Hash
+    """The node's member address."""
+    chain: Hash
+    """Chain id: the hash of genesis."""
+    protocol_version: int
+    """Version of the protocol's rules."""
+    height: HeightNumber
+    """Height of the last block written."""
+    tip: Hash
+    """Digest of that block; the chain id before the first."""
+    state_root: Hash
+    """Root of the state after that block."""
+    slot: SlotNumber
+    """Present timeslot."""
+    phase: str
+    """Phase of the replica."""
+    undecided_height: HeightNumber
+    """Height that is being agreed on."""
+    leader: Hash
+    """Leader of the present timeslot."""
+    view_changes: Count
+    """VIEW-CHANGEs sent since the node started."""
+    peers_connected: Count
+    """Peers whose outgoing link is up."""
+    members: Count
+    """Members of the next height, this node among them."""
+    mempool_transactions: Count
+    """Transactions that wait for a block."""
+    commit_latency_ms: CommitLatencyStatus
+    meter: MeterStatus | None
+    """This node's meter; null where the node only validates."""
+    totals: TotalsStatus
+    conserved: bool
+    """Tokens and energy add up over the whole chain."""
+    syncing: SyncingStatus | None = None
+    """Null while this node is not far behind."""
+    silent: SilentStatus | None = None
+    """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
+    ledger_set_aside: str | None = None
+    """Folder of the damaged ledger that the last start put aside; null if it was whole."""
+
+
+class HealthReply(ApiModel):
+    """The process is alive and takes part."""
+
+    status: Literal["ok"]
+
+
+class ReadyReply(ApiModel):
+    """The ledger is open and enough members are connected for a quorum."""
+
+    status: Literal["ready"]
+    members_reachable: Count
+    """Connected peers and the node itself."""
+    quorum: Count
+    """Members that a decision needs."""
+
+
+# --- transactions ------------------------------------------------------------------------------------------
+
+
+class ReadingModel(ApiModel):
+    """What a meter signs: one interval's net energy."""
+
+    chain: Hash
+    meter: Hash
+    interval_start_ms: Count
+    """Start of the interval in meter time, milliseconds since the epoch (UTC)."""
+    net_wh: int
+    """Generation minus consumption in Wh."""
+    source: str
+    """Kind of generation; `grid` where there is no surplus."""
+    gross_commitment: Hash
+    """Salted hash of consumption and generation."""
+    version: Count
+    """0 is the reading itself, each correction the next."""
+
+
+class PublishReadingModel(ApiModel):
+    """Puts a signed reading on the chain."""
+
+    kind: Literal["publish-reading"]
+    reading: ReadingModel
+    meter_signature: SignatureHex
+
+
+class TransferModel(ApiModel):
+    """Moves tokens to another member."""
+
+    kind: Literal["transfer"]
+    recipient: Hash
+    amount_micro: AmountMicro
+
+
+class TradeTermsModel(ApiModel):
+    """The contract that seller and buyer signed."""
+
+    chain: Hash
+    offer_counter: Count
+    seller: Hash
+    buyer: Hash
+    energy_wh: EnergyWh
+    price_micro_per_kwh: Count
+    """Millionths of a token per kWh."""
+    packets: list[Hash]
+    """Energy packets drawn from, in order."""
+    origin_meter: Hash
+    destination_meter: Hash
+    expiry_slot: SlotNumber
+    """Last slot whose block may execute the contract; a forward trade that is not final ends after it."""
+    delivery_start_ms: Count | None
+    """Start of a forward trade's delivery window; null of a spot trade."""
+
+
+class SubmitTradeModel(ApiModel):
+    """Puts a contract on the chain."""
+
+    kind: Literal["submit-trade"]
+    terms: TradeTermsModel
+    seller_signature: SignatureHex
+    buyer_signature: SignatureHex
+
+
+class CancelTradeModel(ApiModel):
+    """Ends a contract by the will of both parties."""
+
+    kind: Literal["cancel-trade"]
+    terms: TradeTermsModel
+    seller_signature: SignatureHex
+    buyer_signature: SignatureHex
+
+
+class IssueTokensModel(ApiModel):
+    """The issuer puts new tokens into a wallet."""
+
+    kind: Literal["issue-tokens"]
+    recipient: Hash
+    amount_micro: AmountMicro
+
+
+class RedeemTokensModel(ApiModel):
+    """Takes tokens of the sender out of circulation."""
+
+    kind: Literal["redeem-tokens"]
+    amount_micro: AmountMicro
+
+
+class PayDebtModel(ApiModel):
+    """Pays the grid account what the sender owes it."""
+
+    kind: Literal["pay-debt"]
+    amount_micro: AmountMicro
+
+
+class SetStakeModel(ApiModel):
+    """Says how much of the sender's score stands as its stake."""
+
+    kind: Literal["set-stake"]
+    staked: Annotated[int, Field(ge=0, description="Millionths.")]
+
+
+class ReportMisconductModel(ApiModel):
+    """Brings two signed statements of one member that contradict each other."""
+
+    kind: Literal["report-misconduct"]
+    evidence: dict[str, JsonValue]
+    """Fields of the evidence by name; bytes in hexadecimal."""
+
+
+Action = Annotated[
+    PublishReadingModel
+    | TransferModel
+    | SubmitTradeModel
+    | CancelTradeModel
+    | IssueTokensModel
+    | RedeemTokensModel
+    | PayDebtModel
+    | SetStakeModel
+    | ReportMisconductModel,
+    Field(discriminator="kind"),
+]
+
+
+class TransactionModel(ApiModel):
+    """A signed transaction."""
+
+    sender: Hash
+    """Address of the wallet it acts for: the hash of `sender_key`."""
+    sender_key: Hash
+    nonce: Count
+    valid_until_height: HeightNumber
+    """Last height whose block may contain it."""
+    action: Action
+    signature: SignatureHex
+    """Of the sender, over the canonical encoding of the envelope."""
+
+
+class ReceiptModel(ApiModel):
+    """The recorded outcome of a transaction."""
+
+    transaction: Hash
+    sender: Hash
+    status: Literal["executed", "declined"]
+    """Declined: on the chain and its nonce used, but nothing moved."""
+    reason: str
+    """Why it was declined; `none` if executed."""
+    detail: str
+    """The values compared, for people; empty if executed."""
+    parties: list[Hash]
+    """Seller and buyer of a contract; empty for anything else."""
+    fault: Hash | None
+    """The party whose score falls, if one is at fault."""
+    reference: Hash | None
+    """Trade id of a contract, packet id of a credited reading."""
+    quality_total: int | None
+    """Quality of transaction of a contract, in millionths (Eq. 2)."""
+
+
+class TransactionBody(ApiModel):
+    """One transaction, or several. The wallet signs; the node never does."""
+
+    transaction: str | None = None
+    """Raw MessagePack of a signed transaction, as hexadecimal or base64."""
+    transactions: Annotated[list[str], Field(min_length=1, max_length=1_000)] | None = None
+    """Several of them, taken in this order; each gets a result of its own."""
+
+
+class SubmissionReply(ApiModel):
+    """What became of a submitted transaction so far."""
+
+    digest: Hash
+    """Name of the transaction; GET /v1/transactions/{digest} says the rest."""
+    status: Literal["pending", "executed", "declined"]
+    """Pending: accepted, in no block yet."""
+    known: bool
+    """The node had this transaction already; submitting again is harmless."""
+    height: HeightNumber | None = None
+    """Block that contains it, once decided."""
+    index: Count | None = None
+    """Position in that block."""
+    receipt: ReceiptModel | None = None
+    """Outcome, once decided."""
+
+
+class BatchResult(ApiModel):
+    """Result of one transaction of a batch: one of the two."""
+
+    submission: SubmissionReply | None = None
+    problem: Problem | None = None
+
+
+class BatchReply(ApiModel):
+    """One result per transaction, in their order."""
+
+    results: list[BatchResult]
+
+
+# --- blocks ------------------------------------------------------------------------------------------------
+
+
+class EndorsementModel(ApiModel):
+    """One member's signature in a certificate."""
+
+    signer: Hash
+    signature: SignatureHex
+
+
+class CertificateModel(ApiModel):
+    """A quorum of COMMITs for one block: proves that it is decided."""
+
+    height: HeightNumber
+    slot: SlotNumber
+    block: Hash
+    endorsements: list[EndorsementModel]
+
+
+class HeaderModel(ApiModel):
+    """A block's header; its hash is the block's digest."""
+
+    version: int
+    """Protocol version."""
+    chain: Hash
+    height: HeightNumber
+    slot: SlotNumber
+    """Slot of the first proposal."""
+    leader: Hash
+    parent: Hash
+    """Digest of the previous block; the chain id at height 1."""
+    parent_certificate: Hash
+    transactions_root: Hash
+    postings_root: Hash
+    receipts_root: Hash
+    state_root: Hash
+    """Root of the state after this block."""
+    membership: Hash
+    """Digest of the membership of the next height."""
+    vrf_proof: Hex
+
+
+class BlockSummary(ApiModel):
+    """One block of a list."""
+
+    height: HeightNumber
+    digest: Hash
+    slot: SlotNumber
+    leader: Hash
+    expected_leader: Hash
+    """Leader that Eq. 1 names for this height and slot."""
+    transactions: Count
+    """How many transactions the block contains."""
+    state_root: Hash
+
+
+class BlocksReply(ApiModel):
+    """Consecutive blocks, oldest first."""
+
+    blocks: list[BlockSummary]
+    next_from: HeightNumber | None
+    """Value of `from` that continues the list; null at the tip."""
+
+
+class BlockTransaction(ApiModel):
+    """A transaction of a block with its outcome."""
+
+    index: Count
+    digest: Hash
+    size_bytes: Count
+    transaction: TransactionModel
+    receipt: ReceiptModel
+
+
+class PostingModel(ApiModel):
+    """One balance change of a trade through the escrow."""
+
+    trade: Hash
+    stage: Literal["execution", "final", "refund"]
+    party: Literal["seller", "buyer", "escrow", "grid"]
+    asset: Literal["energy_wh", "tokens_micro"]
+    before: Count
+    after: Count
+
+
+class BlockReply(ApiModel):
+    """A decided block."""
+
+    height: HeightNumber
+    digest: Hash
+    slot: SlotNumber
+    leader: Hash
+    expected_leader: Hash
+    """Leader that Eq. 1 names for this height and slot."""
+    header: HeaderModel
+    header_encoded: Hex
+    """Canonical encoding of the header: what the digest is the hash of."""
+    transactions: list[BlockTransaction]
+    postings: list[PostingModel]
+    certificate: CertificateModel
+    certificate_encoded: Hex
+
+
+class ReceiptProofModel(ApiModel):
+    """Shows that a receipt is under the header's `receipts_root`."""
+
+    receipt_encoded: Hex
+    """Canonical encoding of the receipt: the leaf."""
+    index: Count
+    """Position of the leaf, counted from 0."""
+    count: Annotated[int, Field(ge=1)]
+    """Leaves in the tree, which the root covers too."""
+    siblings: list[Hash]
+    """Hashes beside the path, from the leaf up."""
+    encoded: Hex
+    """Canonical encoding of the whole proof: header, certificate, receipt and path."""
+
+
+class TransactionReply(ApiModel):
+    """A transaction and, once decided, everything that a wallet needs to check its outcome alone."""
+
+    digest: Hash
+    status: Literal["pending", "executed", "declined"]
+    transaction: TransactionModel
+    transaction_encoded: Hex
+    """The raw bytes that were submitted; the digest is their hash."""
+    height: HeightNumber | None = None
+    index: Count | None = None
+    receipt: ReceiptModel | None = None
+    proof: ReceiptProofModel | None = None
+    header: HeaderModel | None = None
+    header_encoded: Hex | None = None
+    certificate: CertificateModel | None = None
+    certificate_encoded: Hex | None = None

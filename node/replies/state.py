@@ -1,0 +1,209 @@
+"""The REST API's replies about state, members and trades, and its events. Conventions as in `api_models`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from node.replies.node import (
+    AmountMicro,
+    ApiModel,
+    Count,
+    EnergyWh,
+    Hash,
+    HeightNumber,
+    Hex,
+    ReceiptModel,
+    SlotNumber,
+)
+
+# --- state -------------------------------------------------------------------------------------------------
+
+
+class StateProofModel(ApiModel):
+    """Shows what a key holds, or that it holds nothing, under a header's `state_root`."""
+
+    height: HeightNumber
+    """Height whose state root the proof leads to."""
+    state_root: Hash
+    proof_encoded: Hex
+    """Canonical encoding of the ledger's state proof; docs/api.md says how to check it."""
+
+
+class StateRecord(ApiModel):
+    """What a state key holds."""
+
+    kind: str
+    """Kind of record."""
+    fields: dict[str, JsonValue]
+    """Fields of the record by name; bytes in hexadecimal."""
+    encoded: Hex
+    """Canonical encoding of the record."""
+
+
+class StateVersion(ApiModel):
+    """One version of a state key."""
+
+    height: HeightNumber
+    """Height of the block that wrote it."""
+    record: StateRecord
+
+
+class StateReply(ApiModel):
+    """The value of a state key at a height."""
+
+    key: str
+    """The key in its readable form."""
+    key_encoded: Hex
+    height: HeightNumber
+    """Height that was asked for; the tip's unless the request names one."""
+    record: StateRecord | None
+    """What the key held at that height; null (with `proof=1` only) where it held nothing."""
+    proof: StateProofModel | None = None
+    """With `proof=1`: presence or absence in the newest state."""
+
+
+class HistoryReply(ApiModel):
+    """Versions of a state key, oldest first."""
+
+    key: str
+    key_encoded: Hex
+    versions: list[StateVersion]
+    next_after: HeightNumber | None
+    """Value of `after` that continues the list; null at its end."""
+
+
+class MemberModel(ApiModel):
+    """A member."""
+
+    address: Hash
+    name: str
+    node_key: Hash
+    """Ed25519 key of votes, transactions and TLS."""
+    meter_key: Hash
+    """Ed25519 key of readings."""
+    capacity_w: Annotated[int, Field(ge=0, description="Registered connection capacity in W.")]
+    connected: bool
+    """This node's link to the member is up (true for itself)."""
+
+
+class MembersReply(ApiModel):
+    """All members in the order of admission, which Eq. 1 counts in."""
+
+    members: list[MemberModel]
+    quorum: Count
+    """Members that a decision needs."""
+
+
+class AccountReply(ApiModel):
+    """A wallet."""
+
+    address: Hash
+    available_micro: AmountMicro
+    held_micro: AmountMicro
+    """In escrow."""
+    nonce: Annotated[int, Field(ge=-1)]
+    """Nonce of the last transaction on the chain; -1 before the first. The next one needs a higher nonce."""
+
+
+class ScoreModel(ApiModel):
+    """A member's quality of transaction."""
+
+    address: Hash
+    name: str
+    score_millionths: Annotated[int, Field(ge=0, description="1000000 is 1.0.")]
+    staked_millionths: Annotated[int, Field(ge=0)]
+    """Part of it that stands as stake."""
+    is_suspended: bool
+    """Proven misconduct bars trading, sampling, stake and rewards."""
+    returns_at_slot: SlotNumber | None
+    """Where the way back to the trading threshold ends; null of a score that is on none."""
+    cause: Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension"]
+    """What moved it last."""
+    reference: Hex
+    """Trade id, or digest of the transaction that was declined or that brought a proof; empty where there is none."""
+
+
+class ScoresReply(ApiModel):
+    """The scores of all members."""
+
+    scores: list[ScoreModel]
+
+
+class TradeModel(ApiModel):
+    """A contract that executed."""
+
+    trade: Hash
+    """Trade id: the hash of the contract's terms."""
+    transaction: Hash
+    """Digest of the transaction that carried the contract."""
+    index: Count
+    """Position of that transaction in its block."""
+    seller: Hash
+    buyer: Hash
+    status: Literal["pending", "completed", "expired", "cancelled"]
+    is_forward: bool
+    interval_start_ms: Count
+    energy_wh: EnergyWh
+    """As contracted."""
+    delivered_wh: EnergyWh
+    """What the buyer received."""
+    set_aside_wh: EnergyWh
+    """Of the seller's packet, while the trade is pending."""
+    reserved_wh: EnergyWh
+    """Of the buyer's deficit, while the trade is pending."""
+    price_micro_per_kwh: Count
+    """Millionths of a token per kWh."""
+    held_micro: AmountMicro
+    """Of the buyer's wallet, while the trade is pending."""
+    amount_micro: AmountMicro
+    """What the seller received."""
+    fee_micro: AmountMicro
+    """What the grid account received."""
+    expiry_slot: SlotNumber
+    height: HeightNumber
+    slot: SlotNumber
+    quality_total: int | None
+    """Quality of transaction in millionths (Eq. 2); null while the trade is pending."""
+
+
+class TradesReply(ApiModel):
+    """Contracts that executed, in the order of the chain."""
+
+    trades: list[TradeModel]
+    next_after: str | None
+    """Value of `after` that continues the list, `HEIGHT.INDEX`; null when the end of the chain is reached."""
+
+
+# --- events ------------------------------------------------------------------------------------------------
+
+
+class BlockEvent(ApiModel):
+    """A block was decided and written. Comes before the receipts and trades of its height."""
+
+    type: Literal["block"]
+    height: HeightNumber
+    digest: Hash
+    slot: SlotNumber
+    leader: Hash
+    transactions: Count
+    state_root: Hash
+
+
+class ReceiptEvent(ApiModel):
+    """A transaction's outcome."""
+
+    type: Literal["receipt"]
+    height: HeightNumber
+    index: Count
+    receipt: ReceiptModel
+
+
+class TradeEvent(ApiModel):
+    """A completed trade."""
+
+    type: Literal["trade"]
+    height: HeightNumber
+    trade: TradeModel
+
+
+Event = Annotated[BlockEvent | ReceiptEvent | TradeEvent, Field(discriminator="type")]

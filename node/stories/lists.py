@@ -1,0 +1,55 @@
+"""Replies that list trades and scores, made from a ledger alone: API and command line answer with the same."""
+
+from consensus.identifiers import Height
+from ledger.ledger import Ledger
+from node.replies.parameters import TradesParameters
+from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
+from node.replies.views import trade_view
+from node.stories.state_views import read_members
+from node.stories.trade_log import LoggedTrade, Place, read_trades
+
+
+async def trade_list(ledger: Ledger, parameters: TradesParameters) -> TradesReply:
+    """Returns a page of trades."""
+    page = await read_trades(
+        ledger,
+        after=_parse_place(parameters.after),
+        trades_max=parameters.limit,
+        newest_first=parameters.order == "newest",
+    )
+    behind = page.continues_behind
+    return TradesReply(
+        trades=[logged_trade_view(logged) for logged in page.trades],
+        next_after=None if behind is None else f"{behind.height}.{behind.index}",
+    )
+
+
+def logged_trade_view(logged: LoggedTrade) -> TradeModel:
+    """Returns a trade of the log as the API shows it."""
+    return trade_view(logged.trade_id, logged.trade, index=logged.place.index)
+
+
+def _parse_place(text: str | None) -> Place | None:
+    if text is None:
+        return None
+    height, index = text.split(".")
+    return Place(Height(int(height)), int(index))
+
+
+def scores_of(ledger: Ledger) -> ScoresReply:
+    """Returns every member's quality of transaction as of the tip's slot."""
+    slot, parameters = ledger.tip_slot, ledger.genesis.scores
+    scores = [
+        ScoreModel(
+            address=state.address.hex(),
+            name=state.member.name,
+            score_millionths=state.score_at(slot, parameters),
+            staked_millionths=state.score.staked,
+            is_suspended=state.score.is_suspended,
+            returns_at_slot=None if state.score.way_back is None else state.score.way_back.until_slot,
+            cause=state.score.cause.value,
+            reference=state.score.reference.hex(),
+        )
+        for state in read_members(ledger)
+    ]
+    return ScoresReply(scores=scores)

@@ -1,0 +1,62 @@
+"""What a person names: a member by name, by address or by the address' first digits, all else by its first digits."""
+
+import re
+from typing import Final
+
+from consensus.identifiers import Address
+from contracts.state import MEMBER_LIST_KEY, Member, MemberList, StateReader, member_key
+from node.errors import NotFound
+from node.stories.state_views import require
+
+PREFIX_DIGITS_MIN: Final = 8
+"""Fewest hexadecimal digits of a name: 32 bits tell a few thousand names apart."""
+
+PREFIX: Final = re.compile(rf"[0-9a-fA-F]{{{PREFIX_DIGITS_MIN},64}}")
+
+NAME_LENGTH_MAX: Final = 64
+"""Of an id, an address and a member's name in genesis alike."""
+
+
+def require_id(text: str) -> None:
+    """Refuses what cannot be the name of a trade or of a transaction; commands do so before they ask a node.
+
+    Raises:
+        NotFound: `text` is not 8 to 64 hexadecimal digits.
+    """
+    if not PREFIX.fullmatch(text):
+        needed = f"at least the first {PREFIX_DIGITS_MIN} hexadecimal digits are needed, at most {NAME_LENGTH_MAX}"
+        raise NotFound("unknown_trade", f"{text[:NAME_LENGTH_MAX]!r} is no name: {needed}")
+
+
+def require_member_text(text: str) -> None:
+    """Refuses what cannot name a member; commands do so before they ask a node.
+
+    A member whose name has no place in the path of a URL is found by its address.
+
+    Raises:
+        NotFound: `text` is empty, too long, not printable, or a step in a path.
+    """
+    if not 1 <= len(text) <= NAME_LENGTH_MAX or not text.isprintable() or text in {".", ".."}:
+        raise _unknown_member(text)
+
+
+def find_member(source: StateReader, text: str) -> Address:
+    """Returns the member that `text` names: its name, its address, or the first 8 or more digits of it.
+
+    Raises:
+        NotFound: no member, or several.
+    """
+    addresses = require(source, MEMBER_LIST_KEY, MemberList).addresses
+    named = [address for address in addresses if require(source, member_key(address), Member).name == text]
+    if not named and PREFIX.fullmatch(text):
+        named = [address for address in addresses if address.hex().startswith(text.lower())]
+    if len(named) > 1:
+        raise NotFound("ambiguous_name", f"{text!r} fits {len(named)} members: give their address")
+    if not named:
+        raise _unknown_member(text)
+    return named[0]
+
+
+def _unknown_member(text: str) -> NotFound:
+    shown = repr(text[:NAME_LENGTH_MAX])
+    return NotFound("unknown_member", f"{shown} is neither a member's name nor the beginning of an address")

@@ -1,0 +1,105 @@
+"""The words in which stories are told to people: quantities, prices, moments, and what a contract came to."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from contracts.receipts import Status
+from contracts.state import Trade, TradeStatus
+from contracts.units import MICRO_TOKENS_PER_TOKEN
+from ledger.ledger import Ledger
+from node.stories.state_views import member_name
+from node.stories.trade_search import Contract
+from qscore.parameters import ONE
+
+DIGITS_SHOWN: Final = 16
+"""Hexadecimal digits of a name in a table: enough to ask for it again."""
+
+TOKEN_DECIMALS: Final = 6
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def tokens_text(micro: int) -> str:
+    """Returns micro-tokens as tokens, exactly."""
+    sign, whole = "-" if micro < 0 else "", abs(micro)
+    fraction = f"{whole % MICRO_TOKENS_PER_TOKEN:0{TOKEN_DECIMALS}d}"
+    return f"{sign}{whole // MICRO_TOKENS_PER_TOKEN:,}.{fraction}"
+
+
+def price_text(micro_per_kwh: int) -> str:
+    """Returns a price in tokens per kWh without the zeros at its end, but with two decimals at least."""
+    text = tokens_text(micro_per_kwh)
+    return text[:-4] + text[-4:].rstrip("0")
+
+
+def score_text(millionths: int) -> str:
+    """Returns a score with all its decimals."""
+    return f"{millionths // ONE}.{millionths % ONE:06d}"
+
+
+def change_text(millionths: int) -> str:
+    """Returns a change of a score with its sign."""
+    return f"{'-' if millionths < 0 else '+'}{score_text(abs(millionths))}"
+
+
+def moment_text(milliseconds: int) -> str:
+    """Returns a moment, to the second, in UTC."""
+    return _time_text(milliseconds, "%Y-%m-%d %H:%M:%S UTC")
+
+
+def hour_text(milliseconds: int) -> str:
+    """Returns the start of an interval."""
+    return _time_text(milliseconds, "%Y-%m-%d %H:%M UTC")
+
+
+def day_text(milliseconds: int) -> str:
+    """Returns the ISO date of a moment, in UTC."""
+    return _time_text(milliseconds, "%Y-%m-%d")
+
+
+def _time_text(milliseconds: int, form: str) -> str:
+    """Returns a moment in a form of `strftime`; one that no calendar has, plainly as its number.
+
+    The chain counts milliseconds and knows no calendar: a record may hold any number of them.
+    """
+    try:
+        return (EPOCH + timedelta(seconds=milliseconds // 1_000)).strftime(form)
+    except OverflowError:
+        return f"{milliseconds} ms since 1970 (beyond the year 9999)"
+
+
+def short(name: str) -> str:
+    """Returns the beginning of a hexadecimal name."""
+    return f"{name[:DIGITS_SHOWN]}…"
+
+
+def story_sentence(ledger: Ledger, contract: Contract, trade: Trade | None, refunded_micro: int) -> str:
+    """Returns what became of a contract, in one or two sentences."""
+    terms = contract.terms
+    seller, buyer = member_name(ledger, terms.seller), member_name(ledger, terms.buyer)
+    wanted = f"{terms.energy_wh:,} Wh at {price_text(terms.price_micro_per_kwh)} tokens per kWh"
+    if trade is None:
+        receipt = contract.decisive.receipt
+        if receipt.status is Status.EXECUTED:
+            return f"{seller} and {buyer} cancelled a contract over {wanted} before it executed."
+        at_fault = "nobody" if receipt.fault is None else member_name(ledger, receipt.fault)
+        why = f"{receipt.reason.value}: {receipt.detail}"
+        declined = f"{seller} was to sell {buyer} {wanted}; it was declined, no energy and no tokens moved"
+        return f"{declined} ({why}). At fault: {at_fault}."
+    hour = hour_text(trade.interval_start_ms)
+    paid = f"{tokens_text(trade.amount_micro)} tokens to {seller}"
+    if trade.fee_micro:
+        paid += f" and {tokens_text(trade.fee_micro)} as grid fee"
+    back = f" {tokens_text(refunded_micro)} tokens went back to {buyer}." if refunded_micro else ""
+    match trade.status:
+        case TradeStatus.COMPLETED:
+            part = "" if trade.delivered_wh == trade.energy_wh else f" of {trade.energy_wh:,} contracted"
+            at = f"at {price_text(trade.price_micro_per_kwh)} tokens per kWh"
+            return f"{seller} sold {buyer} {trade.delivered_wh:,} Wh{part} of {hour} {at}; {buyer} paid {paid}.{back}"
+        case TradeStatus.PENDING:
+            held = f"{tokens_text(trade.held_micro)} tokens of {buyer} are held"
+            return f"{seller} promised {buyer} {wanted} for {hour}; {held} until the energy is there."
+        case TradeStatus.EXPIRED:
+            return f"{seller} promised {buyer} {wanted} for {hour}, and nothing was delivered.{back}"
+        case TradeStatus.CANCELLED:
+            return f"{seller} and {buyer} cancelled {wanted} for {hour}.{back}"

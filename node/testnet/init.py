@@ -1,0 +1,380 @@
+"""Makes a testnet: keys, certificates, genesis and one commented meter.toml per node.
+
+Everything is made in a folder beside the wanted one, which then gets its name: a testnet is there completely
+or not at all. A testnet that is there is never changed.
+"""
+
+import random
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from consensus.codec import encode
+from consensus.cryptography import SigningKey
+from consensus.events import fresh_sign_state
+from consensus.identifiers import GENESIS_HEIGHT, Height, PublicKey
+from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, chain_id
+from contracts.units import (
+    MICRO_TOKENS_PER_TOKEN,
+    MS_PER_HOUR,
+    WH_PER_KWH,
+    MicroTokens,
+    MicroTokensPerKwh,
+    Milliseconds,
+    contract_amount,
+)
+from node.admission.authority import Authority
+from node.admission.identity import create_key, write_private
+from node.errors import TestnetError
+from node.home.configuration import (
+    FEED_IN_TARIFF_MICRO_PER_KWH,
+    RETAIL_PRICE_MICRO_PER_KWH,
+    ApiTable,
+    Configuration,
+    MeterTable,
+    NodeTable,
+    PeerEntry,
+    PeerToPeerTable,
+)
+from node.home.configuration_text import render_configuration
+from node.home.folder import READINGS_NAME, Home
+from node.home.genesis_file import write_genesis
+from node.home.sign_state import SignStateFile
+from node.meter.readings_file import (
+    HOUSEHOLDS_MAX,
+    SHIPPED_READINGS,
+    Readings,
+    deficit_of,
+    largest_net_wh,
+    read_readings,
+    write_household,
+)
+from node.testnet.folder import (
+    AUTHORITY_KEY_NAME,
+    GRID_KEY_NAME,
+    ISSUER_KEY_NAME,
+    MANIFEST_NAME,
+    Layout,
+    Manifest,
+    Testnet,
+    TestnetNode,
+    hours_to_run,
+    sha256_of,
+)
+from qscore.parameters import DEFAULT_PARAMETERS
+
+NETWORK: Final = "p2pnode-testnet"
+
+GRID_FEE_MICRO_PER_KWH: Final = MicroTokensPerKwh(20_000)
+"""What a buyer pays for the use of the grid, 0.02 tokens per kWh."""
+
+WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
+"""30 days, as deployed."""
+
+HOUSEHOLDS_MIN: Final = 4
+"""The least number of members of which one may fail: N = 3F + 1 with F = 1."""
+
+NODES_MAX: Final = HOUSEHOLDS_MAX
+
+WALLET_MICRO: Final = MicroTokens(10_000 * MICRO_TOKENS_PER_TOKEN)
+"""Tokens of each wallet at genesis."""
+
+CAPACITY_W_MIN: Final = 43_000
+"""An ordinary house connection: three phases of 63 A at 230 V."""
+
+SLOT_DURATION_MS: Final = Milliseconds(250)
+ATTEMPT_MAX_MS: Final = Milliseconds(60_000)
+BLOCK_TRANSACTIONS_MAX: Final = 1_024
+BLOCK_SIZE_BYTES_MAX: Final = 1024 * 1024
+GATE_CLOSURE_SLOTS: Final = 14_400
+"""An hour of slots: a node that is down for less still trades the hours that it missed."""
+
+PORT_LOWEST: Final = 10_000
+PORT_HIGHEST: Final = 65_535
+_EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_EPHEMERAL_LOWEST_DEFAULT: Final = 32_768
+_PORT_ATTEMPTS_MAX: Final = 200
+
+CONTAINER_P2P_PORT: Final = 7_000
+CONTAINER_API_PORT: Final = 8_000
+_EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104  (inside a container, the container's network is the limit)
+_LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestnetPlan:
+    """What the operator asks for; None where the default (or the existing testnet) decides."""
+
+    __test__ = False  # not a test class
+
+    readings: Path | None = None
+    """CSV file; the shipped one by default."""
+    nodes: int | None = None
+    """The number of households by default; further nodes only validate."""
+    base_port: int | None = None
+    """First of two ports per node; free ones by default."""
+    layout: Layout | None = None
+    """Loopback by default."""
+    hours: int | None = None
+    """How many hours the readings must have at least, where the testnet is not there yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """A node that is being made."""
+
+    node: TestnetNode
+    node_key: SigningKey
+    meter_key: SigningKey
+    capacity_w: int
+
+
+def initialise_testnet(directory: Path, plan: TestnetPlan) -> tuple[Testnet, bool]:
+    """Makes the testnet in `directory`, or finds it made from the same input already.
+
+    Args:
+        directory: missing or empty, or an existing testnet.
+        plan: what to make.
+
+    Returns:
+        The testnet, and whether it was made now.
+
+    Raises:
+        TestnetError: it was made from other input, or cannot be made from this.
+        ReadingsError: the readings file is wrong.
+    """
+    if (directory / MANIFEST_NAME).exists():
+        testnet = Testnet.open(directory)
+        _refuse_other_input(testnet, plan)
+        return testnet, False
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise TestnetError(f"{directory} is neither empty nor a testnet: give another --dir")
+    readings = read_readings(plan.readings or SHIPPED_READINGS)
+    hours_to_run(plan.hours, len(readings.hours_start_ms), readings.path.name)
+    nodes = _check_readings(readings, plan.nodes)
+    try:
+        _make(directory, plan, readings, nodes)
+    except OSError as error:
+        raise TestnetError(f"{directory} cannot be made: {error.strerror or error}") from None
+    return Testnet.open(directory), True
+
+
+def _refuse_other_input(testnet: Testnet, plan: TestnetPlan) -> None:
+    manifest = testnet.manifest
+    remedy = "give another --dir, or remove this one"
+    if plan.nodes is not None and plan.nodes != len(manifest.nodes):
+        asked = f"{len(manifest.nodes)} nodes, not {plan.nodes}"
+        raise TestnetError(f"the testnet in {testnet.directory} has {asked}: {remedy}")
+    if plan.readings is not None and sha256_of(plan.readings) != manifest.readings_sha256:
+        asked = f"was made from other readings ({manifest.readings_name}) than {plan.readings}"
+        raise TestnetError(f"the testnet in {testnet.directory} {asked}: {remedy}")
+    if plan.layout is not None and plan.layout != manifest.layout:
+        asked = f"was made for {manifest.layout}, not for {plan.layout}"
+        raise TestnetError(f"the testnet in {testnet.directory} {asked}: {remedy}")
+    if plan.base_port is not None and plan.base_port != manifest.nodes[0].p2p_port:
+        asked = f"has ports from {manifest.nodes[0].p2p_port} on, not from {plan.base_port}"
+        raise TestnetError(f"the testnet in {testnet.directory} {asked}: {remedy}")
+
+
+def _check_readings(readings: Readings, nodes: int | None) -> int:
+    """Returns the number of nodes, once the readings are known to fit a testnet."""
+    households = len(readings.households)
+    if households < HOUSEHOLDS_MIN:
+        raise TestnetError(
+            f"{readings.path} has {households} households; a testnet needs at least {HOUSEHOLDS_MIN}, "
+            "the least number of members of which one may fail"
+        )
+    wanted = households if nodes is None else nodes
+    if not households <= wanted <= NODES_MAX:
+        raise TestnetError(
+            f"{wanted} nodes asked for, but {readings.path} has {households} households and each needs one; "
+            f"at most {NODES_MAX}"
+        )
+    for household in readings.households:
+        deficit_wh = deficit_of(readings, household)
+        cost_micro = contract_amount(
+            deficit_wh, MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH + GRID_FEE_MICRO_PER_KWH)
+        )
+        if cost_micro > WALLET_MICRO:
+            raise TestnetError(
+                f"{readings.path}: household {household!r} lacks {deficit_wh // WH_PER_KWH:,} kWh, which may cost "
+                f"{cost_micro // MICRO_TOKENS_PER_TOKEN:,} tokens; a wallet starts with "
+                f"{WALLET_MICRO // MICRO_TOKENS_PER_TOKEN:,}"
+            )
+    return wanted
+
+
+def _make(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    name = directory.resolve().name
+    partial = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=".partial", dir=directory.resolve().parent))
+    try:
+        _fill(partial, plan, readings, nodes)
+        partial.rename(directory.resolve())
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) -> None:
+    layout: Layout = plan.layout or "loopback"
+    ports = _ports(plan, nodes)
+    members = [_make_keys(directory, layout, readings, index, ports[index]) for index in range(nodes)]
+    genesis = _genesis(
+        members,
+        issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
+        grid=create_key(directory / GRID_KEY_NAME).public_key,
+    )
+    authority = Authority(NETWORK)
+    write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
+    for member in members:
+        _fill_home(directory, member, members, readings, genesis, authority, layout)
+    shutil.copyfile(readings.path, directory / READINGS_NAME)
+    manifest = Manifest(
+        chain=chain_id(genesis).hex(),
+        layout=layout,
+        readings_name=readings.path.name,
+        readings_sha256=sha256_of(directory / READINGS_NAME),
+        nodes=tuple(member.node for member in members),
+    )
+    (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _make_keys(directory: Path, layout: Layout, readings: Readings, index: int, ports: tuple[int, int]) -> _Member:
+    name = f"node{index + 1}"
+    home = Home(directory / name)
+    home.directory.mkdir(mode=0o700)
+    node_key = create_key(home.node_key)
+    household = readings.households[index] if index < len(readings.households) else None
+    node = TestnetNode(
+        name=name,
+        address=node_key.address.hex(),
+        household=household,
+        p2p_host=name if layout == "containers" else _LOOPBACK,
+        p2p_port=ports[0],
+        api_host=name if layout == "containers" else _LOOPBACK,
+        api_port=ports[1],
+    )
+    return _Member(
+        node=node,
+        node_key=node_key,
+        meter_key=create_key(home.meter_key),
+        capacity_w=CAPACITY_W_MIN if household is None else _capacity_w(readings, household),
+    )
+
+
+def _capacity_w(readings: Readings, household: str) -> int:
+    """Returns the connection that a household must have: its largest net power, in full kW."""
+    return max(CAPACITY_W_MIN, -(-largest_net_wh(readings, household) // 1_000) * 1_000)
+
+
+def _genesis(members: Sequence[_Member], *, issuer: PublicKey, grid: PublicKey) -> Genesis:
+    return Genesis(
+        protocol_version=PROTOCOL_VERSION,
+        network=NETWORK,
+        start_ms=Milliseconds(time.time_ns() // 1_000_000),
+        slot_duration_ms=SLOT_DURATION_MS,
+        attempt_max_ms=ATTEMPT_MAX_MS,
+        block_transactions_max=BLOCK_TRANSACTIONS_MAX,
+        block_size_bytes_max=BLOCK_SIZE_BYTES_MAX,
+        interval_ms=Milliseconds(MS_PER_HOUR),
+        gate_closure_slots=GATE_CLOSURE_SLOTS,
+        price_min_micro_per_kwh=MicroTokensPerKwh(FEED_IN_TARIFF_MICRO_PER_KWH),
+        price_max_micro_per_kwh=MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH),
+        grid_fee_micro_per_kwh=GRID_FEE_MICRO_PER_KWH,
+        issuer_key=issuer,
+        grid_key=grid,
+        scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
+        members=tuple(
+            GenesisMember(
+                name=member.node.name,
+                node_key=member.node_key.public_key,
+                meter_key=member.meter_key.public_key,
+                capacity_w=member.capacity_w,
+                tokens_micro=WALLET_MICRO,
+            )
+            for member in members
+        ),
+    )
+
+
+def _fill_home(
+    directory: Path,
+    member: _Member,
+    members: Sequence[_Member],
+    readings: Readings,
+    genesis: Genesis,
+    authority: Authority,
+    layout: Layout,
+) -> None:
+    node = member.node
+    home = Home(directory / node.name)
+    write_genesis(home, genesis)
+    home.authority_certificate.write_bytes(authority.certificate_pem())
+    home.certificate.write_bytes(authority.issue(node.name, member.node_key.public_key, host=node.p2p_host))
+    SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(GENESIS_HEIGHT + 1))))
+    if node.household is not None:
+        home.readings.touch(mode=0o600)  # a household's profile is its own
+        write_household(readings, node.household, home.readings)
+    configuration = _configuration(node, [other.node for other in members], layout)
+    home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
+
+
+def _configuration(node: TestnetNode, nodes: Sequence[TestnetNode], layout: Layout) -> Configuration:
+    listen_host = _EVERY_ADDRESS if layout == "containers" else _LOOPBACK
+    peers = tuple(
+        PeerEntry(name=other.name, address=other.address, host=other.p2p_host, port=other.p2p_port)
+        for other in nodes
+        if other.address != node.address
+    )
+    return Configuration(
+        node=NodeTable(name=node.name),
+        p2p=PeerToPeerTable(host=listen_host, port=node.p2p_port, peers=peers),
+        api=ApiTable(host=listen_host, port=node.api_port),
+        meter=None if node.household is None else MeterTable(household_id=node.household),
+    )
+
+
+def _ports(plan: TestnetPlan, nodes: int) -> list[tuple[int, int]]:
+    """Returns the ports of each node: for the mesh, and for the API."""
+    if plan.layout == "containers":
+        return [(CONTAINER_P2P_PORT, CONTAINER_API_PORT)] * nodes
+    first = _free_ports(2 * nodes) if plan.base_port is None else plan.base_port
+    if first + 2 * nodes - 1 > PORT_HIGHEST:
+        raise TestnetError(f"{nodes} nodes need {2 * nodes} ports from {first} on, and {PORT_HIGHEST} is the last")
+    return [(first + 2 * index, first + 2 * index + 1) for index in range(nodes)]
+
+
+def _free_ports(count: int) -> int:
+    """Returns the first of `count` neighbouring ports that nobody listens on now.
+
+    They lie below the range that the system takes ports of outgoing connections from: one of those could be
+    in use by a peer's connection just when its node wants to listen.
+    """
+    try:
+        ephemeral_lowest = int(_EPHEMERAL_RANGE.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        ephemeral_lowest = _EPHEMERAL_LOWEST_DEFAULT
+    highest = max(PORT_LOWEST + count, ephemeral_lowest) - count
+    generator = random.SystemRandom()
+    for _ in range(_PORT_ATTEMPTS_MAX):
+        first = generator.randint(PORT_LOWEST, highest)
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+    raise TestnetError(f"no {count} free neighbouring ports from {PORT_LOWEST} on: give --base-port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((_LOOPBACK, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,320 @@
+"""Fetching and serving blocks over real ledgers, without sockets: liars are named, left out, and stop nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from consensus.codec import decode, encode
+from consensus.events import Event, Received
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.messages import Decided, Status
+from ledger.block import Block, block_digest
+from ledger.errors import LedgerDamaged
+from ledger.ledger import Ledger
+from node.chain import block_server
+from node.chain.block_server import BlockServer, read_decided
+from node.chain.block_sync import BlockSync, SyncLinks, SyncProgress, check_decided
+from node.chain.sync_planner import SyncFault
+from node.mesh.messages import BLOCKS_PER_ANSWER_MAX, Blocks, BlocksRequest, PeerMessage
+from tests.support.contracts import make_genesis
+from tests.support.ledger import ChainBuilder, certify
+
+TIP = 150
+PEERS = tuple(Address(bytes([number]) * 32) for number in (1, 2, 3))
+LIAR = PEERS[0]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> ChainBuilder:
+    builder = ChainBuilder.create(tmp_path_factory.mktemp("source") / "ledger")
+    for _ in range(TIP):
+        builder.append([builder.transfer(0, 1, 1)])
+    return builder
+
+
+@dataclass
+class Behind:
+    """A node at genesis whose peers all have the source's blocks, one of them in its own way."""
+
+    ledger: Ledger
+    source: Ledger
+    lie: Callable[[Blocks], Blocks | None] = lambda answer: answer
+    after_post: Callable[[], None] = lambda: None
+    asked: list[tuple[Address, BlocksRequest]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    seen: list[SyncProgress] = field(default_factory=list)
+    now_s: float = 0.0
+    step_s: float = 0.001
+
+    def __post_init__(self) -> None:
+        links = SyncLinks(
+            send=self.ask,
+            connected=lambda: frozenset(PEERS),
+            post=self.post,
+            refused=self.refused.append,
+            names={},
+        )
+        self.sync = BlockSync(ledger=self.ledger, links=links, clock_s=self.clock_s)
+        self.servers = {peer: self.serve(peer) for peer in PEERS}
+
+    def clock_s(self) -> float:
+        self.now_s += self.step_s  # time passes as it is looked at
+        return self.now_s
+
+    def serve(self, peer: Address) -> BlockServer:
+        def deliver(_: Address, message: PeerMessage) -> None:
+            assert isinstance(message, Blocks)
+            answer = self.lie(message) if peer == LIAR else message
+            if answer is not None:
+                self.sync.on_blocks(peer, answer)
+
+        return BlockServer(ledger=self.source, send=deliver, refused=self.refused.append)
+
+    def ask(self, peer: Address, message: PeerMessage) -> None:
+        assert isinstance(message, BlocksRequest)
+        self.asked.append((peer, message))
+        self.servers[peer].request(peer, message)
+
+    def post(self, event: Event) -> None:
+        assert isinstance(event, Received)
+        decided = event.message.message
+        assert isinstance(decided, Decided)
+        self.append(decided)
+        progress = self.sync.progress()
+        if progress is not None:
+            self.seen.append(progress)
+        self.after_post()
+
+    def append(self, decided: Decided) -> None:
+        self.ledger.append(decode(decided.proposal, Block), decided.certificate)
+
+    async def reach(self, height: int) -> None:
+        async with asyncio.timeout(60):
+            while self.ledger.height < height:  # noqa: ASYNC110  (a turn of the loop, not a time)
+                await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        for peer in PEERS:
+            status = Status(undecided=Height(self.source.height + 1), tip=self.source.tip, clock_slot=Slot(0))
+            self.sync.on_status(peer, status)
+        work = [self.sync.run(), *(server.run() for server in self.servers.values())]
+        tasks = [asyncio.create_task(one) for one in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+@pytest.fixture
+def behind(source: ChainBuilder, tmp_path: Path) -> Behind:
+    return Behind(ledger=Ledger.create(tmp_path / "ledger", source.community.genesis), source=source.ledger)
+
+
+# --- fetching --------------------------------------------------------------------------------------------------
+
+
+async def test_all_blocks_arrive_from_all_members(behind: Behind) -> None:
+    async with behind.running():
+        await behind.reach(TIP)
+    assert behind.ledger.state_root == behind.source.state_root
+    assert behind.refused == []
+    assert {peer for peer, _ in behind.asked} == set(PEERS)
+    first, last = behind.seen[0], behind.seen[-1]
+    assert (first.first, first.target) == (0, TIP)
+    assert last.blocks_per_s > 0
+
+
+async def test_progress_ends_when_it_caught_up(behind: Behind) -> None:
+    assert behind.sync.progress() is None
+    async with behind.running():
+        await behind.reach(TIP)
+        async with asyncio.timeout(10):
+            while behind.sync.progress() is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+def junk_certificate(answer: Blocks) -> Blocks:
+    return with_first(answer, lambda one: replace(one, certificate=replace(one.certificate, slot=Slot(77))))
+
+
+def other_body(answer: Blocks) -> Blocks:
+    def swap(one: Decided) -> Decided:
+        block = decode(one.proposal, Block)
+        return replace(one, proposal=encode(replace(block, transactions=())))
+
+    return with_first(answer, swap)
+
+
+def not_a_block(answer: Blocks) -> Blocks:
+    return with_first(answer, lambda one: replace(one, proposal=b"\xc1"))
+
+
+def does_not_chain(answer: Blocks) -> Blocks:
+    """A whole block with its own name, of another past, certified by a minority."""
+
+    def forge(one: Decided) -> Decided:
+        block = decode(one.proposal, Block)
+        forged = replace(block, header=replace(block.header, parent=Digest(bytes(32))))
+        name = block_digest(forged.header)
+        certificate = certify(make_genesis(), block.header.height, Slot(1), name, signers=[0, 1])
+        return Decided(certificate=certificate, proposal=encode(forged))
+
+    return with_first(answer, forge)
+
+
+def other_heights(answer: Blocks) -> Blocks:
+    return replace(answer, blocks=answer.blocks[1:])
+
+
+def more_than_asked(answer: Blocks) -> Blocks:
+    return replace(answer, blocks=answer.blocks + answer.blocks[-1:] * BLOCKS_PER_ANSWER_MAX)
+
+
+def with_first(answer: Blocks, change: Callable[[Decided], Decided]) -> Blocks:
+    return replace(answer, blocks=(change(answer.blocks[0]), *answer.blocks[1:]))
+
+
+@pytest.mark.parametrize(
+    ("lie", "fault"),
+    [
+        (junk_certificate, SyncFault.BAD_CERTIFICATE),
+        (other_body, SyncFault.NOT_A_BLOCK),
+        (not_a_block, SyncFault.NOT_A_BLOCK),
+        (does_not_chain, SyncFault.DOES_NOT_CHAIN),
+        (other_heights, SyncFault.WRONG_HEIGHT),
+        (more_than_asked, SyncFault.TOO_MANY),
+    ],
+)
+async def test_a_liar_is_named_once_left_out_and_stops_nothing(
+    behind: Behind, lie: Callable[[Blocks], Blocks], fault: SyncFault
+) -> None:
+    behind.lie = lie
+    async with behind.running():
+        await behind.reach(TIP)
+    assert behind.refused == [fault.value]
+    assert behind.ledger.state_root == behind.source.state_root
+
+
+async def test_silence_of_one_member_stops_nothing(behind: Behind) -> None:
+    behind.lie = lambda _: None
+    behind.step_s = 0.5
+    async with behind.running():
+        await behind.reach(TIP)
+    assert behind.refused == []
+
+
+async def test_blocks_decided_meanwhile_are_no_members_fault(behind: Behind) -> None:
+    def decide_next() -> None:
+        height = Height(behind.ledger.height + 1)
+        if height % 3 == 0 and height <= TIP:
+            behind.append(read_decided(behind.source, height))
+
+    behind.after_post = lambda: asyncio.get_running_loop().call_soon(decide_next)
+    async with behind.running():
+        await behind.reach(TIP)
+    assert behind.refused == []
+
+
+def test_a_block_that_a_quorum_committed_to_is_passed_on_even_if_it_does_not_extend_the_tip(
+    source: ChainBuilder,
+) -> None:
+    # agreement is broken then: appending it must stop the node, not ban the messenger
+    block = source.ledger.block(Height(5))
+    assert block is not None
+    forged = replace(block, header=replace(block.header, parent=Digest(bytes(32))))
+    certificate = certify(source.community, Height(5), Slot(9), block_digest(forged.header))
+    parent = source.ledger.certificate(Height(4))
+    assert parent is not None
+    fault, found = check_decided(
+        Decided(certificate=certificate, proposal=encode(forged)),
+        Height(5),
+        parent.block,
+        source.ledger.membership_at(Height(5)),
+        source.ledger.chain,
+    )
+    assert (fault, found) == (None, forged)
+
+
+# --- serving ---------------------------------------------------------------------------------------------------
+
+
+async def served(server: BlockServer, sent: list[Blocks], count: int) -> None:
+    task = asyncio.create_task(server.run())
+    async with asyncio.timeout(30):
+        while len(sent) < count:
+            assert not task.done(), task.exception()
+            await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def make_server(ledger: Ledger) -> tuple[BlockServer, list[tuple[Address, Blocks]], list[str]]:
+    sent: list[tuple[Address, Blocks]] = []
+    refused: list[str] = []
+
+    def send(peer: Address, message: PeerMessage) -> None:
+        assert isinstance(message, Blocks)
+        sent.append((peer, message))
+
+    return BlockServer(ledger=ledger, send=send, refused=refused.append), sent, refused
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "heights"),
+    [
+        (1, 3, [1, 2, 3]),
+        (TIP - 1, 10, [TIP - 1, TIP]),
+        (TIP + 1, 10, []),
+        (2**62, 1, []),
+    ],
+)
+async def test_what_is_decided_is_served_as_far_as_it_goes(
+    source: ChainBuilder, first: int, count: int, heights: list[int]
+) -> None:
+    server, sent, _ = make_server(source.ledger)
+    server.request(LIAR, BlocksRequest(first=Height(first), count=count))
+    await served(server, sent, 1)
+    peer, answer = sent[0]
+    assert peer == LIAR
+    assert answer.first == first
+    assert [one.certificate.height for one in answer.blocks] == heights
+
+
+async def test_an_answer_is_bounded_in_bytes_but_has_at_least_one_block(
+    source: ChainBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(source.ledger.block_bytes(Height(1)) or b"") + block_server.BLOCK_OVERHEAD_BYTES
+    server, sent, _ = make_server(source.ledger)
+    for bound, count in ((3 * size + 200, 3), (1, 1)):
+        monkeypatch.setattr(block_server, "ANSWER_SIZE_BYTES_MAX", bound)
+        sent.clear()
+        server.request(LIAR, BlocksRequest(first=Height(1), count=64))
+        await served(server, sent, 1)
+        assert abs(len(sent[0][1].blocks) - count) <= 1
+        assert sent[0][1].blocks
+
+
+async def test_members_are_answered_in_turn_and_one_cannot_fill_the_queue(source: ChainBuilder) -> None:
+    server, sent, refused = make_server(source.ledger)
+    for number in range(10):
+        server.request(LIAR, BlocksRequest(first=Height(1 + number), count=1))
+    server.request(PEERS[1], BlocksRequest(first=Height(1), count=1))
+    assert refused == ["blocks_request_dropped"] * (10 - block_server.REQUESTS_PER_PEER_MAX)
+    await served(server, sent, block_server.REQUESTS_PER_PEER_MAX + 1)
+    assert [peer for peer, _ in sent][:3] == [LIAR, PEERS[1], LIAR]
+
+
+def test_a_damaged_block_is_not_served(source: ChainBuilder) -> None:
+    with pytest.raises(LedgerDamaged):
+        read_decided(source.ledger, Height(TIP + 1))

@@ -1,0 +1,123 @@
+"""The driver on a real ledger and sign state: what outlives an old sign state, and how much one answer may cost."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from consensus.codec import encode
+from consensus.events import Tick, fresh_sign_state
+from consensus.identifiers import Height, Slot
+from consensus.messages import Decided, PrePrepare, Status, ViewChange, view_change_bytes, vote_bytes
+from ledger.block import block_digest
+from ledger.ledger import Ledger
+from node.chain import driver as driver_module
+from node.chain.driver import Driver, MeshLinks
+from node.home.sign_state import SignStateFile
+from node.mesh.messages import PeerMessage
+from node.metrics.counters import NodeMetrics
+from tests.support.contracts import make_genesis
+from tests.support.ledger import ChainBuilder
+
+COMMUNITY = make_genesis()
+OWN, BLOCKS = 1, 5
+UNDECIDED = Height(BLOCKS + 1)
+FAR = Slot(2**40)
+"""Above any slot that the clock of whoever runs this shows."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    builder = ChainBuilder.create(tmp_path / "ledger", COMMUNITY)
+    for _ in range(BLOCKS):
+        builder.append([builder.transfer(0, 1, 5)])
+    builder.ledger.close()
+    SignStateFile.create(tmp_path / "sign-state", encode(fresh_sign_state(UNDECIDED)))
+    return tmp_path
+
+
+@contextmanager
+def running(home: Path) -> Iterator[tuple[Driver, list[PeerMessage]]]:
+    """A driver, and what it sends."""
+    with ExitStack() as stack:
+        ledger = Ledger.open(home / "ledger", COMMUNITY.genesis)
+        stack.callback(ledger.close)
+        file = SignStateFile(home / "sign-state")
+        stack.callback(file.close)
+        sent: list[PeerMessage] = []
+        key = COMMUNITY.node_keys[OWN]
+        driver = Driver(
+            identity=SimpleNamespace(address=key.address, node_key=key),  # type: ignore[arg-type]
+            ledger=ledger,
+            sign_state=file,
+            mesh=MeshLinks(send=lambda _, message: sent.append(message), connected=frozenset),
+            metrics=NodeMetrics(),
+            evidence=lambda _: None,
+        )
+        yield driver, sent
+
+
+def view_change(member: int, slot: Slot) -> ViewChange:
+    key = COMMUNITY.node_keys[member]
+    signed = view_change_bytes(COMMUNITY.chain, UNDECIDED, slot, None)
+    return ViewChange(
+        height=UNDECIDED, slot=slot, claim=None, signer=key.address, signature=key.sign(signed), certificate=None
+    )
+
+
+def proposal_of_the_first(builder: ChainBuilder, slot: Slot) -> PrePrepare:
+    block, key = builder.build(), COMMUNITY.node_keys[0]
+    digest = block_digest(block.header)
+    return PrePrepare(
+        height=UNDECIDED,
+        slot=slot,
+        block=digest,
+        signer=key.address,
+        signature=key.sign(vote_bytes(COMMUNITY.chain, UNDECIDED, slot, digest)),
+        justification=None,
+        proposal=encode(block),
+    )
+
+
+async def test_a_promise_outlives_an_old_sign_state_put_back(home: Path) -> None:
+    shutil.copy(home / "sign-state", home / "backup")
+    with running(home) as (driver, sent):
+        for member in (2, 3):
+            driver.receive(COMMUNITY.addresses[member], view_change(member, FAR))
+        assert view_change(OWN, FAR) in sent
+    shutil.copy(home / "backup", home / "sign-state")
+    with running(home) as (driver, sent):
+        driver.post(Tick())
+        assert view_change(OWN, FAR) in sent
+        assert driver.explain().signed.promise == FAR
+        assert not driver.failed.done()
+
+
+async def test_a_validation_that_fails_by_our_own_bug_stops_the_node(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # and does not leave the proposal waiting for its verdict for ever
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(driver_module, "verify_ahead", broken)
+    with running(home) as (driver, _):
+        slot = Slot(len(COMMUNITY.node_keys))
+        driver.receive(COMMUNITY.addresses[0], proposal_of_the_first(ChainBuilder(driver._ledger, COMMUNITY), slot))
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(driver.failed, timeout=10)
+
+
+@pytest.mark.parametrize(("size_bytes_max", "blocks"), [(1, 1), (2**20, BLOCKS)])
+async def test_a_run_of_decided_blocks_is_bounded_in_bytes(
+    home: Path, monkeypatch: pytest.MonkeyPatch, size_bytes_max: int, blocks: int
+) -> None:
+    monkeypatch.setattr(driver_module, "DECIDED_RUN_SIZE_BYTES_MAX", size_bytes_max)
+    with running(home) as (driver, sent):
+        question = Status(undecided=Height(1), tip=COMMUNITY.chain, clock_slot=Slot(0))
+        driver.receive(COMMUNITY.addresses[0], question)
+        assert sum(isinstance(message, Decided) for message in sent) == blocks

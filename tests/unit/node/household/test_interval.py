@@ -1,0 +1,78 @@
+"""What a household sees of an hour in its ledger."""
+
+import pytest
+from msgspec.structs import replace
+
+from consensus.identifiers import Address, Slot
+from contracts.state import Debt, Interval, debt_key, interval_key, packet_key, score_key
+from contracts.transactions import packet_id
+from contracts.units import MicroTokens
+from node.household.interval import Admission, IntervalView, read_interval
+from qscore.way_back import WayBack
+from tests.support.contracts import make_score
+from tests.unit.node.household.test_seller import BUYER, COMMUNITY, RIVAL, SELLER, START_MS, State, make_state
+
+SCORE_MIN = COMMUNITY.genesis.scores.threshold_trade
+
+
+def view(state: State) -> IntervalView:
+    return read_interval(state, BUYER, START_MS, admission=Admission(scores=COMMUNITY.genesis.scores, slot=Slot(5)))
+
+
+def test_an_hour_that_nobody_has_measured_is_empty() -> None:
+    seen = view(State())
+    assert (seen.meters, seen.closed, seen.open_wh, seen.supplies) == (frozenset(), False, 0, ())
+
+
+def test_a_buyer_sees_what_it_lacks_and_what_the_others_have() -> None:
+    seen = view(make_state(available_wh=350, lacking_wh=400))
+    assert seen.meters == {SELLER, BUYER, RIVAL}
+    assert seen.open_wh == 400
+    assert [(supply.seller, supply.available_wh) for supply in seen.supplies] == [(SELLER, 350)]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [make_state(available_wh=0), make_state(lacking_wh=0), make_state(closed=True)],
+    ids=["sold out", "lacks nothing", "closed"],
+)
+def test_where_nothing_can_be_bought(state: State) -> None:
+    assert view(state).supplies == ()
+
+
+@pytest.mark.parametrize(("until_slot", "supplies"), [(5, 1), (6, 0)])
+def test_who_is_back_at_the_threshold_trades(until_slot: int, supplies: int) -> None:
+    state = make_state()
+    back = WayBack(from_slot=Slot(1), until_slot=Slot(until_slot))
+    state.put(score_key(SELLER), replace(make_score(SCORE_MIN - 100), way_back=back))
+    assert len(view(state).supplies) == supplies
+
+
+@pytest.mark.parametrize("member", [SELLER, BUYER])
+def test_who_is_suspended_does_not_trade(member: Address) -> None:
+    state = make_state()
+    state.put(score_key(member), replace(make_score(10 * SCORE_MIN), is_suspended=True))
+    assert view(state).supplies == ()
+
+
+def test_who_owes_the_grid_account_does_not_sell() -> None:
+    state = make_state()
+    state.put(debt_key(SELLER), Debt(owed_micro=MicroTokens(1)))
+    assert view(state).supplies == ()
+    state.put(debt_key(SELLER), Debt(owed_micro=MicroTokens(0)))
+    assert len(view(state).supplies) == 1
+
+
+@pytest.mark.parametrize("member", [SELLER, BUYER])
+def test_who_has_too_low_a_score_does_not_trade(member: object) -> None:
+    for value, supplies in ((SCORE_MIN, 1), (SCORE_MIN - 1, 0)):
+        state = make_state()
+        state.put(score_key(member), make_score(value))  # type: ignore[arg-type]
+        assert len(view(state).supplies) == supplies
+
+
+def test_own_surplus_is_no_supply() -> None:
+    state = make_state()
+    state.put(interval_key(START_MS), Interval(meters=(BUYER,), closes_at_slot=Slot(9), closed=False))
+    state.values[packet_key(packet_id(BUYER, START_MS))] = state.values[packet_key(packet_id(SELLER, START_MS))]
+    assert view(state).supplies == ()

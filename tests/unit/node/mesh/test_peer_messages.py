@@ -1,0 +1,246 @@
+"""Frames between nodes: round trip, bounds, every truncation and every single-byte change."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.codec import DecodeError, Malformed, encode
+from consensus.evidence import Equivocation, SignedStatement
+from consensus.identifiers import Address, Digest, Height, Signature, Slot
+from consensus.messages import (
+    NUMBER_MAX,
+    Body,
+    BodyRequest,
+    Claim,
+    Commit,
+    CommitCertificate,
+    CommitStatement,
+    Decided,
+    Endorsement,
+    HeightAnswer,
+    HeightQuestion,
+    Justification,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    Status,
+    ViewChange,
+    ViewChangeHeader,
+    ViewChangeStatement,
+    VoteStatement,
+)
+from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, TradeTerms
+from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
+from node.mesh.messages import (
+    BLOCKS_PER_ANSWER_MAX,
+    FRAME_SIZE_BYTES_MAX,
+    TRANSACTIONS_PER_MESSAGE_MAX,
+    Blocks,
+    BlocksRequest,
+    EvidenceNote,
+    OfferDecline,
+    OfferReply,
+    OfferRequest,
+    PeerMessage,
+    Transactions,
+    decode_peer_message,
+    encode_peer_message,
+)
+
+HEIGHTS = st.integers(1, NUMBER_MAX).map(Height)
+SLOTS = st.integers(0, NUMBER_MAX).map(Slot)
+COUNTERS = st.integers(0, NUMBER_MAX)
+DIGESTS = st.binary(min_size=32, max_size=32).map(Digest)
+ADDRESSES = st.binary(min_size=32, max_size=32).map(Address)
+SIGNATURES = st.binary(min_size=64, max_size=64).map(Signature)
+NONCES = st.binary(min_size=32, max_size=32)
+SOME_BYTES = st.binary(min_size=1, max_size=40)
+ENERGIES = st.integers(0, 10**12).map(WattHours)
+VOTED = {"height": HEIGHTS, "slot": SLOTS, "block": DIGESTS, "signer": ADDRESSES, "signature": SIGNATURES}
+
+ENDORSEMENTS = st.lists(st.builds(Endorsement, signer=ADDRESSES, signature=SIGNATURES), max_size=3).map(tuple)
+CLAIMS = st.none() | st.builds(Claim, slot=SLOTS, block=DIGESTS)
+PREPARED = st.builds(PreparedCertificate, height=HEIGHTS, slot=SLOTS, block=DIGESTS, endorsements=ENDORSEMENTS)
+COMMITTED = st.builds(CommitCertificate, height=HEIGHTS, slot=SLOTS, block=DIGESTS, endorsements=ENDORSEMENTS)
+JUSTIFICATIONS = st.builds(
+    Justification,
+    headers=st.lists(
+        st.builds(ViewChangeHeader, signer=ADDRESSES, claim=CLAIMS, signature=SIGNATURES), max_size=2
+    ).map(tuple),
+    certificate=st.none() | PREPARED,
+)
+TERMS = st.builds(
+    TradeTerms,
+    chain=DIGESTS,
+    offer_counter=COUNTERS,
+    seller=ADDRESSES,
+    buyer=ADDRESSES,
+    energy_wh=st.integers(1, 10**12).map(WattHours),
+    price_micro_per_kwh=st.integers(0, 10**12).map(MicroTokensPerKwh),
+    packets=st.lists(DIGESTS, min_size=1, max_size=2).map(tuple),
+    origin_meter=ADDRESSES,
+    destination_meter=ADDRESSES,
+    expiry_slot=SLOTS,
+)
+STATEMENTS = st.builds(
+    SignedStatement,
+    statement=st.builds(VoteStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
+    | st.builds(CommitStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
+    | st.builds(ViewChangeStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, claim=CLAIMS),
+    signature=SIGNATURES,
+)
+NO_OFFER = st.builds(
+    OfferReply,
+    request_id=COUNTERS,
+    terms=st.none(),
+    seller_signature=st.none(),
+    free_wh=ENERGIES,
+    reserved_wh=ENERGIES,
+)
+OFFER = st.builds(
+    OfferReply,
+    request_id=COUNTERS,
+    terms=TERMS,
+    seller_signature=SIGNATURES,
+    free_wh=ENERGIES,
+    reserved_wh=ENERGIES,
+)
+KINDS: dict[type, st.SearchStrategy[Any]] = {
+    PrePrepare: st.builds(
+        PrePrepare, **VOTED, justification=st.none() | JUSTIFICATIONS, proposal=st.binary(max_size=40)
+    ),
+    Prepare: st.builds(Prepare, **VOTED),
+    Commit: st.builds(Commit, **VOTED),
+    ViewChange: st.builds(
+        ViewChange,
+        height=HEIGHTS,
+        slot=SLOTS,
+        claim=CLAIMS,
+        signer=ADDRESSES,
+        signature=SIGNATURES,
+        certificate=st.none() | PREPARED,
+    ),
+    Decided: st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES),
+    Status: st.builds(Status, undecided=HEIGHTS, tip=DIGESTS, clock_slot=SLOTS),
+    BodyRequest: st.builds(BodyRequest, height=HEIGHTS, block=DIGESTS),
+    Body: st.builds(Body, height=HEIGHTS, block=DIGESTS, proposal=SOME_BYTES),
+    Transactions: st.builds(Transactions, raw=st.lists(SOME_BYTES, min_size=1, max_size=4).map(tuple)),
+    HeightQuestion: st.builds(HeightQuestion, nonce=NONCES),
+    HeightAnswer: st.builds(HeightAnswer, nonce=NONCES, undecided=HEIGHTS, certificate=st.none() | COMMITTED),
+    BlocksRequest: st.builds(BlocksRequest, first=HEIGHTS, count=st.integers(1, BLOCKS_PER_ANSWER_MAX)),
+    Blocks: st.builds(
+        Blocks,
+        first=HEIGHTS,
+        blocks=st.lists(st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES), max_size=2).map(tuple),
+    ),
+    OfferRequest: st.builds(
+        OfferRequest,
+        request_id=COUNTERS,
+        interval_start_ms=st.integers(0, NUMBER_MAX).map(Milliseconds),
+        wanted_wh=st.integers(1, 10**12).map(WattHours),
+    ),
+    OfferReply: NO_OFFER | OFFER,
+    OfferDecline: st.builds(OfferDecline, offer_counter=COUNTERS),
+    EvidenceNote: st.builds(
+        EvidenceNote,
+        evidence=st.builds(Equivocation, offender=ADDRESSES, first=STATEMENTS, second=STATEMENTS)
+        | st.builds(
+            DoubleOffer,
+            offender=ADDRESSES,
+            first=TERMS,
+            first_signature=SIGNATURES,
+            second=TERMS,
+            second_signature=SIGNATURES,
+        ),
+    ),
+}
+MESSAGES = st.one_of(list(KINDS.values()))
+
+
+def test_every_kind_of_message_is_tested() -> None:
+    assert set(KINDS) == set(PeerMessage.__args__)
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(MESSAGES)
+def test_a_message_survives_the_wire(message: PeerMessage) -> None:
+    decoded = decode_peer_message(encode_peer_message(message))
+    assert decoded == message
+    assert type(decoded) is type(message)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(MESSAGES)
+def test_every_truncation_is_refused(message: PeerMessage) -> None:
+    frame = encode_peer_message(message)
+    for length in range(len(frame)):
+        with pytest.raises(DecodeError):
+            decode_peer_message(frame[:length])
+    with pytest.raises(DecodeError):
+        decode_peer_message(frame + b"\x00")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(data=st.data())
+def test_every_changed_byte_is_refused_or_another_message(kind: type, data: st.DataObject) -> None:
+    message = data.draw(KINDS[kind])
+    flip = data.draw(st.integers(1, 255))
+    frame = encode_peer_message(message)
+    for position in range(len(frame)):
+        changed = bytearray(frame)
+        changed[position] ^= flip
+        try:
+            decoded = decode_peer_message(bytes(changed))
+        except DecodeError:
+            continue
+        assert decoded != message
+        assert encode_peer_message(decoded) == bytes(changed)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(st.binary(max_size=200))
+def test_garbage_never_raises_anything_else(garbage: bytes) -> None:
+    try:
+        decoded = decode_peer_message(garbage)
+    except DecodeError:
+        return
+    assert encode_peer_message(decoded) == garbage
+
+
+def framed(message: object) -> bytes:
+    """Returns the frame of something that need not be a message."""
+    return encode((message,))
+
+
+def reason_of(frame: bytes) -> Malformed:
+    with pytest.raises(DecodeError) as refused:
+        decode_peer_message(frame)
+    return refused.value.reason
+
+
+def test_a_frame_past_the_limit_is_refused_before_decoding() -> None:
+    assert reason_of(b"\xc1" * (FRAME_SIZE_BYTES_MAX + 1)) is Malformed.TOO_LARGE
+    assert reason_of(b"\xc1" * FRAME_SIZE_BYTES_MAX) is Malformed.NOT_MESSAGEPACK
+
+
+def test_the_largest_batch_of_transactions_fits_a_frame_and_one_more_is_refused() -> None:
+    largest = (bytes(TRANSACTION_SIZE_BYTES_MAX),) * TRANSACTIONS_PER_MESSAGE_MAX
+    frame = encode_peer_message(Transactions(raw=largest))
+    assert len(frame) <= FRAME_SIZE_BYTES_MAX
+    assert decode_peer_message(frame) == Transactions(raw=largest)
+    assert reason_of(framed(Transactions(raw=(b"t",) * (TRANSACTIONS_PER_MESSAGE_MAX + 1)))) is Malformed.WRONG_TYPE
+    assert reason_of(framed(Transactions(raw=(bytes(TRANSACTION_SIZE_BYTES_MAX + 1),)))) is Malformed.WRONG_TYPE
+    assert reason_of(framed(Transactions(raw=()))) is Malformed.WRONG_TYPE
+
+
+@settings(derandomize=True, max_examples=5, deadline=None)
+@given(OFFER)
+def test_an_offer_without_its_signature_is_refused_and_the_other_way_round(offer: OfferReply) -> None:
+    tag, request_id, terms, signature, *energies = msgspec.to_builtins(offer, builtin_types=(bytes,))
+    assert decode_peer_message(framed((tag, request_id, terms, signature, *energies))) == offer
+    assert reason_of(framed((tag, request_id, terms, None, *energies))) is Malformed.WRONG_TYPE
+    assert reason_of(framed((tag, request_id, None, signature, *energies))) is Malformed.WRONG_TYPE
