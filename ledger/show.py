@@ -1,14 +1,12 @@
 """What `p2pnode ledger show` shows, as values that JSON can carry. Reads an open ledger, prints nothing."""
 
-from collections.abc import Iterator, Mapping
-from enum import Enum
+from collections.abc import Iterator
 from typing import Any
-
-import msgspec
 
 from consensus.codec import Record, decode
 from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
 from consensus.membership import leader
+from consensus.rendering import render
 from contracts.state import StateKey, StateValue
 from contracts.transactions import decode_transaction, transaction_digest
 from ledger.block import Block, block_digest
@@ -30,28 +28,6 @@ class BlockRow(Record, frozen=True, kw_only=True):
     """Address that Eq. 1 gives for the height's members and the slot."""
     transactions: int
     digest: str
-
-
-def render(value: object) -> Any:
-    """Returns a record, or a part of one, as JSON: bytes as hexadecimal text, enums by value, fields by name.
-
-    A member of a union has its tag as `type`.
-    """
-    match value:
-        case msgspec.Struct():
-            tag = value.__struct_config__.tag
-            fields = {name: render(getattr(value, name)) for name in value.__struct_fields__}
-            return fields if tag is None else {"type": tag, **fields}
-        case Enum():
-            return render(value.value)
-        case bytes():
-            return value.hex()
-        case tuple() | list():
-            return [render(item) for item in value]
-        case Mapping():
-            return {str(render(key)): render(item) for key, item in value.items()}
-        case _:
-            return value
 
 
 def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[BlockRow]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.messages import HeightAnswer, HeightQuestion, Status
+from contracts.state_reading import member_name
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
@@ -51,7 +52,6 @@ from node.mesh.messages import (
 )
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
-from node.stories.state_views import member_name
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""

@@ -10,9 +10,10 @@ from consensus.membership import leader
 from ledger.block import Block, BlockHeader
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.replies.node import BlocksReply
 from node.replies.parameters import BlockParameters, BlocksParameters
+from node.replies.problem import ProblemReason
 from node.replies.views import block_view, summary_view
 
 INLINE_TRANSACTIONS_MAX: Final = 32

@@ -13,8 +13,9 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from node.api.problem import PROBLEM_CONTENT_TYPE, ProblemError, ProblemReason, from_http_exception
+from node.api.problem import PROBLEM_CONTENT_TYPE, ProblemError, from_http_exception
 from node.logs import get_logger
+from node.replies.problem import ProblemReason
 
 CONNECTIONS_MAX: Final = 512
 """Connections at once: more than any wallet, dashboard and scraper of a household need; about 100 kB each."""

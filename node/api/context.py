@@ -12,12 +12,13 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Height
 from ledger.errors import LedgerDamaged
 from node.api.connections import CONNECTIONS_MAX
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.api.quota import BURST_MAX, RATE_PER_S, SubmissionQuota
 from node.chain.block_sync import SyncProgress
 from node.chain.submission import Chain
 from node.metrics.counters import NodeMetrics
 from node.replies.node import MeterStatus
+from node.replies.problem import ProblemReason
 
 BODY_SIZE_BYTES_MAX: Final = 1024 * 1024
 """Largest request body: a batch of 1,000 transactions of 500 bytes in hexadecimal."""

@@ -18,8 +18,9 @@ from ledger.block import block_digest
 from ledger.ledger import Ledger
 from node.api.blocks import stored_block
 from node.api.context import ApiContext
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.replies.parameters import EventsParameters
+from node.replies.problem import ProblemReason
 from node.replies.state import BlockEvent, ReceiptEvent, TradeEvent
 from node.replies.views import receipt_view
 from node.stories.lists import logged_trade_view

@@ -6,10 +6,11 @@ from aiohttp import web
 
 from consensus.identifiers import Address
 from contracts.state import Totals
+from contracts.state_reading import conserved, read_members, read_totals, sum_tokens
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
 from node.api.docs_page import DOCS_PAGE
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.chain.block_sync import SyncProgress
 from node.metrics.counters import METRICS_CONTENT_TYPE, CommitLatency
 from node.replies.node import (
@@ -22,8 +23,8 @@ from node.replies.node import (
     TotalsStatus,
 )
 from node.replies.parameters import NoParameters
+from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
-from node.stories.state_views import conserved, read_members, read_totals, sum_tokens
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "

@@ -8,10 +8,11 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from node.api.problem import PROBLEM_CONTENT_TYPE, PROBLEMS, ProblemReason
+from node.api.problem import PROBLEM_CONTENT_TYPE
 from node.api.routes import EVERY_ROUTE, JSON, Reply, Route
 from node.replies.node import Problem
 from node.replies.parameters import parameter_fields
+from node.replies.problem import PROBLEMS, ProblemReason
 
 OPENAPI_VERSION: Final = "3.1.0"
 REFERENCE: Final = "#/components/schemas/{model}"

@@ -21,17 +21,16 @@ from node.api.node import (
     show_readiness,
     show_status,
 )
-from node.api.problem import ProblemReason as Reason
 from node.api.state import list_members, list_scores, show_account, show_history, show_state
 from node.api.stories import (
     list_evidence,
+    list_trades,
     show_evidence,
     show_receipt,
     show_score_history,
     show_statement,
     show_trade,
 )
-from node.api.trades import list_trades
 from node.api.transactions import MESSAGEPACK_TYPES, show_transaction, submit
 from node.api.why import show_why
 from node.replies.node import (
@@ -63,6 +62,7 @@ from node.replies.parameters import (
     TradesParameters,
     TransactionParameters,
 )
+from node.replies.problem import ProblemReason as Reason
 from node.replies.state import (
     AccountReply,
     Event,

@@ -26,11 +26,12 @@ from node.api.connections import (
 from node.api.context import ApiContext, ApiLimits, ApiNode
 from node.api.events import close_followers
 from node.api.openapi import openapi_document
-from node.api.problem import ProblemError, ProblemReason, from_http_exception
+from node.api.problem import ProblemError, from_http_exception
 from node.api.routes import ROUTES, Route
 from node.api.validation import parse_parameters
 from node.chain.submission import SubscriberTooSlow
 from node.logs import get_logger
+from node.replies.problem import ProblemReason
 
 STOP_DEADLINE_S: Final = 3.0
 """Longest time that requests under way may take when the node stops."""

@@ -8,12 +8,14 @@ from aiohttp import web
 from consensus.codec import Record, decode, encode
 from consensus.identifiers import Address, Height
 from contracts.state import Account, StateKey, StateValue, account_key
+from contracts.state_reading import read, read_members
 from ledger.errors import NothingToProve, StateKeyRefused
 from ledger.ledger import Ledger
 from ledger.state_keys import parse_state_key, state_key_text
 from node.api.context import ApiContext, answer
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.replies.parameters import AccountParameters, HistoryParameters, NoParameters, StateParameters
+from node.replies.problem import ProblemReason
 from node.replies.state import (
     AccountReply,
     HistoryReply,
@@ -26,7 +28,6 @@ from node.replies.state import (
 )
 from node.replies.views import record_fields, record_kind
 from node.stories.lists import scores_of
-from node.stories.state_views import read, read_members
 
 
 async def show_state(context: ApiContext, parameters: StateParameters, _: web.Request) -> web.Response:

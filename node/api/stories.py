@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from node.api.context import ApiContext, answer
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.errors import NotFound
-from node.proofs.evidence_file import list_misconduct, show_misconduct
 from node.proofs.receipt_file import export_receipt
 from node.replies.parameters import (
     EvidenceParameters,
@@ -17,8 +16,12 @@ from node.replies.parameters import (
     ScoreHistoryParameters,
     StatementParameters,
     TradeParameters,
+    TradesParameters,
 )
+from node.replies.problem import ProblemReason
 from node.replies.stories import ReceiptFileReply
+from node.stories.lists import trade_list
+from node.stories.misconduct import list_misconduct, show_misconduct
 from node.stories.score_history import score_history
 from node.stories.slices import between_turns
 from node.stories.statement import month_statement
@@ -71,3 +74,8 @@ def _problems() -> Iterator[None]:
         yield
     except NotFound as missing:
         raise ProblemError(ProblemReason(missing.reason), str(missing)) from None
+
+
+async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.Request) -> web.Response:
+    """Answers with trades in the order of the chain, or the newest first."""
+    return answer(await trade_list(context.chain.ledger, parameters))

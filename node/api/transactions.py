@@ -20,7 +20,7 @@ from ledger.errors import TransactionRefusal
 from ledger.ledger import Ledger
 from node.api.blocks import stored_block
 from node.api.context import ApiContext, answer
-from node.api.problem import ProblemError, ProblemReason
+from node.api.problem import ProblemError
 from node.api.validation import field_faults
 from node.chain.submission import verify_ahead
 from node.errors import SubmissionRefused
@@ -33,6 +33,7 @@ from node.replies.node import (
     TransactionReply,
 )
 from node.replies.parameters import SubmissionParameters, TransactionParameters
+from node.replies.problem import ProblemReason
 from node.replies.views import certificate_view, header_view, receipt_proof_view, receipt_view, transaction_view
 
 JSON_TYPE: Final = "application/json"

@@ -5,8 +5,9 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import ValidationError
 
-from node.api.problem import FieldFault, ProblemError, ProblemReason
+from node.api.problem import FieldFault, ProblemError
 from node.replies.parameters import Parameters
+from node.replies.problem import ProblemReason
 
 P = TypeVar("P", bound=Parameters)
 

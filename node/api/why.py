@@ -8,6 +8,7 @@ from consensus.explanation import Explanation, MemberFacts, SlotFacts, Support
 from consensus.identifiers import Address, Digest
 from consensus.messages import Claim
 from consensus.verdict import sentence_of, step_text, verdict_of
+from contracts.state_reading import member_name
 from node.api.context import ApiContext, answer
 from node.replies.parameters import NoParameters
 from node.replies.why import (
@@ -21,7 +22,6 @@ from node.replies.why import (
     WhyStep,
     WhySupport,
 )
-from node.stories.state_views import member_name
 
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

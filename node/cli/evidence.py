@@ -10,31 +10,26 @@ import typer
 from contracts.genesis import Genesis
 from ledger.ledger import Ledger
 from node.cli.asking import Question, ask
-from node.cli.receipt import GenesisOption
+from node.cli.options import ConfigOption, GenesisOption, JsonOption
 from node.cli.story_tables import show_misconduct as print_misconduct
 from node.cli.story_tables import show_misconducts, show_pending_misconduct
 from node.cli.terminal import error_console, output_console
-from node.cli.trade import ConfigOption, JsonOption
 from node.errors import FileRefused, NotFound
 from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.proofs.evidence_file import (
-    OFFENCES,
-    UNKNOWN_EVIDENCE,
     Proof,
     check_evidence_file,
     evidence_text,
-    list_misconduct,
     pending_evidence,
     prove_evidence,
-    show_misconduct,
     show_pending,
 )
-from node.proofs.receipt_file import names_of
 from node.proofs.signed_file import read_file, write_file
 from node.replies.stories import MisconductReply, MisconductsReply, PendingMisconduct
-from node.stories.member_names import PREFIX
+from node.stories.member_names import PREFIX, names_of
+from node.stories.misconduct import OFFENCES, UNKNOWN_EVIDENCE, list_misconduct, show_misconduct
 from node.stories.slices import Slices
 
 LIST_EXAMPLE: Final = "Example: p2pnode evidence list --config testnet/node1/meter.toml"

@@ -14,16 +14,16 @@ from contracts.genesis import Genesis
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
 from node.cli.asking import Question, ask, ask_url
+from node.cli.options import ConfigOption, GenesisOption
 from node.cli.terminal import output_console
-from node.cli.trade import ConfigOption
 from node.errors import FileRefused, NodeError
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis_file
 from node.proofs.receipt_check import check_receipt, check_receipt_file
-from node.proofs.receipt_file import SignedReceipt, answer_of, export_receipt, names_of, parse_receipt
+from node.proofs.receipt_file import SignedReceipt, answer_of, export_receipt, parse_receipt
 from node.proofs.signed_file import file_text, read_file, write_file
 from node.replies.stories import ReceiptFileReply
-from node.stories.member_names import require_id
+from node.stories.member_names import names_of, require_id
 from node.stories.slices import Slices
 
 EXPORT_EXAMPLE: Final = (
@@ -43,7 +43,6 @@ NameArgument = Annotated[
     str,
     typer.Argument(metavar="ID", help="Trade id, or any decided transaction; the first 8 or more digits do."),
 ]
-GenesisOption = Annotated[Path, typer.Option(help="The chain's genesis.json or genesis.msgpack.", show_default=False)]
 
 
 @receipt_app.command(epilog=EXPORT_EXAMPLE)

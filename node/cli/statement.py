@@ -11,9 +11,9 @@ import typer
 
 from ledger.ledger import Ledger
 from node.cli.asking import Question, ask, path_of
+from node.cli.options import ConfigOption, JsonOption
 from node.cli.story_tables import NOTHING, average_price_text, show_month
 from node.cli.terminal import output_console
-from node.cli.trade import ConfigOption, JsonOption
 from node.errors import NodeError
 from node.home.folder import Home
 from node.replies.stories import StatementLine, StatementReply

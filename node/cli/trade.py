@@ -1,7 +1,6 @@
 """`p2pnode trade`: the story of a contract, from a running node or from the ledger of a stopped one."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -10,17 +9,17 @@ import typer
 from consensus.identifiers import Address
 from ledger.ledger import Ledger
 from node.cli.asking import Question, ask, path_of
+from node.cli.options import ConfigOption, JsonOption
 from node.cli.story_tables import show_story, show_trades
 from node.cli.terminal import output_console
 from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
-from node.proofs.receipt_file import names_of
 from node.replies.parameters import TRADES_PER_PAGE_MAX, TradesParameters
 from node.replies.state import TradesReply
 from node.replies.stories import TradeStoryReply
 from node.stories.lists import trade_list
-from node.stories.member_names import require_id
+from node.stories.member_names import names_of, require_id
 from node.stories.slices import Slices
 from node.stories.trade_story import trade_story
 
@@ -30,12 +29,6 @@ LIST_EXAMPLE: Final = "Example: p2pnode trade list --config testnet/node1/meter.
 trade_app = typer.Typer(
     no_args_is_help=True, help="What became of a contract, and what proves it.", epilog=SHOW_EXAMPLE
 )
-
-ConfigOption = Annotated[
-    Path,
-    typer.Option(help="A node's meter.toml: asks the node if it runs, else opens its ledger.", show_default=False),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's reply.")]
 
 
 @trade_app.command(epilog=SHOW_EXAMPLE)

@@ -18,9 +18,9 @@ from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Height, Signature
 from contracts.receipts import Reason, Receipt, Status
 from contracts.state import Member, Offer, Trade, member_key, offer_key, trade_key
+from contracts.state_reading import read
 from contracts.transactions import Action, DoubleOffer, SubmitTrade, TradeTerms, decode_transaction, trade_id
 from ledger.ledger import Ledger
-from node.stories.state_views import read
 
 REMEMBERED_MAX: Final = 16_384
 """Signatures under declined contracts, the newest ones. Honest members have next to none declined; a liar that wants

@@ -20,14 +20,14 @@ from consensus.evidence import Equivocation
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.misconduct import misconduct_name, proven
 from contracts.state import Member, Misconduct, Score, member_key, misconduct_key, score_key
+from contracts.state_reading import read
 from contracts.transactions import DoubleOffer, ReportMisconduct
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
 from node.evidence.double_offers import DoubleOffers
+from node.home.evidence_folder import EVIDENCE_SUFFIX, evidence_files
 from node.logs import get_logger
 from node.mesh.messages import EvidenceNote
-from node.proofs.evidence_file import EVIDENCE_SUFFIX, evidence_files
-from node.stories.state_views import read
 
 Evidence = Equivocation | DoubleOffer
 

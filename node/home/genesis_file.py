@@ -9,8 +9,9 @@ from msgspec.inspect import BytesType, StructType, Type, VarTupleType, type_info
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import address_of
+from consensus.rendering import render
 from contracts.genesis import PROTOCOL_VERSION, Genesis, chain_id
-from ledger.show import Json, render
+from ledger.show import Json
 from node.errors import ConfigurationError
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.folder import Home

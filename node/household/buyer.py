@@ -12,6 +12,7 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
 from contracts.state import Account, StateReader, account_key
+from contracts.state_reading import require
 from contracts.transactions import ENERGY_WH_MAX, SubmitTrade
 from contracts.units import WH_PER_KWH, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from node.household.buyer_round import REQUEST_TIMEOUT_MS, BuyerRound, Surroundings
@@ -19,7 +20,6 @@ from node.household.interval import IntervalView, Supply
 from node.household.offer_checks import Ask, OfferContext, OfferFault, PriceBounds, offer_fault
 from node.household.promises import Promise, Promises, Slots
 from node.mesh.messages import OfferDecline, OfferReply, OfferRequest
-from node.stories.state_views import require
 
 NOTHING: Final = WattHours(0)
 

@@ -13,6 +13,7 @@ from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.genesis import Genesis
 from contracts.receipts import Status
 from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
+from contracts.state_reading import require
 from contracts.transactions import PublishReading, ReportMisconduct, SubmitTrade, decode_transaction, trade_id
 from contracts.units import Milliseconds
 from ledger.block import Block
@@ -27,7 +28,6 @@ from node.household.seller import SellerDesk
 from node.logs import get_logger
 from node.mesh.messages import OfferDecline, OfferReply, OfferRequest, PeerMessage
 from node.meter.meter import Meter
-from node.stories.state_views import require
 
 CATCH_UP_HOURS: Final = 64
 """Missed hours in progress at once, more than a window's, so that a meter that was down soon catches up."""

@@ -20,9 +20,9 @@ from contracts.state import (
     packet_key,
     score_key,
 )
+from contracts.state_reading import read
 from contracts.transactions import packet_id
 from contracts.units import Milliseconds, WattHours
-from node.stories.state_views import read
 from qscore.parameters import ScoreParameters
 from qscore.way_back import present_score
 

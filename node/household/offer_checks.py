@@ -9,10 +9,10 @@ from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Signature
 from contracts.state import Member, StateReader, member_key, offer_key
+from contracts.state_reading import read
 from contracts.transactions import TradeTerms, packet_id
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.household.promises import OFFER_LIFETIME_SLOTS, Slots
-from node.stories.state_views import read
 
 REMAINING_SLOTS_MIN: Final = 4
 """Time to reach a block: an offer that expires sooner is asked for again, rather than declined on the chain."""

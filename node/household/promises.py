@@ -15,10 +15,10 @@ from typing import Any, Final
 from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Address, Signature, Slot
 from contracts.state import Interval, StateReader, interval_key, offer_key
+from contracts.state_reading import read
 from contracts.transactions import TradeTerms, trade_amount
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from node.home.append_log import AppendLogError, Journal
-from node.stories.state_views import read
 
 OFFER_LIFETIME_SLOTS: Final = 40
 """From an offer's signature to its expiry: ten seconds at the testnet's slots, time for a few failed leaders."""

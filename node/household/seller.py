@@ -12,12 +12,12 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Slot
 from contracts.state import Deficit, Interval, Packet, StateReader, deficit_key, interval_key, offer_key, packet_key
+from contracts.state_reading import read
 from contracts.transactions import TradeTerms, packet_id
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.household.interval import Admission
 from node.household.promises import OFFER_LIFETIME_SLOTS, Promise, Promises, Slots
 from node.mesh.messages import OfferReply, OfferRequest
-from node.stories.state_views import read
 from qscore.parameters import ScoreParameters
 
 OFFERS_MAX: Final = 4_096

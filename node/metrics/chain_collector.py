@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 
 from consensus.explanation import Explanation
 from contracts.state import Totals
+from contracts.state_reading import MemberState, TokenSums, read_members, read_totals, sum_tokens
 from contracts.units import MICRO_TOKENS_PER_TOKEN
 from ledger.ledger import Ledger
 from node.chain.submission import Chain
-from node.stories.state_views import MemberState, TokenSums, read_members, read_totals, sum_tokens
 from qscore.parameters import ONE
 
 MS_PER_S: Final = 1_000

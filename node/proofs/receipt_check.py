@@ -35,7 +35,8 @@ from ledger.merkle_tree import inclusion_holds
 from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_proof_holds
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
-from node.proofs.receipt_file import SignedReceipt, member_keys, names_of, parse_receipt, record_of
+from node.proofs.receipt_file import SignedReceipt, member_keys, parse_receipt, record_of
+from node.stories.member_names import names_of
 from node.stories.words import tokens_text
 
 ENDED: Final = frozenset({TradeStatus.COMPLETED, TradeStatus.EXPIRED, TradeStatus.CANCELLED})

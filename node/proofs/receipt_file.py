@@ -14,6 +14,7 @@ from consensus.codec import DecodeError, Record, decode, encode
 from consensus.cryptography import SigningKey, address_of, verify
 from consensus.identifiers import Address, Digest, PublicKey, Signature
 from consensus.messages import CommitCertificate
+from consensus.rendering import render
 from contracts.genesis import Genesis
 from contracts.receipts import POSTINGS_PER_TRADE_MAX, Status
 from contracts.state import Trade, trade_key
@@ -27,9 +28,9 @@ from contracts.transactions import (
 from ledger.block import BlockHeader, block_digest
 from ledger.ledger import Ledger
 from ledger.proofs import PostingProof, ReceiptProof, StateProof, prove_postings
-from ledger.show import render
 from node.errors import FileRefused
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
+from node.stories.member_names import names_of
 from node.stories.slices import Slices
 from node.stories.trade_search import Found, find_receipt, stored_block
 from node.stories.words import hour_text, price_text, tokens_text
@@ -155,12 +156,6 @@ def answer_of(receipt: SignedReceipt) -> bytes:
     record = None if content.record is None else content.record.value
     place = (block_digest(proof.header), proof.inclusion.index)
     return encode((content.transaction, proof.receipt, place, postings, record))
-
-
-def names_of(genesis: Genesis) -> Mapping[Address, str]:
-    """Returns the names of the members and of the two accounts that are no member's."""
-    names = {address_of(member.node_key): member.name for member in genesis.members}
-    return names | {address_of(genesis.issuer_key): "the issuer", address_of(genesis.grid_key): "the grid account"}
 
 
 def member_keys(genesis: Genesis) -> Mapping[Address, PublicKey]:

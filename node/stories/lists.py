@@ -1,11 +1,11 @@
 """Replies that list trades and scores, made from a ledger alone: API and command line answer with the same."""
 
 from consensus.identifiers import Height
+from contracts.state_reading import read_members
 from ledger.ledger import Ledger
 from node.replies.parameters import TradesParameters
 from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
-from node.stories.state_views import read_members
 from node.stories.trade_log import LoggedTrade, Place, read_trades
 
 

@@ -1,12 +1,15 @@
 """What a person names: a member by name, by address or by the address' first digits, all else by its first digits."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
+from consensus.cryptography import address_of
 from consensus.identifiers import Address
+from contracts.genesis import Genesis
 from contracts.state import MEMBER_LIST_KEY, Member, MemberList, StateReader, member_key
+from contracts.state_reading import require
 from node.errors import NotFound
-from node.stories.state_views import require
 
 PREFIX_DIGITS_MIN: Final = 8
 """Fewest hexadecimal digits of a name: 32 bits tell a few thousand names apart."""
@@ -60,3 +63,9 @@ def find_member(source: StateReader, text: str) -> Address:
 def _unknown_member(text: str) -> NotFound:
     shown = repr(text[:NAME_LENGTH_MAX])
     return NotFound("unknown_member", f"{shown} is neither a member's name nor the beginning of an address")
+
+
+def names_of(genesis: Genesis) -> Mapping[Address, str]:
+    """Returns the names of the members and of the two accounts that are no member's."""
+    names = {address_of(member.node_key): member.name for member in genesis.members}
+    return names | {address_of(genesis.issuer_key): "the issuer", address_of(genesis.grid_key): "the grid account"}

@@ -36,10 +36,10 @@ from contracts.state import (
     score_key,
     trade_key,
 )
+from contracts.state_reading import member_name
 from contracts.transactions import PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
-from node.stories.state_views import member_name
 from node.stories.trade_search import stored_block
 from node.stories.words import hour_text, short
 from qscore.way_back import present_score

@@ -7,13 +7,13 @@ from typing import Final
 from consensus.codec import decode
 from consensus.identifiers import GENESIS_HEIGHT, Address, Height, Slot
 from contracts.state import Score, score_key
+from contracts.state_reading import require
 from ledger.ledger import Ledger
 from node.replies.stories import ScoreHistoryReply, ScoreVersion
 from node.stories.member_names import find_member
+from node.stories.named import named
 from node.stories.score_events import score_events
-from node.stories.state_views import require
 from node.stories.trade_search import stored_block
-from node.stories.trade_story import named
 from qscore.way_back import present_score
 
 EVENTS_TOLD_MAX: Final = 32

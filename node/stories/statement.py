@@ -35,9 +35,9 @@ from node.errors import NotFound
 from node.replies.parameters import MONTH_PATTERN
 from node.replies.stories import StatementLine, StatementReply
 from node.stories.member_names import find_member
+from node.stories.named import named
 from node.stories.slices import Progress, Slices
 from node.stories.trade_search import search, stored_block
-from node.stories.trade_story import named
 from node.stories.words import day_text
 from qscore.way_back import present_score
 

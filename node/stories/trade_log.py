@@ -11,8 +11,8 @@ from typing import Final
 from consensus.identifiers import Digest, Height
 from contracts.receipts import Receipt, Status
 from contracts.state import Trade, trade_key
+from contracts.state_reading import read
 from ledger.ledger import Ledger
-from node.stories.state_views import read
 
 BLOCKS_PER_PAGE_MAX: Final = 4_096
 """Blocks read for one page: well under a second, in slices."""

@@ -11,10 +11,10 @@ from consensus.codec import decode, encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.receipts import Asset, Party, Posting, Reason, Stage, Status
 from contracts.state import Packet, Score, Trade, packet_key, score_key, trade_key
+from contracts.state_reading import read
 from ledger.block import block_digest
 from ledger.ledger import Ledger
 from node.replies.stories import (
-    NamedMember,
     ScoreMove,
     TradeAttempt,
     TradeBlock,
@@ -23,10 +23,10 @@ from node.replies.stories import (
     TradeVersion,
 )
 from node.replies.views import posting_view, receipt_proof_view
+from node.stories.named import named
+from node.stories.sentence import story_sentence
 from node.stories.slices import Slices
-from node.stories.state_views import member_name, read
 from node.stories.trade_search import Contract, Found, find_contract, stored_block, transaction_of
-from node.stories.words import story_sentence
 from qscore.way_back import present_score
 
 CONDITIONS: Final[tuple[tuple[str, Stage, Asset, frozenset[Party], Reason], ...]] = (
@@ -75,11 +75,6 @@ def trade_story(ledger: Ledger, text: str) -> Slices[TradeStoryReply]:
 def trade_versions(ledger: Ledger, contract: Contract) -> dict[Height, Trade]:
     """Returns the versions of a contract's record by height; none if it never executed."""
     return {height: decode(raw, Trade) for height, raw in ledger.history(trade_key(contract.name))}
-
-
-def named(ledger: Ledger, address: Address) -> NamedMember:
-    """Returns an address with the member's name."""
-    return NamedMember(name=member_name(ledger, address), address=address.hex())
 
 
 class _Story:

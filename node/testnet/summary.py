@@ -8,6 +8,7 @@ from typing import Any
 
 from consensus.identifiers import Height
 from contracts.state import Table
+from contracts.state_reading import read_totals
 from ledger.ledger import Ledger
 from ledger.verification_report import unbalanced_books
 from node.client import NodeClient
@@ -16,7 +17,6 @@ from node.home.genesis_file import load_genesis
 from node.meter.readings_file import EnergySummary
 from node.replies.node import CommitLatencyStatus, StatusReply, TotalsStatus
 from node.replies.views import record_fields
-from node.stories.state_views import read_totals
 from node.testnet.folder import Testnet
 
 

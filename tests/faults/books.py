@@ -24,6 +24,7 @@ from contracts.state import (
     member_key,
     score_key,
 )
+from contracts.state_reading import require
 from contracts.transactions import (
     Action,
     IssueTokens,
@@ -36,7 +37,6 @@ from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
-from node.stories.state_views import require
 from tests.support.declined import moved_nothing
 
 

@@ -10,6 +10,7 @@ from consensus.cryptography import address_of
 from consensus.identifiers import Signature
 from contracts.receipts import Status
 from contracts.state import Account, StateReader, account_key
+from contracts.state_reading import require
 from contracts.transactions import (
     ENERGY_WH_MAX,
     SignedTransaction,
@@ -24,7 +25,6 @@ from contracts.units import MicroTokens, WattHours, contract_amount
 from node.household.own_transactions import OwnTransaction
 from node.household.promises import Promise, Slots
 from node.mesh.messages import Transactions
-from node.stories.state_views import require
 from tests.faults.sellers import ALTERATION_WH
 from tests.faults.tricks import NO_SIGNATURE, Trick
 

@@ -21,6 +21,7 @@ from contracts.state import (
     packet_key,
     trade_key,
 )
+from contracts.state_reading import read, require
 from contracts.transactions import (
     PublishReading,
     Reading,
@@ -33,7 +34,6 @@ from contracts.transactions import (
 from contracts.units import MS_PER_HOUR, Milliseconds, WattHours
 from node.household.promises import Promise, Slots
 from node.mesh.messages import OfferReply, OfferRequest, PeerMessage, Transactions
-from node.stories.state_views import read, require
 from tests.faults.tricks import NO_SIGNATURE, Answer, Trick, contracts_in
 
 ALTERATION_WH: Final = 1_000

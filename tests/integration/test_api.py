@@ -20,10 +20,10 @@ from ledger.proofs import ReceiptProof, StateProof, receipt_proof_holds, state_p
 from node.api.context import ApiLimits
 from node.api.routes import ROUTES, Route
 from node.api.server import Api
-from node.proofs.evidence_file import list_misconduct
 from node.proofs.receipt_check import check_receipt_file
 from node.proofs.signed_file import file_text
 from node.replies.node import MeterStatus, Problem
+from node.stories.misconduct import list_misconduct
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import make_genesis
 from tests.support.stories import two_votes

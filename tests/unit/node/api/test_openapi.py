@@ -9,10 +9,11 @@ from contracts.state import Totals
 from ledger.errors import TransactionRefusal
 from node.api.docs_page import DOCS_PAGE
 from node.api.openapi import openapi_document
-from node.api.problem import PROBLEMS, ProblemError, ProblemReason, problem_type
+from node.api.problem import ProblemError, problem_type
 from node.api.routes import EVERY_ROUTE, ROUTES, Route
 from node.chain.mempool import DropReason, MempoolRefusal
 from node.replies.node import StatusReply, TotalsStatus
+from node.replies.problem import PROBLEMS, ProblemReason
 
 DOCUMENT = openapi_document(ROUTES)
 OPERATIONS = [

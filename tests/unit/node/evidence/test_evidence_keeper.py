@@ -11,6 +11,7 @@ from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import VoteStatement
 from contracts.receipts import Status
 from contracts.state import Score, score_key
+from contracts.state_reading import require
 from contracts.transactions import DoubleOffer, ReportMisconduct
 from node.evidence.keeper import (
     KEPT_PER_OFFENDER_MAX,
@@ -22,7 +23,6 @@ from node.evidence.keeper import (
     EvidenceLinks,
 )
 from node.mesh.messages import EvidenceNote
-from node.stories.state_views import require
 from tests.support.contracts import Community, make_genesis, sign_trade, trade_terms
 from tests.support.ledger import ChainBuilder
 

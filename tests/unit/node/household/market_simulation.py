@@ -16,6 +16,7 @@ from contracts.execution import BlockContext, execute_block
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt, Status
 from contracts.state import TOTALS_KEY, Account, Packet, StateKey, Totals, account_key, packet_key
+from contracts.state_reading import read, require
 from contracts.transactions import (
     PublishReading,
     SubmitTrade,
@@ -36,7 +37,6 @@ from node.household.promises import Promises
 from node.mesh.messages import OfferReply
 from node.meter.meter import Meter, MeterIdentity
 from node.meter.readings_file import GrossReading
-from node.stories.state_views import read, require
 from tests.support.contracts import FIRST_INTERVAL_MS, Community, make_genesis
 
 TICK_MS = 50

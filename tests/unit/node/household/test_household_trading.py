@@ -14,13 +14,13 @@ from consensus.codec import encode
 from consensus.identifiers import Slot
 from contracts.receipts import Reason, Status
 from contracts.state import Score, score_key
+from contracts.state_reading import require
 from contracts.transactions import DoubleOffer, PublishReading, ReportMisconduct, SubmitTrade
 from contracts.units import Milliseconds, WattHours
 from node.home.configuration import PriceTable
 from node.household.agent import DeskParts, make_desks
 from node.household.household import Desks, Moment
 from node.household.promises import Promise, Promises
-from node.stories.state_views import require
 from tests.faults.liars import lying_buyer, lying_seller
 from tests.support.contracts import trade_terms
 from tests.unit.node.household.market_simulation import Faults, MemoryJournal, Simulation, StateOf

@@ -11,16 +11,9 @@ from consensus.codec import encode
 from contracts.transactions import DoubleOffer
 from node.cli.story_tables import show_misconduct as print_misconduct
 from node.errors import FileRefused, NotFound
-from node.proofs.evidence_file import (
-    check_evidence_file,
-    evidence_text,
-    is_on_chain,
-    list_misconduct,
-    pending_evidence,
-    prove_evidence,
-    show_misconduct,
-)
-from node.proofs.receipt_file import names_of
+from node.proofs.evidence_file import check_evidence_file, evidence_text, pending_evidence, prove_evidence
+from node.stories.member_names import names_of
+from node.stories.misconduct import is_on_chain, list_misconduct, show_misconduct
 from tests.support.contracts import make_genesis, trade_terms
 from tests.support.stories import StoryChain, two_votes
 

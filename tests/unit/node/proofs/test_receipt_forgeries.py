@@ -19,13 +19,7 @@ from contracts.units import Milliseconds
 from ledger.proofs import prove_postings
 from node.errors import FileRefused
 from node.proofs.receipt_check import check_receipt_file
-from node.proofs.receipt_file import (
-    RECEIPT_FORMAT,
-    ReceiptContent,
-    SignedReceipt,
-    export_receipt,
-    record_of,
-)
+from node.proofs.receipt_file import RECEIPT_FORMAT, ReceiptContent, SignedReceipt, export_receipt, record_of
 from node.proofs.signed_file import file_text
 from tests.support.contracts import (
     Community,
