@@ -402,6 +402,15 @@ class Ledger:
         """Returns a decided block; None for genesis and for heights not decided yet."""
         return self._blocks.block(height)
 
+    def decided_block(self, height: Height) -> Block:
+        """Returns the block of a decided height, 1 to the tip.
+
+        Raises:
+            LedgerDamaged: it is missing, or not what was written.
+        """
+        assert GENESIS_HEIGHT < height <= self.height, f"height {height} is not among 1 to {self.height}"
+        return self._blocks.decided_block(height)
+
     def block_bytes(self, height: Height) -> bytes | None:
         """Returns a decided block as it is stored and sent."""
         return self._blocks.block_bytes(height)

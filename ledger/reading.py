@@ -70,6 +70,17 @@ class BlockReader:
         """Returns the block of a height, None if there is none."""
         return self._decoded(block_key, height, Block, "block")
 
+    def decided_block(self, height: Height) -> Block:
+        """Returns the block of a height that is decided.
+
+        Raises:
+            LedgerDamaged: it is missing.
+        """
+        block = self.block(height)
+        if block is None:
+            raise LedgerDamaged("the block is missing", height=height)
+        return block
+
     def block_bytes(self, height: Height) -> bytes | None:
         """Returns the block of a height as it is stored and sent."""
         return self._store.get(block_key(height))
@@ -120,9 +131,9 @@ class BlockReader:
         Raises:
             LedgerDamaged: one of them is missing.
         """
-        block, certificate = self.block(height), self.certificate(height)
-        if block is None or certificate is None:
-            raise LedgerDamaged("block or certificate is missing", height=height)
+        block, certificate = self.decided_block(height), self.certificate(height)
+        if certificate is None:
+            raise LedgerDamaged("the certificate is missing", height=height)
         return block.header, certificate
 
     def _decoded(self, key_of: Callable[[Height], bytes], height: Height, expected: type[T], name: str) -> T | None:

@@ -9,7 +9,7 @@ from consensus.membership import leader
 from consensus.rendering import render
 from contracts.state import StateKey, StateValue
 from contracts.transactions import decode_transaction, transaction_digest
-from ledger.block import Block, block_digest
+from ledger.block import block_digest
 from ledger.ledger import Ledger
 from ledger.state_keys import state_key_text
 
@@ -34,7 +34,7 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
     """Yields a line for each decided height from `first` to `last`, both included."""
     for number in range(max(first, GENESIS_HEIGHT + 1), min(last, ledger.height) + 1):
         height = Height(number)
-        block = _decided(ledger, height)
+        block = ledger.decided_block(height)
         header = block.header
         yield BlockRow(
             height=height,
@@ -48,11 +48,9 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
 
 def show_block(ledger: Ledger, height: Height) -> Json | None:
     """Returns a decided block with its transactions, receipts and certificate; None if there is none."""
-    if height > ledger.height:  # also one that no key can hold
+    if not GENESIS_HEIGHT < height <= ledger.height:
         return None
-    block, certificate = ledger.block(height), ledger.certificate(height)
-    if block is None:
-        return None
+    block, certificate = ledger.decided_block(height), ledger.certificate(height)
     header = block.header
     return {
         "digest": block_digest(header).hex(),
@@ -71,7 +69,7 @@ def show_transaction(ledger: Ledger, digest: Digest) -> Json | None:
     location = ledger.find_transaction(digest)
     if location is None:
         return None
-    block = _decided(ledger, location.height)
+    block = ledger.decided_block(location.height)
     return {
         "height": location.height,
         "index": location.index,
@@ -102,12 +100,6 @@ def render_state_value(value: bytes) -> Json:
 
 def _show_version(key: StateKey, height: Height, value: bytes) -> Json:
     return {"key": state_key_text(key), "height": height, "value": render_state_value(value)}
-
-
-def _decided(ledger: Ledger, height: Height) -> Block:
-    block = ledger.block(height)
-    assert block is not None, f"height {height} is decided and has no block"
-    return block
 
 
 def _show_raw(raw: bytes) -> Json:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from consensus.identifiers import Address, Height
 from consensus.membership import leader
-from ledger.block import Block, BlockHeader
+from ledger.block import BlockHeader
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
@@ -29,7 +29,7 @@ async def list_blocks(context: ApiContext, parameters: BlocksParameters, _: web.
     last = min(first + parameters.limit - 1, ledger.height)
     blocks = []
     for height in range(first, last + 1):
-        block = stored_block(ledger, Height(height))
+        block = ledger.decided_block(Height(height))
         blocks.append(summary_view(block, expected_leader(ledger, block.header)))
     next_from = last + 1 if first <= last < ledger.height else None
     return answer(BlocksReply(blocks=blocks, next_from=next_from))
@@ -39,7 +39,9 @@ async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Re
     """Answers with one block, its receipts and its certificate."""
     ledger = context.chain.ledger
     height = Height(parameters.height)
-    block = stored_block(ledger, height)
+    if not 1 <= height <= ledger.height:
+        raise ProblemError(ProblemReason.UNKNOWN_BLOCK, f"block {height} is not among 1 to {ledger.height}")
+    block = ledger.decided_block(height)
     certificate = ledger.certificate(height)
     assert certificate is not None, f"block {height} is stored without its certificate"
     receipts = ledger.receipts(height)
@@ -49,21 +51,6 @@ async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Re
     return await asyncio.to_thread(lambda: answer(block_view(block, receipts, certificate, expected)))
 
 
-def stored_block(ledger: Ledger, height: Height) -> Block:
-    """Returns a decided block.
-
-    Raises:
-        ProblemError: no block of that height is decided.
-    """
-    block = ledger.block(height) if 1 <= height <= ledger.height else None
-    if block is None:
-        raise ProblemError(ProblemReason.UNKNOWN_BLOCK, f"block {height} is not among 1 to {ledger.height}")
-    return block
-
-
 def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
-    """Returns the leader that Eq. 1 names for a header's height and slot.
-
-    Protocol version 1 never changes the membership, so that of the next height serves every height.
-    """
-    return leader(ledger.membership(), header.height, header.slot)
+    """Returns the leader that Eq. 1 names for a header's height and slot."""
+    return leader(ledger.membership_at(header.height), header.height, header.slot)

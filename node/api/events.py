@@ -16,7 +16,6 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from consensus.identifiers import Height
 from ledger.block import block_digest
 from ledger.ledger import Ledger
-from node.api.blocks import stored_block
 from node.api.context import ApiContext
 from node.api.problem import ProblemError
 from node.replies.parameters import EventsParameters
@@ -122,7 +121,7 @@ async def _close(socket: web.WebSocketResponse, code: int, reason: str) -> None:
 
 def events_of(ledger: Ledger, height: Height) -> Iterator[str]:
     """Yields the events of a decided height as JSON."""
-    block = stored_block(ledger, height)
+    block = ledger.decided_block(height)
     header = block.header
     yield BlockEvent(
         type="block",

@@ -18,7 +18,6 @@ from consensus.identifiers import Address, Digest
 from contracts.transactions import decode_transaction, transaction_digest
 from ledger.errors import TransactionRefusal
 from ledger.ledger import Ledger
-from node.api.blocks import stored_block
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
 from node.api.validation import field_faults
@@ -215,7 +214,7 @@ async def show_transaction(context: ApiContext, parameters: TransactionParameter
     if location is None:
         return answer(_waiting(context, digest))
     proof = ledger.prove_receipt(digest)
-    raw = stored_block(ledger, location.height).transactions[location.index]
+    raw = ledger.decided_block(location.height).transactions[location.index]
     return answer(
         TransactionReply(
             digest=digest.hex(),

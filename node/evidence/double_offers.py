@@ -9,7 +9,7 @@ every contract, and the receipt's reason tells which held; the rest are checked 
 proves it again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,7 +55,7 @@ class DoubleOffers:
         receipts = self._ledger.receipts(height)
         if not any(receipt.parties for receipt in receipts):
             return
-        for raw, receipt in zip(self._transactions(height), receipts, strict=True):
+        for raw, receipt in zip(self._ledger.decided_block(height).transactions, receipts, strict=True):
             action = self._action(raw, receipt.transaction) if receipt.parties else None
             if isinstance(action, SubmitTrade):
                 yield from self._contradictions(action, receipt)
@@ -105,7 +105,9 @@ class DoubleOffers:
             return None  # cancelled before it executed, or between others
         location = self._ledger.find_transaction(trade.transaction)
         assert location is not None, "a trade names the transaction that brought it"
-        contract = self._action(self._transactions(location.height)[location.index], trade.transaction)
+        contract = self._action(
+            self._ledger.decided_block(location.height).transactions[location.index], trade.transaction
+        )
         assert isinstance(contract, SubmitTrade), "only contracts become trades"
         return _Signed(terms=contract.terms, signature=dict(_signatures(contract))[signer])
 
@@ -113,11 +115,6 @@ class DoubleOffers:
         self._declined[name] = signed
         if len(self._declined) > REMEMBERED_MAX:
             del self._declined[next(iter(self._declined))]
-
-    def _transactions(self, height: Height) -> Sequence[bytes]:
-        block = self._ledger.block(height)
-        assert block is not None, f"block {height} is below the ledger's height"
-        return block.transactions
 
     def _action(self, raw: bytes, name: Digest) -> Action:
         """Returns what a transaction does; those of late are decoded already."""

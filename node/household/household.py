@@ -49,8 +49,8 @@ class HouseholdLedger(DecidedTransactions, StateReader, Protocol):
         """Slot of the last decided block."""
         ...
 
-    def block(self, height: Height) -> Block | None:
-        """Returns a decided block."""
+    def decided_block(self, height: Height) -> Block:
+        """Returns the block of a decided height."""
         ...
 
 
@@ -205,9 +205,7 @@ class Household:
         return dict.fromkeys(start_ms for height in heights for start_ms in self._hours_read(Height(height)))
 
     def _hours_read(self, height: Height) -> Iterable[Milliseconds]:
-        block = self._ledger.block(height)
-        assert block is not None, f"block {height} is below the ledger's height"
-        for raw in block.transactions:
+        for raw in self._ledger.decided_block(height).transactions:
             action = decode_transaction(raw).envelope.action
             if isinstance(action, PublishReading):
                 yield action.reading.interval_start_ms

@@ -32,7 +32,7 @@ from node.errors import FileRefused
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
 from node.stories.member_names import names_of
 from node.stories.slices import Slices
-from node.stories.trade_search import Found, find_receipt, stored_block
+from node.stories.trade_search import Found, find_receipt
 from node.stories.words import hour_text, price_text, tokens_text
 
 RECEIPT_FORMAT: Final = "p2pnode-receipt-1"
@@ -100,7 +100,7 @@ def export_receipt(ledger: Ledger, text: str, key: SigningKey) -> Slices[SignedR
 
 
 def _content(ledger: Ledger, found: Found, exporter: Address) -> ReceiptContent:
-    receipt, block = found.receipt, stored_block(ledger, found.height)
+    receipt, block = found.receipt, ledger.decided_block(found.height)
     is_contract = bool(receipt.parties) and receipt.status is Status.EXECUTED
     trade = receipt.reference if is_contract else None
     return ReceiptContent(
@@ -116,7 +116,7 @@ def _content(ledger: Ledger, found: Found, exporter: Address) -> ReceiptContent:
 def _later(ledger: Ledger, found: Found, trade: Digest) -> list[LaterPostings]:
     later = []
     for height, _ in ledger.history(trade_key(trade)):
-        block, certificate = stored_block(ledger, height), ledger.certificate(height)
+        block, certificate = ledger.decided_block(height), ledger.certificate(height)
         assert certificate is not None, f"height {height} is decided"
         postings = prove_postings(block, trade)
         if height > found.height and postings:

@@ -20,7 +20,6 @@ from node.replies.stories import (
 )
 from node.stories.member_names import PREFIX, PREFIX_DIGITS_MIN
 from node.stories.named import named
-from node.stories.trade_search import stored_block
 
 Evidence = Equivocation | DoubleOffer
 
@@ -88,7 +87,7 @@ def _model(ledger: Ledger, name: Digest, record: Misconduct) -> MisconductModel:
 def _evidence_of(ledger: Ledger, record: Misconduct) -> Evidence:
     location = ledger.find_transaction(record.transaction)
     assert location is not None, "a misconduct names the transaction that brought it"
-    raw = stored_block(ledger, location.height).transactions[location.index]
+    raw = ledger.decided_block(location.height).transactions[location.index]
     action = decode_transaction(raw).envelope.action
     assert isinstance(action, ReportMisconduct), "only reports prove misconduct"
     return action.evidence

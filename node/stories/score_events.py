@@ -40,7 +40,6 @@ from contracts.state_reading import member_name
 from contracts.transactions import PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
-from node.stories.trade_search import stored_block
 from node.stories.words import hour_text, short
 from qscore.way_back import present_score
 
@@ -71,7 +70,7 @@ class _BlockEvents:
         self._address = address
         self._height = height
         self._before = Height(height - 1)
-        self._block = stored_block(ledger, height)
+        self._block = ledger.decided_block(height)
         self._receipts = ledger.receipts(height)
         score = self._at(score_key(address), Score, self._before)
         assert score is not None, "every member has a score from genesis on"
@@ -104,7 +103,7 @@ class _BlockEvents:
         certificate = self._block.parent_certificate
         if certificate is not None and any(item.signer == self._address for item in certificate.endorsements):
             yield ScoreEvent(cause=ScoreCause.VALIDATOR, reference=b"", words=f"signed {counted}")
-        if stored_block(self._ledger, self._before).header.leader == self._address:
+        if self._ledger.decided_block(self._before).header.leader == self._address:
             yield ScoreEvent(cause=ScoreCause.LEADER, reference=b"", words=f"led {counted}")
 
     # --- transactions ----------------------------------------------------------------------------------------------

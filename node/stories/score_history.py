@@ -13,7 +13,6 @@ from node.replies.stories import ScoreHistoryReply, ScoreVersion
 from node.stories.member_names import find_member
 from node.stories.named import named
 from node.stories.score_events import score_events
-from node.stories.trade_search import stored_block
 from qscore.way_back import present_score
 
 EVENTS_TOLD_MAX: Final = 32
@@ -57,7 +56,7 @@ def score_history(ledger: Ledger, member: str, *, after: int | None, versions_ma
 
 
 def _version(ledger: Ledger, address: Address, height: Height, score: Score, previous: Score | None) -> ScoreVersion:
-    slot = Slot(0) if height == 0 else stored_block(ledger, height).header.slot
+    slot = Slot(0) if height == 0 else ledger.decided_block(height).header.slot
     parameters = ledger.genesis.scores
     before = 0 if previous is None else present_score(previous.value, previous.way_back, slot, parameters)
     return ScoreVersion(

@@ -37,7 +37,7 @@ from node.replies.stories import StatementLine, StatementReply
 from node.stories.member_names import find_member
 from node.stories.named import named
 from node.stories.slices import Progress, Slices
-from node.stories.trade_search import search, stored_block
+from node.stories.trade_search import search
 from node.stories.words import day_text
 from qscore.way_back import present_score
 
@@ -186,7 +186,7 @@ def _score(ledger: Ledger, address: Address, height: int | None) -> int | None:
     raw = ledger.get_at(score_key(address), Height(height))
     assert raw is not None, "every member has a score from genesis on"
     score = decode(raw, Score)
-    slot = Slot(0) if height == 0 else stored_block(ledger, Height(height)).header.slot
+    slot = Slot(0) if height == 0 else ledger.decided_block(Height(height)).header.slot
     return present_score(score.value, score.way_back, slot, ledger.genesis.scores)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from consensus.identifiers import Digest, Height
 from contracts.receipts import Receipt, Status
 from contracts.transactions import CancelTrade, SignedTransaction, SubmitTrade, TradeTerms, decode_transaction
-from ledger.block import Block
 from ledger.ledger import Ledger
 from node.errors import NotFound
 from node.stories.member_names import require_id
@@ -105,16 +104,9 @@ def search(ledger: Ledger, wanted: bytes, fits: Callable[[Receipt], bool]) -> Sl
     return found
 
 
-def stored_block(ledger: Ledger, height: Height) -> Block:
-    """Returns the block of a decided height."""
-    block = ledger.block(height)
-    assert block is not None, f"height {height} is decided"
-    return block
-
-
 def transaction_of(ledger: Ledger, found: Found) -> SignedTransaction:
     """Returns the transaction of a receipt."""
-    return decode_transaction(stored_block(ledger, found.height).transactions[found.index])
+    return decode_transaction(ledger.decided_block(found.height).transactions[found.index])
 
 
 def _contract(ledger: Ledger, name: Digest, attempts: tuple[Found, ...]) -> Contract:

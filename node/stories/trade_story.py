@@ -26,7 +26,7 @@ from node.replies.views import posting_view, receipt_proof_view
 from node.stories.named import named
 from node.stories.sentence import story_sentence
 from node.stories.slices import Slices
-from node.stories.trade_search import Contract, Found, find_contract, stored_block, transaction_of
+from node.stories.trade_search import Contract, Found, find_contract, transaction_of
 from qscore.way_back import present_score
 
 CONDITIONS: Final[tuple[tuple[str, Stage, Asset, frozenset[Party], Reason], ...]] = (
@@ -85,7 +85,7 @@ class _Story:
         self._heights = sorted({*self._versions, *(attempt.height for attempt in contract.attempts)})
         self._postings = {
             height: tuple(
-                posting for posting in stored_block(ledger, height).postings if posting.trade == contract.name
+                posting for posting in ledger.decided_block(height).postings if posting.trade == contract.name
             )
             for height in self._heights
         }
@@ -165,7 +165,7 @@ class _Story:
         )
 
     def _block(self, height: Height) -> TradeBlock:
-        header = stored_block(self._ledger, height).header
+        header = self._ledger.decided_block(height).header
         genesis, version = self._ledger.genesis, self._versions.get(height)
         return TradeBlock(
             height=height,
@@ -180,7 +180,8 @@ class _Story:
 
     def _voters(self, height: Height) -> tuple[Address, ...]:
         """Returns the signers of the certificate that the next block carries, who are rewarded, else of the own."""
-        following = self._ledger.block(Height(height + 1))
+        is_tip = height == self._ledger.height
+        following = None if is_tip else self._ledger.decided_block(Height(height + 1))
         certificate = self._ledger.certificate(height) if following is None else following.parent_certificate
         assert certificate is not None, f"height {height} is decided"
         return tuple(endorsement.signer for endorsement in certificate.endorsements)
@@ -218,12 +219,12 @@ class _Story:
                 yield self._move(role, address, height)
         if self._status == "completed" and height < self._ledger.height:
             rewarded = Height(height + 1)
-            yield self._move("leader", stored_block(self._ledger, height).header.leader, rewarded)
+            yield self._move("leader", self._ledger.decided_block(height).header.leader, rewarded)
             for address in self._voters(height):
                 yield self._move("validator", address, rewarded)
 
     def _move(self, role: str, address: Address, height: Height) -> ScoreMove:
-        slot = stored_block(self._ledger, height).header.slot
+        slot = self._ledger.decided_block(height).header.slot
         before, after = self._score(address, Height(height - 1)), self._score(address, height)
         moved = before != after
         return ScoreMove.model_validate(

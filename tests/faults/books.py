@@ -32,7 +32,6 @@ from contracts.transactions import (
     Transfer,
     decode_transaction,
 )
-from ledger.block import Block
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
 from node.home.folder import Home
@@ -74,16 +73,11 @@ class Books:
 
     def _all_decided(self) -> Iterator[Decided]:
         for height in map(Height, range(1, self.ledger.height + 1)):
-            transactions = map(decode_transaction, self.block(height).transactions)
+            transactions = map(decode_transaction, self.ledger.decided_block(height).transactions)
             for index, (transaction, receipt) in enumerate(
                 zip(transactions, self.ledger.receipts(height), strict=True)
             ):
                 yield Decided(height=height, index=index, transaction=transaction, receipt=receipt)
-
-    def block(self, height: Height) -> Block:
-        block = self.ledger.block(height)
-        assert block is not None, f"block {height} is below the ledger's height"
-        return block
 
     def find(self, transactions: Sequence[str]) -> list[Decided]:
         """Returns what is decided of transactions, named in hex."""
@@ -105,7 +99,7 @@ class Books:
         return before, after
 
     def _changes(self, height: Height, count: int) -> Mapping[StateKey, bytes]:
-        block = self.block(height)
+        block = self.ledger.decided_block(height)
         addresses = self.ledger.membership_at(height).addresses
         certificate = block.parent_certificate
         voters = () if certificate is None else tuple(one.signer for one in certificate.endorsements)
@@ -114,7 +108,7 @@ class Books:
             height=height,
             slot=block.header.slot,
             leader=block.header.leader,
-            parent_leader=None if height == 1 else self.block(Height(height - 1)).header.leader,
+            parent_leader=None if height == 1 else self.ledger.decided_block(Height(height - 1)).header.leader,
             parent_voters=voters,
             cluster=addresses,
         )
@@ -223,8 +217,8 @@ def fork_height(books: Sequence[Books]) -> Height | None:
     """Returns the first height at which two ledgers hold different blocks, None if there is none."""
     common = min(one.ledger.height for one in books)
     for height in map(Height, range(1, common + 1)):
-        if len({one.block(height).header.state_root for one in books}) > 1:
+        if len({one.ledger.decided_block(height).header.state_root for one in books}) > 1:
             return height
-        if len({one.block(height) for one in books}) > 1:
+        if len({one.ledger.decided_block(height) for one in books}) > 1:
             return height
     return None

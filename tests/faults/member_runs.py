@@ -187,7 +187,7 @@ class _Judged:
     def _left_out_leaders(self, books: Books) -> set[Address]:
         """Returns who led the blocks with what was left out."""
         found = [one for one in books.about(sorted(self._trades())) if one.receipt.status is Status.EXECUTED]
-        return {books.block(one.height).header.leader for one in found} - set(self.liars)
+        return {books.ledger.decided_block(one.height).header.leader for one in found} - set(self.liars)
 
     def _reason(self, case: MemberCase, refusals: _Refusals) -> str:
         if case.reason is not None:
@@ -199,7 +199,7 @@ class _Judged:
         if case.reason is None:
             return False
         steps = {(event["height"], event["slot"]) for event in self._proposals()}
-        headers = [books.block(Height(one)).header for one in range(1, books.ledger.height + 1)]
+        headers = [books.ledger.decided_block(Height(one)).header for one in range(1, books.ledger.height + 1)]
         return any((header.height, header.slot) in steps and header.leader in self.liars for header in headers)
 
     def _trades(self) -> set[str]:

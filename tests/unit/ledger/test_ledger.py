@@ -15,12 +15,14 @@ from ledger.errors import (
     BlockNotNext,
     DecidedBlockRefused,
     LedgerBusy,
+    LedgerDamaged,
     LedgerExists,
     LedgerForeign,
     LedgerMissing,
     NothingToProve,
 )
 from ledger.ledger import EXECUTIONS_MAX, Ledger
+from ledger.store import block_key
 from ledger.transactions import TransactionVerifier
 from tests.support.contracts import make_genesis
 from tests.support.ledger import ChainBuilder
@@ -85,6 +87,18 @@ def test_what_is_appended_can_be_read_and_is_there_after_opening_again(chain, tm
         assert ledger.height_of_block(Digest(bytes(32))) is None
         assert ledger.last_nonce(builder.community.addresses[0]) == 0
     ledger.close()
+
+
+def test_a_decided_block_is_there_or_the_ledger_is_damaged(chain):
+    blocks = [chain.append(), chain.append()]
+    assert [chain.ledger.decided_block(Height(height)) for height in (1, 2)] == blocks
+    for undecided in (0, 3):
+        with pytest.raises(AssertionError, match=f"height {undecided} is not among 1 to 2"):  # never taken for damage
+            chain.ledger.decided_block(Height(undecided))
+    chain.ledger._store.write({}, [block_key(Height(1))])
+    with pytest.raises(LedgerDamaged, match="missing") as damaged:
+        chain.ledger.decided_block(Height(1))
+    assert damaged.value.height == 1
 
 
 def test_every_version_of_a_key_stays(chain):

@@ -188,7 +188,7 @@ class MemberLedger:
     def receipts(self, height: Height) -> tuple[Receipt, ...]:
         return self._shared.blocks[height - 1].receipts
 
-    def block(self, height: Height) -> Block | None:
+    def decided_block(self, height: Height) -> Block:
         return self._shared.blocks[height - 1].block
 
     def certificate(self, height: Height) -> CommitCertificate | None:

@@ -25,7 +25,6 @@ from contracts.units import MicroTokensPerKwh
 from ledger.ledger import Ledger
 from node.stories.score_events import score_events
 from node.stories.score_history import EVENTS_TOLD_MAX, score_history
-from node.stories.trade_search import stored_block
 from qscore.parameters import DEFAULT_PARAMETERS, Millionths
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -81,14 +80,14 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
 
 def execute_again(builder: ChainBuilder, height: Height) -> None:
     ledger, addresses = builder.ledger, builder.community.addresses
-    block = stored_block(ledger, height)
+    block = ledger.decided_block(height)
     certificate = block.parent_certificate
     context = BlockContext(
         chain=builder.community.chain,
         height=height,
         slot=block.header.slot,
         leader=block.header.leader,
-        parent_leader=None if height == 1 else stored_block(ledger, Height(height - 1)).header.leader,
+        parent_leader=None if height == 1 else ledger.decided_block(Height(height - 1)).header.leader,
         parent_voters=() if certificate is None else tuple(item.signer for item in certificate.endorsements),
         cluster=addresses,
     )
@@ -229,7 +228,7 @@ def test_service_below_the_threshold_is_told_as_nothing(tmp_path: Path, written:
         builder.append([builder.transaction(2, contract)])
     builder.append()
     assert ScoreCause.VALIDATOR in require_explained(builder, written)
-    signers = stored_block(builder.ledger, Height(builder.ledger.height)).parent_certificate
+    signers = builder.ledger.decided_block(Height(builder.ledger.height)).parent_certificate
     assert signers is not None
     assert builder.community.addresses[0] in {item.signer for item in signers.endorsements}
     assert len(score_history(builder.ledger, "home1", after=None, versions_max=99).versions) == 2
