@@ -1,51 +1,88 @@
-"""Asks running nodes over their REST API: what `p2pnode testnet` sees of them."""
+"""Asks running nodes over their REST API: the one HTTP client of the command line and of `p2pnode testnet`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from node.errors import TestnetError
-from node.replies.node import BlocksReply, BlockSummary, StatusReply
+from node.errors import NodeError, NotFound, TestnetError
+from node.home.configuration import Configuration
+from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply
 from node.replies.parameters import BLOCKS_PER_PAGE_MAX
 from node.replies.why import WhyReply
+
+M = TypeVar("M", bound=BaseModel)
 
 TIMEOUT_S: Final = 10.0
 """For one request on the same machine; a node that takes longer counts as away."""
 
+ANY_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (where to ask what listens everywhere)
+
+
+def api_url(configuration: Configuration) -> str:
+    """Returns where a node's API is reached on its own machine."""
+    table = configuration.api
+    return f"http://{ANY_HOSTS.get(table.host, table.host)}:{table.port}"
+
+
+def path_of(path: str, **query: object) -> str:
+    """Returns a path with a query; what is None is left out."""
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
 
 class NodeClient:
-    """HTTP client of any number of nodes. Made by `open_client`."""
+    """HTTP client of any number of nodes, each named by the root of its API. Made by `open_client`."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
+    async def get(self, url: str, path: str, model: type[M]) -> M:
+        """Returns what the node at `url` answers.
+
+        Raises:
+            NotFound: there is no such thing.
+            NodeError: another problem, or no answer.
+        """
+        status, body = await self._read(f"{url.rstrip('/')}{path}")
+        try:
+            if status == HTTPStatus.OK:
+                return model.model_validate_json(body)
+            problem = Problem.model_validate_json(body)
+        except ValidationError:
+            raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
+        if status == HTTPStatus.NOT_FOUND:
+            raise NotFound(problem.reason, problem.detail)
+        raise NodeError(problem.detail)
+
+    async def _read(self, url: str) -> tuple[int, bytes]:
+        try:
+            async with self._session.get(url) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, ValueError, TimeoutError) as error:
+            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+
+    async def _answer(self, url: str, path: str, model: type[M]) -> M | None:
+        try:
+            return await self.get(url, path, model)
+        except NodeError:
+            return None
+
     async def is_ready(self, url: str) -> bool:
         """Says whether the node at `url` reaches a quorum."""
-        try:
-            async with self._session.get(f"{url}/readyz") as response:
-                return response.status == HTTPStatus.OK
-        except (aiohttp.ClientError, TimeoutError):
-            return False
+        return await self._answer(url, "/readyz", ReadyReply) is not None
 
     async def status(self, url: str) -> StatusReply | None:
         """Returns the status of the node at `url`, None if it does not answer."""
-        try:
-            async with self._session.get(f"{url}/v1/status") as response:
-                return StatusReply.model_validate_json(await response.read())
-        except (aiohttp.ClientError, TimeoutError, ValidationError):
-            return None
+        return await self._answer(url, "/v1/status", StatusReply)
 
     async def why(self, url: str) -> WhyReply | None:
         """Returns why nothing is decided at the node at `url`, None if it does not answer."""
-        try:
-            async with self._session.get(f"{url}/v1/why") as response:
-                return WhyReply.model_validate_json(await response.read())
-        except (aiohttp.ClientError, TimeoutError, ValidationError):
-            return None
+        return await self._answer(url, "/v1/why", WhyReply)
 
     async def blocks(self, url: str) -> AsyncIterator[BlockSummary]:
         """Yields all blocks of the node at `url`, from the first.
@@ -55,12 +92,11 @@ class NodeClient:
         """
         height: int | None = 1
         while height is not None:
-            query = {"from": str(height), "limit": str(BLOCKS_PER_PAGE_MAX)}
+            path = path_of("/v1/blocks", **{"from": height, "limit": BLOCKS_PER_PAGE_MAX})
             try:
-                async with self._session.get(f"{url}/v1/blocks", params=query) as response:
-                    page = BlocksReply.model_validate_json(await response.read())
-            except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
-                raise TestnetError(f"{url} does not list its blocks: {type(error).__name__}") from None
+                page = await self.get(url, path, BlocksReply)
+            except NodeError as error:
+                raise TestnetError(f"{url} does not list its blocks: {error}") from None
             for block in page.blocks:
                 yield block
             height = page.next_from

@@ -7,10 +7,11 @@ import typer
 from rich.table import Table
 
 from ledger.ledger import Ledger
-from node.cli.asking import Question, ask, path_of
+from node.cli.asking import Question, ask
 from node.cli.options import ConfigOption, JsonOption
 from node.cli.story_tables import show_score_history
 from node.cli.terminal import output_console
+from node.client import path_of
 from node.home.folder import Home
 from node.replies.parameters import VERSIONS_PER_PAGE_MAX
 from node.replies.state import ScoresReply

@@ -10,10 +10,11 @@ from urllib.parse import quote
 import typer
 
 from ledger.ledger import Ledger
-from node.cli.asking import Question, ask, path_of
+from node.cli.asking import Question, ask
 from node.cli.options import ConfigOption, JsonOption
 from node.cli.story_tables import NOTHING, average_price_text, show_month
 from node.cli.terminal import output_console
+from node.client import path_of
 from node.errors import NodeError
 from node.home.folder import Home
 from node.replies.stories import StatementLine, StatementReply

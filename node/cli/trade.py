@@ -8,10 +8,11 @@ import typer
 
 from consensus.identifiers import Address
 from ledger.ledger import Ledger
-from node.cli.asking import Question, ask, path_of
+from node.cli.asking import Question, ask
 from node.cli.options import ConfigOption, JsonOption
 from node.cli.story_tables import show_story, show_trades
 from node.cli.terminal import output_console
+from node.client import path_of
 from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis

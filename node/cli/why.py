@@ -8,10 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from node.cli.asking import api_url
 from node.cli.terminal import output_console
 from node.cli.why_text import show_why, show_why_of_all
-from node.client import open_client
+from node.client import api_url, open_client
 from node.errors import NodeError
 from node.home.configuration import load_configuration
 from node.replies.why import WhyReply
