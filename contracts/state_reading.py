@@ -1,4 +1,4 @@
-"""Typed reads of the newest state, as the REST API and the metrics show it."""
+"""Typed reads of a state, and what its wallets and members add up to."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

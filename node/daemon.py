@@ -242,7 +242,7 @@ class Daemon:
                 signer=identity.node_key,
                 chain=self.chain,
                 metrics=self.metrics,
-                meter_status=(lambda: None) if agent is None else agent.status,
+                meter_progress=(lambda: None) if agent is None else agent.progress,
                 halted=self._halted,
                 recovery_status=self._recovery_status,
                 damaged=self.driver.fail,

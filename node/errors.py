@@ -5,7 +5,7 @@
     |-- IdentityError          a key or certificate is missing, exposed, damaged or foreign
     |-- SignStateError         the durable sign state is missing, damaged, in use or no longer writable
     |-- ReadingsError          a file of meter readings is wrong; names the line
-    |-- AppendLogError         a journal of the meter is damaged or not writable (`append_log`)
+    |-- AppendLogError         a journal of the meter is damaged or not writable (`home/append_log.py`)
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
     |-- NotFound               the chain holds nothing of that name, or several things; carries a reason for programs
     |-- FileRefused            a receipt or evidence file does not prove what it says

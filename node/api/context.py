@@ -16,8 +16,8 @@ from node.api.problem import ProblemError
 from node.api.quota import BURST_MAX, RATE_PER_S, SubmissionQuota
 from node.chain.block_sync import SyncProgress
 from node.chain.submission import Chain
+from node.household.agent import AgentProgress
 from node.metrics.counters import NodeMetrics
-from node.replies.node import MeterStatus
 from node.replies.problem import ProblemReason
 
 BODY_SIZE_BYTES_MAX: Final = 1024 * 1024
@@ -72,7 +72,7 @@ class ApiNode:
     """The node's key: signs the receipts that it hands out, and nothing for a caller."""
     chain: Chain
     metrics: NodeMetrics
-    meter_status: Callable[[], MeterStatus | None]
+    meter_progress: Callable[[], AgentProgress | None]
     """How far the node's meter has come; None where it has no meter."""
     halted: Callable[[], str | None]
     """Why the node has stopped taking part; None while it does."""

@@ -12,10 +12,12 @@ from node.api.context import ApiContext, answer
 from node.api.docs_page import DOCS_PAGE
 from node.api.problem import ProblemError
 from node.chain.block_sync import SyncProgress
+from node.household.agent import AgentProgress
 from node.metrics.counters import METRICS_CONTENT_TYPE, CommitLatency
 from node.replies.node import (
     CommitLatencyStatus,
     HealthReply,
+    MeterStatus,
     ReadyReply,
     SilentStatus,
     StatusReply,
@@ -61,7 +63,7 @@ def status_of(context: ApiContext) -> StatusReply:
         members=len(ledger.membership()),
         mempool_transactions=len(chain.mempool),
         commit_latency_ms=_latency_view(node.metrics.commit_latency()),
-        meter=node.meter_status(),
+        meter=_meter_view(node.meter_progress()),
         totals=_totals_view(totals),
         conserved=conserved(totals, sum_tokens(ledger, ledger.genesis, read_members(ledger))),
         syncing=_syncing_view(recovery.syncing),
@@ -72,6 +74,18 @@ def status_of(context: ApiContext) -> StatusReply:
 
 def _latency_view(latency: CommitLatency) -> CommitLatencyStatus:
     return CommitLatencyStatus(p50=latency.p50_ms, p95=latency.p95_ms, count=latency.count)
+
+
+def _meter_view(found: AgentProgress | None) -> MeterStatus | None:
+    if found is None:
+        return None
+    return MeterStatus(
+        household_id=found.household_id,
+        intervals_total=found.hours.total,
+        intervals_published=found.hours.published,
+        intervals_settled=found.hours.settled,
+        finished=found.hours.is_finished,
+    )
 
 
 def _syncing_view(progress: SyncProgress | None) -> SyncingStatus | None:

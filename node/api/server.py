@@ -1,7 +1,7 @@
 """The REST API of a node: the aiohttp application, its limits and its one way to fail.
 
 It reads the chain and hands transactions on; it signs nothing and holds no rule of the market. Routes come from
-the table in `api_routes`. Every error leaves as problem details: known ones by `ProblemError`, those of aiohttp
+the table in `routes.py`. Every error leaves as problem details: known ones by `ProblemError`, those of aiohttp
 translated, anything unexpected logged with its trace and answered with 500 without it.
 """
 

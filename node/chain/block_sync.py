@@ -1,4 +1,4 @@
-"""The hands of `sync.SyncPlanner`: sends its requests, checks what comes, and feeds it through the one driver.
+"""The hands of `SyncPlanner`: sends its requests, checks what comes, and feeds it through the one driver.
 
 A block is checked when its height is the undecided one, for only then are its members known: it must be the one that
 its certificate names, extend the tip, and have Q COMMITs of the height's members. Then it enters the replica as a

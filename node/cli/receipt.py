@@ -9,7 +9,6 @@ from urllib.parse import quote
 import typer
 from rich.table import Table
 
-from consensus.membership import Membership
 from contracts.genesis import Genesis
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
@@ -19,6 +18,7 @@ from node.cli.terminal import output_console
 from node.errors import FileRefused, NodeError
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis_file
+from node.proofs.genesis_members import genesis_membership
 from node.proofs.receipt_check import check_receipt, check_receipt_file
 from node.proofs.receipt_file import SignedReceipt, answer_of, export_receipt, parse_receipt
 from node.proofs.signed_file import file_text, read_file, write_file
@@ -101,7 +101,7 @@ def ask_command(
     require_id(name)
     chain = load_genesis_file(genesis)
     answers = asyncio.run(_ask_all(url, name, chain))
-    needed = Membership([member.node_key for member in chain.members]).weak_quorum
+    needed = genesis_membership(chain).weak_quorum
     groups = _groups([receipt for _, receipt, _ in answers if receipt is not None])
     _show_answers(answers, groups, chain)
     equal = max((len(members) for members in groups.values()), default=0)

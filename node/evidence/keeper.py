@@ -16,20 +16,18 @@ from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
-from consensus.evidence import Equivocation
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.misconduct import misconduct_name, proven
 from contracts.state import Member, Misconduct, Score, member_key, misconduct_key, score_key
 from contracts.state_reading import read
-from contracts.transactions import DoubleOffer, ReportMisconduct
+from contracts.transactions import ReportMisconduct
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
 from node.evidence.double_offers import DoubleOffers
 from node.home.evidence_folder import EVIDENCE_SUFFIX, evidence_files
 from node.logs import get_logger
 from node.mesh.messages import EvidenceNote
-
-Evidence = Equivocation | DoubleOffer
+from node.stories.misconduct import Evidence
 
 LOOK_S: Final = 1.0
 """Between two looks at the chain."""

@@ -23,7 +23,7 @@ from node.errors import ConfigurationError, SubmissionRefused
 from node.home.append_log import AppendLog
 from node.home.configuration import Configuration, PriceTable
 from node.household.buyer import BuyerDesk
-from node.household.household import Desks, Household, Moment, Pace
+from node.household.household import Desks, Household, Moment, Pace, Progress
 from node.household.offer_checks import PriceBounds
 from node.household.own_transactions import OwnTransaction, OwnTransactions
 from node.household.promises import Promises
@@ -33,7 +33,6 @@ from node.mesh.mesh import Mesh
 from node.mesh.messages import OfferDecline, OfferReply, OfferRequest
 from node.meter.meter import Meter, MeterIdentity, measured_hours
 from node.meter.readings_file import read_readings
-from node.replies.node import MeterStatus
 
 SALTS_NAME: Final = "meter-salts"
 """File in the home: the salts and gross values behind the published commitments."""
@@ -120,6 +119,15 @@ def price_bounds(parts: DeskParts) -> PriceBounds:
         highest_micro_per_kwh=MicroTokensPerKwh(highest),
         grid_fee_micro_per_kwh=genesis.grid_fee_micro_per_kwh,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentProgress:
+    """How far an agent has come with its household's hours."""
+
+    household_id: str
+    """In the readings file."""
+    hours: Progress
 
 
 class MeterAgent:
@@ -227,16 +235,9 @@ class MeterAgent:
         self._household.report(action)
         self._wake.set()
 
-    def status(self) -> MeterStatus:
+    def progress(self) -> AgentProgress:
         """Returns how far the household has come."""
-        progress = self._household.progress()
-        return MeterStatus(
-            household_id=self._meter_table.household_id,
-            intervals_total=progress.total,
-            intervals_published=progress.published,
-            intervals_settled=progress.settled,
-            finished=progress.is_finished,
-        )
+        return AgentProgress(household_id=self._meter_table.household_id, hours=self._household.progress())
 
     # --- the loop ------------------------------------------------------------------------------------------
 

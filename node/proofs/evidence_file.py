@@ -1,4 +1,4 @@
-"""Proven misconduct on the chain, and evidence files that convince without a node.
+"""Evidence files, which convince without a node, and what the files prove that a node itself keeps.
 
 An offence is proven by two statements that one member signed: whoever holds both and knows the member's key needs
 nobody else.
@@ -15,12 +15,9 @@ from contracts.genesis import Genesis, chain_id
 from contracts.misconduct import misconduct_name, proven
 from node.errors import FileRefused
 from node.home.evidence_folder import evidence_files
-from node.proofs.receipt_file import member_keys
+from node.proofs.genesis_members import genesis_membership
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
-from node.replies.stories import (
-    NamedMember,
-    PendingMisconduct,
-)
+from node.replies.stories import NamedMember, PendingMisconduct
 from node.stories.member_names import names_of
 from node.stories.misconduct import OFFENCES, Evidence, statements_of
 
@@ -37,9 +34,6 @@ class Proof:
     """Misconduct id."""
 
 
-# --- the chain -------------------------------------------------------------------------------------------------
-
-
 def show_pending(proof: Proof, names: Mapping[Address, str]) -> PendingMisconduct:
     """Returns a proof that no block has yet as `show_misconduct` returns those of the chain."""
     offender = proof.evidence.offender
@@ -51,9 +45,6 @@ def show_pending(proof: Proof, names: Mapping[Address, str]) -> PendingMisconduc
         statements=statements_of(proof.evidence),
         encoded=encode(proof.evidence).hex(),
     )
-
-
-# --- files -----------------------------------------------------------------------------------------------------
 
 
 def evidence_text(evidence: Evidence, offence: str, names: Mapping[Address, str]) -> str:
@@ -103,7 +94,7 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         evidence: Evidence = decode(encoded, Evidence)  # type: ignore[arg-type]  # a union is a type to msgspec
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
-    key = member_keys(genesis).get(evidence.offender)
+    key = genesis_membership(genesis).key_of(evidence.offender)
     if key is None:
         raise FileRefused(f"{evidence.offender.hex()} is no member of this genesis")
     offence = proven(evidence, key, chain_id(genesis))

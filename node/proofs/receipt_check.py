@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address
-from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.conditions import Balances, ContractSize, condition_1, condition_2, condition_3, condition_4
 from contracts.genesis import Genesis, chain_id
@@ -35,7 +34,8 @@ from ledger.merkle_tree import inclusion_holds
 from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_proof_holds
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
-from node.proofs.receipt_file import SignedReceipt, member_keys, parse_receipt, record_of
+from node.proofs.genesis_members import genesis_membership
+from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of
 from node.stories.member_names import names_of
 from node.stories.words import tokens_text
 
@@ -64,7 +64,7 @@ class _Check:
     def __init__(self, receipt: SignedReceipt, genesis: Genesis) -> None:
         self._genesis = genesis
         self._chain = chain_id(genesis)
-        self._membership = Membership([member.node_key for member in genesis.members])
+        self._membership = genesis_membership(genesis)
         self._names = names_of(genesis)
         self._content = receipt.content
         self._receipt = receipt.content.proof.receipt
@@ -152,10 +152,9 @@ class _Check:
             raise FileRefused("the receipt is of another contract than the transaction's")
 
     def _signed(self, action: SubmitTrade | CancelTrade, signed: bytes, words: str) -> str:
-        keys = member_keys(self._genesis)
         parties = ((action.terms.seller, action.seller_signature), (action.terms.buyer, action.buyer_signature))
         for address, signature in parties:
-            key = keys.get(address)
+            key = self._membership.key_of(address)
             if key is None or not verify(key, signed, signature):
                 raise FileRefused(f"{self._name(address)} did not sign the contract")
         seller, buyer = (self._name(address) for address, _ in parties)

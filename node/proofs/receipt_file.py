@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from consensus.codec import DecodeError, Record, decode, encode
-from consensus.cryptography import SigningKey, address_of, verify
-from consensus.identifiers import Address, Digest, PublicKey, Signature
+from consensus.cryptography import SigningKey, verify
+from consensus.identifiers import Address, Digest, Signature
 from consensus.messages import CommitCertificate
 from consensus.rendering import render
 from contracts.genesis import Genesis
@@ -29,6 +29,7 @@ from ledger.block import BlockHeader, block_digest
 from ledger.ledger import Ledger
 from ledger.proofs import PostingProof, ReceiptProof, StateProof, prove_postings
 from node.errors import FileRefused
+from node.proofs.genesis_members import genesis_membership
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
 from node.stories.member_names import names_of
 from node.stories.slices import Slices
@@ -139,7 +140,7 @@ def parse_receipt(content: bytes, genesis: Genesis) -> SignedReceipt:
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
     exporter = receipt.content.exporter
-    key = member_keys(genesis).get(exporter)
+    key = genesis_membership(genesis).key_of(exporter)
     if key is None:
         raise FileRefused(f"its exporter {exporter.hex()} is no member of this genesis")
     if not verify(key, signed, signature):
@@ -156,11 +157,6 @@ def answer_of(receipt: SignedReceipt) -> bytes:
     record = None if content.record is None else content.record.value
     place = (block_digest(proof.header), proof.inclusion.index)
     return encode((content.transaction, proof.receipt, place, postings, record))
-
-
-def member_keys(genesis: Genesis) -> Mapping[Address, PublicKey]:
-    """Returns the members' node keys; protocol version 1 never changes them."""
-    return {address_of(member.node_key): member.node_key for member in genesis.members}
 
 
 # --- the readable part -----------------------------------------------------------------------------------------

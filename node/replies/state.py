@@ -1,4 +1,4 @@
-"""The REST API's replies about state, members and trades, and its events. Conventions as in `api_models`."""
+"""The REST API's replies about state, members and trades, and its events. Conventions as in `node.py`."""
 
 from typing import Annotated, Literal
 

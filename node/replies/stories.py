@@ -1,6 +1,6 @@
 """The REST API's replies that tell a story: a contract's, a score's, a month's, and proven misconduct.
 
-Conventions as in `api_models`. `p2pnode trade`, `qscore`, `statement` and `evidence` show the same models.
+Conventions as in `node.py`. `p2pnode trade`, `qscore`, `statement` and `evidence` show the same models.
 """
 
 from typing import Annotated, Literal

@@ -8,25 +8,18 @@ from consensus.evidence import Equivocation, Offence
 from consensus.identifiers import Digest, Signature
 from consensus.rendering import render
 from contracts.misconduct import DOUBLE_OFFER
-from contracts.state import Misconduct, StateKey, Table, misconduct_key
+from contracts.state import Misconduct, StateKey, Table
 from contracts.transactions import DoubleOffer, ReportMisconduct, decode_transaction
 from ledger.ledger import Ledger
 from node.errors import NotFound
-from node.replies.stories import (
-    MisconductModel,
-    MisconductReply,
-    MisconductsReply,
-    SignedStatementModel,
-)
+from node.replies.stories import MisconductModel, MisconductReply, MisconductsReply, SignedStatementModel
 from node.stories.member_names import PREFIX, PREFIX_DIGITS_MIN
 from node.stories.named import named
 
 Evidence = Equivocation | DoubleOffer
 
-
 UNKNOWN_EVIDENCE: Final = "unknown_evidence"
 """Reason of `NotFound`."""
-
 
 OFFENCES: Final[Mapping[str, str]] = {
     Offence.TWO_VOTES.value: "voted for two different blocks in one slot",
@@ -61,11 +54,6 @@ def show_misconduct(ledger: Ledger, text: str) -> MisconductReply:
     return MisconductReply(
         misconduct=_model(ledger, name, record), statements=statements_of(evidence), encoded=encode(evidence).hex()
     )
-
-
-def is_on_chain(ledger: Ledger, name: Digest) -> bool:
-    """Says whether the chain has a misconduct."""
-    return ledger.get(misconduct_key(name)) is not None
 
 
 def _records(ledger: Ledger) -> Iterator[tuple[Digest, Misconduct]]:

@@ -3,9 +3,7 @@
 from consensus.identifiers import Address
 from contracts.state_reading import member_name
 from ledger.ledger import Ledger
-from node.replies.stories import (
-    NamedMember,
-)
+from node.replies.stories import NamedMember
 
 
 def named(ledger: Ledger, address: Address) -> NamedMember:

@@ -1,4 +1,4 @@
-"""The words in which stories are told to people: quantities, prices, moments, and what a contract came to."""
+"""The words in which stories are told to people: quantities, prices, moments."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final

@@ -20,9 +20,11 @@ from ledger.proofs import ReceiptProof, StateProof, receipt_proof_holds, state_p
 from node.api.context import ApiLimits
 from node.api.routes import ROUTES, Route
 from node.api.server import Api
+from node.household.agent import AgentProgress
+from node.household.household import Progress
 from node.proofs.receipt_check import check_receipt_file
 from node.proofs.signed_file import file_text
-from node.replies.node import MeterStatus, Problem
+from node.replies.node import Problem
 from node.stories.misconduct import list_misconduct
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import make_genesis
@@ -197,16 +199,20 @@ async def test_page_of_another_origin_is_refused_and_the_own_is_not(api: ApiHarn
 
 
 async def test_status(api: ApiHarness) -> None:
-    api.surroundings.meter = MeterStatus(
-        household_id="a", intervals_total=3, intervals_published=2, intervals_settled=1, finished=False
-    )
+    api.surroundings.meter = AgentProgress(household_id="a", hours=Progress(total=3, published=2, settled=1))
     status = await api.get("/v1/status")
     assert status["height"] == 6
     assert status["chain"] == api.community.chain.hex()
     assert status["tip"] == api.ledger.tip.hex()
     assert status["state_root"] == api.ledger.state_root.hex()
     assert status["members"] == 4
-    assert status["meter"]["intervals_published"] == 2
+    assert status["meter"] == {
+        "household_id": "a",
+        "intervals_total": 3,
+        "intervals_published": 2,
+        "intervals_settled": 1,
+        "finished": False,
+    }
     assert status["totals"]["trades_completed"] == HOURS
     assert status["totals"]["bought_wh"] == 100 * HOURS
     assert status["conserved"] is True

@@ -21,9 +21,9 @@ from node.api.context import ApiLimits, ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.submission import AppliedBlock, Chain, ChainLinks, ReplicaStatus
+from node.household.agent import AgentProgress
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
-from node.replies.node import MeterStatus
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 
@@ -37,7 +37,7 @@ class Surroundings:
 
     peers: frozenset[Address] = frozenset()
     halted: str | None = None
-    meter: MeterStatus | None = None
+    meter: AgentProgress | None = None
     passed_on: list[bytes] = field(default_factory=list)
     explanation: Explanation | None = None
     recovery: RecoveryStatus = field(default_factory=RecoveryStatus)
@@ -70,7 +70,7 @@ class ApiHarness:
                 signer=self.community.node_keys[0],
                 chain=self.chain,
                 metrics=self.metrics,
-                meter_status=lambda: self.surroundings.meter,
+                meter_progress=lambda: self.surroundings.meter,
                 halted=lambda: self.surroundings.halted,
                 recovery_status=lambda: self.surroundings.recovery,
                 damaged=self.surroundings.damage.append,

@@ -7,7 +7,7 @@ import pytest
 
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import CommitCertificate, Decided, Endorsement
-from node.chain import sync_planner as sync
+from node.chain import sync_planner
 from node.chain.sync_planner import Ask, SyncFault, SyncPlanner
 from node.mesh.messages import BLOCKS_PER_ANSWER_MAX
 
@@ -41,22 +41,22 @@ def heights(asks: list[Ask]) -> list[int]:
 
 
 def test_up_to_one_decided_run_behind_nothing_is_asked() -> None:
-    planner = planner_with(ONE, TWO, claim=sync.BEHIND_MIN)
+    planner = planner_with(ONE, TWO, claim=sync_planner.BEHIND_MIN)
     assert planner.requests(0) == []
     assert not planner.is_active
-    planner.note_claim(ONE, Height(sync.BEHIND_MIN + 2))
-    planner.note_claim(TWO, Height(sync.BEHIND_MIN + 2))
-    assert heights(planner.requests(0)) == list(range(1, sync.BEHIND_MIN + 2))
+    planner.note_claim(ONE, Height(sync_planner.BEHIND_MIN + 2))
+    planner.note_claim(TWO, Height(sync_planner.BEHIND_MIN + 2))
+    assert heights(planner.requests(0)) == list(range(1, sync_planner.BEHIND_MIN + 2))
     assert planner.is_active
 
 
 def test_it_ends_when_the_rest_is_what_is_being_decided() -> None:
     planner = planner_with(ONE, TWO, claim=100)
     planner.requests(0)
-    planner.note_undecided(Height(101 - sync.CAUGHT_UP_MAX - 1))
+    planner.note_undecided(Height(101 - sync_planner.CAUGHT_UP_MAX - 1))
     planner.requests(1)
     assert planner.is_active
-    planner.note_undecided(Height(101 - sync.CAUGHT_UP_MAX))
+    planner.note_undecided(Height(101 - sync_planner.CAUGHT_UP_MAX))
     assert planner.requests(1) == []
     assert not planner.is_active
     assert planner.open_requests == 0
@@ -72,14 +72,14 @@ def test_several_members_are_asked_at_once_each_for_other_heights() -> None:
     planner = planner_with(ONE, TWO, THREE, claim=10_000)
     asks = planner.requests(0)
     assert {ask.peer for ask in asks} == {ONE, TWO, THREE}
-    assert len(asks) == 3 * sync.PEER_REQUESTS_MAX
+    assert len(asks) == 3 * sync_planner.PEER_REQUESTS_MAX
     assert heights(asks) == list(range(1, 1 + len(asks) * BLOCKS_PER_ANSWER_MAX))
     assert planner.requests(0) == []
 
 
 def test_the_number_of_open_requests_is_bounded() -> None:
     peers = [Address(bytes([number]) * 32) for number in range(1, 20)]
-    assert len(planner_with(*peers, claim=10_000).requests(0)) == sync.REQUESTS_MAX
+    assert len(planner_with(*peers, claim=10_000).requests(0)) == sync_planner.REQUESTS_MAX
 
 
 def test_nobody_is_asked_for_more_than_it_says_it_has_or_while_its_link_is_down() -> None:
@@ -102,16 +102,16 @@ def test_the_window_bounds_how_far_ahead_is_asked() -> None:
         for ask in asks:
             if ask.first != 1:  # the first range never comes
                 assert planner.take(ask.peer, ask.first, blocks(ask.first, ask.count), 0) is None
-    assert max(heights(asked)) == sync.WINDOW_BLOCKS
+    assert max(heights(asked)) == sync_planner.WINDOW_BLOCKS
     assert planner.next_block() is None
 
 
 def test_held_bytes_are_bounded_and_the_undecided_height_is_asked_for_all_the_same() -> None:
     planner = planner_with(ONE, TWO, claim=10_000)
     first, second, *_ = planner.requests(0)
-    large = bytes(sync.HELD_SIZE_BYTES_MAX // 16)
+    large = bytes(sync_planner.HELD_SIZE_BYTES_MAX // 16)
     planner.take(second.peer, second.first, blocks(second.first, 16, large), 0)
-    assert planner.held_size_bytes >= sync.HELD_SIZE_BYTES_MAX
+    assert planner.held_size_bytes >= sync_planner.HELD_SIZE_BYTES_MAX
     assert planner.requests(1) == []
     planner.take(first.peer, first.first, blocks(1, 3), 1)
     planner.note_undecided(Height(4))
@@ -130,7 +130,7 @@ def test_certificates_count_among_the_held_bytes() -> None:
         height=Height(1), slot=Slot(1), block=Digest(bytes(32)), endorsements=(endorsement,) * 5
     )
     planner.take(ask.peer, ask.first, [Decided(certificate=certificate, proposal=b"")], 0)
-    assert planner.held_size_bytes == 5 * sync.ENDORSEMENT_SIZE_BYTES
+    assert planner.held_size_bytes == 5 * sync_planner.ENDORSEMENT_SIZE_BYTES
 
 
 # --- order -----------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_what_one_member_does_not_deliver_another_is_asked_for(how: str) -> None
         planner.take(TWO, ask.first, blocks(ask.first, ask.count), 0)
     assert mine[0].first == 1
     if how == "timeout":
-        now_ms = sync.ANSWER_DEADLINE_MS
+        now_ms = sync_planner.ANSWER_DEADLINE_MS
         assert planner.requests(now_ms - 1) == []
     elif how == "disconnect":
         planner.note_connected(frozenset({TWO}), now_ms)
@@ -182,7 +182,7 @@ def test_what_one_member_does_not_deliver_another_is_asked_for(how: str) -> None
         for ask in mine:
             assert planner.take(ONE, ask.first, [], now_ms) is None
     # the other one has its own requests open at most until the same deadline
-    asked = planner.requests(now_ms) + planner.requests(now_ms + sync.PAUSE_INITIAL_MS)
+    asked = planner.requests(now_ms) + planner.requests(now_ms + sync_planner.PAUSE_INITIAL_MS)
     assert {ask.peer for ask in asked if ask.first == 1} == {TWO} or how == "timeout"
     assert 1 in heights(asked)
     assert planner.banned(now_ms) == frozenset()
@@ -200,9 +200,9 @@ def test_a_member_that_has_not_what_it_claimed_is_asked_again_only_when_it_says_
 def test_pauses_double_up_to_a_bound_and_end_with_an_answer() -> None:
     planner = planner_with(ONE, claim=1_000)
     pauses, now_ms = [], 0
-    for _ in range(sync.PAUSE_DOUBLINGS_MAX + 3):
+    for _ in range(sync_planner.PAUSE_DOUBLINGS_MAX + 3):
         assert planner.requests(now_ms) != []
-        failed_ms = now_ms = now_ms + sync.ANSWER_DEADLINE_MS
+        failed_ms = now_ms = now_ms + sync_planner.ANSWER_DEADLINE_MS
         while not planner.requests(now_ms):
             now_ms += 500
         pauses.append(now_ms - failed_ms)
@@ -211,19 +211,19 @@ def test_pauses_double_up_to_a_bound_and_end_with_an_answer() -> None:
         planner.note_connected(frozenset({ONE}), now_ms)
         now_ms += 200_000
     assert pauses[0] < pauses[1] < pauses[2]
-    assert max(pauses) <= sync.PAUSE_INITIAL_MS << sync.PAUSE_DOUBLINGS_MAX
+    assert max(pauses) <= sync_planner.PAUSE_INITIAL_MS << sync_planner.PAUSE_DOUBLINGS_MAX
     ask = planner.requests(now_ms)[0]
     planner.take(ONE, ask.first, blocks(ask.first, 1), now_ms)
     planner.note_connected(frozenset(), now_ms)
     planner.note_connected(frozenset({ONE}), now_ms)
-    assert planner.requests(now_ms + 2 * sync.PAUSE_INITIAL_MS) != []
+    assert planner.requests(now_ms + 2 * sync_planner.PAUSE_INITIAL_MS) != []
 
 
 def test_a_late_answer_is_used_and_costs_nothing_twice() -> None:
     planner = planner_with(ONE, claim=64)
     (ask,) = planner.requests(0)
-    late_ms = sync.ANSWER_DEADLINE_MS + 10
-    assert planner.requests(sync.ANSWER_DEADLINE_MS) == []  # the only member, and paused
+    late_ms = sync_planner.ANSWER_DEADLINE_MS + 10
+    assert planner.requests(sync_planner.ANSWER_DEADLINE_MS) == []  # the only member, and paused
     assert planner.take(ONE, ask.first, blocks(1, 64), late_ms) is None
     assert planner.next_block() is not None
     planner.note_claim(ONE, Height(129))
@@ -278,8 +278,8 @@ def test_a_banned_member_is_not_asked_its_blocks_go_and_the_ban_ends() -> None:
         planner.take(TWO, ask.first, blocks(ask.first, ask.count), 0)
     planner.note_claim(ONE, Height(2_000))
     planner.note_claim(TWO, Height(2_000))
-    assert {ask.peer for ask in planner.requests(sync.BAN_MS - 1)} == {TWO}
-    assert ONE in {ask.peer for ask in planner.requests(sync.BAN_MS)}
+    assert {ask.peer for ask in planner.requests(sync_planner.BAN_MS - 1)} == {TWO}
+    assert ONE in {ask.peer for ask in planner.requests(sync_planner.BAN_MS)}
 
 
 def test_a_banned_members_late_answer_is_not_read() -> None:
@@ -299,14 +299,14 @@ def test_one_liars_claim_is_not_the_target_while_honest_members_say_otherwise() 
     planner.note_undecided(Height(101))
     assert {ask.peer for ask in planner.requests(0)} == {THREE}
     now_ms = 0
-    for failure in range(sync.FAILURES_DOUBTED):
-        now_ms += sync.ANSWER_DEADLINE_MS
+    for failure in range(sync_planner.FAILURES_DOUBTED):
+        now_ms += sync_planner.ANSWER_DEADLINE_MS
         assert planner.is_active
         planner.requests(now_ms)
-        now_ms += sync.PAUSE_INITIAL_MS << failure
+        now_ms += sync_planner.PAUSE_INITIAL_MS << failure
         planner.requests(now_ms)
-    planner.requests(now_ms + sync.ANSWER_DEADLINE_MS)
-    assert planner.target(now_ms + sync.ANSWER_DEADLINE_MS) == 100
+    planner.requests(now_ms + sync_planner.ANSWER_DEADLINE_MS)
+    assert planner.target(now_ms + sync_planner.ANSWER_DEADLINE_MS) == 100
     assert not planner.is_active
 
 
@@ -371,7 +371,7 @@ class World:
             answer = self.answer(ask.peer, ask)
             if answer is not None:
                 self.pending.append((self.now_ms + self.random.randint(10, 400), ask.peer, ask, answer))
-        assert self.planner.open_requests <= sync.REQUESTS_MAX
+        assert self.planner.open_requests <= sync_planner.REQUESTS_MAX
         self.deliver()
         self.apply()
         self.largest_held = max(self.largest_held, self.planner.held_size_bytes)
@@ -399,11 +399,11 @@ class World:
 @pytest.mark.parametrize("seed", range(150))
 def test_whatever_a_third_of_the_members_does_all_blocks_arrive(seed: int) -> None:
     world = World(seed=seed, tip=random.Random(seed).choice([9, 70, 1_000, 4_000]), members=4 + seed % 4)
-    while world.undecided <= world.tip - sync.CAUGHT_UP_MAX:
+    while world.undecided <= world.tip - sync_planner.CAUGHT_UP_MAX:
         world.tick()
         assert world.now_ms < 60_000 + 40 * world.tip, (world.behaviour, world.undecided)
     honest = {peer for peer, behaviour in world.behaviour.items() if behaviour == "honest"}
     assert not honest & world.planner.banned(world.now_ms)
-    assert world.largest_held <= sync.WINDOW_BLOCKS * 4
+    assert world.largest_held <= sync_planner.WINDOW_BLOCKS * 4
     if world.tip >= 1_000:
         assert set(world.served) >= honest, "all honest members help"

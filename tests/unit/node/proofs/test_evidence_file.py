@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from consensus.codec import encode
+from contracts.state import misconduct_key
 from contracts.transactions import DoubleOffer
 from node.cli.story_tables import show_misconduct as print_misconduct
 from node.errors import FileRefused, NotFound
 from node.proofs.evidence_file import check_evidence_file, evidence_text, pending_evidence, prove_evidence
 from node.stories.member_names import names_of
-from node.stories.misconduct import is_on_chain, list_misconduct, show_misconduct
+from node.stories.misconduct import list_misconduct, show_misconduct
 from tests.support.contracts import make_genesis, trade_terms
 from tests.support.stories import StoryChain, two_votes
 
@@ -72,7 +73,7 @@ def test_a_file_from_the_chain_convinces_with_genesis_alone(chain: StoryChain) -
     for content in (encoded, file_of(chain, two_votes(chain.community, 3))):
         proof = check_evidence_file(content, chain.community.genesis)
         assert (proof.offence, proof.name.hex()) == ("two_votes", listed.misconduct)
-    assert is_on_chain(chain.ledger, proof.name)
+    assert chain.ledger.get(misconduct_key(proof.name)) is not None
 
 
 def test_a_double_offer_is_proven_by_a_file(chain: StoryChain) -> None:
@@ -117,5 +118,5 @@ def test_a_nodes_folder_is_read_with_what_is_damaged_in_it(chain: StoryChain, tm
     (_, good), (_, bad) = pending_evidence(tmp_path, genesis)
     assert not isinstance(good, FileRefused)
     assert good.offence == "double_offer"
-    assert not is_on_chain(chain.ledger, good.name)
+    assert chain.ledger.get(misconduct_key(good.name)) is None
     assert isinstance(bad, FileRefused)
