@@ -9,7 +9,8 @@ from prometheus_client.metrics_core import Metric
 from node.metrics.chain_collector import chain_metric_families
 from node.metrics.counters import NodeMetrics
 
-DEPLOY = Path(__file__).parents[4] / "deploy"
+ROOT = Path(__file__).parents[4]
+DEPLOY = ROOT / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
 METRIC = re.compile(r"\bp2pnode_\w+")
 LABELS = re.compile(r"(?:by|without) \(([\w, ]+)\)|{{(\w+)}}|[{,](\w+)=~?\"")
@@ -105,3 +106,11 @@ def test_prometheus_scrapes_the_api_port_of_each_node_of_the_compose_network() -
     assert targets == [(f"node{number}", port) for number, port in ports]
     assert len(targets) == 5
     assert "job_name: p2pnode " in text
+
+
+def test_the_page_of_metrics_says_what_the_node_says() -> None:
+    rows = re.findall(r"\| `(p2pnode_\w+)` \| (\w+) \| [^|]* \| (.*) \|", (ROOT / "docs" / "metrics.md").read_text())
+    shown = {(family.name + ("_total" if family.type == "counter" else ""), family.type) for family in families()}
+    said = {family.documentation for family in families()}
+    assert {(name, kind) for name, kind, _ in rows} == shown
+    assert {text for _, _, text in rows} == said
