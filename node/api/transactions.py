@@ -22,7 +22,7 @@ from node.api.blocks import stored_block
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError, ProblemReason
 from node.api.validation import field_faults
-from node.chain.submission import verify_ahead
+from node.chain.verify_ahead import verify_ahead
 from node.errors import SubmissionRefused
 from node.replies.node import (
     BatchReply,
