@@ -5,8 +5,9 @@ agent (offers); the driver writes the ledger and tells the chain; API, metrics a
 """
 
 import asyncio
+import secrets
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
-from consensus.messages import HeightAnswer, HeightQuestion, Status
+from consensus.member import Parameters
 from contracts.state_reading import member_name
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
@@ -22,27 +23,28 @@ from ledger.side_files import mark_damage
 from node.admission.identity import Identity, load_identity
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
-from node.chain.block_server import BlockServer
-from node.chain.block_sync import BlockSync, SyncLinks
-from node.chain.driver import Driver, MeshLinks
+from node.chain.application import LedgerApplication
+from node.chain.applied import AppliedFeed
+from node.chain.driver_loop import DriverLoop
 from node.chain.mempool import Mempool, MempoolLimits
-from node.chain.sign_recovery import RecoveryLinks, SignRecovery
+from node.chain.participant import Participant, Ports
 from node.chain.submission import Chain, ChainLinks
+from node.chain.transaction_pool import TransactionPool
 from node.chain.undecided_watch import UndecidedWatch
+from node.chain.verify_ahead import verify_ahead
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
 from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
 from node.home.halt import refuse_if_halted, write_halt
 from node.home.heap import keep_large_blocks_off_the_heap
 from node.home.process import process_id_file
+from node.home.sign_state import SignStateFile
 from node.home.storage import open_storage
 from node.household.agent import MeterAgent
 from node.logs import configure_logs, get_logger
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
-    Blocks,
-    BlocksRequest,
     EvidenceNote,
     OfferDecline,
     OfferReply,
@@ -132,26 +134,18 @@ class Daemon:
         self._set_aside = opened.set_aside
         _check_membership(configuration, identity, self.ledger)
         self.mesh = self._make_mesh(identity)
-        self.driver = Driver(
-            identity=identity,
-            ledger=self.ledger,
-            sign_state=opened.sign_state,
-            mesh=MeshLinks(send=self.mesh.send, connected=self.mesh.connected),
-            metrics=self.metrics,
-            evidence=self._found_evidence,
-        )
-        self.chain = self._make_chain()
-        self.driver.attach(self.chain)
+        self.loop = DriverLoop(self.ledger)
+        pool = self._make_pool()
+        applied = AppliedFeed()
+        applied.listen(self.metrics.on_applied)
+        application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
+        self.participant = self._make_participant(identity, application, opened.sign_state)
+        self.chain = self._make_chain(pool, applied)
         self.metrics.attach(ChainCollector(self.chain))
-        names = {peer.address_bytes: peer.name for peer in configuration.p2p.peers}
-        self.blocks = BlockServer(
-            ledger=self.ledger, send=self.mesh.send_bulk, refused=self.metrics.on_message_refused
-        )
-        self.sync = self._make_sync(names)
-        self.recovery = self._make_recovery(identity, names)
+        driver = self.participant.driver
         self.undecided = UndecidedWatch(
-            waiting=self.driver.waiting,
-            explain=self.driver.explain,
+            waiting=driver.waiting,
+            explain=driver.explain,
             name_of=partial(member_name, self.ledger),
             slot_duration_ms=self.ledger.genesis.slot_duration_ms,
         )
@@ -175,7 +169,7 @@ class Daemon:
             metrics=self.metrics,
         )
 
-    def _make_chain(self) -> Chain:
+    def _make_pool(self) -> TransactionPool:
         limits = self._configuration.mempool
         mempool = Mempool(
             limits=MempoolLimits(
@@ -184,27 +178,48 @@ class Daemon:
                 sender_transactions_max=limits.sender_transactions_max,
             )
         )
+        return TransactionPool(ledger=self.ledger, mempool=mempool, monotonic_ms=self.loop.monotonic_ms)
+
+    def _make_participant(
+        self, identity: Identity, application: LedgerApplication, sign_state: SignStateFile
+    ) -> Participant:
+        genesis = self.ledger.genesis
+        return Participant(
+            signer=identity.node_key,
+            parameters=Parameters(
+                chain=self.ledger.chain,
+                slot_duration_ms=genesis.slot_duration_ms,
+                attempt_max_ms=genesis.attempt_max_ms,
+            ),
+            application=application,
+            sign_state=sign_state,
+            ports=Ports(
+                now=self.loop.now,
+                send=self.mesh.send,
+                send_bulk=self.mesh.send_bulk,
+                connected=self.mesh.connected,
+                verify_ahead=self.loop.verify_ahead,
+                draw=secrets.token_bytes,
+                evidence=self._found_evidence,
+                failed=self.loop.fail,
+                refused=lambda reason, _: self.metrics.on_message_refused(reason),
+                phase_ended=self.metrics.on_phase,
+                names={peer.address_bytes: peer.name for peer in self._configuration.p2p.peers},
+            ),
+        )
+
+    def _make_chain(self, pool: TransactionPool, applied: AppliedFeed) -> Chain:
+        driver = self.participant.driver
         links = ChainLinks(
-            monotonic_ms=self.driver.monotonic_ms,
-            work_changed=self.driver.work_changed,
+            work_changed=driver.work_changed,
             pass_on=lambda raws: self.mesh.broadcast(Transactions(raw=raws)),
-            replica_status=self.driver.status,
-            explain=self.driver.explain,
+            replica_status=driver.status,
+            explain=driver.explain,
             peers_connected=self.mesh.connected,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )
-        return Chain(ledger=self.ledger, mempool=mempool, links=links)
-
-    def _make_sync(self, names: Mapping[Address, str]) -> BlockSync:
-        links = SyncLinks(
-            send=self.mesh.send,
-            connected=self.mesh.connected,
-            post=self.driver.post,
-            refused=self.metrics.on_message_refused,
-            names=names,
-        )
-        return BlockSync(ledger=self.ledger, links=links)
+        return Chain(ledger=self.ledger, pool=pool, applied=applied, links=links)
 
     def _found_evidence(self, evidence: Equivocation) -> None:
         """What the replica finds; the driver is made before the keeper."""
@@ -221,18 +236,6 @@ class Daemon:
         home = self._configuration.home
         return EvidenceKeeper(own=identity.address, ledger=self.ledger, directory=home.evidence, links=links)
 
-    def _make_recovery(self, identity: Identity, names: Mapping[Address, str]) -> SignRecovery:
-        links = RecoveryLinks(
-            send=self.mesh.send,
-            connected=self.mesh.connected,
-            is_unanswered=lambda: self.driver.is_unanswered,
-            is_silent=lambda: self.driver.is_silent,
-            keep_silent_through=self.driver.keep_silent_through,
-            refused=self.metrics.on_message_refused,
-            names=names,
-        )
-        return SignRecovery(own=identity.address, ledger=self.ledger, links=links)
-
     def _make_api(self, identity: Identity) -> Api:
         agent = self.agent
         return Api(
@@ -245,7 +248,7 @@ class Daemon:
                 meter_progress=(lambda: None) if agent is None else agent.progress,
                 halted=self._halted,
                 recovery_status=self._recovery_status,
-                damaged=self.driver.fail,
+                damaged=self.participant.driver.fail,
             ),
             host=self._configuration.api.host,
             port=self._configuration.api.port,
@@ -253,10 +256,12 @@ class Daemon:
 
     def _recovery_status(self) -> RecoveryStatus:
         kept = self._set_aside
-        return RecoveryStatus(syncing=self.sync.progress(), ledger_set_aside=None if kept is None else kept.name)
+        return RecoveryStatus(
+            syncing=self.participant.sync.progress(), ledger_set_aside=None if kept is None else kept.name
+        )
 
     def _halted(self) -> str | None:
-        failed = self.driver.failed
+        failed = self.loop.failed
         return str(failed.exception()) if failed.done() and not failed.cancelled() else None
 
     def _receive(self, sender: Address, message: PeerMessage) -> None:
@@ -267,21 +272,10 @@ class Daemon:
             case OfferRequest() | OfferReply() | OfferDecline():
                 if self.agent is not None:
                     self.agent.handle(sender, message)
-            case BlocksRequest():
-                self.blocks.request(sender, message)
-            case Blocks():
-                self.sync.on_blocks(sender, message)
-            case HeightQuestion():
-                self.recovery.on_question(sender, message)
-            case HeightAnswer():
-                self.recovery.on_answer(sender, message)
             case EvidenceNote():
                 self.evidence.on_note(sender, message)
-            case Status():
-                self.sync.on_status(sender, message)
-                self.driver.receive(sender, message)
             case _:
-                self.driver.receive(sender, message)
+                self.participant.receive(sender, message)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set.
@@ -295,11 +289,11 @@ class Daemon:
             tasks = [
                 asyncio.create_task(work)
                 for work in (
-                    self.driver.run(),
+                    self.loop.run(self.participant.driver),
                     self.chain.run(),
-                    self.blocks.run(),
-                    self.sync.run(),
-                    self.recovery.run(),
+                    self.participant.blocks.run(),
+                    self.participant.sync.run(partial(verify_ahead, self.ledger)),
+                    self.participant.recovery.run(),
                     self.undecided.run(),
                     self.evidence.run(),
                     self._pass_on_old(),
@@ -313,7 +307,7 @@ class Daemon:
                 height=self.ledger.height,
                 api=f"http://{self._configuration.api.host}:{self._configuration.api.port}",
             )
-            await _first_of(stop, [*tasks, self.driver.failed, self.mesh.failed])
+            await _first_of(stop, [*tasks, self.loop.failed, self.mesh.failed])
             get_logger("node").info("stopping", height=self.ledger.height)
 
     def driver_address(self) -> str:

@@ -29,7 +29,7 @@ from node.api.openapi import openapi_document
 from node.api.problem import ProblemError, from_http_exception
 from node.api.routes import ROUTES, Route
 from node.api.validation import parse_parameters
-from node.chain.submission import SubscriberTooSlow
+from node.chain.applied import SubscriberTooSlow
 from node.logs import get_logger
 from node.replies.problem import ProblemReason
 

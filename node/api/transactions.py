@@ -21,7 +21,7 @@ from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
 from node.api.validation import field_faults
-from node.chain.submission import verify_ahead
+from node.chain.verify_ahead import verify_ahead
 from node.errors import SubmissionRefused
 from node.replies.node import (
     BatchReply,

@@ -13,8 +13,7 @@ from aiolimiter import AsyncLimiter
 
 from consensus.identifiers import Address, Height
 from consensus.messages import Decided
-from ledger.errors import LedgerDamaged
-from ledger.ledger import Ledger
+from node.chain.application import Application
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX, Blocks, BlocksRequest, PeerMessage
 
 ANSWER_SIZE_BYTES_MAX: Final = 1024 * 1024
@@ -41,12 +40,12 @@ class BlockServer:
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        application: Application,
         send: Callable[[Address, PeerMessage], None],
-        refused: Callable[[str], None],
+        refused: Callable[[str, Address], None],
     ) -> None:
         """Takes where blocks come from, the bulk lane they leave by, and what counts refused requests."""
-        self._ledger = ledger
+        self._application = application
         self._send = send
         self._refused = refused
         self._waiting: dict[Address, deque[BlocksRequest]] = {}
@@ -58,7 +57,7 @@ class BlockServer:
         """Queues a member's request; beyond the bound it is dropped, and the member asks somebody else."""
         waiting = self._waiting.setdefault(sender, deque())
         if len(waiting) >= REQUESTS_PER_PEER_MAX:
-            self._refused("blocks_request_dropped")
+            self._refused("blocks_request_dropped", sender)
             return
         waiting.append(message)
         if sender not in self._turns:
@@ -71,36 +70,34 @@ class BlockServer:
             while not self._turns:
                 self._filled.clear()
                 await self._filled.wait()
-            recipient = self._turns.popleft()
-            waiting = self._waiting[recipient]
-            answer, cost_bytes = self._answer(waiting.popleft())
-            if waiting:
-                self._turns.append(recipient)
-            await self._pace.acquire(cost_bytes)
-            self._send(recipient, answer)
+            await self._pace.acquire(self.answer_next())
             await asyncio.sleep(0)
+
+    def answer_next(self) -> int:
+        """Answers the member whose turn it is.
+
+        Returns:
+            What that cost, in bytes read and sent; 0 if nobody waits.
+        """
+        if not self._turns:
+            return 0
+        recipient = self._turns.popleft()
+        waiting = self._waiting[recipient]
+        answer, cost_bytes = self._answer(waiting.popleft())
+        if waiting:
+            self._turns.append(recipient)
+        self._send(recipient, answer)
+        return cost_bytes
 
     def _answer(self, request: BlocksRequest) -> tuple[Blocks, int]:
         blocks: list[Decided] = []
         size_bytes = 0
-        end = min(request.first + request.count, self._ledger.height + 1)
+        end = min(request.first + request.count, self._application.height + 1)
         for number in range(request.first, end):
-            decided = read_decided(self._ledger, Height(number))
+            decided = self._application.decided(Height(number))
             size_bytes += len(decided.proposal) + BLOCK_OVERHEAD_BYTES
             if blocks and size_bytes > ANSWER_SIZE_BYTES_MAX:
                 break
             blocks.append(decided)
         cost_bytes = max(size_bytes, BLOCK_OVERHEAD_BYTES)
         return Blocks(first=request.first, blocks=tuple(blocks)), cost_bytes
-
-
-def read_decided(ledger: Ledger, height: Height) -> Decided:
-    """Returns a decided block as members send it to each other.
-
-    Raises:
-        LedgerDamaged: it is not there, or not what was written.
-    """
-    proposal, certificate = ledger.block_bytes(height), ledger.certificate(height)
-    if proposal is None or certificate is None:
-        raise LedgerDamaged("block or certificate is missing", height=height)
-    return Decided(certificate=certificate, proposal=proposal)

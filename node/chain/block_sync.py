@@ -3,25 +3,24 @@
 A block is checked when its height is the undecided one, for only then are its members known: it must be the one that
 its certificate names, extend the tip, and have Q COMMITs of the height's members. Then it enters the replica as a
 verified DECIDED, as if a member had sent it alone; the ledger executes it in full when it appends it.
+
+`run` is the event loop's way of doing it: plan, then one block after another, each with its signatures verified on a
+thread first. The simulator calls the same steps on its own clock.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.codec import DecodeError, decode
 from consensus.events import Event, Received
-from consensus.identifiers import Address, Digest, Height
-from consensus.membership import Membership
+from consensus.identifiers import Address, Height
 from consensus.messages import Decided, Status
 from consensus.verification import Verified, verify_message
-from ledger.block import Block, block_digest, block_is_whole
-from ledger.ledger import Ledger
-from node.chain.submission import verify_ahead
+from node.chain.application import Application
 from node.chain.sync_planner import SyncFault, SyncPlanner
 from node.logs import get_logger
 from node.mesh.messages import Blocks, BlocksRequest, PeerMessage
@@ -51,6 +50,14 @@ class SyncProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedBlock:
+    """The next block of the chain, checked, and who sent it."""
+
+    sender: Address
+    decided: Decided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLinks:
     """How block sync reaches the rest of the node."""
 
@@ -58,8 +65,8 @@ class SyncLinks:
     connected: Callable[[], frozenset[Address]]
     post: Callable[[Event], None]
     """Hands an event to the driver."""
-    refused: Callable[[str], None]
-    """Counts wrong data, by reason."""
+    refused: Callable[[str, Address], None]
+    """Counts wrong data: the reason, and who sent it."""
     names: Mapping[Address, str]
     """Labels of the peers, for the log."""
 
@@ -67,12 +74,16 @@ class SyncLinks:
 class BlockSync:
     """Fetches blocks while this node is far behind."""
 
-    def __init__(self, *, ledger: Ledger, links: SyncLinks, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """Takes the ledger that the blocks are for."""
-        self._ledger = ledger
+    def __init__(
+        self, *, application: Application, links: SyncLinks, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Takes what the blocks are for."""
+        self._application = application
         self._links = links
         self._clock_s = clock_s
-        self._planner = SyncPlanner(undecided=Height(ledger.height + 1), weak_quorum=ledger.membership().weak_quorum)
+        self._planner = SyncPlanner(
+            undecided=Height(application.height + 1), weak_quorum=application.membership().weak_quorum
+        )
         self._wake = asyncio.Event()
         self._samples: deque[tuple[float, Height]] = deque(maxlen=RATE_SAMPLES_MAX)
         self._first: Height | None = None
@@ -94,57 +105,70 @@ class BlockSync:
 
     # --- work -----------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Works until cancelled."""
+    async def run(self, verify_ahead: Callable[[tuple[bytes, ...]], Awaitable[None]]) -> None:
+        """Works until cancelled.
+
+        Args:
+            verify_ahead: verifies a block's requests, on a thread if they are many.
+        """
         while True:
-            self._plan()
-            await self._apply_ready()
-            if self._planner.next_block() is None:
-                self._wake.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PLAN_INTERVAL_S):
-                        await self._wake.wait()
+            self.plan()
+            for _ in range(PLAN_BLOCKS):
+                fetched = self.next_block()
+                if fetched is None:
+                    break
+                await verify_ahead(self._application.transactions_in(fetched.decided.proposal))
+                if not self.feed(fetched):
+                    await asyncio.sleep(PLAN_INTERVAL_S)  # the node is stopping
+                    break
+                await asyncio.sleep(0)  # others have their turn after each
+            else:
+                continue
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PLAN_INTERVAL_S):
+                    await self._wake.wait()
 
     def progress(self) -> SyncProgress | None:
         """Returns how far it is; None while this node is not far behind."""
         if self._first is None:
             return None
-        target = max(self._planner.target(self._now_ms()), self._ledger.height)
+        target = max(self._planner.target(self._now_ms()), self._application.height)
         return SyncProgress(first=self._first, target=target, blocks_per_s=self._blocks_per_s())
 
-    def _plan(self) -> None:
+    def plan(self) -> None:
+        """Looks at deadlines and links, and asks for what is missing."""
         planner, now_ms = self._planner, self._now_ms()
-        planner.note_undecided(Height(self._ledger.height + 1))
+        planner.note_undecided(Height(self._application.height + 1))
         planner.note_connected(self._links.connected(), now_ms)
         for ask in planner.requests(now_ms):
             self._links.send(ask.peer, BlocksRequest(first=ask.first, count=ask.count))
         self._report()
 
-    async def _apply_ready(self) -> None:
-        """Feeds the blocks at hand in their order; others have their turn after each."""
-        ledger = self._ledger
-        for _ in range(PLAN_BLOCKS):
-            height = Height(ledger.height + 1)  # may have grown while others had their turn
+    def next_block(self) -> FetchedBlock | None:
+        """Returns the block of the undecided height, once a right one is at hand; bans who sent wrong ones."""
+        while True:
+            height = Height(self._application.height + 1)
             self._planner.note_undecided(height)
             found = self._planner.next_block()
             if found is None:
-                return
+                return None
             sender, decided = found
-            fault, block = check_decided(decided, height, ledger.tip, ledger.membership(), ledger.chain)
-            if fault is not None:
-                self._ban(sender, fault, height)
-            if block is not None:
-                await verify_ahead(self._ledger, block.transactions)
-                if self._ledger.height + 1 == height:  # else it was decided meanwhile
-                    self._links.post(Received(sender=sender, message=Verified(decided)))
-                    if self._ledger.height + 1 == height:
-                        await asyncio.sleep(PLAN_INTERVAL_S)  # the node is stopping
-                        return
-            await asyncio.sleep(0)
+            fault = fault_of(decided, self._application)
+            if fault is None:
+                return FetchedBlock(sender=sender, decided=decided)
+            self._ban(sender, fault, height)
+
+    def feed(self, fetched: FetchedBlock) -> bool:
+        """Hands a block to the driver, unless it was decided meanwhile; False if it was not applied."""
+        height = fetched.decided.certificate.height
+        if self._application.height + 1 == height:
+            self._links.post(Received(sender=fetched.sender, message=Verified(fetched.decided)))
+        return self._application.height >= height
 
     def _ban(self, sender: Address, fault: SyncFault, height: Height) -> None:
         self._planner.ban(sender, self._now_ms())
-        self._links.refused(fault.value)
+        self._links.refused(fault.value, sender)
         self._log.warning(
             "a member sent wrong blocks and is not asked for a while",
             peer=self._links.names.get(sender, sender.hex()),
@@ -155,7 +179,7 @@ class BlockSync:
     # --- progress ---------------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        height, now_s = self._ledger.height, self._clock_s()
+        height, now_s = self._application.height, self._clock_s()
         if not self._planner.is_active:
             if self._first is not None:
                 self._log.info("synced", height=height, blocks=height - self._first)
@@ -176,38 +200,21 @@ class BlockSync:
             return 0.0
         since_s, height = self._samples[0]
         elapsed_s = self._clock_s() - since_s
-        return round((self._ledger.height - height) / elapsed_s, 1) if elapsed_s > 0 else 0.0
+        return round((self._application.height - height) / elapsed_s, 1) if elapsed_s > 0 else 0.0
 
     def _now_ms(self) -> int:
         return int(self._clock_s() * 1_000)
 
 
-def check_decided(
-    decided: Decided, height: Height, tip: Digest, membership: Membership, chain: Digest
-) -> tuple[SyncFault | None, Block | None]:
-    """Checks a fetched block of the undecided height, the cheap things first.
+def fault_of(decided: Decided, application: Application) -> SyncFault | None:
+    """Says what is wrong with a fetched block of the undecided height, the cheap things first.
 
-    Args:
-        decided: block and certificate, whatever they are.
-        height: undecided here.
-        tip: digest of the last decided block.
-        membership: of the height.
-        chain: hash of genesis.
-
-    Returns:
-        What is wrong and no block, or nothing and the block. A block that Q members committed to comes back whatever
-        its header says: if it does not extend the tip, agreement is broken, and the ledger stops the node.
+    A block that Q members committed to is right, whatever its header says: if it does not extend the tip, agreement
+    is broken, and appending it stops the node.
     """
-    try:
-        block = decode(decided.proposal, Block)
-    except DecodeError:
-        return SyncFault.NOT_A_BLOCK, None
-    header, certificate = block.header, decided.certificate
-    assert certificate.height == height, "the planner hands out the undecided height"
-    if block_digest(header) != certificate.block or not block_is_whole(block):
-        return SyncFault.NOT_A_BLOCK, None
-    is_decided = isinstance(verify_message(decided, membership, chain), Verified)
-    if is_decided:
-        return None, block
-    extends = (header.chain, header.height, header.parent) == (chain, height, tip)
-    return (SyncFault.BAD_CERTIFICATE if extends else SyncFault.DOES_NOT_CHAIN), None
+    assert decided.certificate.height == application.height + 1, "the planner hands out the undecided height"
+    if not application.has_its_name(decided):
+        return SyncFault.NOT_A_BLOCK
+    if isinstance(verify_message(decided, application.membership(), application.chain), Verified):
+        return None
+    return SyncFault.BAD_CERTIFICATE if application.extends_tip(decided.proposal) else SyncFault.DOES_NOT_CHAIN

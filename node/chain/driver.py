@@ -1,18 +1,17 @@
 """The one driver of the replica: hands it events, carries out its effects in their order.
 
 The law: *persist, sync, then send, then apply.* Steps run strictly one after another: an event that arises
-while one is carried out waits in a queue. Everything here runs in the event loop without an `await` between a
-check and its use; only signatures of a proposal's unknown transactions are verified on a thread beforehand.
+while one is carried out waits in a queue. Nothing here awaits, sleeps or reads a clock: what takes time calls back,
+and what is durable is so when a call of `Application` or `SignStateStore` returns. So the daemon and the simulator
+run the same code, the one on sockets and disks, the other on virtual ones.
 """
 
-import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.codec import DecodeError, decode, encode
+from consensus.codec import decode, encode
 from consensus.events import (
     UNANSWERED,
     Applied,
@@ -38,128 +37,97 @@ from consensus.evidence import Equivocation, equivocation_of
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.intake import DECIDED_RUN_MAX
-from consensus.member import Parameters
-from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
+from consensus.member import Parameters, Signer
+from consensus.messages import CommitCertificate, Message, PrePrepare
 from consensus.recovery import certificate_is_forgotten, is_forgotten
 from consensus.replica import Replica, Start
 from consensus.verification import Verified, verify_message
-from ledger.block import Block, block_digest, block_is_whole
-from ledger.ledger import Ledger
 from ledger.startup import RECENT_BLOCKS
-from node.admission.identity import Identity
-from node.chain.block_server import read_decided
-from node.chain.submission import AppliedBlock, Chain, ReplicaStatus, verify_ahead
+from node.chain.application import Application
+from node.chain.records import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY
+from node.chain.replica_status import ReplicaStatus
 from node.chain.undecided_watch import Waiting
-from node.home.sign_state import SignStateFile
+from node.home.sign_state import SignStateStore
 from node.logs import get_logger
-from node.mesh.messages import PeerMessage
-from node.metrics.counters import NodeMetrics
-
-TICKS_PER_SLOT: Final = 10
-"""How often the replica is told that time passed; its timers are as fine as this."""
-
-TICK_MS_MAX: Final = 100
-"""Longest time between ticks."""
-
-TURNS_BEFORE_TICK: Final = 4
-"""Turns of the event loop before each tick: in each it reads up to 256 KiB per link and hands on what is whole."""
 
 DECIDED_RUN_SIZE_BYTES_MAX: Final = 1024 * 1024
 """A run of decided blocks ends with the one that reaches it: a question of 100 bytes, four times a slot, may not make
 this node send eight of the largest blocks each time. Who is behind asks on from there.
 """
 
-VOTED_KEY: Final = b"voted"
-PREPARED_KEY: Final = b"prepared"
-SIGN_STATE_KEY: Final = b"sign-state"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeshLinks:
-    """How the driver reaches the other members."""
+class DriverPorts:
+    """What the driver needs of the world."""
 
-    send: Callable[[Address, PeerMessage], None]
+    now: Callable[[], Instant]
+    send: Callable[[Address, Message], None]
+    """Puts a message on its way to a member; never waits for it."""
     connected: Callable[[], frozenset[Address]]
+    """Returns the members whose link is up."""
+    verify_ahead: Callable[[tuple[bytes, ...], Callable[[], None]], None]
+    """Verifies requests somewhere else, and calls back from the one thread that this runs in."""
+    evidence: Callable[[Equivocation], None]
+    """Takes what proves that a member contradicted itself."""
+    failed: Callable[[Exception], None]
+    """Hears once why nothing is signed any more: the process must stop."""
+    refused: Callable[[str, Address | None], None]
+    """Counts what was refused: the reason, and who sent it, where one member did."""
+    phase_ended: Callable[[str], None]
+    """Hears that the undecided height has passed a durable phase."""
 
 
 class Driver:
-    """Runs one replica on one ledger."""
+    """Runs one replica on one application."""
 
     def __init__(
         self,
         *,
-        identity: Identity,
-        ledger: Ledger,
-        sign_state: SignStateFile,
-        mesh: MeshLinks,
-        metrics: NodeMetrics,
-        evidence: Callable[[Equivocation], None],
+        signer: Signer,
+        parameters: Parameters,
+        application: Application,
+        sign_state: SignStateStore,
+        ports: DriverPorts,
     ) -> None:
-        """Restores the replica from the ledger and the sign state; nothing is sent before `attach`."""
-        self._ledger = ledger
+        """Restores the replica from the application's records and the sign state; nothing is sent before the first
+        event.
+        """
+        self._own = signer.address
+        self._application = application
         self._sign_state = sign_state
-        self._mesh = mesh
-        self._metrics = metrics
-        self._evidence = evidence
-        self._own = identity.address
-        self._start_ms = ledger.genesis.start_ms
-        self._replica = _restore(identity, ledger, sign_state, self.now())
-        self._chain: Chain | None = None
+        self._ports = ports
+        self._replica = _restore(signer, parameters, application, sign_state, ports.now())
         self._events: deque[Event] = deque()
         self._is_stepping = False
+        self._has_failed = False
         self._connected: frozenset[Address] = frozenset()
         self._heard_ms: dict[Address, int] = {}
         """Per member: monotonic time of its last message."""
-        self._validations: set[asyncio.Task[None]] = set()
-        self._phase_started_s = time.monotonic()
         self._log = get_logger("consensus")
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets the exception of a broken invariant or a failed write: the daemon must stop."""
         self._check_memory()
 
-    def attach(self, chain: Chain) -> None:
-        """Gives the driver the chain whose mempool it proposes from."""
-        self._chain = chain
+    # --- events -------------------------------------------------------------------------------------------------
 
-    # --- time and events ------------------------------------------------------------------------------------
-
-    def now(self) -> Instant:
-        """Returns the present instant of both clocks."""
-        clock_ms = time.time_ns() // 1_000_000 - self._start_ms
-        return Instant(monotonic_ms=self.monotonic_ms(), clock_ms=clock_ms)
-
-    @staticmethod
-    def monotonic_ms() -> int:
-        """Returns the clock that the mempool's arrivals are on."""
-        return time.monotonic_ns() // 1_000_000
-
-    async def run(self) -> None:
-        """Ticks until cancelled."""
-        slot_duration_ms = self._ledger.genesis.slot_duration_ms
-        tick_s = min(slot_duration_ms / TICKS_PER_SLOT, TICK_MS_MAX) / 1_000
-        while True:
-            connected = self._mesh.connected()
-            for member in sorted(connected - self._connected):
-                self.post(Connected(member=member))
-            self._connected = connected
-            self.post(Tick())
-            await asyncio.sleep(tick_s)
-            for _ in range(TURNS_BEFORE_TICK):  # if the loop was held up, what arrived meanwhile goes first
-                await asyncio.sleep(0)
+    def tick(self) -> None:
+        """Tells the replica that time passed, and of links that came up since."""
+        connected = self._ports.connected()
+        for member in sorted(connected - self._connected):
+            self.post(Connected(member=member))
+        self._connected = connected
+        self.post(Tick())
 
     def receive(self, sender: Address, message: Message) -> None:
         """Takes a member's consensus message from the mesh."""
-        self._heard_ms[sender] = self.monotonic_ms()
+        self._heard_ms[sender] = self._ports.now().monotonic_ms
         self.post(Arrived(sender=sender, message=message))
 
     def work_changed(self) -> None:
-        """Tells the replica what waits in the mempool."""
-        assert self._chain is not None
-        self.post(WorkWaiting(oldest_arrival_ms=self._chain.mempool.oldest_arrival_ms()))
+        """Tells the replica what waits to be ordered."""
+        self.post(WorkWaiting(oldest_arrival_ms=self._application.oldest_arrival_ms()))
 
     def post(self, event: Event) -> None:
         """Steps the replica with an event, after all earlier ones; a failure stops the node for good."""
-        if self.failed.done():
+        if self._has_failed:
             return
         self._events.append(event)
         if not self._is_stepping:
@@ -168,20 +136,21 @@ class Driver:
     def fail(self, error: Exception) -> None:
         """Stops signing for good, and thereby the node."""
         self._events.clear()
-        if not self.failed.done():
-            self.failed.set_exception(error)
+        if not self._has_failed:
+            self._has_failed = True
+            self._ports.failed(error)
 
     def _step_all(self) -> None:
         self._is_stepping = True
         try:
             while self._events:
-                self._carry_out(self._replica.step(self._events.popleft(), self.now()))
+                self._carry_out(self._replica.step(self._events.popleft(), self._ports.now()))
         except Exception as error:  # noqa: BLE001  (whatever it is, nothing may be signed after it)
             self.fail(error)
         finally:
             self._is_stepping = False
 
-    # --- what this member may have forgotten (consensus.recovery) ---------------------------------------------
+    # --- what this member may have forgotten (consensus.recovery) -------------------------------------------------
 
     @property
     def is_silent(self) -> bool:
@@ -199,11 +168,10 @@ class Driver:
 
     def _check_memory(self) -> None:
         """Looks through the last blocks for a COMMIT of this member that its sign state does not know of."""
-        ledger = self._ledger
-        for number in range(max(1, ledger.height - RECENT_BLOCKS + 1), ledger.height + 1):
-            block = ledger.block(Height(number))
-            assert block is not None, f"decided block {number} is missing"
-            if self._is_forgotten(ledger.certificate(Height(number)), block.parent_certificate):
+        tip = self._application.height
+        for number in range(max(1, tip - RECENT_BLOCKS + 1), tip + 1):
+            decided = self._application.decided(Height(number))
+            if self._is_forgotten(decided.certificate, self._application.parent_certificate(decided.proposal)):
                 self._forget()
                 self._step_all()
                 return
@@ -224,9 +192,11 @@ class Driver:
         )
         self._events.appendleft(KeepSilent(through=UNANSWERED))
 
+    # --- what others may look at ----------------------------------------------------------------------------------
+
     def status(self) -> ReplicaStatus:
         """Returns where the replica stands."""
-        slot = self._replica.present_slot(self.now())
+        slot = self._replica.present_slot(self._ports.now())
         return ReplicaStatus(
             undecided_height=self._replica.height,
             present_slot=slot,
@@ -239,26 +209,26 @@ class Driver:
 
     def explain(self) -> Explanation:
         """Returns why the height is undecided, as this member sees it."""
-        connected = self._mesh.connected()
+        connected = self._ports.connected()
         contacts = {
             member: Contact(is_connected=member in connected, heard_ms=self._heard_ms.get(member))
             for member in self._replica.membership.addresses
         }
-        return self._replica.explain(self.now(), contacts)
+        return self._replica.explain(self._ports.now(), contacts)
 
     def waiting(self) -> Waiting:
         """Returns the undecided height and for how long it has had something to decide."""
         since_ms = self._replica.waiting_since_ms()
-        waiting_ms = None if since_ms is None else self.monotonic_ms() - since_ms
+        waiting_ms = None if since_ms is None else self._ports.now().monotonic_ms - since_ms
         return Waiting(height=self._replica.height, waiting_ms=waiting_ms)
 
-    # --- effects, in their order ----------------------------------------------------------------------------
+    # --- effects, in their order ------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: Effects) -> None:
         self._persist(effects)
         for send in effects.send:
             for recipient in send.recipients:
-                self._mesh.send(recipient, send.message)
+                self._ports.send(recipient, send.message)
         for answer in effects.send_decided:
             self._send_decided(answer)
         self._verify(effects.verify)
@@ -269,158 +239,103 @@ class Driver:
         if effects.apply is not None:
             self._apply(effects.apply)
         for evidence in effects.evidence:
-            self._metrics.on_message_refused(evidence.offence.value)
-            self._evidence(equivocation_of(evidence, self._ledger.chain))
+            self._ports.refused(evidence.offence.value, evidence.signer)
+            self._ports.evidence(equivocation_of(evidence, self._application.chain))
 
     def _persist(self, effects: Effects) -> None:
         """Proposals, certificates and a copy of the sign state first, then the sign state itself; both synced."""
         records: dict[bytes, bytes] = {}
         if effects.voted is not None:
             records[VOTED_KEY] = encode(effects.voted)
-            self._note_phase("propose")
+            self._ports.phase_ended("propose")
         if effects.prepared is not None:
             records[PREPARED_KEY] = encode(effects.prepared)
-            self._note_phase("prepare")
+            self._ports.phase_ended("prepare")
         if effects.sign_state is not None:
             records[SIGN_STATE_KEY] = encode(effects.sign_state)
         if records:
-            self._ledger.persist_undecided(records)
+            self._application.persist(records)
         if effects.sign_state is not None:
             self._sign_state.save(encode(effects.sign_state))
 
-    def _note_phase(self, phase: str) -> None:
-        now_s = time.monotonic()
-        self._metrics.on_phase(phase, now_s - self._phase_started_s)
-        self._phase_started_s = now_s
-
     def _send_decided(self, answer: SendDecided) -> None:
         size_bytes = 0
-        for number in range(answer.first, min(answer.first + DECIDED_RUN_MAX, self._ledger.height + 1)):
-            decided = read_decided(self._ledger, Height(number))
-            self._mesh.send(answer.recipient, decided)
+        for number in range(answer.first, min(answer.first + DECIDED_RUN_MAX, self._application.height + 1)):
+            decided = self._application.decided(Height(number))
+            self._ports.send(answer.recipient, decided)
             size_bytes += len(decided.proposal)
             if size_bytes >= DECIDED_RUN_SIZE_BYTES_MAX:
                 break
 
     def _verify(self, arrived: Iterable[Arrived]) -> None:
         for one in arrived:
-            if not _proposal_has_its_name(one.message):
-                self._metrics.on_message_refused("wrong_proposal")
+            if not self._application.has_its_name(one.message):
+                self._ports.refused("wrong_proposal", one.sender)
                 continue
-            result = verify_message(one.message, self._replica.membership, self._ledger.chain)
+            result = verify_message(one.message, self._replica.membership, self._application.chain)
             if isinstance(result, Verified):
                 if is_forgotten(one.message, self._own, self._replica.remembered):
                     self._forget()
                 self._events.append(Received(sender=one.sender, message=result))
             else:
-                self._metrics.on_message_refused(result.value)
+                self._ports.refused(result.value, one.sender)
 
     def _validate(self, request: ValidateRequest) -> None:
-        block = decode(request.proposal, Block)
-        task = asyncio.get_running_loop().create_task(self._validate_when_verified(request, block))
-        self._validations.add(task)
-        task.add_done_callback(self._validations.discard)
+        """Has a proposal's requests verified elsewhere first: execution then finds them remembered."""
+        transactions = self._application.transactions_in(request.proposal)
+        self._ports.verify_ahead(transactions, lambda: self._execute(request, transactions))
 
-    async def _validate_when_verified(self, request: ValidateRequest, block: Block) -> None:
+    def _execute(self, request: ValidateRequest, transactions: tuple[bytes, ...]) -> None:
+        if self._has_failed or request.height != self._application.height + 1:
+            return  # decided meanwhile
         try:
-            await verify_ahead(self._ledger, block.transactions)
-            if request.height != self._ledger.height + 1:
-                return  # decided meanwhile
-            refusal = self._ledger.check(block)
+            header_slot = self._application.check(request.proposal)
         except Exception as error:  # noqa: BLE001  (a bug of ours or a damaged ledger: stop signing)
             self.fail(error)
             return
-        if refusal is not None:
-            self._log.warning("invalid block", height=request.height, reason=str(refusal))
-            self._metrics.on_message_refused("invalid_block")
-        elif self._chain is not None:
-            self._chain.take_from_block(block.transactions)
-        self.post(
-            Validated(
-                height=request.height,
-                block=request.block,
-                header_slot=block.header.slot if refusal is None else None,
-            )
-        )
+        if header_slot is None:
+            self._ports.refused("invalid_block", None)
+        else:
+            self._application.take_all(transactions)  # pending here too (P6): if its slot fails, any leader has them
+            self.work_changed()
+        self.post(Validated(height=request.height, block=request.block, header_slot=header_slot))
 
     def _propose(self, request: ProposeRequest) -> None:
-        assert self._chain is not None
-        genesis = self._ledger.genesis
-        candidates = self._chain.mempool.candidates(
-            transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
-        )
-        block = self._ledger.build(slot=request.slot, leader=self._own, candidates=candidates)
-        is_proposed = bool(block.transactions) or request.may_be_empty
-        self._events.append(
-            Proposed(
-                height=request.height,
-                slot=request.slot,
-                block=block_digest(block.header) if is_proposed else None,
-                proposal=encode(block) if is_proposed else b"",
-            )
-        )
+        built = self._application.build(request.slot, may_be_empty=request.may_be_empty)
+        block, proposal = (None, b"") if built is None else built
+        self._events.append(Proposed(height=request.height, slot=request.slot, block=block, proposal=proposal))
 
     def _apply(self, decision: Decision) -> None:
         """One synced write; only then anything that tells others of the decision."""
-        assert self._chain is not None
-        self._note_phase("commit")
-        block = decode(decision.proposal, Block)
-        self._ledger.append(block, decision.certificate)
-        self._note_phase("apply")
-        if self._is_forgotten(decision.certificate, block.parent_certificate):
+        self._ports.phase_ended("commit")
+        self._application.append(decision)
+        self._ports.phase_ended("apply")
+        if self._is_forgotten(decision.certificate, self._application.parent_certificate(decision.proposal)):
             self._forget()
-        applied = AppliedBlock(
-            block=block,
-            digest=decision.block,
-            certificate=decision.certificate,
-            receipts=self._ledger.receipts(decision.height),
-            applied_ms=time.time_ns() // 1_000_000,
-        )
-        self._metrics.on_applied(applied)
-        self._chain.on_applied(applied)
         self.work_changed()
         self.post(
             Applied(
                 height=decision.height,
                 block=decision.block,
-                header_slot=block.header.slot,
-                membership=self._ledger.membership(),
+                header_slot=self._application.tip_slot,
+                membership=self._application.membership(),
             )
         )
 
 
-def _proposal_has_its_name(message: Message) -> bool:
-    """A body must be what its digest names, whole, or a liar could have a good block's name judged by a bad body."""
-    match message:
-        case PrePrepare() | Body():
-            name, proposal = message.block, message.proposal
-        case Decided():
-            name, proposal = message.certificate.block, message.proposal
-        case _:
-            return True
-    try:
-        block = decode(proposal, Block)
-    except DecodeError:
-        return False
-    return block_digest(block.header) == name and block_is_whole(block)
-
-
-def _restore(identity: Identity, ledger: Ledger, sign_state: SignStateFile, now: Instant) -> Replica:
-    stored = ledger.undecided()
+def _restore(
+    signer: Signer, parameters: Parameters, application: Application, sign_state: SignStateStore, now: Instant
+) -> Replica:
+    stored = application.records()
     voted, prepared, copy = stored.get(VOTED_KEY), stored.get(PREPARED_KEY), stored.get(SIGN_STATE_KEY)
-    genesis = ledger.genesis
     return Replica(
-        signer=identity.node_key,
-        parameters=Parameters(
-            chain=ledger.chain,
-            slot_duration_ms=genesis.slot_duration_ms,
-            attempt_max_ms=genesis.attempt_max_ms,
-        ),
+        signer=signer,
+        parameters=parameters,
         start=Start(
-            height=Height(ledger.height + 1),
-            membership=ledger.membership(),
-            tip=ledger.tip,
-            parent_slot=ledger.tip_slot,
+            height=Height(application.height + 1),
+            membership=application.membership(),
+            tip=application.tip,
+            parent_slot=application.tip_slot,
             sign_state=decode(sign_state.load(), SignState),
             sign_state_copy=None if copy is None else decode(copy, SignState),
             voted=None if voted is None else decode(voted, PrePrepare),

@@ -15,7 +15,7 @@ from typing import Final
 from consensus.identifiers import GENESIS_HEIGHT, Address, Height
 from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
 from consensus.recovery import Inquiry, can_ask
-from ledger.ledger import Ledger
+from node.chain.application import Application
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
 
@@ -40,8 +40,8 @@ class RecoveryLinks:
     is_silent: Callable[[], bool]
     keep_silent_through: Callable[[Height], None]
     """Makes the end of the silence durable."""
-    refused: Callable[[str], None]
-    """Counts answers that do not count."""
+    refused: Callable[[str, Address], None]
+    """Counts answers that do not count: the reason, and who sent it."""
     names: Mapping[Address, str]
 
 
@@ -49,13 +49,20 @@ class SignRecovery:
     """Asks while the replica does not know what it signed; answers others always."""
 
     def __init__(
-        self, *, own: Address, ledger: Ledger, links: RecoveryLinks, clock_s: Callable[[], float] = time.monotonic
+        self,
+        *,
+        own: Address,
+        application: Application,
+        links: RecoveryLinks,
+        clock_s: Callable[[], float] = time.monotonic,
+        draw: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Takes this member's address and ledger."""
+        """Takes this member's address and chain, and where nonces come from."""
         self._own = own
-        self._ledger = ledger
+        self._application = application
         self._links = links
         self._clock_s = clock_s
+        self._draw = draw
         self._inquiry: Inquiry | None = None
         self._answered_s: dict[Address, float] = {}
         self._logged_s: float | None = None
@@ -67,8 +74,8 @@ class SignRecovery:
         if self._links.is_silent() or now_s - self._answered_s.get(sender, -ANSWER_INTERVAL_S) < ANSWER_INTERVAL_S:
             return
         self._answered_s[sender] = now_s
-        height = self._ledger.height
-        certificate = None if height == GENESIS_HEIGHT else self._ledger.certificate(height)
+        height = self._application.height
+        certificate = None if height == GENESIS_HEIGHT else self._application.decided(height).certificate
         answer = HeightAnswer(nonce=question.nonce, undecided=Height(height + 1), certificate=certificate)
         self._links.send(sender, answer)
 
@@ -79,10 +86,10 @@ class SignRecovery:
             return
         refusal = inquiry.take(sender, answer)
         if refusal is not None:
-            self._links.refused(refusal.value)
+            self._links.refused(refusal.value, sender)
             self._log.warning("an answer does not count", peer=self._links.names.get(sender), reason=refusal.value)
             return
-        through = inquiry.silent_through(Height(self._ledger.height + 1))
+        through = inquiry.silent_through(Height(self._application.height + 1))
         if through is not None:
             self._inquiry = None
             self._links.keep_silent_through(through)
@@ -91,19 +98,20 @@ class SignRecovery:
     async def run(self) -> None:
         """Asks as long as the question is open, until cancelled."""
         while True:
-            if self._links.is_unanswered():
-                self.ask()
+            self.look()
             await asyncio.sleep(ASK_INTERVAL_S)
 
-    def ask(self) -> None:
-        """Asks every connected member that has not answered."""
-        membership = self._ledger.membership()
+    def look(self) -> None:
+        """Asks every connected member that has not answered, if the question is open."""
+        if not self._links.is_unanswered():
+            return
+        membership = self._application.membership()
         if not can_ask(len(membership)):
             self._report("only the operator can say that this node may sign again: `p2pnode recover` says more")
             return
         if self._inquiry is None:
-            nonce = secrets.token_bytes(NONCE_SIZE_BYTES)
-            self._inquiry = Inquiry(own=self._own, chain=self._ledger.chain, membership=membership, nonce=nonce)
+            nonce = self._draw(NONCE_SIZE_BYTES)
+            self._inquiry = Inquiry(own=self._own, chain=self._application.chain, membership=membership, nonce=nonce)
         unanswered = self._inquiry.unanswered()
         self._report("waits for the other members to say how far the chain is", unanswered=len(unanswered))
         for member in sorted(self._links.connected().intersection(unanswered)):

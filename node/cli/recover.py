@@ -11,7 +11,7 @@ from consensus.identifiers import Height
 from consensus.recovery import can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
-from node.chain.driver import PREPARED_KEY
+from node.chain.records import PREPARED_KEY
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
 from node.home.folder import Home

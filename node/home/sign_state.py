@@ -26,7 +26,7 @@ length was damaged, too.
 import fcntl
 import os
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import DIGEST_SIZE_BYTES
@@ -56,22 +56,46 @@ class _Record(NamedTuple):
     payload: bytes
 
 
-class SignStateFile:
-    """The open sign state of one node, locked against any other process."""
+class SignStateDevice(Protocol):
+    """The bytes of one sign state, locked against any other process. The simulator has one of its own."""
 
-    __slots__ = ("_descriptor", "_path", "_record")
-
-    def __init__(self, path: Path) -> None:
-        """Opens and locks the sign state at `path`.
+    def read(self) -> bytes:
+        """Returns all bytes.
 
         Raises:
-            SignStateError: missing, not to be opened by this process, in use by another one, a record damaged in
-                both copies, or one copy of the newest one damaged and the disk does not take it again.
+            OSError: they cannot be read.
+        """
+        ...
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Writes bytes and syncs them.
+
+        Raises:
+            OSError: they are not known to be durable.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives up the bytes and their lock."""
+        ...
+
+
+class SignStateStore:
+    """The open sign state of one node."""
+
+    __slots__ = ("_device", "_path", "_record")
+
+    def __init__(self, device: SignStateDevice, path: Path) -> None:
+        """Finds the newest record of a device, whose name in messages is `path`.
+
+        Raises:
+            SignStateError: a record damaged in both copies, or one copy of the newest one damaged and the disk does
+                not take it again.
         """
         self._path = path
-        self._descriptor: int | None = _open_locked(path)
+        self._device: SignStateDevice | None = device
         try:
-            content = _read_whole(self._descriptor, path)
+            content = _read_whole(device, path)
             self._record = _newest(content, path)
             if not _is_twofold(content, self._record):
                 self.save(self._record.payload)
@@ -80,27 +104,9 @@ class SignStateFile:
             raise
 
     @staticmethod
-    def create(path: Path, payload: bytes) -> None:
-        """Makes the sign state of a new key, holding `payload`, readable by its owner only.
-
-        Raises:
-            SignStateError: it exists already (a second one could make the node sign twice), or the disk
-                does not take it.
-        """
-        content = b"".join(_encode_copies(_Record(sequence, payload)) for sequence in (0, 1))
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        except FileExistsError:
-            raise SignStateError(SignStateFault.EXISTS, f"{path} exists; it is made only once") from None
-        except OSError as error:
-            raise _write_failed(path, error) from None
-        try:
-            _write_synced(descriptor, content, 0)
-            _sync_directory(path.parent)
-        except OSError as error:
-            raise _write_failed(path, error) from None
-        finally:
-            os.close(descriptor)
+    def content(payload: bytes) -> bytes:
+        """Returns all bytes of a new sign state that holds `payload`."""
+        return b"".join(_encode_copies(_Record(sequence, payload)) for sequence in (0, 1))
 
     def load(self) -> bytes:
         """Returns the newest durable payload."""
@@ -113,22 +119,79 @@ class SignStateFile:
             SignStateError: the write or its sync failed. Nothing may be believed of the disk after that, so
                 every later call raises too.
         """
-        if self._descriptor is None:
+        if self._device is None:
             raise SignStateError(SignStateFault.WRITE_FAILED, f"{self._path} is closed")
         record = _Record(self._record.sequence + 1, payload)
         offset = record.sequence % 2 * POSITION_SIZE_BYTES
         try:
-            _write_synced(self._descriptor, _encode_copies(record), offset)
+            self._device.write(_encode_copies(record), offset)
         except OSError as error:
             self.close()
             raise _write_failed(self._path, error) from None
         self._record = record
 
     def close(self) -> None:
-        """Gives up the file and its lock. `load` still answers, `save` raises."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Gives up the bytes and their lock. `load` still answers, `save` raises."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+
+class SignStateFile(SignStateStore):
+    """A sign state in a file, locked against any other process."""
+
+    __slots__ = ()
+
+    def __init__(self, path: Path) -> None:
+        """Opens and locks the sign state at `path`.
+
+        Raises:
+            SignStateError: missing, not to be opened by this process, in use by another one, a record damaged in
+                both copies, or one copy of the newest one damaged and the disk does not take it again.
+        """
+        super().__init__(_LockedFile(_open_locked(path)), path)
+
+    @staticmethod
+    def create(path: Path, payload: bytes) -> None:
+        """Makes the sign state of a new key, holding `payload`, readable by its owner only.
+
+        Raises:
+            SignStateError: it exists already (a second one could make the node sign twice), or the disk
+                does not take it.
+        """
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        except FileExistsError:
+            raise SignStateError(SignStateFault.EXISTS, f"{path} exists; it is made only once") from None
+        except OSError as error:
+            raise _write_failed(path, error) from None
+        try:
+            _LockedFile(descriptor).write(SignStateStore.content(payload), 0)
+            _sync_directory(path.parent)
+        except OSError as error:
+            raise _write_failed(path, error) from None
+        finally:
+            os.close(descriptor)
+
+
+class _LockedFile:
+    """An open file. See `SignStateDevice`."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> bytes:
+        return os.pread(self._descriptor, FILE_SIZE_BYTES + 1, 0)
+
+    def write(self, data: bytes, offset: int) -> None:
+        if os.pwrite(self._descriptor, data, offset) != len(data):
+            raise OSError(0, "the disk took only a part of the record")
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 def _open_locked(path: Path) -> int:
@@ -149,15 +212,15 @@ def _open_locked(path: Path) -> int:
     return descriptor
 
 
-def _read_whole(descriptor: int, path: Path) -> bytes:
-    size_bytes = os.fstat(descriptor).st_size
-    if size_bytes != FILE_SIZE_BYTES:
-        detail = f"{path} has {size_bytes} bytes instead of {FILE_SIZE_BYTES}: it was damaged"
-        raise SignStateError(SignStateFault.DAMAGED, detail)
+def _read_whole(device: SignStateDevice, path: Path) -> bytes:
     try:
-        return os.pread(descriptor, FILE_SIZE_BYTES, 0)
+        content = device.read()
     except OSError as error:
         raise SignStateError(SignStateFault.DAMAGED, f"{path} cannot be read: {error.strerror}") from None
+    if len(content) != FILE_SIZE_BYTES:
+        detail = f"{path} has not {FILE_SIZE_BYTES} bytes: it was damaged"
+        raise SignStateError(SignStateFault.DAMAGED, detail)
+    return content
 
 
 def _newest(content: bytes, path: Path) -> _Record:
@@ -208,12 +271,6 @@ def _decode(data: bytes, position: int) -> _Record | None:
         return None
     sequence = int.from_bytes(body[len(MAGIC) : len(MAGIC) + _SEQUENCE_SIZE_BYTES], "big")
     return _Record(sequence, body[_HEADER_SIZE_BYTES:]) if sequence % 2 == position else None
-
-
-def _write_synced(descriptor: int, data: bytes, offset: int) -> None:
-    if os.pwrite(descriptor, data, offset) != len(data):
-        raise OSError(0, "the disk took only a part of the record")
-    os.fdatasync(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

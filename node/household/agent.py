@@ -18,7 +18,8 @@ from contracts.genesis import Genesis
 from contracts.transactions import ReportMisconduct
 from contracts.units import MicroTokensPerKwh
 from node.admission.identity import Identity
-from node.chain.submission import Chain, SubscriberTooSlow
+from node.chain.applied import SubscriberTooSlow
+from node.chain.submission import Chain
 from node.errors import ConfigurationError, SubmissionRefused
 from node.home.append_log import AppendLog
 from node.home.configuration import Configuration, PriceTable

@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from consensus.identifiers import Digest
 from contracts.receipts import Status
 from ledger.errors import TransactionRefusal
+from node.chain.applied import AppliedBlock
 from node.chain.mempool import MempoolRefusal
-from node.chain.submission import AppliedBlock
 from node.mesh.limits import MeshRefusal
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -61,6 +61,7 @@ class NodeMetrics:
         """Takes a monotonic clock in seconds."""
         self.registry: Final = CollectorRegistry()
         self._clock_s = clock_s
+        self._phase_started_s = clock_s()
         self._submitted_s: OrderedDict[Digest, float] = OrderedDict()
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES_MAX)
         self._latency_count = 0
@@ -133,10 +134,11 @@ class NodeMetrics:
 
     # --- consensus and transactions ------------------------------------------------------------------------
 
-    def on_phase(self, phase: str, duration_s: float) -> None:
-        """Notes that a block left a phase (one of `PHASES`) after `duration_s` seconds."""
+    def on_phase(self, phase: str) -> None:
+        """Notes that a block left a phase (one of `PHASES`), which began when the one before ended."""
         assert phase in PHASES, phase
-        self._phases.labels(phase).observe(duration_s)
+        started_s, self._phase_started_s = self._phase_started_s, self._clock_s()
+        self._phases.labels(phase).observe(self._phase_started_s - started_s)
 
     def on_submitted(self, digest: Digest) -> None:
         """Notes that this node accepted a transaction from a client or its own meter (not from a peer)."""

@@ -169,7 +169,7 @@ def main() -> int:
     DyingDriver.home = options.config.parent
     DyingDriver.file = DyingDriver.home / FILE_NAME
     with ExitStack() as stack:
-        stack.enter_context(patch("node.daemon.Driver", DyingDriver))
+        stack.enter_context(patch("node.chain.participant.Driver", DyingDriver))
         stack.enter_context(patch("node.mesh.mesh.OutgoingLink", CountedLink))
         stack.enter_context(patch.object(SignStateFile, "save", save_sign_state))
         stack.enter_context(patch.object(NodeMetrics, "on_frame_sent", count_sent))

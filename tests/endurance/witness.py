@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args()
     WitnessDriver.file = options.config.parent / FILE_NAME
-    with patch("node.daemon.Driver", WitnessDriver):
+    with patch("node.chain.participant.Driver", WitnessDriver):
         return run_daemon(load_configuration(options.config))
 
 

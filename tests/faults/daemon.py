@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     configuration = load_configuration(options.config)
     if options.block_server is not None:
-        with patch("node.daemon.BlockServer", BLOCK_SERVERS[options.block_server]):
+        with patch("node.chain.participant.BlockServer", BLOCK_SERVERS[options.block_server]):
             return run_daemon(configuration)
     return run_liar(configuration, options.behaviour, [Address(bytes.fromhex(text)) for text in options.friends])
 

@@ -1,66 +1,37 @@
-"""What a simulated host keeps on disk and executes: blocks, records, requests. Two kinds behind one interface.
+"""What a simulated host keeps on disk and executes, and what can befall it. Two kinds behind one interface.
 
 `opaque.OpaqueApplication` names and checks blocks of its own, in memory: fast, for thousands of seeds.
-`ledger_application.LedgerApplication` is the production ledger, contracts and mempool on LevelDB.
+`ledger_application.LedgerApplication` is the production ledger, contracts and mempool on LevelDB. Either is driven by
+the production driver, block sync and sign recovery, on the production records of the sign state (`SignDevice`).
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from random import Random
 from typing import Protocol
 
+from consensus.codec import decode
 from consensus.events import Decision, PreparedBlock
-from consensus.identifiers import Digest, Height, Slot
-from consensus.membership import Membership
-from consensus.messages import Decided, Message, PrePrepare
+from consensus.identifiers import Digest
+from consensus.messages import PrePrepare
 from ledger.errors import LedgerDamaged
-from node.chain.sync_planner import SyncFault
-from node.home.sign_state import POSITION_SIZE_BYTES, _encode_copies, _is_twofold, _newest, _Record
+from node.chain import application
+from node.chain.records import PREPARED_KEY, VOTED_KEY
+
+Records = Mapping[bytes, bytes]
 
 
-class Application(Protocol):
+class Application(application.Application, Protocol):
     """One member's blocks and requests. A request is bytes; a client may have to make it anew (`renew`)."""
 
     occurred: Counter[str]
     """What happened to the disk."""
+    monotonic_ms: Callable[[], int]
+    """The clock of its host."""
 
-    @property
-    def chain(self) -> Digest: ...
-    @property
-    def height(self) -> Height: ...
-    @property
-    def tip(self) -> Digest: ...
-    @property
-    def tip_slot(self) -> Slot: ...
     @property
     def state_root(self) -> Digest: ...
-    @property
-    def membership(self) -> Membership: ...
-    @property
-    def voted(self) -> PrePrepare | None: ...
-    @property
-    def prepared(self) -> PreparedBlock | None: ...
-
-    def has_its_name(self, message: Message) -> bool:
-        """Says whether a body is what the message's digest names."""
-        ...
-
-    def decided(self, height: Height) -> Decided:
-        """Returns a decided block."""
-        ...
-
-    def sync_fault(self, decided: Decided) -> SyncFault | None:
-        """Says what is wrong with a fetched block of the undecided height."""
-        ...
-
-    def check(self, height: Height, proposal: bytes) -> Slot | None:
-        """Executes a proposal; returns the slot of its header, None if it is invalid."""
-        ...
-
-    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
-        """Returns the block that this member proposes, None if it has nothing to propose."""
-        ...
 
     def variant(self, proposal: bytes) -> tuple[Digest, bytes]:
         """Returns another valid block in the place of one: what a liar tells every second member."""
@@ -70,21 +41,9 @@ class Application(Protocol):
         """Returns a block that nobody may vote for in the place of one, under its right name."""
         ...
 
-    def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
-        """Returns the requests of a block."""
-        ...
+    # --- torn writes; the process ends: `crash` follows ---------------------------------------------------------
 
-    # --- durable; a torn write ends the process: `crash` follows -----------------------------------------------
-
-    def persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None) -> None:
-        """Writes consensus' records, synced."""
-        ...
-
-    def append(self, decision: Decision) -> None:
-        """Writes a decided block, synced."""
-        ...
-
-    def tear_persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None, random: Random) -> None:
+    def tear_persist(self, records: Records, random: Random) -> None:
         """Writes as `persist` does, but the process dies before the sync: the batch is lost."""
         ...
 
@@ -132,55 +91,50 @@ class Application(Protocol):
         """Says whether a decided block contains a request."""
         ...
 
-    def take(self, requests: Iterable[bytes], now_ms: int) -> None:
-        """Lets requests wait for a block."""
-        ...
-
-    def oldest_arrival_ms(self) -> int | None:
-        """Returns when the longest waiting request came."""
-        ...
-
-    def older_than(self, moment_ms: int) -> tuple[bytes, ...]:
-        """Returns waiting requests that came earlier."""
+    def older_than(self, age_ms: int) -> list[bytes]:
+        """Returns requests that wait longer than that."""
         ...
 
 
-class SignDisk:
-    """The bytes of a sign state's file, in the production encoding."""
+_pre_prepare_of = lru_cache(256)(lambda record: decode(record, PrePrepare))
+_prepared_block_of = lru_cache(256)(lambda record: decode(record, PreparedBlock))
 
-    __slots__ = ("_content", "_sequence")
 
-    def __init__(self, payload: bytes) -> None:
-        pages = [_encode_copies(_Record(sequence, payload)) for sequence in (0, 1)]
-        self._content = bytearray(b"".join(pages))
-        self._sequence = 1
+def voted_in(records: Records) -> PrePrepare | None:
+    """Returns the proposal that the records say was voted for."""
+    return _pre_prepare_of(records[VOTED_KEY]) if VOTED_KEY in records else None
 
-    def save(self, payload: bytes) -> None:
-        self._sequence += 1
-        self._write(_encode_copies(_Record(self._sequence, payload)), self._sequence)
 
-    def tear(self, payload: bytes, random: Random) -> None:
-        """Only the first bytes of a record reach the disk, perhaps none, perhaps all."""
-        page = _encode_copies(_Record(self._sequence + 1, payload))
-        self._write(page[: random.randint(0, len(page))], self._sequence + 1)
+def prepared_in(records: Records) -> PreparedBlock | None:
+    """Returns the block that the records say was committed to."""
+    return _prepared_block_of(records[PREPARED_KEY]) if PREPARED_KEY in records else None
 
-    def _write(self, data: bytes, sequence: int) -> None:
-        start = sequence % 2 * POSITION_SIZE_BYTES
-        self._content[start : start + len(data)] = data
+
+class SignDevice:
+    """The bytes of a sign state's file. See `node.home.sign_state.SignStateDevice`."""
+
+    def __init__(self, content: bytes, before_write: Callable[[Callable[[Random], None]], None]) -> None:
+        """Takes the bytes, and what is called before each write, with what tears that write."""
+        self._content = bytearray(content)
+        self._before_write = before_write
+        self.writes = 0
+        """Complete ones."""
+
+    def read(self) -> bytes:
+        return bytes(self._content)
+
+    def write(self, data: bytes, offset: int) -> None:
+        self._before_write(lambda random: self._put(data[: random.randint(0, len(data))], offset))
+        self._put(data, offset)
+        self.writes += 1
+
+    def _put(self, data: bytes, offset: int) -> None:
+        """Only the first bytes of a torn write reach the disk, perhaps none, perhaps all."""
+        self._content[offset : offset + len(data)] = data
 
     def rot(self, random: Random) -> None:
         """A bit changes."""
         self._content[random.randrange(len(self._content))] ^= 1 << random.randrange(8)
 
-    def load(self) -> bytes:
-        """Returns what a new process finds.
-
-        Raises:
-            SignStateError: bits changed so often that this does not show any more.
-        """
-        record = _newest(bytes(self._content), Path("sign-state"))
-        assert record.sequence >= self._sequence, "a sign state that was durable is gone"
-        self._sequence = record.sequence
-        if not _is_twofold(bytes(self._content), record):
-            self.save(record.payload)
-        return record.payload
+    def close(self) -> None:
+        """The process is gone; the bytes stay."""

@@ -1,17 +1,22 @@
 """What the mutants put in the place of production functions (`mutants`). Each breaks one rule."""
 
+import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
 
 import msgspec
 
 from consensus import clock, intake, member, quorum, replica, safety, verification
+from consensus.codec import encode
 from consensus.events import Outbox, SignState, fresh_sign_state
 from consensus.height import HeightState
 from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import Claim, Endorsement, Justification, PrePrepare
 from consensus.tally import Tally
+from node.chain import driver
+from node.chain.records import SIGN_STATE_KEY
 
 
 def without(*rules: Callable[..., bool]) -> tuple[Any, str, Any]:
@@ -217,3 +222,55 @@ def stand_for_view_changes_only(own: member.Member, now: Any) -> bool:
         return False
     state.view_change_quorum_ms = now.monotonic_ms
     return True
+
+
+# --- the driver --------------------------------------------------------------------------------------------------
+
+
+def send_before_persist(self: driver.Driver, effects: Any) -> None:
+    for send in effects.send:
+        for recipient in send.recipients:
+            self._ports.send(recipient, send.message)
+    true_carry_out(self, replace_fields(effects, send=()))
+
+
+def sign_state_before_records(self: driver.Driver, effects: Any) -> None:
+    if effects.sign_state is not None:
+        self._sign_state.save(encode(effects.sign_state))
+    true_persist(self, replace_fields(effects, sign_state=None))
+
+
+def without_prepared_record(self: driver.Driver, effects: Any) -> None:
+    true_persist(self, replace_fields(effects, prepared=None))
+
+
+def without_copy_of_sign_state(self: driver.Driver, effects: Any) -> None:
+    with patch.object(self._application, "persist", forget_record(self._application.persist, SIGN_STATE_KEY)):
+        true_persist(self, effects)
+
+
+def forget_record(persist: Callable[[dict[bytes, bytes]], None], key: bytes) -> Callable[[dict[bytes, bytes]], None]:
+    def persist_rest(records: dict[bytes, bytes]) -> None:
+        rest = {name: value for name, value in records.items() if name != key}
+        if rest:
+            persist(rest)
+
+    return persist_rest
+
+
+def step_over_failures(self: driver.Driver) -> None:
+    self._is_stepping = True
+    while self._events:
+        with suppress(Exception):
+            self._carry_out(self._replica.step(self._events.popleft(), self._ports.now()))
+    self._is_stepping = False
+
+
+def persist_what_can_be(self: driver.Driver, effects: Any) -> None:
+    with suppress(Exception):
+        true_persist(self, effects)
+
+
+true_carry_out = driver.Driver._carry_out
+true_persist = driver.Driver._persist
+replace_fields = dataclasses.replace

@@ -109,7 +109,7 @@ class Liar:
             self._tell_all(message)
 
     def _tell_all(self, message: Message) -> None:
-        for recipient in self.host.application.membership.addresses:
+        for recipient in self.host.application.membership().addresses:
             if recipient != self.host.key.address:
                 self.host.network.deliver(self.host, recipient, message)
 
@@ -118,7 +118,7 @@ class Liar:
     def _number(self, recipient: Address, message: "Payload") -> int:
         """Numbers the members in an order of its own for each height."""
         height = message.certificate.height if isinstance(message, Decided) else getattr(message, "height", 0)
-        return self.host.application.membership.addresses.index(recipient) + int(height)
+        return self.host.application.membership().addresses.index(recipient) + int(height)
 
     def _is_let_through(self, recipient: Address, message: "Payload") -> bool:
         slot = getattr(message, "slot", 0)
@@ -224,7 +224,7 @@ class Liar:
     def _far_proposal(self, height: Height, slot: Slot) -> Message:
         """Proposes in the next far slot that this member leads."""
         host = self.host
-        membership = host.application.membership
+        membership = host.application.membership()
         while leader(membership, height, slot) != host.key.address:
             slot = Slot(slot + 1)
         built = host.application.build(slot, may_be_empty=True)

@@ -6,25 +6,34 @@ from typing import TYPE_CHECKING, Final
 
 from consensus import quorum, verification
 from consensus.events import Decision
-from consensus.evidence import Evidence
+from consensus.evidence import Equivocation, Statement, proven_offence
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.intake import DECIDED_RUN_MAX
 from consensus.membership import Membership
 from consensus.messages import (
     Claim,
     Commit,
+    CommitCertificate,
+    CommitStatement,
     Endorsement,
     Prepare,
     PrePrepare,
     ViewChange,
     ViewChangeHeader,
+    ViewChangeStatement,
+    commit_bytes,
     view_change_bytes,
 )
+from consensus.recovery import AnswerRefusal
 from consensus.tally import SLOTS_PER_SIGNER_MAX
-from node.chain.sync_planner import SyncFault
+from node.chain.sync_planner import HELD_SIZE_BYTES_MAX, REQUESTS_MAX, WINDOW_BLOCKS
+from tests.simulation.application import prepared_in, voted_in
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
+    from tests.simulation.network import Network
+
+REQUEST_DROPPED: Final = "blocks_request_dropped"
 
 Step = tuple[Address, Height, Slot]
 
@@ -60,14 +69,29 @@ class Checker:
         known = self.decided.setdefault(decision.height, decision.block)
         assert known == decision.block, f"fork at height {decision.height}"
         application = host.application
-        header_slot = application.check(decision.height, decision.proposal)
+        assert decision.height == application.height + 1, "decided out of order"
+        header_slot = application.check(decision.proposal)
         assert header_slot is not None, "an invalid block was decided"
         assert header_slot <= decision.certificate.slot, "a block's header has a later slot than its certificate"
-        assert is_quorum(decision.certificate.endorsements, application.membership), (
-            "a certificate that is none decided"
-        )
-        invented = set(application.requests_in(decision.proposal)) - self.requests
+        self._check_certificate(host, decision.certificate)
+        invented = set(application.transactions_in(decision.proposal)) - self.requests
         assert not invented, "a block has a request that no client made"
+
+    def _check_certificate(self, host: "Host", certificate: CommitCertificate) -> None:
+        """Q members signed these COMMITs, and no honest one of them without sending it."""
+        application, height, slot, block = host.application, certificate.height, certificate.slot, certificate.block
+        membership = application.membership()
+        assert is_quorum(certificate.endorsements, membership), "a certificate that is none decided"
+        signed = commit_bytes(application.chain, height, slot, block)
+        for endorsement in certificate.endorsements:
+            key = membership.key_of(endorsement.signer)
+            assert key is not None, "a COMMIT of nobody"
+            assert verification.verify(key, signed, endorsement.signature), "a forged COMMIT"
+            if endorsement.signer in host.network.byzantine or len(membership) == 1:
+                continue  # who is alone sends its COMMIT to nobody
+            sent = self.commits.get((endorsement.signer, height, slot))
+            is_own = endorsement.signer == host.key.address  # counted as soon as it is durable
+            assert sent == block or (is_own and sent is None), "a certificate has a COMMIT that never left its member"
 
     def note_appended(self, host: "Host") -> None:
         """Equal state roots at every height."""
@@ -100,7 +124,7 @@ class Checker:
                 self._note_step(self.votes, host, message)
                 voted = host.sign_state.voted
                 assert _covers(host, message, voted), "a vote was sent before it was durable"
-                proposal = host.application.voted
+                proposal = voted_in(host.application.records())
                 assert proposal is not None, "a vote was sent before its proposal was durable"
                 if proposal.slot == message.slot:
                     self._check_basis(host, proposal)
@@ -108,9 +132,9 @@ class Checker:
                 self._note_step(self.commits, host, message)
                 prepared = host.sign_state.prepared
                 assert _covers(host, message, prepared), "a commit was sent before it was durable"
-                kept = host.application.prepared
+                kept = prepared_in(host.application.records())
                 assert kept is not None, "a commit was sent before its certificate was durable"
-                assert is_quorum(kept.certificate.endorsements, host.application.membership), (
+                assert is_quorum(kept.certificate.endorsements, host.application.membership()), (
                     "a commit without a certificate"
                 )
             case ViewChange():
@@ -150,7 +174,7 @@ class Checker:
             claims = [header.claim for header in justification.headers if header.claim is not None]
             highest = max(claims, key=lambda claim: claim.slot, default=None)
             assert highest is None or highest.block == proposal.block, "a vote against the highest claim"
-            assert is_quorum(justification.headers, host.application.membership), "a vote without Q VIEW-CHANGEs"
+            assert is_quorum(justification.headers, host.application.membership()), "a vote without Q VIEW-CHANGEs"
             assert all(self._is_of(header, host, proposal) for header in justification.headers), "of another slot"
         self.bound.add(member)
 
@@ -158,16 +182,25 @@ class Checker:
     def _is_of(header: ViewChangeHeader, host: "Host", proposal: PrePrepare) -> bool:
         application = host.application
         signed = view_change_bytes(application.chain, proposal.height, proposal.slot, header.claim)
-        key = application.membership.key_of(header.signer)
+        key = application.membership().key_of(header.signer)
         return key is not None and verification.verify(key, signed, header.signature)
 
-    def note_banned(self, sender: Address, liars: frozenset[Address], fault: SyncFault) -> None:
-        """No honest member's blocks are refused."""
-        assert sender in liars, f"an honest member is banned for {fault.value}"
+    def note_refused(self, host: "Host", sender: Address | None, reason: str) -> None:
+        """Nothing that an honest member says is refused, but for an answer to a question before a crash, and requests
+        for blocks beyond the bound.
+        """
+        is_late = reason in {AnswerRefusal.NOT_ASKED.value, REQUEST_DROPPED}
+        is_liar = sender is None or sender in host.network.byzantine
+        assert is_late or is_liar, f"an honest member's message is refused: {reason}"
 
-    def note_evidence(self, evidence: Evidence, liars: frozenset[Address]) -> None:
-        """No honest member is ever accused."""
-        assert evidence.signer in liars, f"an honest member was accused of {evidence.offence.value}"
+    def note_evidence(self, evidence: Equivocation, network: "Network") -> None:
+        """No honest member is ever accused, and what is found proves it to anybody."""
+        offence = proven_offence(
+            evidence, network.membership.key_of(evidence.offender), network.hosts[0].application.chain
+        )
+        assert offence is not None, "evidence that proves nothing"
+        assert evidence.offender in network.byzantine, f"an honest member was accused of {offence.value}"
+        network.occurred[f"evidence of {offence.value}"] += 1
 
     # --- memory ----------------------------------------------------------------------------------------------
 
@@ -187,8 +220,27 @@ class Checker:
         assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
         for known in (member.answered, member.asked, member.told, member.clocks._reports):
             assert len(known) <= members, "something is kept of who is no member"
-        host.syncing.check_memory()
+        planner = host.participant.sync._planner
+        assert planner.open_requests <= REQUESTS_MAX, "more requests are open than bounds allow"
+        assert len(planner._held) <= WINDOW_BLOCKS, "more blocks are held than bounds allow"
+        assert planner.held_size_bytes <= 2 * HELD_SIZE_BYTES_MAX, "more bytes are held than bounds allow"
         assert len(state.bodies_served) <= blocks_max * members, "more answers remembered than could be asked for"
+
+
+def no_honest_member_signs_both(first: Statement, second: Statement) -> bool:
+    """The rules S1, S3 and S4 once more, in the checker's own words; of one height."""
+    if type(first) is type(second):
+        said = [one.claim if isinstance(one, ViewChangeStatement) else one.block for one in (first, second)]
+        return first.slot == second.slot and said[0] != said[1]
+    by_kind = {type(one): one for one in (first, second)}
+    commit, view_change = by_kind.get(CommitStatement), by_kind.get(ViewChangeStatement)
+    if commit is None or view_change is None or view_change.slot <= commit.slot:
+        return False
+    claim = view_change.claim
+    knows_it = claim is not None and (
+        claim.slot > commit.slot or claim == Claim(slot=commit.slot, block=commit.block)
+    )
+    return not knows_it
 
 
 def is_quorum(endorsed: Iterable[Endorsement | ViewChangeHeader], membership: Membership) -> bool:

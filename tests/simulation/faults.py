@@ -27,16 +27,24 @@ class Role(Enum):
     TWIN = "twin"
     """Two honest copies under one key, each with its own disk."""
     LOSES_BLOCKS = "loses_blocks"
-    """Honest; loses blocks at a restart, but not its sign state."""
+    """Honest; loses blocks at a restart, but not its sign state: a wiped disk, or one whose syncs lie."""
     BIT_ROT = "bit_rot"
     """Honest; a bit of its files changes while it is stopped."""
     FORGETS = "forgets"
     """Honest; loses its sign state at a restart, and sometimes blocks too: asks the others what it may sign."""
+    OLD_SIGN_STATE = "old_sign_state"
+    """Honest; an older sign state is put back while it is stopped, as by a backup or by a disk whose syncs lie."""
     WILD_CLOCK = "wild_clock"
     """Honest; its clock jumps by up to an hour."""
 
 
-BYZANTINE: Final = frozenset(Role) - {Role.LOSES_BLOCKS, Role.BIT_ROT, Role.FORGETS, Role.WILD_CLOCK}
+BYZANTINE: Final = frozenset(Role) - {
+    Role.LOSES_BLOCKS,
+    Role.BIT_ROT,
+    Role.FORGETS,
+    Role.OLD_SIGN_STATE,
+    Role.WILD_CLOCK,
+}
 """Members that the checker expects nothing of."""
 
 
@@ -62,6 +70,14 @@ class Faults:
     crash_per_tick: float = 0.0
     crash_per_point: float = 0.0
     """Of a crash at each of the points between durable steps, and in the middle of a write."""
+    failing_writes: float = 0.0
+    """Share of durable writes that fail: a full disk, or a sync that says so. Some of their bytes may be there."""
+    slow_write_ms_max: int = 0
+    """How long a durable write may take; the process does nothing else meanwhile."""
+    slow_execution_ms_max: int = 0
+    """How long building or executing a block may take, likewise."""
+    request_size_bytes: int = 0
+    """Bytes added to each request: with enough of them blocks are as large as they may be."""
     pause_per_tick: float = 0.0
     clock_jump_per_tick: float = 0.0
     clock_offset_ms_max: int = 0

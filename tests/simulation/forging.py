@@ -96,7 +96,7 @@ def _other_proposal(host: "Host", message: PrePrepare) -> PrePrepare:
 def _in_a_later_slot(host: "Host", message: PrePrepare) -> PrePrepare:
     """The next slot that it leads, with the justification of this one."""
     assert message.justification is not None, "one to carry over"
-    slot = Slot(message.slot + len(host.application.membership))
+    slot = Slot(message.slot + len(host.application.membership()))
     later = replace(message, slot=slot)
     if message.justification.certificate is None:
         built = host.application.build(slot, may_be_empty=True)

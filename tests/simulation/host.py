@@ -1,46 +1,34 @@
-"""One simulated member: carries out its replica's effects in their order, as the daemon's driver does.
+"""One simulated member: the production participant (driver, block sync, sign recovery) on a virtual disk, network and
+clock.
 
-Where the driver makes something durable, a run may end the process: before the write, in the middle of it (torn,
+Where the participant makes something durable, a run may end the process: before the write, in the middle of it (torn,
 as far as the medium allows), or after it. What is left is what the next process finds.
 """
 
+import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 from consensus.codec import decode, encode
-from consensus.events import (
-    Applied,
-    Arrived,
-    Connected,
-    Decision,
-    Effects,
-    Event,
-    Instant,
-    Proposed,
-    ProposeRequest,
-    Received,
-    SignState,
-    Tick,
-    Validated,
-    ValidateRequest,
-    WorkWaiting,
-    fresh_sign_state,
-)
-from consensus.identifiers import Height
-from consensus.intake import DECIDED_RUN_MAX
+from consensus.events import Decision, Instant, SignState, fresh_sign_state
+from consensus.evidence import Equivocation
+from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.member import Parameters, Signer
-from consensus.recovery import is_forgotten
-from consensus.replica import Replica, Start
-from consensus.verification import Verified, verify_message
+from consensus.replica import Replica
 from ledger.errors import LedgerDamaged
+from node.chain.block_sync import PLAN_INTERVAL_S
+from node.chain.participant import ChainMessage, Participant, Ports
+from node.chain.sign_recovery import ASK_INTERVAL_S
 from node.errors import SignStateError
+from node.home.sign_state import SignStateStore
 from node.home.storage import unanswered_sign_state
-from tests.simulation.application import Application, SignDisk
+from node.mesh.messages import Blocks, BlocksRequest
+from tests.simulation.application import Application, Records, SignDevice
 from tests.simulation.byzantine import Liar
 from tests.simulation.faults import BYZANTINE, Role
-from tests.simulation.recovering import Recovering
-from tests.simulation.syncing import Syncing
 
 if TYPE_CHECKING:
     from tests.simulation.network import Network
@@ -50,10 +38,49 @@ ATTEMPT_MAX_MS = 60_000
 RESTART_MS_MAX = 3_000
 PASS_ON_MS = 2 * TAU_MS
 """Requests that wait longer are passed on again, as often."""
+ASK_MS = int(ASK_INTERVAL_S * 1_000)
+PLAN_MS = int(PLAN_INTERVAL_S * 1_000)
+
+BACKUPS_MAX = 4
 
 
-class Crashed(Exception):  # noqa: N818  (not an error: an event of the simulation)
-    """The process died here."""
+class Crashed(BaseException):
+    """The process died here. Nothing in it can catch that."""
+
+
+class OnDisk:
+    """An application whose durable writes may each be the last thing that its process does."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host.application, name)
+
+    def check(self, proposal: bytes) -> Slot | None:
+        self._host.work(self._host.network.faults.slow_execution_ms_max)
+        return self._host.application.check(proposal)
+
+    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
+        self._host.work(self._host.network.faults.slow_execution_ms_max)
+        return self._host.application.build(slot, may_be_empty=may_be_empty)
+
+    def persist(self, records: Records) -> None:
+        """Proposals, certificates and the copy of the sign state in one write."""
+        host, application = self._host, self._host.application
+        host.write("records", lambda random: application.tear_persist(records, random))
+        application.persist(records)
+
+    def append(self, decision: Decision) -> None:
+        """One write appends the block and drops the records of its height; only then others are told."""
+        host, application = self._host, self._host.application
+        host.network.checker.note_decided(host, decision)
+        host.write("block", lambda random: application.tear_append(decision, random))
+        application.append(decision)
+        host.network.checker.note_appended(host)
+        host.network.note(host, f"decided {decision.height}")
+        host.reach("applied")
+        host.ask_again()
 
 
 class Host:
@@ -66,93 +93,147 @@ class Host:
         self.index = index
         self.key = key
         self.application = application
+        application.monotonic_ms = lambda: self.now().monotonic_ms
         self.role = role
         self.is_honest = role not in BYZANTINE
         self.liar = None if self.is_honest else Liar(self, role)
-        self.sign_state: SignState = fresh_sign_state(Height(1))
-        """As durable now."""
-        self.sign_disk = SignDisk(encode(self.sign_state))
-        self.replica: Replica
+        self.sign_device = self.new_sign_device(fresh_sign_state(Height(1)))
+        self.signed: SignStateStore
+        self.participant: Participant
         self.is_up = False
+        self.backups: deque[bytes] = deque(maxlen=BACKUPS_MAX)
+        """Of the sign state, one before each of the last writes."""
+        self.has_participant = False
+        """This process's, not one of an earlier process."""
+        self.was_unanswered = False
+        self.lives = 0
+        """Processes so far."""
         self.paused_until_ms = 0
+        self.busy_ms = 0
+        """What the present step has taken so far."""
         self.crash_point: str | None = None
         """Where a directed scenario wants this host to die next."""
-        self.events: deque[Event] = deque()
         self.asked: dict[int, bytes] = {}
         """Requests of this host's clients that are not answered yet, by number. Clients outlive crashes."""
         self.answered_height = Height(0)
         """Highest height at which a client was told that its request is executed."""
-        self.passed_on_ms = 0
-        self.recovering = Recovering(self)
-        self.syncing = Syncing(self)
+        self.passed_on_ms = self.asked_ms = self.planned_ms = -PASS_ON_MS
+        self._sending: object = None
+        """The last message that was sent; to how many counts as one step."""
         self._earlier_view_changes = 0
         faults, draw = network.faults, network.random.randint
         span_ms, drift = faults.clock_offset_ms_max, faults.drift_per_million_max
         self.clock_offset_ms = draw(-span_ms, span_ms) if span_ms else 0
         self.drift_per_million = draw(-drift, drift) if drift else 0
 
+    # --- what tests look at -------------------------------------------------------------------------------------
+
+    @property
+    def replica(self) -> Replica:
+        return self.participant.driver._replica
+
+    @property
+    def sign_state(self) -> SignState:
+        """As durable now."""
+        return decode(self.signed.load(), SignState)
+
     @property
     def view_changes(self) -> int:
         """VIEW-CHANGEs sent by all processes of this host."""
-        return self._earlier_view_changes + (self.replica.view_changes_sent if self.is_up else 0)
+        return self._earlier_view_changes + (self.replica.view_changes_sent if self.has_participant else 0)
 
     @property
     def may_lose_blocks(self) -> bool:
         return self.role in {Role.LOSES_BLOCKS, Role.BIT_ROT, Role.FORGETS}
 
+    @property
+    def may_forget(self) -> bool:
+        return not self.is_honest or self.role in {Role.BIT_ROT, Role.FORGETS, Role.OLD_SIGN_STATE}
+
     def now(self) -> Instant:
-        at_ms = self.network.now_ms
+        at_ms = self.network.now_ms + self.busy_ms
         monotonic_ms = at_ms + at_ms * self.drift_per_million // 1_000_000
         return Instant(monotonic_ms=monotonic_ms, clock_ms=monotonic_ms + self.clock_offset_ms)
+
+    def work(self, duration_ms_max: int) -> None:
+        """Something takes a while in which the process does nothing else."""
+        if duration_ms_max and self.network.is_faulty:
+            self.busy_ms += self.network.random.randint(0, duration_ms_max)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Starts with nothing but the disk."""
         self.is_up = True
-        application = self.application
-        application.start()
-        self.sign_state = self.load_sign_state()
-        self.recovering = Recovering(self)
-        self.syncing = Syncing(self)
-        self.network.checker.note_started(self)
-        self.replica = Replica(
-            signer=self.key,
-            parameters=Parameters(chain=application.chain, slot_duration_ms=TAU_MS, attempt_max_ms=ATTEMPT_MAX_MS),
-            start=Start(
-                height=Height(application.height + 1),
-                membership=application.membership,
-                tip=application.tip,
-                parent_slot=application.tip_slot,
-                sign_state=self.sign_state,
-                voted=application.voted,
-                prepared=application.prepared,
-            ),
-            now=self.now(),
-        )
-        for member in application.membership.addresses:
-            if member != self.key.address:
-                self.post(Connected(member=member))
+        self.lives += 1
+        self.asked_ms = self.planned_ms = -ASK_MS
+        self.application.start()
+        self.survive(self.make_participant)
         self.ask_again()
 
-    def load_sign_state(self) -> SignState:
+    def make_participant(self) -> None:
+        network = self.network
+        self.signed = self.open_sign_state()
+        network.checker.note_started(self)
+        self.participant = Participant(
+            signer=self.key,
+            parameters=Parameters(
+                chain=self.application.chain, slot_duration_ms=TAU_MS, attempt_max_ms=ATTEMPT_MAX_MS
+            ),
+            application=OnDisk(self),
+            sign_state=self.signed,
+            ports=Ports(
+                now=self.now,
+                send=self.send,
+                send_bulk=self.send,
+                connected=self.connected,
+                verify_ahead=self.verify_ahead,
+                draw=network.random.randbytes,
+                evidence=self.note_evidence,
+                failed=self.fail,
+                refused=self.note_refused,
+                phase_ended=lambda _: None,
+                names={},
+            ),
+        )
+        self.has_participant = True
+
+    def new_sign_device(self, signed: SignState) -> SignDevice:
+        return self.sign_device_of(SignStateStore.content(encode(signed)))
+
+    def sign_device_of(self, content: bytes) -> SignDevice:
+        return SignDevice(content, self.before_sign_state)
+
+    def before_sign_state(self, tear: Callable[[Random], None]) -> None:
+        if self.role is Role.OLD_SIGN_STATE:
+            self.backups.append(self.sign_device.read())
+        self.write("sign state", tear)
+
+    def open_sign_state(self) -> SignStateStore:
         """As the node: where what was signed cannot be told any more, nothing is signed."""
+        writes = self.sign_device.writes
         try:
-            payload = self.sign_disk.load()
+            store = SignStateStore(self.sign_device, Path("sign-state"))
         except SignStateError:
             assert self.role is Role.BIT_ROT, "a sign state is damaged"
             self.network.occurred["a sign state was damaged beyond reading"] += 1
-            payload = encode(unanswered_sign_state())
-            self.sign_disk = SignDisk(payload)
-        return decode(payload, SignState)
+            self.forget()
+            return SignStateStore(self.sign_device, Path("sign-state"))
+        assert store._record.sequence > writes, "a sign state that was durable is gone"
+        return store
+
+    def forget(self) -> None:
+        """What it signed is gone, and the disk says so."""
+        self.sign_device = self.new_sign_device(unanswered_sign_state())
 
     def crash(self, absent_ms: int | None = None) -> None:
         """The process ends, wherever it is; another starts some time later."""
         if not self.is_up:
             return
-        self._earlier_view_changes += self.replica.view_changes_sent
-        self.events.clear()
         self.is_up = False
+        if self.has_participant:
+            self._earlier_view_changes += self.replica.view_changes_sent
+            self.has_participant = False
         self.network.note(self, "crash")
         self.network.occurred["a member crashed"] += 1
         self.application.crash()
@@ -160,23 +241,21 @@ class Host:
         restart_ms = self.network.random.randint(100, RESTART_MS_MAX)
         self.network.push(restart_ms if absent_ms is None else absent_ms, "start", self, None)
 
-    def stop_on(self, damaged: LedgerDamaged) -> None:
-        """What shows to be damaged while it is read stops the process; its next start deals with it."""
-        self.application.note_damage(damaged)
-        self.crash()
-
     def lose(self) -> None:
         """What a role makes a stopped host lose."""
         random = self.network.random
         if self.role is Role.LOSES_BLOCKS or (self.role is Role.FORGETS and random.random() < 0.5):
             self.application.lose_blocks(random)
         if self.role is Role.BIT_ROT:
-            self.sign_disk.rot(random)
+            self.sign_device.rot(random)
             self.application.rot(random)
         if self.role is Role.FORGETS:
-            self.sign_disk = SignDisk(encode(unanswered_sign_state()))
+            self.forget()
+        if self.role is Role.OLD_SIGN_STATE and self.backups:
+            self.network.occurred["an old sign state was put back"] += 1
+            self.sign_device = self.sign_device_of(random.choice(self.backups))
 
-    def reach(self, point: str, tear: Callable[[], None] | None = None) -> None:
+    def reach(self, point: str, tear: Callable[[Random], None] | None = None) -> None:
         """A point where the process may die; with `tear` the middle of a write."""
         is_drawn = self.network.is_faulty and self.network.random.random() < self.network.faults.crash_per_point
         if is_drawn or self.crash_point == point:
@@ -184,18 +263,65 @@ class Host:
             is_torn = tear is not None and self.network.random.random() < 0.5
             self.network.occurred[f"died {'in the middle of' if is_torn else 'before'}: {point}"] += 1
             if tear is not None and is_torn:
-                tear()
+                tear(self.network.random)
             raise Crashed
+
+    def write(self, point: str, tear: Callable[[Random], None]) -> None:
+        """A durable write, before it is made: the process may die in it, or hear that it failed."""
+        self.reach(point, tear)
+        network = self.network
+        self.work(network.faults.slow_write_ms_max)
+        if network.is_faulty and network.random.random() < network.faults.failing_writes:
+            network.occurred[f"a write failed: {point}"] += 1
+            if network.random.random() < 0.5:
+                tear(network.random)
+            raise OSError(errno.ENOSPC, "no space left on the device")
+
+    def survive(self, step: Callable[[], object]) -> None:
+        """Has the process do something, in which it may die."""
+        try:
+            step()
+        except Crashed:
+            self.crash()
+        except SignStateError:  # it could not be written while it was opened: no start
+            self.crash()
+        except LedgerDamaged as damaged:  # read outside the driver: the daemon stops as well
+            self.fail(damaged)
+        if self.busy_ms:
+            self.paused_until_ms = max(self.paused_until_ms, self.network.now_ms + self.busy_ms)
+            self.busy_ms = 0
+        if self.is_up:
+            self.note_silence()
+
+    def note_silence(self) -> None:
+        """Only who lost something asks what it signed."""
+        is_unanswered = self.participant.driver.is_unanswered
+        if is_unanswered:
+            assert self.may_forget, "a member that lost nothing believes that it forgot what it signed"
+        elif self.was_unanswered:
+            self.network.note(self, f"silent through {self.replica.silent_through}")
+            self.network.occurred["a forgetful member was answered"] += 1
+        self.was_unanswered = is_unanswered
+
+    def fail(self, error: Exception) -> None:
+        """The driver stopped: the process ends. What shows to be damaged the next start deals with."""
+        if isinstance(error, LedgerDamaged):
+            self.application.note_damage(error)
+        elif isinstance(error, OSError | SignStateError):
+            self.network.occurred["a member stopped on a failed write"] += 1
+        elif self.is_honest or not isinstance(error, AssertionError):
+            raise error  # but a liar may contradict its own replica
+        self.crash()
 
     # --- clients --------------------------------------------------------------------------------------------------
 
     def submit(self, number: int) -> None:
         """A client asks for something; it asks again until it is told that it is executed."""
-        self.asked[number] = self.application.new_request(number)
-        self.network.checker.requests.add(self.asked[number])
+        request = self.asked[number] = self.application.new_request(number)
+        self.network.checker.requests.add(request)
         if self.is_up:
-            self.take((self.asked[number],))
-            self.network.pass_on(self, (self.asked[number],))
+            self.take((request,))
+            self.network.pass_on(self, (request,))
 
     def ask_again(self) -> None:
         """Tells clients what is executed; they ask again for the rest, with new requests where need be."""
@@ -214,124 +340,71 @@ class Host:
 
     def take(self, requests: tuple[bytes, ...]) -> None:
         """Requests from clients or other members wait here from now on."""
-        self.application.take(requests, self.now().monotonic_ms)
-        self.post(WorkWaiting(oldest_arrival_ms=self.application.oldest_arrival_ms()))
+        self.application.take_all(requests)
+        self.survive(self.participant.driver.work_changed)
+
+    # --- time and messages ------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        self.post(Tick())
+        self.survive(self.participant.driver.tick)
         now_ms = self.now().monotonic_ms
         if self.is_up and now_ms - self.passed_on_ms >= PASS_ON_MS:
             self.passed_on_ms = now_ms
-            requests = self.application.older_than(now_ms - PASS_ON_MS)
+            requests = self.application.older_than(PASS_ON_MS)
             if requests:
-                self.network.pass_on(self, requests)
-        if self.is_up:
-            self.recovering.on_tick()
-        if self.is_up:
-            self.syncing.on_tick()
+                self.network.pass_on(self, tuple(requests))
+        if self.is_up and now_ms - self.asked_ms >= ASK_MS:
+            self.asked_ms = now_ms
+            self.survive(self.participant.recovery.look)
+        if self.is_up and now_ms - self.planned_ms >= PLAN_MS:
+            self.planned_ms = now_ms
+            self.survive(self.catch_up)
         if self.liar is not None and self.is_up:
             self.liar.on_tick()
 
-    # --- effects --------------------------------------------------------------------------------------------------
+    def receive(self, sender: Address, message: ChainMessage) -> None:
+        """Takes what another member sent."""
+        self.survive(lambda: self.participant.receive(sender, message))
+        turn = self.answer_requests if isinstance(message, BlocksRequest) else self.catch_up
+        if self.is_up and isinstance(message, BlocksRequest | Blocks):
+            self.survive(turn)
 
-    def post(self, event: Event) -> None:
-        """Steps the replica with an event, after all earlier ones."""
-        if not self.is_up:
-            return
-        self.events.append(event)
-        if len(self.events) > 1:
-            return
-        try:
-            while self.events:
-                self.carry_out(self.replica.step(self.events[0], self.now()))
-                self.events.popleft()
-        except Crashed:
-            self.crash()
-        except AssertionError:
-            if self.is_honest:
-                raise
-            self.crash()  # a liar may contradict its own replica
+    def answer_requests(self) -> None:
+        """The block server's turn; its pace is no matter of virtual time."""
+        while self.participant.blocks.answer_next():
+            pass
 
-    def carry_out(self, effects: Effects) -> None:
-        self.persist(effects)
-        for send in effects.send:
-            self.reach("sending")
-            for recipient in send.recipients:
-                self.network.send(self, recipient, send.message)
-        for answer in effects.send_decided:
-            last = min(answer.first + DECIDED_RUN_MAX - 1, self.application.height)
-            for number in range(answer.first, last + 1):
-                self.network.send(self, answer.recipient, self.application.decided(Height(number)))
-        for evidence in effects.evidence:
-            self.network.occurred[f"evidence of {evidence.offence.value}"] += 1
-            self.network.checker.note_evidence(evidence, self.network.byzantine)
-        for arrived in effects.verify:
-            self.verify(arrived)
-        for request in effects.validate:
-            self.validate(request)
-        if effects.propose is not None:
-            self.propose(effects.propose)
-        if effects.apply is not None:
-            self.apply(effects.apply)
-
-    def persist(self, effects: Effects) -> None:
-        """Proposals and certificates in one write, then the sign state that names them."""
-        application, random = self.application, self.network.random
-        voted, prepared, signed = effects.voted, effects.prepared, effects.sign_state
-        if voted is not None or prepared is not None:
-            self.reach("records", lambda: application.tear_persist(voted, prepared, random))
-            application.persist(voted, prepared)
-        if signed is not None:
-            payload = encode(signed)
-            self.reach("sign state", lambda: self.sign_disk.tear(payload, random))
-            self.sign_disk.save(payload)
-            self.sign_state = signed
-
-    def verify(self, arrived: Arrived) -> None:
-        message = arrived.message
-        is_from_liar = arrived.sender in self.network.byzantine
-        if not self.application.has_its_name(message):
-            assert is_from_liar, "an honest member sent a body that its digest does not name"
-            return
-        result = verify_message(message, self.replica.membership, self.application.chain)
-        if not isinstance(result, Verified):
-            self.network.occurred[f"refused: {result.value}"] += 1
-            assert is_from_liar, f"an honest member's message is refused: {result.value}"
-            return
-        if self.is_honest:
-            forgotten = is_forgotten(message, self.key.address, self.replica.remembered)
-            assert not forgotten, "a member that lost nothing believes that it forgot what it signed"
-        self.events.append(Received(sender=arrived.sender, message=result))
-
-    def validate(self, request: ValidateRequest) -> None:
-        slot = self.application.check(request.height, request.proposal)
-        if slot is not None:
-            # a valid proposal's requests stay pending here too (P6)
-            requests = self.application.requests_in(request.proposal)
-            self.application.take(requests, self.now().monotonic_ms)
-            self.events.append(WorkWaiting(oldest_arrival_ms=self.application.oldest_arrival_ms()))
-        self.network.later(self, Validated(height=request.height, block=request.block, header_slot=slot))
-
-    def propose(self, request: ProposeRequest) -> None:
-        built = self.application.build(request.slot, may_be_empty=request.may_be_empty)
-        block, proposal = (None, b"") if built is None else built
-        self.network.later(self, Proposed(height=request.height, slot=request.slot, block=block, proposal=proposal))
-
-    def apply(self, decision: Decision) -> None:
-        """One write appends the block and drops the records of its height; only then others are told."""
-        application, random = self.application, self.network.random
-        self.network.checker.note_decided(self, decision)
-        self.reach("block", lambda: application.tear_append(decision, random))
-        application.append(decision)
-        self.network.checker.note_appended(self)
-        self.network.note(self, f"decided {decision.height}")
-        self.reach("applied")
-        self.ask_again()
-        self.events.append(
-            Applied(
-                height=decision.height,
-                block=decision.block,
-                header_slot=application.tip_slot,
-                membership=application.membership,
-            )
+    def catch_up(self) -> None:
+        """Block sync's turn: feeds what is at hand, then asks for more."""
+        sync = self.participant.sync
+        was_active = sync._planner.is_active
+        while (fetched := sync.next_block()) is not None:
+            self.network.occurred["a block came by sync"] += 1
+            if not sync.feed(fetched):
+                return
+        sync.plan()
+        self.network.occurred["a member far behind asked for ranges of blocks"] += (
+            sync._planner.is_active > was_active
         )
+
+    # --- the participant's ports ------------------------------------------------------------------------------------
+
+    def send(self, recipient: Address, message: ChainMessage) -> None:
+        if message is not self._sending:
+            self.reach("sending")
+            self._sending = message
+        self.network.send(self, recipient, message)
+
+    def connected(self) -> frozenset[Address]:
+        return frozenset(host.key.address for host in self.network.hosts if host.is_up and host.key is not self.key)
+
+    def verify_ahead(self, _: tuple[bytes, ...], then: Callable[[], None]) -> None:
+        self.network.later(self, then)
+
+    def note_evidence(self, evidence: Equivocation) -> None:
+        self.network.checker.note_evidence(evidence, self.network)
+
+    def note_refused(self, reason: str, sender: Address | None) -> None:
+        """Only liars are refused anything, but for an answer that comes too late."""
+        self.network.occurred[f"refused: {reason}"] += 1
+        self.network.checker.note_refused(self, sender, reason)

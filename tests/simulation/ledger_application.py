@@ -9,7 +9,6 @@ bytes are read, which stops the process as it stops the node. Either way the led
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -17,23 +16,19 @@ from typing import Final
 import msgspec
 
 from consensus.codec import decode, encode
-from consensus.events import Decision, PreparedBlock
-from consensus.identifiers import Digest, Height, Slot
-from consensus.membership import Membership
-from consensus.messages import Decided, Message, PrePrepare
+from consensus.events import Decision
+from consensus.identifiers import Digest, Slot
 from contracts.transactions import PublishReading, Transfer, decode_transaction, transaction_digest
 from contracts.units import MS_PER_HOUR
 from ledger.block import Block, block_digest
-from ledger.errors import LedgerDamaged, TransactionRefused
+from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from ledger.side_files import LEVELDB_LOCK_FILE, SEAL_FILE, TIP_FILE, database_path, mark_damage
-from node.chain.block_server import read_decided
-from node.chain.block_sync import check_decided
-from node.chain.driver import PREPARED_KEY, VOTED_KEY, _proposal_has_its_name
+from node.chain import application
 from node.chain.mempool import Mempool, MempoolLimits
-from node.chain.sync_planner import SyncFault
-from node.errors import SubmissionRefused
+from node.chain.transaction_pool import TransactionPool
 from node.home.storage import set_aside
+from tests.simulation.application import Records
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -53,13 +48,14 @@ def simulated_community(members: int, slot_duration_ms: int) -> Community:
     return make_genesis(members, slot_duration_ms=slot_duration_ms, block_transactions_max=BLOCK_REQUESTS_MAX)
 
 
-class LedgerApplication:
-    """See `application.Application`. A client of this member signs with the member's key."""
+class LedgerApplication(application.LedgerApplication):
+    """See `tests.simulation.application.Application`. A client of this member signs with the member's key."""
 
     def __init__(self, directory: Path, community: Community, number: int) -> None:
         self._directory = directory
         self._community = community
         self._number = number
+        self.monotonic_ms: Callable[[], int] = lambda: 0
         self._nonce = -1
         self._actions: dict[bytes, Transfer | PublishReading] = {}
         self._is_rotten = False
@@ -73,55 +69,14 @@ class LedgerApplication:
     # --- reading ------------------------------------------------------------------------------------------------
 
     @property
-    def chain(self) -> Digest:
-        return self.ledger.chain
-
-    @property
-    def height(self) -> Height:
-        return self.ledger.height
-
-    @property
-    def tip(self) -> Digest:
-        return self.ledger.tip
-
-    @property
-    def tip_slot(self) -> Slot:
-        return self.ledger.tip_slot
-
-    @property
     def state_root(self) -> Digest:
         return self.ledger.state_root
 
-    @property
-    def membership(self) -> Membership:
-        return self.ledger.membership()
-
-    def has_its_name(self, message: Message) -> bool:
-        return _proposal_has_its_name(message)
-
-    def decided(self, height: Height) -> Decided:
-        return read_decided(self.ledger, height)
-
-    def sync_fault(self, decided: Decided) -> SyncFault | None:
-        undecided = Height(self.height + 1)
-        return check_decided(decided, undecided, self.tip, self.membership, self.chain)[0]
-
-    # --- executing ----------------------------------------------------------------------------------------------
-
-    def check(self, height: Height, proposal: bytes) -> Slot | None:
-        block = decode(proposal, Block)
-        if height != self.height + 1 or self.ledger.check(block) is not None:
-            return None
-        return block.header.slot
-
-    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
-        candidates = self.mempool.candidates(transactions_max=BLOCK_REQUESTS_MAX, size_bytes_max=2**20)
-        block = self._build(slot, candidates)
-        return _named(block) if block.transactions or may_be_empty else None
+    # --- lies ---------------------------------------------------------------------------------------------------
 
     def variant(self, proposal: bytes) -> tuple[Digest, bytes]:
         block = decode(proposal, Block)
-        waiting = self.mempool.candidates(transactions_max=1, size_bytes_max=2**20)
+        waiting = self._pool.mempool.candidates(transactions_max=1, size_bytes_max=2**20)
         return _named(self._build(block.header.slot, () if block.transactions else waiting))
 
     def _build(self, slot: Slot, candidates: Iterable[bytes]) -> Block:
@@ -140,27 +95,10 @@ class LedgerApplication:
         header = msgspec.structs.replace(block.header, **random.choice(lies))
         return _named(msgspec.structs.replace(block, header=header))
 
-    def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
-        return decode(proposal, Block).transactions
+    # --- torn writes --------------------------------------------------------------------------------------------
 
-    # --- durable ------------------------------------------------------------------------------------------------
-
-    def persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None) -> None:
-        self.voted, self.prepared = voted or self.voted, prepared or self.prepared
-        records = {VOTED_KEY: voted, PREPARED_KEY: prepared}
-        self.ledger.persist_undecided(
-            {name: encode(record) for name, record in records.items() if record is not None}
-        )
-
-    def append(self, decision: Decision) -> None:
-        block = decode(decision.proposal, Block)
-        self.ledger.append(block, decision.certificate)
-        self.voted = self.prepared = None
-        decided = [transaction_digest(raw) for raw in block.transactions]
-        self.mempool.on_applied(decided, last_nonce=self.ledger.last_nonce, height=decision.height)
-
-    def tear_persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None, random: Random) -> None:
-        self._tear(lambda: self.persist(voted, prepared), random)
+    def tear_persist(self, records: Records, random: Random) -> None:
+        self._tear(lambda: self.persist(records), random)
 
     def tear_append(self, decision: Decision, random: Random) -> None:
         self._tear(lambda: self.append(decision), random)
@@ -202,11 +140,13 @@ class LedgerApplication:
             self.ledger = Ledger.create(self._directory, self._community.genesis)
             self._is_rotten = self._must_show = False
         self._is_open = True
-        self.mempool = Mempool(limits=MempoolLimits())
-        stored = self.ledger.undecided()
-        voted, prepared = stored.get(VOTED_KEY), stored.get(PREPARED_KEY)
-        self.voted = None if voted is None else decode(voted, PrePrepare)
-        self.prepared = None if prepared is None else decode(prepared, PreparedBlock)
+        pool = TransactionPool(
+            ledger=self.ledger,
+            mempool=Mempool(limits=MempoolLimits()),
+            monotonic_ms=lambda: self.monotonic_ms(),  # noqa: PLW0108  (its host sets it later)
+        )
+        own = self._community.addresses[self._number]
+        super().__init__(own=own, ledger=self.ledger, pool=pool, applied=lambda _: None)
 
     def lose_blocks(self, random: Random) -> None:
         self.occurred["blocks were lost"] += 1
@@ -266,21 +206,8 @@ class LedgerApplication:
     def is_executed(self, request: bytes) -> bool:
         return self.ledger.find_transaction(transaction_digest(request)) is not None
 
-    def take(self, requests: Iterable[bytes], now_ms: int) -> None:
-        """As the node's chain facade: verified, not of the past, into the mempool."""
-        for raw in requests:
-            with suppress(TransactionRefused, SubmissionRefused):
-                transaction = self.ledger.verifier.verify(raw)
-                last_nonce = self.ledger.last_nonce(transaction.envelope.sender)
-                if last_nonce is not None and transaction.envelope.nonce > last_nonce:
-                    digest = transaction_digest(raw)
-                    self.mempool.add(transaction, raw=raw, digest=digest, arrival_ms=now_ms)
-
-    def oldest_arrival_ms(self) -> int | None:
-        return self.mempool.oldest_arrival_ms()
-
-    def older_than(self, moment_ms: int) -> tuple[bytes, ...]:
-        return tuple(self.mempool.older_than(moment_ms))
+    def older_than(self, age_ms: int) -> list[bytes]:
+        return self._pool.older_than(age_ms)
 
 
 def _flip_bit(path: Path, random: Random) -> None:

@@ -31,6 +31,7 @@ from consensus.events import Outbox
 from consensus.height import HeightState
 from consensus.identifiers import Height
 from consensus.tally import Tally
+from node.chain import driver
 from tests.simulation import breaks, byzantine, checker
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
@@ -102,6 +103,32 @@ def liars_and_loss() -> None:
 
 def crashes() -> None:
     simulate(4, range(6), Faults(until_ms=FAULTY_MS, loss=0.1, crash_per_point=0.03, delay_ms_max=200))
+
+
+def failing_disks() -> None:
+    """Writes fail, processes die before and in the middle of others, and an old sign state is put back."""
+    faults = Faults(
+        until_ms=FAULTY_MS,
+        loss=0.1,
+        crash_per_point=0.01,
+        failing_writes=0.02,
+        delay_ms_max=200,
+        roles=(Role.OLD_SIGN_STATE,),
+    )
+    simulate(4, range(8), faults)
+
+
+def old_sign_states() -> None:
+    """The sign state of a moment ago is put back, while members ask for one view after the other."""
+    faults = Faults(
+        until_ms=2 * FAULTY_MS,
+        loss=0.3,
+        crash_per_tick=0.01,
+        delay_ms_max=400,
+        straggling=0.1,
+        roles=(Role.OLD_SIGN_STATE,) * 2,
+    )
+    simulate(7, range(8), faults)
 
 
 def loss_for_ever() -> None:
@@ -176,6 +203,42 @@ MUTANTS = (
         rule="order",
         breaks=((replica, "_binding", breaks.forget_at_restart),),
         killers=(crashes,),
+    ),
+    Mutant(
+        name="messages leave before what they say is written",
+        rule="driver",
+        breaks=((driver.Driver, "_carry_out", breaks.send_before_persist),),
+        killers=(crashes,),
+    ),
+    Mutant(
+        name="the sign state is written before the records that it names",
+        rule="driver",
+        breaks=((driver.Driver, "_persist", breaks.sign_state_before_records),),
+        killers=(crashes,),
+    ),
+    Mutant(
+        name="the prepared record is left out",
+        rule="driver",
+        breaks=((driver.Driver, "_persist", breaks.without_prepared_record),),
+        killers=(crashes,),
+    ),
+    Mutant(
+        name="the sign state's copy is left out",
+        rule="driver",
+        breaks=((driver.Driver, "_persist", breaks.without_copy_of_sign_state),),
+        killers=(old_sign_states,),
+    ),
+    Mutant(
+        name="a step that fails is passed over",
+        rule="driver",
+        breaks=((driver.Driver, "_step_all", breaks.step_over_failures),),
+        killers=(failing_disks,),
+    ),
+    Mutant(
+        name="a write that fails is passed over",
+        rule="driver",
+        breaks=((driver.Driver, "_persist", breaks.persist_what_can_be),),
+        killers=(failing_disks,),
     ),
     Mutant(
         name="who lost its certificates signs on",

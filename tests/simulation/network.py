@@ -6,21 +6,23 @@ hashed: the same seed gives the same trace.
 """
 
 import heapq
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import NoReturn, Protocol
+
+import structlog
 
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
-from consensus.events import Arrived, Event
 from consensus.identifiers import Address
 from consensus.membership import Membership
 from consensus.messages import Decided, HeightAnswer, HeightQuestion, Message, Status
 from consensus.quorum import fault_bound
-from ledger.errors import LedgerDamaged
-from node.mesh.messages import Blocks, BlocksRequest
+from node.chain.participant import ChainMessage
+from node.mesh.messages import Blocks, BlocksRequest, PeerMessage
 from tests.simulation.application import Application
 from tests.simulation.checker import Checker
 from tests.simulation.faults import CALM_DELAY_MS_MAX, STRAGGLER_MS_MAX, Cut, Faults, Role
@@ -34,12 +36,14 @@ LOOK_MS = 25
 MEMORY_LOOK_MS = 1_000
 WILD_JUMP_MS = 600_000
 START_MS = 1_000
+ELSEWHERE_MS_MAX = 5
+"""To verify a block's requests."""
 FORGOTTEN_MS_MAX = 20_000
 """Who is to lose something loses it within so long."""
 RECOVERY_SLOTS_MAX = 800
 """Once faults end, everything is executed within so many slots."""
 
-Payload = Message | HeightQuestion | HeightAnswer | BlocksRequest | Blocks | tuple[bytes, ...]
+Payload = ChainMessage | tuple[bytes, ...]
 """What travels: a message of consensus, recovery or block sync, or requests."""
 
 
@@ -54,6 +58,16 @@ class Observer(Protocol):
 
 def seeded_keys(members: int) -> list[SigningKey]:
     return [SigningKey(bytes([index + 1]) * 32) for index in range(members)]
+
+
+def drop_logs() -> None:
+    """What members log is for people who watch one; of a run the trace tells more."""
+
+    def drop(*_: object) -> NoReturn:
+        raise structlog.DropEvent
+
+    logger_class = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(processors=[drop], wrapper_class=logger_class)
 
 
 class Network:
@@ -85,6 +99,7 @@ class Network:
             is_encoded: whether messages travel as bytes.
             observer: to draw the run.
         """
+        drop_logs()
         self.random = random.Random(seed)
         self.faults = faults
         self.keys: list[Key] = [*(keys or seeded_keys(members))]
@@ -117,7 +132,9 @@ class Network:
         self.plan_absences()
 
     def opaque_application(self, membership: Membership, index: int) -> Application:
-        return OpaqueApplication(membership, membership.addresses[index])
+        application = OpaqueApplication(membership, membership.addresses[index])
+        application.request_size_bytes = self.faults.request_size_bytes
+        return application
 
     def draw_roles(self) -> dict[int, Role]:
         """At most F members get a role."""
@@ -163,8 +180,12 @@ class Network:
         self.sequence += 1
         heapq.heappush(self.queue, (self.now_ms + delay_ms, self.sequence, kind, host, payload))
 
-    def later(self, host: Host, event: Event) -> None:
-        self.push(self.random.randint(0, 5), "event", host, (host.replica, event))
+    def later(self, host: Host, then: Callable[[], None]) -> None:
+        """Calls a process back when what it has done elsewhere is done, if it is still there."""
+        self.push(host.busy_ms + self.draw_elsewhere_ms(), "back", host, (host.lives, then))
+
+    def draw_elsewhere_ms(self) -> int:
+        return self.random.randint(0, ELSEWHERE_MS_MAX)
 
     def note(self, host: Host, text: str) -> None:
         self.trace.update(f"{self.now_ms} {host.index} {text}\n".encode())
@@ -194,7 +215,7 @@ class Network:
             copies = 1 + (self.is_faulty and self.random.random() < self.faults.duplication)
             self.occurred["a message was doubled"] += copies - 1
             for _ in range(copies):
-                delay_ms = held_back_ms + self.draw_delay_ms()
+                delay_ms = sender.busy_ms + held_back_ms + self.draw_delay_ms()
                 is_lost = (self.is_faulty and self.random.random() < self.faults.loss) or self.is_lost(
                     sender, host, payload
                 )
@@ -235,11 +256,7 @@ class Network:
                 if until():
                     return True
             self.now_ms, _, kind, host, payload = heapq.heappop(self.queue)
-            try:
-                self.handle(kind, host, payload)
-            except LedgerDamaged as damaged:
-                assert host is not None, "a ledger belongs to a host"
-                host.stop_on(damaged)
+            self.handle(kind, host, payload)
         return until()
 
     def handle(self, kind: str, host: Host | None, payload: object) -> None:
@@ -266,36 +283,21 @@ class Network:
             sender, message = payload  # type: ignore[misc]
             self.arrive(host, sender, message)
         else:
-            replica, event = payload  # type: ignore[misc]
-            self.note(host, type(event).__name__)
-            if replica is host.replica:
-                host.post(event)
+            life, then = payload  # type: ignore[misc]
+            self.note(host, "back")
+            if host.is_up and life == host.lives:
+                host.survive(then)
 
     def arrive(self, host: Host, sender: Address, payload: Payload) -> None:
         self.note_arrival(host, sender, payload)
         if not host.is_up:
             return
-        match payload:
-            case HeightQuestion():
-                host.recovering.on_question(sender, payload)
-            case HeightAnswer():
-                host.recovering.on_answer(sender, payload)
-            case BlocksRequest():
-                host.syncing.on_request(sender, payload)
-            case Blocks():
-                host.syncing.on_blocks(sender, payload)
-            case tuple():
-                host.take(payload)
-            case _:
-                self.arrive_message(host, sender, payload)
-
-    def arrive_message(self, host: Host, sender: Address, payload: Message) -> None:
-        if host.liar is not None:
+        if isinstance(payload, tuple):
+            host.take(payload)
+            return
+        if host.liar is not None and isinstance(payload, Message):
             host.liar.on_message(payload)
-        message: Message = decode(encode(payload), Message) if self.is_encoded else payload  # type: ignore[arg-type]
-        if isinstance(message, Status):
-            host.syncing.on_status(sender, message)
-        host.post(Arrived(sender=sender, message=message))
+        host.receive(sender, decode(encode(payload), PeerMessage) if self.is_encoded else payload)  # type: ignore[arg-type]
 
     def note_arrival(self, host: Host, sender: Address, payload: Payload) -> None:
         what = label_of(payload)

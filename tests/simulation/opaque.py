@@ -1,20 +1,19 @@
 """Blocks that are opaque to consensus and cheap to execute: parent, slot, leader and the numbers of requests."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from random import Random
 from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
-from consensus.events import Decision, PreparedBlock
+from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, leader
-from consensus.messages import Body, Decided, Message, PrePrepare
-from consensus.verification import Verified, verify_message
+from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.errors import LedgerDamaged
-from node.chain.sync_planner import SyncFault
+from tests.simulation.application import Records
 
 CHAIN: Final = digest(HashKind.GENESIS, b"simulation")
 BLOCK_REQUESTS_MAX: Final = 4
@@ -40,14 +39,16 @@ class OpaqueApplication:
 
     def __init__(self, membership: Membership, own: Address) -> None:
         self.chain = CHAIN
-        self.membership = membership
+        self.monotonic_ms: Callable[[], int] = lambda: 0
+        self.request_size_bytes = 0
+        """Added to each request."""
+        self._membership = membership
         self.occurred: Counter[str] = Counter()
         self._own = own
         self._blocks: list[Decided] = []
         self._executed: dict[bytes, Height] = {}
         self._waiting: dict[bytes, int] = {}
-        self.voted: PrePrepare | None = None
-        self.prepared: PreparedBlock | None = None
+        self._records: dict[bytes, bytes] = {}
 
     @property
     def height(self) -> Height:
@@ -64,6 +65,9 @@ class OpaqueApplication:
     @property
     def state_root(self) -> Digest:
         return self.tip
+
+    def membership(self) -> Membership:
+        return self._membership
 
     def has_its_name(self, message: Message) -> bool:
         match message:
@@ -83,19 +87,22 @@ class OpaqueApplication:
     def decided(self, height: Height) -> Decided:
         return self._blocks[height - 1]
 
-    def sync_fault(self, decided: Decided) -> SyncFault | None:
-        if not self.has_its_name(decided):
-            return SyncFault.NOT_A_BLOCK
-        is_decided = isinstance(verify_message(decided, self.membership, self.chain), Verified)
-        return None if is_decided else SyncFault.BAD_CERTIFICATE
+    def extends_tip(self, proposal: bytes) -> bool:
+        return read_block(proposal)[0] == self.tip
 
-    def check(self, height: Height, proposal: bytes) -> Slot | None:
+    def transactions_in(self, proposal: bytes) -> tuple[bytes, ...]:
+        return read_block(proposal)[3]
+
+    def parent_certificate(self, proposal: bytes) -> CommitCertificate | None:
+        """Blocks carry none."""
+        return None
+
+    def check(self, proposal: bytes) -> Slot | None:
         parent, slot, led_by, requests = read_block(proposal)
         is_valid = (
-            height == self.height + 1
-            and parent == self.tip
+            parent == self.tip
             and slot >= self.tip_slot
-            and led_by == leader(self.membership, height, slot)
+            and led_by == leader(self._membership, Height(self.height + 1), slot)
             and len(requests) <= BLOCK_REQUESTS_MAX
             and len(set(requests)) == len(requests)
             and not any(request in self._executed for request in requests)
@@ -120,7 +127,7 @@ class OpaqueApplication:
         wrong = random.choice(
             (
                 (name_of(parent), slot, led_by, requests),
-                (parent, Slot(slot + len(self.membership)), led_by, requests),
+                (parent, Slot(slot + len(self._membership)), led_by, requests),
                 (parent, slot, name_of(led_by), requests),
                 (parent, slot, led_by, doubled),
                 (parent, slot, led_by, (*requests, *self._executed)),
@@ -131,25 +138,24 @@ class OpaqueApplication:
         other = encode(wrong)
         return name_of(other), other
 
-    def requests_in(self, proposal: bytes) -> tuple[bytes, ...]:
-        return read_block(proposal)[3]
-
     # --- durable ------------------------------------------------------------------------------------------------
 
-    def persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None) -> None:
-        self.voted = voted or self.voted
-        self.prepared = prepared or self.prepared
+    def records(self) -> Records:
+        return self._records
+
+    def persist(self, records: Records) -> None:
+        self._records |= records
 
     def append(self, decision: Decision) -> None:
         """One write appends the block and drops the records of its height."""
         assert decision.height == self.height + 1, "blocks are appended in order"
         self._blocks.append(Decided(certificate=decision.certificate, proposal=decision.proposal))
-        self.voted = self.prepared = None
-        for request in self.requests_in(decision.proposal):
+        self._records = {}
+        for request in self.transactions_in(decision.proposal):
             self._executed[request] = decision.height
             self._waiting.pop(request, None)
 
-    def tear_persist(self, voted: PrePrepare | None, prepared: PreparedBlock | None, random: Random) -> None:
+    def tear_persist(self, records: Records, random: Random) -> None:
         """A batch is whole or not there."""
 
     def tear_append(self, decision: Decision, random: Random) -> None:
@@ -168,13 +174,13 @@ class OpaqueApplication:
         self.occurred["blocks were lost"] += lost > 0
         del self._blocks[len(self._blocks) - lost :]
         self._executed = {request: height for request, height in self._executed.items() if height <= self.height}
-        self.voted = self.prepared = None
+        self._records = {}
 
     def rot(self, random: Random) -> None:
         """Nothing is written in bytes here: a ledger that was found damaged is set aside whole."""
         del self._blocks[:]
         self._executed.clear()
-        self.voted = self.prepared = None
+        self._records = {}
 
     def note_damage(self, damaged: LedgerDamaged) -> None:
         raise AssertionError("there is nothing to damage here") from damaged
@@ -185,7 +191,7 @@ class OpaqueApplication:
     # --- requests -----------------------------------------------------------------------------------------------
 
     def new_request(self, number: int) -> bytes:
-        return number.to_bytes(4, "big")
+        return number.to_bytes(4, "big") + bytes(self.request_size_bytes)
 
     def renew(self, request: bytes) -> bytes:
         return request
@@ -193,7 +199,8 @@ class OpaqueApplication:
     def is_executed(self, request: bytes) -> bool:
         return request in self._executed
 
-    def take(self, requests: Iterable[bytes], now_ms: int) -> None:
+    def take_all(self, requests: Iterable[bytes]) -> None:
+        now_ms = self.monotonic_ms()
         for request in requests:
             if request not in self._executed:
                 self._waiting.setdefault(request, now_ms)
@@ -201,5 +208,6 @@ class OpaqueApplication:
     def oldest_arrival_ms(self) -> int | None:
         return next(iter(self._waiting.values()), None)
 
-    def older_than(self, moment_ms: int) -> tuple[bytes, ...]:
-        return tuple(request for request, arrival_ms in self._waiting.items() if arrival_ms < moment_ms)
+    def older_than(self, age_ms: int) -> list[bytes]:
+        moment_ms = self.monotonic_ms() - age_ms
+        return [request for request, arrival_ms in self._waiting.items() if arrival_ms < moment_ms]

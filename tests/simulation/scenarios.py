@@ -13,13 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from consensus.codec import encode
-from consensus.events import Event
 from consensus.identifiers import Height
 from consensus.membership import cluster
 from consensus.messages import Prepare, PrePrepare
-from node.home.storage import unanswered_sign_state
-from tests.simulation.application import SignDisk
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import START_MS, Network, Payload
@@ -59,12 +55,9 @@ class Stage:
         network.queue.clear()
         network.random = NothingDrawn()
         network.draw_delay_ms = lambda: DELAY_MS  # type: ignore[method-assign]
-        network.later = self._execute  # type: ignore[method-assign]
+        network.draw_elsewhere_ms = lambda: EXECUTION_MS  # type: ignore[method-assign]
         for host in network.hosts:
             network.push(host.index, "tick", host, None)
-
-    def _execute(self, host: Host, event: Event) -> None:
-        self.network.push(EXECUTION_MS, "event", host, (host.replica, event))
 
     # --- directing ----------------------------------------------------------------------------------------------
 
@@ -291,7 +284,7 @@ def wiped_disk(stage: Stage) -> None:
     forgetful = stage.hosts[3]
     forgetful.role = Role.FORGETS  # the checker knows that what it wrote is gone
     forgetful.application.rot(stage.network.random)
-    forgetful.sign_disk = SignDisk(encode(unanswered_sign_state()))
+    forgetful.forget()
     stage.start(3)
     stage.until_decided(1)
     for height in (2, 3):

@@ -22,6 +22,7 @@ from tests.simulation.faults import Cut, Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, Observer, seeded_keys
+from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.simulation.signing import Key, keyed_hash_keys, keyed_hashes
 from tests.support.contracts import Community
 
@@ -37,7 +38,10 @@ LEDGER_REST: Final = 7
 BEHIND_SHARE: Final = 0.1
 """Of runs in which a member is absent while the others decide much."""
 REQUESTS_BEHIND: Final = 100
-DISK_ROLES: Final = [Role.BIT_ROT, Role.LOSES_BLOCKS, Role.FORGETS]
+LARGE_SHARE: Final = 0.02
+"""Of runs whose blocks are as large as genesis allows by default."""
+LARGE_REQUEST_BYTES: Final = 1024 * 1024 // BLOCK_REQUESTS_MAX
+DISK_ROLES: Final = [Role.BIT_ROT, Role.LOSES_BLOCKS, Role.FORGETS, Role.OLD_SIGN_STATE]
 MEMORY_DISK: Final = Path("/dev/shm")
 
 
@@ -119,6 +123,10 @@ def _faults(random: Random, kind: Kind, members: int, until_ms: int, *, is_behin
         straggling=maybe(0.01, 0.1),
         crash_per_tick=maybe(0.0005, 0.002, 0.005),
         crash_per_point=maybe(0.002, 0.01, 0.03),
+        failing_writes=maybe(0.001, 0.005),
+        slow_write_ms_max=int(maybe(20, 200, 2_000)) if random.random() < 0.3 else 0,
+        slow_execution_ms_max=int(maybe(50, 500, 2_000)) if random.random() < 0.3 else 0,
+        request_size_bytes=LARGE_REQUEST_BYTES if random.random() < LARGE_SHARE else 0,
         pause_per_tick=maybe(0.0005, 0.002),
         clock_jump_per_tick=maybe(0.001, 0.005),
         clock_offset_ms_max=int(maybe(100, 1_000)),

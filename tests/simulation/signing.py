@@ -1,6 +1,6 @@
 """Keys of simulated members: real Ed25519, or a keyed hash behind the same types that costs a twentieth.
 
-Production code looks `verify` up in `consensus.verification` at each call; `keyed_hashes` puts the hash in its
+Production code looks `verify` up in its own module at each call; `keyed_hashes` puts the hash in its
 place while it is entered, so no production code knows of it. The hash is keyed with the public key: a forger would
 have it easy, but the simulator's liars sign with their own keys only. A share of the seeds runs on Ed25519.
 """
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from unittest.mock import patch
 
-from consensus import verification
+from consensus import evidence, verification
 from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import SIGNATURE_SIZE_BYTES, PublicKey, Signature
 
@@ -46,5 +46,5 @@ def _verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool
 @contextmanager
 def keyed_hashes() -> Iterator[None]:
     """Has consensus accept the signatures of `KeyedHashKey`, and no others, while entered."""
-    with patch.object(verification, "verify", _verify):
+    with patch.object(verification, "verify", _verify), patch.object(evidence, "verify", _verify):
         yield

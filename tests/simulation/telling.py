@@ -114,7 +114,7 @@ class Teller:
     def _first(self, host: Host, payload: Payload) -> str:
         match payload:
             case PrePrepare():
-                requests = len(host.application.requests_in(payload.proposal))
+                requests = len(host.application.transactions_in(payload.proposal))
                 size = f"{NUMBERS[requests]} request{'s' * (requests != 1)}" if requests else "empty"
                 return f"proposes {self.name(payload.block)}, {size}: "
             case Prepare():

@@ -12,7 +12,7 @@ from tests.simulation.network import Network, Payload, run_requests
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX, OpaqueApplication, read_block
 from tests.simulation.signing import KeyedHashKey, keyed_hashes
 
-BACKLOG = 5 * BLOCK_REQUESTS_MAX
+BACKLOG = 10 * BLOCK_REQUESTS_MAX
 """Requests that wait at any time: some blocks' worth."""
 
 

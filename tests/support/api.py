@@ -19,8 +19,11 @@ from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from node.api.context import ApiLimits, ApiNode, RecoveryStatus
 from node.api.server import Api
+from node.chain.applied import AppliedBlock, AppliedFeed
 from node.chain.mempool import Mempool, MempoolLimits
-from node.chain.submission import AppliedBlock, Chain, ChainLinks, ReplicaStatus
+from node.chain.replica_status import ReplicaStatus
+from node.chain.submission import Chain, ChainLinks
+from node.chain.transaction_pool import TransactionPool
 from node.household.agent import AgentProgress
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
@@ -59,9 +62,11 @@ class ApiHarness:
         self.community = self.builder.community
         self.surroundings = Surroundings()
         self.metrics = NodeMetrics()
-        self.chain = Chain(
-            ledger=self.ledger, mempool=Mempool(limits=mempool_limits or MempoolLimits()), links=self._links()
-        )
+        mempool = Mempool(limits=mempool_limits or MempoolLimits())
+        self.pool = TransactionPool(ledger=self.ledger, mempool=mempool, monotonic_ms=lambda: 0)
+        self.applied = AppliedFeed()
+        self.applied.listen(self.metrics.on_applied)
+        self.chain = Chain(ledger=self.ledger, pool=self.pool, applied=self.applied, links=self._links())
         self.metrics.attach(ChainCollector(self.chain))
         self.api = Api(
             node=ApiNode(
@@ -91,7 +96,6 @@ class ApiHarness:
 
     def _links(self) -> ChainLinks:
         return ChainLinks(
-            monotonic_ms=lambda: 0,
             work_changed=lambda: None,
             pass_on=self._pass_on,
             replica_status=self._replica_status,
@@ -151,15 +155,16 @@ class ApiHarness:
         block = self.builder.build(candidates)
         certificate = self.builder.certify(block)
         self.ledger.append(block, certificate)
+        receipts = self.ledger.receipts(block.header.height)
         applied = AppliedBlock(
             block=block,
             digest=block_digest(block.header),
             certificate=certificate,
-            receipts=self.ledger.receipts(block.header.height),
+            receipts=receipts,
+            dropped=self.pool.on_applied([receipt.transaction for receipt in receipts]),
             applied_ms=0,
         )
-        self.metrics.on_applied(applied)
-        self.chain.on_applied(applied)
+        self.applied.publish(applied)
         return applied
 
     async def get(self, path: str, *, expect: int = 200, **parameters: Any) -> Any:

@@ -17,8 +17,7 @@ from enum import Enum
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 from consensus.codec import decode, encode
 from consensus.events import PreparedBlock, SignState
@@ -32,11 +31,10 @@ from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
-from node.chain.block_server import read_decided
-from node.chain.driver import PREPARED_KEY, VOTED_KEY, Driver, MeshLinks
+from node.chain.records import PREPARED_KEY, VOTED_KEY
 from node.home.sign_state import SignStateFile
-from node.metrics.counters import NodeMetrics
 from tests.support.contracts import Community, make_genesis
+from tests.support.driving import application_on, drive
 from tests.support.ledger import ChainBuilder
 from tests.support.long_chain import scratch
 
@@ -198,7 +196,7 @@ def read_all(ledger: Ledger) -> Iterator[tuple[tuple[str, bytes], bytes]]:
 
 def _read_height(ledger: Ledger, height: Height) -> Iterator[tuple[tuple[str, bytes], bytes]]:
     name = height.to_bytes(8, "big")
-    decided = read_decided(ledger, height)
+    decided = application_on(ledger, make_genesis().addresses[OWN]).decided(height)
     yield ("block", name), encode(decided)
     yield ("receipts", name), encode(ledger.receipts(height))
     block = decode(decided.proposal, Block)
@@ -291,17 +289,8 @@ class Judge:
         """A member whose own records are lost must sign nothing at this height, or it might contradict itself."""
         key = self.specimen.community.node_keys[OWN]
         sign_state = SignStateFile(self.specimen.sign_state)
-        identity: Any = SimpleNamespace(address=key.address, node_key=key)
-        links = MeshLinks(send=lambda *_: None, connected=frozenset)
         try:
-            driver = Driver(
-                identity=identity,
-                ledger=ledger,
-                sign_state=sign_state,
-                mesh=links,
-                metrics=NodeMetrics(),
-                evidence=lambda _: None,
-            )
+            driver, _ = drive(ledger, sign_state, key)
             if not driver.is_silent:
                 raise WrongAnswerError("a member that lost its records signs")
         finally:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from node.chain import block_server
-from node.chain.block_server import BlockServer, read_decided
-from node.chain.block_sync import BlockSync, SyncLinks, SyncProgress, check_decided
+from node.chain.block_server import BlockServer
+from node.chain.block_sync import BlockSync, SyncLinks, SyncProgress, fault_of
 from node.chain.sync_planner import SyncFault
+from node.chain.verify_ahead import verify_ahead
 from node.mesh.messages import BLOCKS_PER_ANSWER_MAX, Blocks, BlocksRequest, PeerMessage
 from tests.support.contracts import make_genesis
+from tests.support.driving import application_on
 from tests.support.ledger import ChainBuilder, certify
 
 TIP = 150
@@ -56,10 +59,10 @@ class Behind:
             send=self.ask,
             connected=lambda: frozenset(PEERS),
             post=self.post,
-            refused=self.refused.append,
+            refused=lambda reason, _: self.refused.append(reason),
             names={},
         )
-        self.sync = BlockSync(ledger=self.ledger, links=links, clock_s=self.clock_s)
+        self.sync = BlockSync(application=application_on(self.ledger, PEERS[0]), links=links, clock_s=self.clock_s)
         self.servers = {peer: self.serve(peer) for peer in PEERS}
 
     def clock_s(self) -> float:
@@ -73,7 +76,11 @@ class Behind:
             if answer is not None:
                 self.sync.on_blocks(peer, answer)
 
-        return BlockServer(ledger=self.source, send=deliver, refused=self.refused.append)
+        return BlockServer(
+            application=application_on(self.source, PEERS[0]),
+            send=deliver,
+            refused=lambda reason, _: self.refused.append(reason),
+        )
 
     def ask(self, peer: Address, message: PeerMessage) -> None:
         assert isinstance(message, BlocksRequest)
@@ -103,7 +110,10 @@ class Behind:
         for peer in PEERS:
             status = Status(undecided=Height(self.source.height + 1), tip=self.source.tip, clock_slot=Slot(0))
             self.sync.on_status(peer, status)
-        work = [self.sync.run(), *(server.run() for server in self.servers.values())]
+        work = [
+            self.sync.run(partial(verify_ahead, self.ledger)),
+            *(server.run() for server in self.servers.values()),
+        ]
         tasks = [asyncio.create_task(one) for one in work]
         try:
             yield
@@ -217,7 +227,7 @@ async def test_blocks_decided_meanwhile_are_no_members_fault(behind: Behind) -> 
     def decide_next() -> None:
         height = Height(behind.ledger.height + 1)
         if height % 3 == 0 and height <= TIP:
-            behind.append(read_decided(behind.source, height))
+            behind.append(application_on(behind.source, PEERS[0]).decided(height))
 
     behind.after_post = lambda: asyncio.get_running_loop().call_soon(decide_next)
     async with behind.running():
@@ -225,24 +235,14 @@ async def test_blocks_decided_meanwhile_are_no_members_fault(behind: Behind) -> 
     assert behind.refused == []
 
 
-def test_a_block_that_a_quorum_committed_to_is_passed_on_even_if_it_does_not_extend_the_tip(
-    source: ChainBuilder,
-) -> None:
+def test_a_block_that_a_quorum_committed_to_is_passed_on_even_if_it_does_not_extend_the_tip(behind: Behind) -> None:
     # agreement is broken then: appending it must stop the node, not ban the messenger
-    block = source.ledger.block(Height(5))
+    block = behind.source.block(Height(1))
     assert block is not None
     forged = replace(block, header=replace(block.header, parent=Digest(bytes(32))))
-    certificate = certify(source.community, Height(5), Slot(9), block_digest(forged.header))
-    parent = source.ledger.certificate(Height(4))
-    assert parent is not None
-    fault, found = check_decided(
-        Decided(certificate=certificate, proposal=encode(forged)),
-        Height(5),
-        parent.block,
-        source.ledger.membership_at(Height(5)),
-        source.ledger.chain,
-    )
-    assert (fault, found) == (None, forged)
+    certificate = certify(make_genesis(), Height(1), Slot(9), block_digest(forged.header))
+    decided = Decided(certificate=certificate, proposal=encode(forged))
+    assert fault_of(decided, application_on(behind.ledger, PEERS[0])) is None
 
 
 # --- serving ---------------------------------------------------------------------------------------------------
@@ -267,7 +267,10 @@ def make_server(ledger: Ledger) -> tuple[BlockServer, list[tuple[Address, Blocks
         assert isinstance(message, Blocks)
         sent.append((peer, message))
 
-    return BlockServer(ledger=ledger, send=send, refused=refused.append), sent, refused
+    server = BlockServer(
+        application=application_on(ledger, PEERS[0]), send=send, refused=lambda reason, _: refused.append(reason)
+    )
+    return server, sent, refused
 
 
 @pytest.mark.parametrize(
@@ -317,4 +320,4 @@ async def test_members_are_answered_in_turn_and_one_cannot_fill_the_queue(source
 
 def test_a_damaged_block_is_not_served(source: ChainBuilder) -> None:
     with pytest.raises(LedgerDamaged):
-        read_decided(source.ledger, Height(TIP + 1))
+        application_on(source.ledger, PEERS[0]).decided(Height(TIP + 1))

@@ -1,11 +1,9 @@
 """The driver on a real ledger and sign state: what outlives an old sign state, and how much one answer may cost."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,11 +14,10 @@ from consensus.messages import Decided, PrePrepare, Status, ViewChange, view_cha
 from ledger.block import block_digest
 from ledger.ledger import Ledger
 from node.chain import driver as driver_module
-from node.chain.driver import Driver, MeshLinks
+from node.chain.driver import Driver
 from node.home.sign_state import SignStateFile
-from node.mesh.messages import PeerMessage
-from node.metrics.counters import NodeMetrics
 from tests.support.contracts import make_genesis
+from tests.support.driving import World, drive
 from tests.support.ledger import ChainBuilder
 
 COMMUNITY = make_genesis()
@@ -41,24 +38,14 @@ def home(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[tuple[Driver, list[PeerMessage]]]:
-    """A driver, and what it sends."""
+def running(home: Path) -> Iterator[tuple[Driver, World]]:
+    """A driver, and what it does."""
     with ExitStack() as stack:
         ledger = Ledger.open(home / "ledger", COMMUNITY.genesis)
         stack.callback(ledger.close)
         file = SignStateFile(home / "sign-state")
         stack.callback(file.close)
-        sent: list[PeerMessage] = []
-        key = COMMUNITY.node_keys[OWN]
-        driver = Driver(
-            identity=SimpleNamespace(address=key.address, node_key=key),  # type: ignore[arg-type]
-            ledger=ledger,
-            sign_state=file,
-            mesh=MeshLinks(send=lambda _, message: sent.append(message), connected=frozenset),
-            metrics=NodeMetrics(),
-            evidence=lambda _: None,
-        )
-        yield driver, sent
+        yield drive(ledger, file, COMMUNITY.node_keys[OWN])
 
 
 def view_change(member: int, slot: Slot) -> ViewChange:
@@ -83,41 +70,42 @@ def proposal_of_the_first(builder: ChainBuilder, slot: Slot) -> PrePrepare:
     )
 
 
-async def test_a_promise_outlives_an_old_sign_state_put_back(home: Path) -> None:
+def test_a_promise_outlives_an_old_sign_state_put_back(home: Path) -> None:
     shutil.copy(home / "sign-state", home / "backup")
-    with running(home) as (driver, sent):
+    with running(home) as (driver, world):
         for member in (2, 3):
             driver.receive(COMMUNITY.addresses[member], view_change(member, FAR))
-        assert view_change(OWN, FAR) in sent
+        assert view_change(OWN, FAR) in world.sent
     shutil.copy(home / "backup", home / "sign-state")
-    with running(home) as (driver, sent):
+    with running(home) as (driver, world):
         driver.post(Tick())
-        assert view_change(OWN, FAR) in sent
+        assert view_change(OWN, FAR) in world.sent
         assert driver.explain().signed.promise == FAR
-        assert not driver.failed.done()
+        assert world.failures == []
 
 
-async def test_a_validation_that_fails_by_our_own_bug_stops_the_node(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_validation_that_fails_by_our_own_bug_stops_the_node(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # and does not leave the proposal waiting for its verdict for ever
-    async def broken(*_: object) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(driver_module, "verify_ahead", broken)
-    with running(home) as (driver, _):
+    with running(home) as (driver, world):
         slot = Slot(len(COMMUNITY.node_keys))
-        driver.receive(COMMUNITY.addresses[0], proposal_of_the_first(ChainBuilder(driver._ledger, COMMUNITY), slot))
-        with pytest.raises(RuntimeError):
-            await asyncio.wait_for(driver.failed, timeout=10)
+        ledger = driver._application._ledger  # type: ignore[attr-defined]
+        proposal = proposal_of_the_first(ChainBuilder(ledger, COMMUNITY), slot)
+        monkeypatch.setattr(ledger, "check", broken)
+        driver.receive(COMMUNITY.addresses[0], proposal)
+        assert [str(failure) for failure in world.failures] == ["a bug of ours"]
+        driver.tick()
+        assert not world.sent, "something is signed after a failure"
 
 
 @pytest.mark.parametrize(("size_bytes_max", "blocks"), [(1, 1), (2**20, BLOCKS)])
-async def test_a_run_of_decided_blocks_is_bounded_in_bytes(
+def test_a_run_of_decided_blocks_is_bounded_in_bytes(
     home: Path, monkeypatch: pytest.MonkeyPatch, size_bytes_max: int, blocks: int
 ) -> None:
     monkeypatch.setattr(driver_module, "DECIDED_RUN_SIZE_BYTES_MAX", size_bytes_max)
-    with running(home) as (driver, sent):
+    with running(home) as (driver, world):
         question = Status(undecided=Height(1), tip=COMMUNITY.chain, clock_slot=Slot(0))
         driver.receive(COMMUNITY.addresses[0], question)
-        assert sum(isinstance(message, Decided) for message in sent) == blocks
+        assert sum(isinstance(message, Decided) for message in world.sent) == blocks

@@ -13,6 +13,7 @@ from node.chain import sign_recovery
 from node.chain.sign_recovery import RecoveryLinks, SignRecovery
 from node.mesh.messages import PeerMessage
 from tests.support.contracts import Community, make_genesis
+from tests.support.driving import application_on
 from tests.support.ledger import ChainBuilder
 
 TIP = 5
@@ -42,11 +43,14 @@ class Node:
             is_unanswered=lambda: self.is_unanswered,
             is_silent=lambda: self.is_silent,
             keep_silent_through=self.keep_silent_through,
-            refused=self.refused.append,
+            refused=lambda reason, _: self.refused.append(reason),
             names={},
         )
         self.recovery = SignRecovery(
-            own=self.community.addresses[self.own], ledger=self.ledger, links=links, clock_s=lambda: self.now_s
+            own=self.community.addresses[self.own],
+            application=application_on(self.ledger, self.community.addresses[self.own]),
+            links=links,
+            clock_s=lambda: self.now_s,
         )
 
     def keep_silent_through(self, height: Height) -> None:
@@ -105,7 +109,7 @@ def test_answers_are_limited_per_member(node: Node) -> None:
 def test_asked_are_the_connected_until_q_of_them_have_answered(wiped: Node, builder: ChainBuilder) -> None:
     others = sorted(wiped.connected)
     wiped.connected = frozenset(others[:2])
-    wiped.recovery.ask()
+    wiped.recovery.look()
     assert [peer for peer, _ in wiped.sent] == others[:2]
     question = wiped.sent[0][1]
     assert isinstance(question, HeightQuestion)
@@ -117,7 +121,7 @@ def test_asked_are_the_connected_until_q_of_them_have_answered(wiped: Node, buil
     assert wiped.through is None
     wiped.connected = frozenset(others)
     wiped.sent.clear()
-    wiped.recovery.ask()
+    wiped.recovery.look()
     assert wiped.sent == [(others[2], question)]
     wiped.recovery.on_answer(others[2], answer)
     assert wiped.through == TIP + 2
@@ -125,7 +129,7 @@ def test_asked_are_the_connected_until_q_of_them_have_answered(wiped: Node, buil
 
 
 def test_a_lie_is_counted_and_does_not_end_the_silence(wiped: Node) -> None:
-    wiped.recovery.ask()
+    wiped.recovery.look()
     question = wiped.sent[0][1]
     assert isinstance(question, HeightQuestion)
     lie = HeightAnswer(nonce=question.nonce, undecided=Height(9), certificate=None)
@@ -137,8 +141,8 @@ def test_a_lie_is_counted_and_does_not_end_the_silence(wiped: Node) -> None:
 
 def test_nonces_differ_from_question_to_question(wiped: Node, tmp_path: Path) -> None:
     other = Node(wiped.community, wiped.ledger, is_unanswered=True)
-    wiped.recovery.ask()
-    other.recovery.ask()
+    wiped.recovery.look()
+    other.recovery.look()
     assert wiped.sent[0][1] != other.sent[0][1]
 
 
@@ -152,5 +156,5 @@ def test_two_members_do_not_ask_each_other(tmp_path: Path) -> None:
     community = make_genesis(2)
     ledger = Ledger.create(tmp_path / "ledger", community.genesis)
     node = Node(community, ledger, own=1, is_unanswered=True, is_silent=True)
-    node.recovery.ask()
+    node.recovery.look()
     assert node.sent == []

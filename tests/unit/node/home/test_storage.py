@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,8 @@ from consensus.verification import Verified
 from ledger.block import block_digest
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
-from node.chain.driver import PREPARED_KEY, Driver, MeshLinks
+from node.chain.driver import Driver
+from node.chain.records import PREPARED_KEY
 from node.cli.main import app
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable
@@ -26,8 +26,8 @@ from node.home.folder import Home
 from node.home.genesis_file import write_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import kept_aside, open_storage
-from node.metrics.counters import NodeMetrics
 from tests.support.contracts import Community, make_genesis
+from tests.support.driving import drive
 from tests.support.ledger import ChainBuilder, certify
 
 BLOCKS = 12
@@ -274,17 +274,13 @@ def test_without_a_whole_ledger_the_operator_cannot_know(tmp_path: Path) -> None
 
 def start_driver(configuration: Configuration, stack: ExitStack) -> tuple[Driver, SignStateFile, Ledger]:
     storage = open_storage(configuration, stack)
-    key = COMMUNITY.node_keys[OWN]
-    driver = Driver(
-        identity=SimpleNamespace(address=key.address, node_key=key),  # type: ignore[arg-type]
-        ledger=storage.ledger,
-        sign_state=storage.sign_state,
-        mesh=MeshLinks(send=lambda *_: None, connected=frozenset),
-        metrics=NodeMetrics(),
-        evidence=lambda _: None,
-    )
-    driver.attach(SimpleNamespace(on_applied=lambda _: None, mempool=SimpleNamespace(oldest_arrival_ms=lambda: None)))  # type: ignore[arg-type]
+    driver, world = drive(storage.ledger, storage.sign_state, COMMUNITY.node_keys[OWN])
+    stack.callback(lambda: expect_none(world.failures))
     return driver, storage.sign_state, storage.ledger
+
+
+def expect_none(failures: list[Exception]) -> None:
+    assert failures == []
 
 
 @pytest.mark.parametrize(("height", "is_old"), [(BLOCKS + 1, False), (BLOCKS, True), (1, True)])
@@ -328,7 +324,6 @@ async def test_it_is_found_out_when_a_decided_block_shows_it(
         assert ledger.height == BLOCKS + 1
         assert driver.is_unanswered is is_old
         assert (decode(file.load(), SignState).silent_through == UNANSWERED) is is_old
-        assert not driver.failed.done()
 
 
 async def test_or_when_only_the_certificate_that_the_next_block_carries_shows_it(tmp_path: Path) -> None:

@@ -1,0 +1,262 @@
+"""What the members agree on, as consensus sees it: blocks as bytes, in their order, and what waits to be ordered.
+
+The driver, block sync and sign recovery know no more of the ledger than this. The simulator runs them on this
+application too, and, where thousands of runs count, on one whose blocks are cheap.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Final, Protocol
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.events import Decision
+from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.membership import Membership
+from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
+from ledger.block import Block, block_digest, block_is_whole
+from ledger.errors import LedgerDamaged
+from ledger.ledger import Ledger
+from node.chain.applied import AppliedBlock
+from node.chain.transaction_pool import TransactionPool
+from node.logs import get_logger
+
+DECODED_BLOCKS_MAX: Final = 4
+"""Blocks kept decoded: a proposal is named, executed and applied within a moment, by the same bytes."""
+
+
+class Application(Protocol):
+    """One member's decided chain, its records of the undecided height, and its waiting requests."""
+
+    @property
+    def chain(self) -> Digest:
+        """Hash of genesis."""
+        ...
+
+    @property
+    def height(self) -> Height:
+        """Last decided height."""
+        ...
+
+    @property
+    def tip(self) -> Digest:
+        """Digest of the last decided block."""
+        ...
+
+    @property
+    def tip_slot(self) -> Slot:
+        """Header slot of the last decided block."""
+        ...
+
+    def membership(self) -> Membership:
+        """Returns the members of the undecided height."""
+        ...
+
+    def decided(self, height: Height) -> Decided:
+        """Returns a decided block with the certificate that decided it here."""
+        ...
+
+    # --- blocks as bytes ----------------------------------------------------------------------------------------
+
+    def has_its_name(self, message: Message) -> bool:
+        """Says whether the block in a message, if there is one, is whole and what its digest names."""
+        ...
+
+    def extends_tip(self, proposal: bytes) -> bool:
+        """Says whether a whole block claims to be the next one of this chain."""
+        ...
+
+    def transactions_in(self, proposal: bytes) -> tuple[bytes, ...]:
+        """Returns the requests of a whole block."""
+        ...
+
+    def parent_certificate(self, proposal: bytes) -> CommitCertificate | None:
+        """Returns the certificate of the block before that a whole block carries."""
+        ...
+
+    def check(self, proposal: bytes) -> Slot | None:
+        """Executes a whole block of the undecided height; returns its header's slot, None if it is invalid."""
+        ...
+
+    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
+        """Makes and executes the block that this member proposes; None if it has nothing to propose."""
+        ...
+
+    # --- durable ------------------------------------------------------------------------------------------------
+
+    def records(self) -> Mapping[bytes, bytes]:
+        """Returns the records of the undecided height (`records`)."""
+        ...
+
+    def persist(self, records: Mapping[bytes, bytes]) -> None:
+        """Adds to the records, or replaces them by key, in one synced write."""
+        ...
+
+    def append(self, decision: Decision) -> None:
+        """Makes a decided block permanent and drops the records, in one synced write; then tells of it."""
+        ...
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def take_all(self, requests: Iterable[bytes]) -> None:
+        """Lets requests wait that may, and do not already."""
+        ...
+
+    def oldest_arrival_ms(self) -> int | None:
+        """Returns when the longest waiting request came (monotonic), None if none waits."""
+        ...
+
+
+class LedgerApplication:
+    """The ledger and the transactions that wait for it. See `Application`."""
+
+    def __init__(
+        self,
+        *,
+        own: Address,
+        ledger: Ledger,
+        pool: TransactionPool,
+        applied: Callable[[AppliedBlock], None],
+    ) -> None:
+        """Takes this member's address, its ledger and pool, and who is told of each block after its write."""
+        self._own = own
+        self._ledger = ledger
+        self._pool = pool
+        self._applied = applied
+        self._block_of = lru_cache(DECODED_BLOCKS_MAX)(_decoded)
+        self._log = get_logger("consensus")
+
+    @property
+    def chain(self) -> Digest:
+        """Hash of genesis."""
+        return self._ledger.chain
+
+    @property
+    def height(self) -> Height:
+        """Last decided height."""
+        return self._ledger.height
+
+    @property
+    def tip(self) -> Digest:
+        """Digest of the last decided block."""
+        return self._ledger.tip
+
+    @property
+    def tip_slot(self) -> Slot:
+        """Header slot of the last decided block."""
+        return self._ledger.tip_slot
+
+    def membership(self) -> Membership:
+        """Returns the members of the undecided height."""
+        return self._ledger.membership()
+
+    def decided(self, height: Height) -> Decided:
+        """Returns a decided block.
+
+        Raises:
+            LedgerDamaged: it is not there, or not what was written.
+        """
+        proposal, certificate = self._ledger.block_bytes(height), self._ledger.certificate(height)
+        if proposal is None or certificate is None:
+            raise LedgerDamaged("block or certificate is missing", height=height)
+        return Decided(certificate=certificate, proposal=proposal)
+
+    # --- blocks as bytes ----------------------------------------------------------------------------------------
+
+    def has_its_name(self, message: Message) -> bool:
+        """A body must be what its digest names, or a liar could have a good block's name judged by a bad body."""
+        match message:
+            case PrePrepare() | Body():
+                name, proposal = message.block, message.proposal
+            case Decided():
+                name, proposal = message.certificate.block, message.proposal
+            case _:
+                return True
+        try:
+            block = self._block_of(proposal)
+        except DecodeError:
+            return False
+        return block_digest(block.header) == name and block_is_whole(block)
+
+    def extends_tip(self, proposal: bytes) -> bool:
+        """Says whether a whole block claims to be the next one of this chain."""
+        header = self._block_of(proposal).header
+        return (header.chain, header.height, header.parent) == (self.chain, self.height + 1, self.tip)
+
+    def transactions_in(self, proposal: bytes) -> tuple[bytes, ...]:
+        """Returns the transactions of a whole block."""
+        return self._block_of(proposal).transactions
+
+    def parent_certificate(self, proposal: bytes) -> CommitCertificate | None:
+        """Returns the certificate of the block before that a whole block carries."""
+        return self._block_of(proposal).parent_certificate
+
+    def check(self, proposal: bytes) -> Slot | None:
+        """Executes a whole block of the undecided height; returns its header's slot, None if it is invalid."""
+        block = self._block_of(proposal)
+        refusal = self._ledger.check(block)
+        if refusal is not None:
+            self._log.warning("invalid block", height=block.header.height, reason=str(refusal))
+            return None
+        return block.header.slot
+
+    def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
+        """Makes and executes the block that this member proposes; None if it has nothing to propose."""
+        genesis = self._ledger.genesis
+        candidates = self._pool.mempool.candidates(
+            transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
+        )
+        block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
+        if not block.transactions and not may_be_empty:
+            return None
+        return block_digest(block.header), encode(block)
+
+    # --- durable ------------------------------------------------------------------------------------------------
+
+    def records(self) -> Mapping[bytes, bytes]:
+        """Returns the records of the undecided height."""
+        return self._ledger.undecided()
+
+    def persist(self, records: Mapping[bytes, bytes]) -> None:
+        """Adds to the records, or replaces them by key, in one synced write.
+
+        Raises:
+            LedgerWriteFailed: they are not known to be durable; the node must stop.
+        """
+        self._ledger.persist_undecided(records)
+
+    def append(self, decision: Decision) -> None:
+        """Makes a decided block permanent and drops the records, in one synced write; then tells of it.
+
+        Raises:
+            DecidedBlockRefused: it does not execute to what its header claims; nothing was written.
+            LedgerWriteFailed: it is not known to be durable; the node must stop.
+        """
+        block = self._block_of(decision.proposal)
+        self._ledger.append(block, decision.certificate)
+        receipts = self._ledger.receipts(decision.height)
+        dropped = self._pool.on_applied([receipt.transaction for receipt in receipts])
+        self._applied(
+            AppliedBlock(
+                block=block,
+                digest=decision.block,
+                certificate=decision.certificate,
+                receipts=receipts,
+                dropped=dropped,
+                applied_ms=time.time_ns() // 1_000_000,
+            )
+        )
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def take_all(self, requests: Iterable[bytes]) -> None:
+        """Lets transactions wait that may, and do not already."""
+        self._pool.take_all(requests)
+
+    def oldest_arrival_ms(self) -> int | None:
+        """Returns when the longest waiting transaction came, None if none waits."""
+        return self._pool.mempool.oldest_arrival_ms()
+
+
+def _decoded(proposal: bytes) -> Block:
+    return decode(proposal, Block)

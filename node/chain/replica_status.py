@@ -1,0 +1,23 @@
+"""Where the replica stands, for people and metrics."""
+
+from dataclasses import dataclass
+
+from consensus.identifiers import Address, Height, Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """Where the replica stands."""
+
+    undecided_height: Height
+    present_slot: Slot
+    phase: str
+    """The replica's phase by name: `waiting`, `voted`, `prepared`, `changing_view`, `applying`."""
+    view_changes: int
+    """VIEW-CHANGEs sent since the node started."""
+    leader: Address
+    """Leader of the present slot."""
+    is_silent: bool = False
+    """Nothing is signed now, because what was signed before is not at hand."""
+    silent_through: Height | None = None
+    """Last height at which that is so; None while the other members are asked for it, or if it is not so."""

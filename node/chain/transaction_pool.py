@@ -1,0 +1,64 @@
+"""How a transaction comes to wait for a block: verified once, possible at the next height, into the mempool."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from consensus.identifiers import Digest, Height
+from contracts.transactions import transaction_digest
+from ledger.errors import TransactionRefused
+from ledger.ledger import Ledger
+from ledger.transactions import envelope_refusal
+from node.chain.mempool import Dropped, Mempool, MempoolRefusal, MempoolRefused
+from node.errors import SubmissionRefused
+
+
+class TransactionPool:
+    """A ledger's transactions to come."""
+
+    def __init__(self, *, ledger: Ledger, mempool: Mempool, monotonic_ms: Callable[[], int]) -> None:
+        """Takes the ledger that judges transactions, what holds them, and the clock of their arrival."""
+        self.mempool = mempool
+        self._ledger = ledger
+        self._monotonic_ms = monotonic_ms
+
+    def take(self, raw: bytes) -> Digest:
+        """Verifies a transaction and puts it into the mempool.
+
+        Args:
+            raw: encoding of a `SignedTransaction`.
+
+        Returns:
+            Its digest.
+
+        Raises:
+            SubmissionRefused: with the reason; nothing changed.
+        """
+        ledger, digest = self._ledger, transaction_digest(raw)
+        if self.mempool.contains(digest):  # before anything else: members pass the same on to each other
+            raise MempoolRefused(MempoolRefusal.TRANSACTION_KNOWN, "this transaction already waits for a block")
+        try:
+            transaction = ledger.verifier.verify(raw)
+        except TransactionRefused as refused:
+            raise SubmissionRefused(refused.reason.value, refused.detail) from None
+        envelope = transaction.envelope
+        refusal = envelope_refusal(
+            envelope, last_nonce=ledger.last_nonce(envelope.sender), height=Height(ledger.height + 1)
+        )
+        if refusal is not None:
+            raise SubmissionRefused(refusal.reason.value, refusal.detail)
+        self.mempool.add(transaction, raw=raw, digest=digest, arrival_ms=self._monotonic_ms())
+        return digest
+
+    def take_all(self, raws: Iterable[bytes]) -> None:
+        """Takes those that may wait here and do not already."""
+        for raw in raws:
+            with suppress(SubmissionRefused):
+                self.take(raw)
+
+    def on_applied(self, decided: Iterable[Digest]) -> tuple[Dropped, ...]:
+        """Removes what the ledger's newest block contains, and what no later one may; returns the latter."""
+        return self.mempool.on_applied(decided, last_nonce=self._ledger.last_nonce, height=self._ledger.height)
+
+    def older_than(self, age_ms: int) -> list[bytes]:
+        """Returns what waits longer than `age_ms`, the oldest first, to be passed on once more."""
+        return self.mempool.older_than(self._monotonic_ms() - age_ms)

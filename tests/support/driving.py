@@ -1,0 +1,59 @@
+"""The production driver on a real ledger and sign state, in a world that the test holds."""
+
+import time
+from dataclasses import dataclass, field
+
+from consensus.cryptography import SigningKey
+from consensus.events import Instant
+from consensus.evidence import Equivocation
+from consensus.identifiers import Address
+from consensus.member import Parameters
+from consensus.messages import Message
+from ledger.ledger import Ledger
+from node.chain.application import LedgerApplication
+from node.chain.driver import Driver, DriverPorts
+from node.chain.mempool import Mempool, MempoolLimits
+from node.chain.transaction_pool import TransactionPool
+from node.home.sign_state import SignStateStore
+
+
+@dataclass
+class World:
+    """What a driver does to it."""
+
+    sent: list[Message] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    evidence: list[Equivocation] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+
+def application_on(ledger: Ledger, own: Address) -> LedgerApplication:
+    pool = TransactionPool(ledger=ledger, mempool=Mempool(limits=MempoolLimits()), monotonic_ms=lambda: 0)
+    return LedgerApplication(own=own, ledger=ledger, pool=pool, applied=lambda _: None)
+
+
+def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[Driver, World]:
+    """Returns a driver, to which requests are verified at once, and what it does."""
+    world, genesis = World(), ledger.genesis
+
+    def now() -> Instant:
+        return Instant(
+            monotonic_ms=time.monotonic_ns() // 1_000_000, clock_ms=time.time_ns() // 1_000_000 - genesis.start_ms
+        )
+
+    ports = DriverPorts(
+        now=now,
+        send=lambda _, message: world.sent.append(message),
+        connected=frozenset,
+        verify_ahead=lambda _, then: then(),
+        evidence=world.evidence.append,
+        failed=world.failures.append,
+        refused=lambda reason, _: world.refused.append(reason),
+        phase_ended=lambda _: None,
+    )
+    parameters = Parameters(
+        chain=ledger.chain, slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms
+    )
+    application = application_on(ledger, key.address)
+    driver = Driver(signer=key, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
+    return driver, world
