@@ -35,7 +35,7 @@ from node.stories.trade_story import named
 
 Evidence = Equivocation | DoubleOffer
 
-EVIDENCE_FORMAT: Final = "p2pnode-evidence-1"
+EVIDENCE_FORMAT: Final = "p2pnode-evidence-2"
 EVIDENCE_SUFFIX: Final = ".evidence"
 UNKNOWN_EVIDENCE: Final = "unknown_evidence"
 """Reason of `NotFound`."""
@@ -195,7 +195,7 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         FileRefused: nothing.
     """
     try:
-        evidence: Evidence = decode(encoded, Evidence)  # type: ignore[arg-type]  # a union is a type to msgspec
+        evidence: Evidence = decode(encoded, Evidence)
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
     key = member_keys(genesis).get(evidence.offender)

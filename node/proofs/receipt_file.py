@@ -34,7 +34,7 @@ from node.stories.slices import Slices
 from node.stories.trade_search import Found, find_receipt, stored_block
 from node.stories.words import hour_text, price_text, tokens_text
 
-RECEIPT_FORMAT: Final = "p2pnode-receipt-1"
+RECEIPT_FORMAT: Final = "p2pnode-receipt-2"
 
 LATER_BLOCKS_MAX: Final = 4
 """A contract posts in the block that executes it and in the one that ends it."""
@@ -164,7 +164,7 @@ def names_of(genesis: Genesis) -> Mapping[Address, str]:
 
 
 def member_keys(genesis: Genesis) -> Mapping[Address, PublicKey]:
-    """Returns the members' node keys; protocol version 1 never changes them."""
+    """Returns the members' node keys; membership does not change yet."""
     return {address_of(member.node_key): member.node_key for member in genesis.members}
 
 
