@@ -8,7 +8,8 @@ in proportion to a mere claim (1,000 nested arrays that each claim 16,384 elemen
 """
 
 from enum import Enum
-from typing import Any, Final, TypeVar
+from types import UnionType
+from typing import Any, Final, TypeVar, overload
 
 import msgpack
 import msgspec
@@ -49,12 +50,16 @@ def encode(value: Any) -> bytes:
     return msgpack.packb(builtin, use_bin_type=True)  # type: ignore[no-any-return]
 
 
-def decode(data: bytes, expected: type[T], *, size_bytes_max: int = RECORD_SIZE_BYTES_MAX) -> T:
+@overload
+def decode(data: bytes, expected: type[T], *, size_bytes_max: int = ...) -> T: ...
+@overload
+def decode(data: bytes, expected: UnionType, *, size_bytes_max: int = ...) -> Any: ...
+def decode(data: bytes, expected: type[T] | UnionType, *, size_bytes_max: int = RECORD_SIZE_BYTES_MAX) -> Any:
     """Returns the record that `data` encodes.
 
     Args:
         data: the encoding, nothing before or after it.
-        expected: a `Record` class, or any type that msgspec converts to (a union is fine).
+        expected: a `Record` class, or any type that msgspec converts to, such as a union of tagged records.
         size_bytes_max: longest `data` accepted.
 
     Raises:

@@ -1,137 +1,315 @@
-"""Asserts, after every block, that nothing was lost and nothing invented.
+"""Energy and tokens add up: the one table of what equals what, and all that ask it.
 
-Each written record must balance in itself; what the written records changed together must be what `Totals`
-changed by; and `Totals` must balance. Genesis balances, so by induction the whole state does, at the cost of the
-block's own writes. A failure is our own bug: it stops the node (`AssertionError`), and no vote is given.
+`LAWS` says which fields of which records are equal in sum. It is asked
+
+- after every block, about what it changed (`assert_conserved`): genesis balances, so by induction the whole state
+  does, at the cost of the block's own writes. A failure is our own bug: it stops the node, and no vote is given;
+- of a whole state, record by record (`unbalanced_books`): `ledger verify`, and what a finished testnet shows;
+- of a running node's status, about wallets, debts and totals alone (`unbalanced_totals`): what can be summed up at
+  each request.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Final
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final
 
-from consensus.codec import Record
+from consensus.codec import Record, decode
 from contracts.state import (
-    ENERGY_TOTALS,
     TOTALS_KEY,
+    TRADE_COUNTERS,
     Account,
     Debt,
     Deficit,
+    MeterReading,
     Overlay,
     Packet,
     Score,
+    StateKey,
+    StateValue,
     Totals,
     Trade,
     TradeStatus,
 )
+from contracts.units import MicroTokens
 from qscore.parameters import ScoreParameters
 
-TOKENS_IN_CIRCULATION: Final = "issued - redeemed"
-HELD_BY_TRADES: Final = "tokens that trades hold"
-SET_ASIDE_BY_TRADES: Final = "energy that trades hold"
-RESERVED_BY_TRADES: Final = "deficits that trades hold"
-TRADE_COUNTERS: Final[Mapping[TradeStatus, str]] = {
-    TradeStatus.PENDING: "trades_pending",
-    TradeStatus.COMPLETED: "trades_completed",
-    TradeStatus.EXPIRED: "trades_expired",
-    TradeStatus.CANCELLED: "trades_cancelled",
+Term = str | TradeStatus
+"""What a law sums up over all records of a kind: a field, or how many trades have a status."""
+
+Side = Mapping[type[Record], tuple[Term, ...]]
+"""One side of a law: the sum of all these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """Two sums that are equal: over each single record if it is about one kind, else over the whole state."""
+
+    name: str
+    left: Side
+    right: Side
+
+    @property
+    def kinds(self) -> frozenset[type[Record]]:
+        """The kinds of records that it is about."""
+        return frozenset((*self.left, *self.right))
+
+
+LAWS: Final[tuple[Law, ...]] = (
+    # of each record
+    Law(
+        "energy of a packet",
+        {Packet: ("credited_wh", "replaced_wh")},
+        {Packet: ("available_wh", "escrow_wh", "claimed_wh", "exported_wh")},
+    ),
+    Law(
+        "energy of a deficit",
+        {Deficit: ("recorded_wh", "unused_wh")},
+        {Deficit: ("open_wh", "reserved_wh", "bought_wh", "imported_wh")},
+    ),
+    Law(
+        "energy of all packets",
+        {Totals: ("credited_wh", "replaced_wh")},
+        {Totals: ("available_wh", "escrow_wh", "claimed_wh", "exported_wh")},
+    ),
+    Law(
+        "energy of all deficits",
+        {Totals: ("deficit_wh", "unused_wh")},
+        {Totals: ("open_wh", "reserved_wh", "bought_wh", "imported_wh")},
+    ),
+    Law("energy sold and bought", {Totals: ("claimed_wh",)}, {Totals: ("bought_wh",)}),
+    # tokens
+    Law(
+        "tokens in circulation",
+        {Account: ("available_micro", "held_micro"), Totals: ("redeemed_micro",)},
+        {Totals: ("issued_micro",)},
+    ),
+    Law("tokens held of wallets", {Account: ("held_micro",)}, {Totals: ("held_micro",)}),
+    Law("tokens held by trades", {Trade: ("held_micro",)}, {Totals: ("held_micro",)}),
+    Law("debts", {Debt: ("owed_micro",)}, {Totals: ("owed_micro",)}),
+    Law("income of trades", {Trade: ("amount_micro",)}, {Totals: ("traded_micro",)}),
+    Law("fees of trades", {Trade: ("fee_micro",)}, {Totals: ("fees_micro",)}),
+    # energy
+    Law("energy measured", {Packet: ("credited_wh",)}, {MeterReading: ("net_wh",), Deficit: ("recorded_wh",)}),
+    Law("energy credited", {Packet: ("credited_wh",)}, {Totals: ("credited_wh",)}),
+    Law("energy available", {Packet: ("available_wh",)}, {Totals: ("available_wh",)}),
+    Law("energy in escrow", {Packet: ("escrow_wh",)}, {Totals: ("escrow_wh",)}),
+    Law("energy claimed", {Packet: ("claimed_wh",)}, {Totals: ("claimed_wh",)}),
+    Law("energy exported", {Packet: ("exported_wh",)}, {Totals: ("exported_wh",)}),
+    Law("energy replaced", {Packet: ("replaced_wh",)}, {Totals: ("replaced_wh",)}),
+    Law("deficits recorded", {Deficit: ("recorded_wh",)}, {Totals: ("deficit_wh",)}),
+    Law("deficits open", {Deficit: ("open_wh",)}, {Totals: ("open_wh",)}),
+    Law("deficits reserved", {Deficit: ("reserved_wh",)}, {Totals: ("reserved_wh",)}),
+    Law("deficits bought", {Deficit: ("bought_wh",)}, {Totals: ("bought_wh",)}),
+    Law("deficits imported", {Deficit: ("imported_wh",)}, {Totals: ("imported_wh",)}),
+    Law("deficits unused", {Deficit: ("unused_wh",)}, {Totals: ("unused_wh",)}),
+    Law("energy set aside by trades", {Trade: ("set_aside_wh",)}, {Totals: ("escrow_wh",)}),
+    Law("deficits reserved by trades", {Trade: ("reserved_wh",)}, {Totals: ("reserved_wh",)}),
+    Law("energy delivered by trades", {Trade: ("delivered_wh",)}, {Totals: ("claimed_wh",)}),
+    # trades
+    *(
+        Law(f"trades {status.value}", {Trade: (status,)}, {Totals: (total,)})
+        for status, total in TRADE_COUNTERS.items()
+    ),
+)
+"""Everything that is equal. No other place says it."""
+
+OUTSIDE: Final[Mapping[type[Record], frozenset[str]]] = {
+    Trade: frozenset({"energy_wh"}),
+    Totals: frozenset({"trades_declined"}),
 }
-"""Which total counts the trades of a status."""
+"""Quantities that no law is about: what a contract says, and how many contracts left no record."""
+
+SIGNED: Final[Mapping[type[Record], str]] = {MeterReading: "net_wh"}
+"""The only quantity of a law that may be below zero."""
+
+
+# --- reading records -------------------------------------------------------------------------------------------
+
+
+class _Kind:
+    """How the quantities of a kind of records are read; they have consecutive places among those of all kinds."""
+
+    __slots__ = ("first", "name", "read", "terms")
+
+    def __init__(self, kind: type[Record], terms: tuple[Term, ...], first: int) -> None:
+        fields = [term for term in terms if isinstance(term, str)]
+        statuses = [term for term in terms if isinstance(term, TradeStatus)]
+        read_fields = attrgetter(*fields)
+
+        def read(record: Any) -> tuple[int, ...]:
+            values: tuple[int, ...] = read_fields(record) if len(fields) > 1 else (read_fields(record),)
+            return (*values, *(record.status is status for status in statuses)) if statuses else values
+
+        self.name: Final = kind.__name__
+        self.terms: Final[tuple[Term, ...]] = (*fields, *statuses)
+        self.first: Final = first
+        self.read: Final[Callable[[Any], tuple[int, ...]]] = read
+
+
+def _kinds() -> dict[type[Record], _Kind]:
+    terms: dict[type[Record], dict[Term, None]] = {}
+    for law in LAWS:
+        for side in (law.left, law.right):
+            for kind, named in side.items():
+                terms.setdefault(kind, {}).update(dict.fromkeys(named))
+    kinds, first = {}, 0
+    for kind, found in terms.items():
+        kinds[kind] = _Kind(kind, tuple(found), first)
+        first += len(found)
+    return kinds
+
+
+_KINDS: Final = _kinds()
+
+
+class _PlacedLaw:
+    """A law by the places of its terms."""
+
+    __slots__ = ("_law", "_left", "_right")
+
+    def __init__(self, law: Law) -> None:
+        self._law: Final = law
+        self._left: Final = _places(law.left)
+        self._right: Final = _places(law.right)
+
+    def places(self) -> tuple[int, ...]:
+        return (*self._left, *self._right)
+
+    def broken(self, values: Sequence[int], *, first: int = 0, verb: str) -> list[str]:
+        """Returns a line if the sums differ; `first` is the place of the first value."""
+        left = sum([values[place - first] for place in self._left])
+        right = sum([values[place - first] for place in self._right])
+        if left == right:
+            return []
+        return [f"{self._law.name}: {_text(self._law.left)} {verb} {left}, {_text(self._law.right)} {verb} {right}"]
+
+
+def _places(side: Side) -> tuple[int, ...]:
+    return tuple(_KINDS[kind].first + _KINDS[kind].terms.index(term) for kind in side for term in side[kind])
+
+
+def _text(side: Side) -> str:
+    return " + ".join(f"{kind.__name__}.{_term_text(term)}" for kind in side for term in side[kind])
+
+
+def _term_text(term: Term) -> str:
+    return term if isinstance(term, str) else f"{term.value} trades"
+
+
+_RECORD_LAWS: Final = {kind: tuple(_PlacedLaw(law) for law in LAWS if law.kinds == {kind}) for kind in _KINDS}
+
+
+class Sums:
+    """What records add up to; or what their changes do, as every law is linear."""
+
+    def __init__(self, kinds: Iterable[type[Record]] = _KINDS) -> None:
+        """Takes the kinds of records that are summed up; laws about any others are not asked."""
+        self._laws = _laws_by_place(frozenset(kinds))
+        self._values = [0] * len(self._laws)
+
+    def add(self, record: Record, before: Record | None = None) -> None:
+        """Adds a record's quantities, or by how much they changed; of a kind that no law is about, nothing."""
+        kind = _KINDS.get(type(record))
+        if kind is not None:
+            old = itertools.repeat(0) if before is None else kind.read(before)
+            for place, value, was in zip(itertools.count(kind.first), kind.read(record), old, strict=False):
+                if value != was:
+                    self._values[place] += value - was
+
+    def broken(self, verb: str = "sums to") -> list[str]:
+        """Returns a line for each law over several kinds that does not hold, with its name, fields and sums."""
+        touched = [laws for laws, value in zip(self._laws, self._values, strict=True) if value]
+        asked = dict.fromkeys(law for laws in touched for law in laws)  # the others say that 0 is 0
+        return [line for law in asked for line in law.broken(self._values, verb=verb)]
+
+
+@cache
+def _laws_by_place(kinds: frozenset[type[Record]]) -> tuple[tuple[_PlacedLaw, ...], ...]:
+    """Returns, of each place, the laws over several kinds, all among `kinds`, that ask for it."""
+    laws = [_PlacedLaw(law) for law in LAWS if len(law.kinds) > 1 and law.kinds <= kinds]
+    size = sum(len(kind.terms) for kind in _KINDS.values())
+    return tuple(tuple(law for law in laws if place in law.places()) for place in range(size))
+
+
+def record_faults(record: Record, scores: ScoreParameters) -> list[str]:
+    """Returns what is wrong with a single record: a quantity below zero, a law that it breaks, a bound."""
+    found = law_faults(record)
+    match record:
+        case Score():
+            if not scores.floor <= record.value <= scores.maximum:
+                found.append("score out of bounds")
+            if not 0 <= record.staked <= record.value:
+                found.append("stake out of bounds")
+        case Trade():
+            if record.delivered_wh > record.energy_wh:
+                found.append("more delivered than contracted")
+            holds = record.held_micro, record.set_aside_wh, record.reserved_wh
+            if record.status is not TradeStatus.PENDING and any(holds):
+                found.append("over, and still holds")
+    return found
+
+
+def law_faults(record: Record) -> list[str]:
+    """Returns the quantities of a single record that are below zero, and the laws that it breaks."""
+    kind = _KINDS.get(type(record))
+    if kind is None:
+        return []
+    values = kind.read(record)
+    found: list[str] = []
+    if min(values) < 0 and type(record) not in SIGNED:
+        named = zip(kind.terms, values, strict=True)
+        found += [f"negative {_term_text(term)}" for term, value in named if value < 0]
+    for law in _RECORD_LAWS[type(record)]:
+        found += law.broken(values, first=kind.first, verb="is")
+    return found
+
+
+# --- those that ask --------------------------------------------------------------------------------------------
 
 
 def assert_conserved(overlay: Overlay, scores: ScoreParameters) -> None:
     """Asserts that the overlay's writes conserve tokens and energy to the unit and leave no negative balance."""
-    changed: Counter[str] = Counter()
-    for key, record in overlay.written().items():
-        if not isinstance(record, Totals):
-            assert_record(record, scores)
-            before = overlay.before(key, type(record))
-            for name, delta in _deltas(before, record):
-                changed[name] += delta
-    totals_before = overlay.before(TOTALS_KEY, Totals)
-    assert totals_before is not None, "totals stand in the state from genesis on"
-    totals_after = overlay.require(TOTALS_KEY, Totals)
-    assert_totals(totals_after)
-    for name, delta in _totals_deltas(totals_before, totals_after):
-        assert changed[name] == delta, f"records changed {name} by {changed[name]}, totals by {delta}"
+    changes = Sums()
+    totals = overlay.require(TOTALS_KEY, Totals)  # looked at even if the block leaves them alone
+    for key, record in {TOTALS_KEY: totals, **overlay.written()}.items():
+        faults = record_faults(record, scores)
+        assert not faults, f"{'; '.join(faults)}: {record}"
+        before = overlay.before(key, type(record))
+        if isinstance(before, Trade) and before.status is not TradeStatus.PENDING:
+            assert before == record, f"over, and changed: {record}"
+        changes.add(record, before)
+    broken = changes.broken("changed by")
+    assert not broken, "; ".join(broken)
 
 
-def assert_record(record: Record, scores: ScoreParameters) -> None:
-    """Asserts that one record balances and that nothing in it is negative."""
-    match record:
-        case Account():
-            assert min(record.available_micro, record.held_micro) >= 0, f"negative balance: {record}"
-        case Packet():
-            parts = (record.available_wh, record.escrow_wh, record.claimed_wh, record.exported_wh)
-            assert min(*parts, record.credited_wh, record.replaced_wh) >= 0, f"negative energy: {record}"
-            assert record.credited_wh + record.replaced_wh == sum(parts), f"packet does not balance: {record}"
-        case Deficit():
-            covered = (record.open_wh, record.reserved_wh, record.bought_wh, record.imported_wh)
-            assert min(*covered, record.recorded_wh, record.unused_wh) >= 0, f"negative energy: {record}"
-            assert record.recorded_wh + record.unused_wh == sum(covered), f"deficit does not balance: {record}"
-        case Score():
-            assert scores.floor <= record.value <= scores.maximum, f"score out of bounds: {record}"
-            assert 0 <= record.staked <= record.value, f"stake out of bounds: {record}"
-        case Debt():
-            assert record.owed_micro >= 0, f"negative debt: {record}"
-        case Trade():
-            assert 0 <= record.delivered_wh <= record.energy_wh, f"more delivered than contracted: {record}"
-            holds = record.held_micro, record.set_aside_wh, record.reserved_wh
-            assert min(holds) >= 0, f"negative balance: {record}"
-            assert record.status is TradeStatus.PENDING or not any(holds), f"over, and still holds: {record}"
-        case _:
-            pass
+def unbalanced_books(state: Iterable[tuple[StateKey, bytes]], scores: ScoreParameters) -> list[str]:
+    """Sums up all records of a whole state.
+
+    Returns:
+        One line per record and per law that does not add up; nothing if tokens and energy are conserved to the unit.
+    """
+    sums, found, has_totals = Sums(), [], False
+    for key, value in state:
+        record: Record = decode(value, StateValue)
+        found += [f"{type(record).__name__} {key.hex()}: {fault}" for fault in record_faults(record, scores)]
+        sums.add(record)
+        has_totals = has_totals or isinstance(record, Totals)
+    return [*found, *sums.broken()] if has_totals else ["the totals are missing"]
 
 
-def assert_totals(totals: Totals) -> None:
-    """Asserts that the sums balance: credited and deficit by where they went, and sold energy by its claims."""
-    kept = totals.available_wh + totals.escrow_wh + totals.claimed_wh + totals.exported_wh
-    assert totals.credited_wh + totals.replaced_wh == kept, f"credited energy does not balance: {totals}"
-    covered = totals.open_wh + totals.reserved_wh + totals.bought_wh + totals.imported_wh
-    assert totals.deficit_wh + totals.unused_wh == covered, f"deficits do not balance: {totals}"
-    assert totals.claimed_wh == totals.bought_wh, f"energy sold is not energy bought: {totals}"
-    assert totals.redeemed_micro <= totals.issued_micro, f"more tokens redeemed than issued: {totals}"
+def unbalanced_totals(
+    totals: Totals, *, available_micro: MicroTokens, held_micro: MicroTokens, owed_micro: MicroTokens
+) -> list[str]:
+    """Holds the totals against themselves and against the sums over all wallets and debts.
 
-
-def _deltas(before: Record | None, after: Record) -> Iterator[tuple[str, int]]:
-    """Yields what a written record adds to each total."""
-    for field, total in ENERGY_TOTALS.get(type(after), {}).items():
-        yield total, getattr(after, field) - (0 if before is None else getattr(before, field))
-    match after:
-        case Account():
-            yield TOKENS_IN_CIRCULATION, _tokens(after) - (_tokens(before) if isinstance(before, Account) else 0)
-            yield "held_micro", after.held_micro - (before.held_micro if isinstance(before, Account) else 0)
-        case Debt():
-            yield "owed_micro", after.owed_micro - (before.owed_micro if isinstance(before, Debt) else 0)
-        case Trade():
-            yield from _trade_deltas(before if isinstance(before, Trade) else None, after)
-        case _:
-            pass
-
-
-def _trade_deltas(before: Trade | None, after: Trade) -> Iterator[tuple[str, int]]:
-    """Yields what a trade adds to the totals of trades, and to what the trades themselves say that they hold."""
-    is_open = before is None or before.status is TradeStatus.PENDING
-    assert is_open or before == after, f"over, and changed: {after}"
-    for trade, sign in ((before, -1), (after, 1)):
-        if trade is not None:
-            yield TRADE_COUNTERS[trade.status], sign
-            yield "traded_micro", sign * trade.amount_micro
-            yield "fees_micro", sign * trade.fee_micro
-            yield HELD_BY_TRADES, sign * trade.held_micro
-            yield SET_ASIDE_BY_TRADES, sign * trade.set_aside_wh
-            yield RESERVED_BY_TRADES, sign * trade.reserved_wh
-
-
-def _tokens(account: Account) -> int:
-    return account.available_micro + account.held_micro
-
-
-def _totals_deltas(before: Totals, after: Totals) -> Iterator[tuple[str, int]]:
-    energy_names = [total for fields in ENERGY_TOTALS.values() for total in fields.values()]
-    for name in (*energy_names, *TRADE_COUNTERS.values(), "traded_micro", "fees_micro", "held_micro", "owed_micro"):
-        yield name, getattr(after, name) - getattr(before, name)
-    circulating_after = after.issued_micro - after.redeemed_micro
-    yield TOKENS_IN_CIRCULATION, circulating_after - (before.issued_micro - before.redeemed_micro)
-    yield HELD_BY_TRADES, after.held_micro - before.held_micro
-    yield SET_ASIDE_BY_TRADES, after.escrow_wh - before.escrow_wh
-    yield RESERVED_BY_TRADES, after.reserved_wh - before.reserved_wh
+    Returns:
+        One line per law that does not add up.
+    """
+    sums = Sums((Account, Debt, Totals))
+    sums.add(totals)
+    sums.add(Account(available_micro=available_micro, held_micro=held_micro, nonce=0))
+    sums.add(Debt(owed_micro=owed_micro))
+    return [*law_faults(totals), *sums.broken()]

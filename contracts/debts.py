@@ -3,7 +3,7 @@
 from consensus.cryptography import address_of
 from consensus.identifiers import Address
 from contracts.receipts import Reason
-from contracts.run import BlockRun, Outcome, Refusal
+from contracts.run import BlockRun, Outcome, declined
 from contracts.state import Account, Debt, account_key, debt_key
 from contracts.transactions import PayDebt
 from contracts.units import MicroTokens
@@ -20,11 +20,11 @@ def execute_pay_debt(run: BlockRun, sender: Address, action: PayDebt) -> Outcome
     owed, amount = owed_by(run, sender), action.amount_micro
     if amount > owed:
         detail = f"owed {owed} micro-tokens, payment {amount}"
-        return Outcome(refusal=Refusal(reason=Reason.DEBT_NOT_OWED, detail=detail))
+        return declined(Reason.DEBT_NOT_OWED, detail)
     available = run.overlay.require(account_key(sender), Account).available_micro
     if amount > available:
         detail = f"available {available} micro-tokens, payment {amount}"
-        return Outcome(refusal=Refusal(reason=Reason.DEBT_INSUFFICIENT_TOKENS, detail=detail))
+        return declined(Reason.DEBT_INSUFFICIENT_TOKENS, detail)
     run.move_tokens(sender, available=-amount)
     run.move_tokens(address_of(run.genesis.grid_key), available=amount)
     run.overlay.put(debt_key(sender), Debt(owed_micro=MicroTokens(owed - amount)))

@@ -41,6 +41,7 @@ from contracts.rewards import FAULT, punish, quality_total, reward_traders
 from contracts.run import BlockRun, Refusal
 from contracts.settlement import contract_size, execution_postings, final_postings, pay_out, refund_postings
 from contracts.state import (
+    TRADE_COUNTERS,
     Account,
     Deficit,
     Interval,
@@ -51,6 +52,7 @@ from contracts.state import (
     PromiseBook,
     Trade,
     TradeEnd,
+    TradeKind,
     TradeStatus,
     account_key,
     deficit_key,
@@ -62,7 +64,7 @@ from contracts.state import (
     reading_key,
     trade_key,
 )
-from contracts.transactions import TradeTerms, packet_id
+from contracts.transactions import ForwardTerms, packet_id
 from contracts.units import MS_PER_HOUR, MicroTokens, Milliseconds, WattHours
 from qscore.equation import Defaulter
 from qscore.parameters import ONE, Millionths
@@ -77,9 +79,9 @@ NO_TOKENS: Final = MicroTokens(0)
 # --- before execution ------------------------------------------------------------------------------------------
 
 
-def check_window(run: BlockRun, terms: TradeTerms) -> Refusal | None:
+def check_window(run: BlockRun, terms: ForwardTerms) -> Refusal | None:
     """The window is an interval of which neither party's reading is decided, and both have room in it."""
-    start = window_of(terms)
+    start = terms.delivery_start_ms
     if start % run.genesis.interval_ms:
         detail = f"delivery window {start} ms is no multiple of {run.genesis.interval_ms} ms"
         return Refusal(reason=Reason.TRADE_WRONG_WINDOW, detail=detail)
@@ -96,12 +98,6 @@ def check_window(run: BlockRun, terms: TradeTerms) -> Refusal | None:
         detail = f"the buyer's connection still takes {room} Wh in the window, contract {terms.energy_wh} Wh"
         return Refusal(reason=Reason.TRADE_ABOVE_CAPACITY, detail=detail, fault=terms.buyer)
     return None
-
-
-def window_of(terms: TradeTerms) -> Milliseconds:
-    """Returns the start of a forward trade's delivery window."""
-    assert terms.delivery_start_ms is not None, "a spot trade has no delivery window"
-    return terms.delivery_start_ms
 
 
 def _room(run: BlockRun, member: Address, start: Milliseconds) -> WattHours:
@@ -125,10 +121,10 @@ def _book(run: BlockRun, member: Address, start: Milliseconds) -> tuple[Digest, 
 
 
 def execute_forward(
-    run: BlockRun, terms: TradeTerms, *, trade: Digest, transaction: Digest
+    run: BlockRun, terms: ForwardTerms, *, trade: Digest, transaction: Digest
 ) -> tuple[Posting, ...] | Failure:
     """Holds the buyer's tokens and the seller's promise, or returns the condition that fails."""
-    start = window_of(terms)
+    start = terms.delivery_start_ms
     size = contract_size(run.genesis, energy=terms.energy_wh, price=terms.price_micro_per_kwh)
     before = _balances(run, terms.seller, terms.buyer, seller_wh=_room(run, terms.seller, start))
     escrowed = execution_stage(size, before)
@@ -146,13 +142,13 @@ def execute_forward(
     return execution_postings(trade, before, escrowed)
 
 
-def _pending(run: BlockRun, terms: TradeTerms, size: ContractSize, transaction: Digest) -> Trade:
+def _pending(run: BlockRun, terms: ForwardTerms, size: ContractSize, transaction: Digest) -> Trade:
     return Trade(
         seller=terms.seller,
         buyer=terms.buyer,
         status=TradeStatus.PENDING,
-        is_forward=True,
-        interval_start_ms=window_of(terms),
+        kind=TradeKind.FORWARD,
+        interval_start_ms=terms.delivery_start_ms,
         energy_wh=terms.energy_wh,
         delivered_wh=NOTHING,
         set_aside_wh=NOTHING,
@@ -373,12 +369,7 @@ def _give_back(run: BlockRun, name: Digest, trade: Trade) -> tuple[Posting, ...]
     run.move_tokens(trade.buyer, available=trade.held_micro, held=-trade.held_micro)
     _move_surplus(run, trade, back=trade.set_aside_wh)
     _move_deficit(run, trade, back=trade.reserved_wh)
-    counter = {
-        TradeStatus.COMPLETED: "trades_completed",
-        TradeStatus.EXPIRED: "trades_expired",
-        TradeStatus.CANCELLED: "trades_cancelled",
-    }[trade.status]
-    run.add_to_totals(**{"trades_pending": -1, counter: 1, "held_micro": -trade.held_micro})
+    run.add_to_totals(**{"trades_pending": -1, TRADE_COUNTERS[trade.status]: 1, "held_micro": -trade.held_micro})
     ended = replace(trade, set_aside_wh=NOTHING, reserved_wh=NOTHING, held_micro=NO_TOKENS)
     run.overlay.put(trade_key(name), ended)
     start = trade.interval_start_ms

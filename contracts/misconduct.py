@@ -11,7 +11,7 @@ from consensus.cryptography import HashKind, digest, verify
 from consensus.evidence import Equivocation, proven_offence
 from consensus.identifiers import Digest, PublicKey
 from contracts.receipts import Reason
-from contracts.run import BlockRun, Outcome, Refusal
+from contracts.run import BlockRun, Outcome, declined
 from contracts.state import Member, Misconduct, member_key, misconduct_key
 from contracts.transactions import DoubleOffer, ReportMisconduct
 
@@ -24,15 +24,15 @@ def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct)
     offender = evidence.offender
     member = run.overlay.get(member_key(offender), Member)
     if member is None:
-        return _declined(Reason.EVIDENCE_UNKNOWN_OFFENDER, f"{offender.hex()} is no member")
+        return declined(Reason.EVIDENCE_UNKNOWN_OFFENDER, f"{offender.hex()} is no member")
     offence = proven(evidence, member.node_key, run.context.chain)
     if offence is None:
         detail = f"the two statements do not prove that {offender.hex()} contradicted itself"
-        return _declined(Reason.EVIDENCE_PROVES_NOTHING, detail)
+        return declined(Reason.EVIDENCE_PROVES_NOTHING, detail)
     name = misconduct_name(evidence, offence)
     known = run.overlay.get(misconduct_key(name), Misconduct)
     if known is not None:
-        return _declined(Reason.EVIDENCE_ALREADY_KNOWN, f"on the chain since height {known.height}")
+        return declined(Reason.EVIDENCE_ALREADY_KNOWN, f"on the chain since height {known.height}")
     run.overlay.put(
         misconduct_key(name),
         Misconduct(offender=offender, offence=offence, transaction=transaction, height=run.context.height),
@@ -74,7 +74,3 @@ def misconduct_name(evidence: Equivocation | DoubleOffer, offence: str) -> Diges
     else:
         what = (evidence.first.seller, evidence.first.offer_counter)
     return digest(HashKind.MISCONDUCT, encode((evidence.offender, offence, *what)))
-
-
-def _declined(reason: Reason, detail: str) -> Outcome:
-    return Outcome(refusal=Refusal(reason=reason, detail=detail))

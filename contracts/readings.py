@@ -9,7 +9,7 @@ to the grid at once.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -22,7 +22,6 @@ from contracts.forwards import schedule_ends, set_aside, take_back, was_promised
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
-    ENERGY_TOTALS,
     Debt,
     Deficit,
     GateClosure,
@@ -30,7 +29,6 @@ from contracts.state import (
     Member,
     MeterReading,
     Packet,
-    StateKey,
     debt_key,
     deficit_key,
     interval_key,
@@ -40,6 +38,8 @@ from contracts.state import (
 )
 from contracts.transactions import PublishReading, Reading, packet_id
 from contracts.units import MS_PER_HOUR, MicroTokens, WattHours, contract_amount
+
+R = TypeVar("R", Packet, Deficit)
 
 NOTHING: Final = WattHours(0)
 
@@ -177,7 +177,8 @@ def _change_packet(run: BlockRun, reading: Reading, *, by: WattHours) -> Digest 
         "exported_wh": -from_exported,
         "replaced_wh": replaced,
     }
-    _write_changed(run, packet_key(name), replace(packet, source=reading.source), changes)
+    run.overlay.put(packet_key(name), _added(replace(packet, source=reading.source), changes))
+    run.add_to_totals(**changes)
     if replaced:
         _owe(run, reading.meter, contract_amount(replaced, run.genesis.price_max_micro_per_kwh))
     return name
@@ -194,20 +195,18 @@ def _change_deficit(run: BlockRun, reading: Reading, *, by: WattHours) -> None:
     cut = max(-by, 0)
     from_open = min(cut, deficit.open_wh)
     from_imported = min(cut - from_open, deficit.imported_wh)
-    changes = {
-        "recorded_wh": by,
+    covered = {
         "open_wh": max(by, 0) - from_open,
         "imported_wh": -from_imported,
         "unused_wh": cut - from_open - from_imported,
     }
-    _write_changed(run, key, deficit, changes)
+    run.overlay.put(key, _added(deficit, {"recorded_wh": by, **covered}))
+    run.add_to_totals(deficit_wh=by, **covered)
 
 
-def _write_changed(run: BlockRun, key: StateKey, record: Packet | Deficit, changes: Mapping[str, int]) -> None:
-    """Adds to fields of a record, and to the totals of these fields."""
-    run.overlay.put(key, replace(record, **{name: getattr(record, name) + by for name, by in changes.items()}))
-    totals = ENERGY_TOTALS[type(record)]
-    run.add_to_totals(**{totals[name]: by for name, by in changes.items()})
+def _added(record: R, changes: Mapping[str, int]) -> R:
+    """Returns a record with something added to some of its fields."""
+    return replace(record, **{name: getattr(record, name) + by for name, by in changes.items()})
 
 
 def _owe(run: BlockRun, seller: Address, amount: MicroTokens) -> None:

@@ -69,6 +69,11 @@ class Outcome(Record, frozen=True, kw_only=True):
             assert len(self.refusal.detail) <= DETAIL_CHARACTERS_MAX, self.refusal.detail
 
 
+def declined(reason: Reason, detail: str) -> Outcome:
+    """Returns the outcome of a transaction that is declined, and is nobody's fault."""
+    return Outcome(refusal=Refusal(reason=reason, detail=detail))
+
+
 class ScoreBoard:
     """The members' scores at a block's slot, on an overlay, with the sum over the cluster kept as they move.
 

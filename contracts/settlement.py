@@ -30,6 +30,7 @@ from contracts.state import (
     Offer,
     Packet,
     Trade,
+    TradeKind,
     TradeStatus,
     account_key,
     deficit_key,
@@ -37,7 +38,7 @@ from contracts.state import (
     packet_key,
     trade_key,
 )
-from contracts.transactions import TradeTerms
+from contracts.transactions import SpotTerms
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 
 
@@ -71,7 +72,7 @@ def contract_size(genesis: Genesis, *, energy: WattHours, price: MicroTokensPerK
     )
 
 
-def read_balances(run: BlockRun, terms: TradeTerms, packets: Sequence[Packet]) -> Balances:
+def read_balances(run: BlockRun, terms: SpotTerms, packets: Sequence[Packet]) -> Balances:
     """Returns the balances of a spot trade whose packets are known; its escrow is empty."""
     overlay = run.overlay
     deficit = overlay.get(deficit_key(terms.buyer, packets[0].interval_start_ms), Deficit)
@@ -148,7 +149,7 @@ def _postings(trade: Digest, stage: Stage, rows: Sequence[tuple[Party, Asset, in
 
 def write_settlement(
     run: BlockRun,
-    terms: TradeTerms,
+    terms: SpotTerms,
     *,
     trade: Digest,
     transaction: Digest,
@@ -167,7 +168,7 @@ def write_settlement(
             seller=terms.seller,
             buyer=terms.buyer,
             status=TradeStatus.COMPLETED,
-            is_forward=False,
+            kind=TradeKind.SPOT,
             interval_start_ms=interval_start,
             energy_wh=terms.energy_wh,
             delivered_wh=terms.energy_wh,
@@ -201,7 +202,7 @@ def pay_out(run: BlockRun, seller: Address, size: ContractSize) -> None:
     run.move_tokens(address_of(run.genesis.grid_key), available=size.fee_micro)
 
 
-def _claim_packets(run: BlockRun, terms: TradeTerms) -> Milliseconds:
+def _claim_packets(run: BlockRun, terms: SpotTerms) -> Milliseconds:
     """Draws the contract's energy from its packets in their order; returns their interval."""
     missing = terms.energy_wh
     for name in terms.packets:
@@ -220,7 +221,7 @@ def _claim_packets(run: BlockRun, terms: TradeTerms) -> Milliseconds:
     return packet.interval_start_ms
 
 
-def _claim_deficit(run: BlockRun, terms: TradeTerms, interval_start: Milliseconds) -> None:
+def _claim_deficit(run: BlockRun, terms: SpotTerms, interval_start: Milliseconds) -> None:
     key = deficit_key(terms.buyer, interval_start)
     deficit = run.overlay.require(key, Deficit)
     run.overlay.put(

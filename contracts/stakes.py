@@ -2,7 +2,7 @@
 
 from consensus.identifiers import Address, Digest
 from contracts.receipts import Reason
-from contracts.run import BlockRun, Outcome, Refusal
+from contracts.run import BlockRun, Outcome, declined
 from contracts.state import Member, member_key
 from contracts.transactions import SetStake
 
@@ -10,15 +10,11 @@ from contracts.transactions import SetStake
 def execute_set_stake(run: BlockRun, sender: Address, transaction: Digest, action: SetStake) -> Outcome:
     """Writes the sender's stake, or declines: no member, suspended, more than its present score."""
     if run.overlay.get(member_key(sender), Member) is None:
-        return _declined(Reason.STAKE_NOT_MEMBER, f"{sender.hex()} is no member")
+        return declined(Reason.STAKE_NOT_MEMBER, f"{sender.hex()} is no member")
     if run.scores.record(sender).is_suspended:
-        return _declined(Reason.STAKE_SUSPENDED, "a suspended member has no stake")
+        return declined(Reason.STAKE_SUSPENDED, "a suspended member has no stake")
     score = run.scores.of(sender)
     if action.staked > score:
-        return _declined(Reason.STAKE_ABOVE_SCORE, f"score is {score} millionths, stake {action.staked}")
+        return declined(Reason.STAKE_ABOVE_SCORE, f"score is {score} millionths, stake {action.staked}")
     run.scores.stake(sender, action.staked, reference=transaction)
     return Outcome()
-
-
-def _declined(reason: Reason, detail: str) -> Outcome:
-    return Outcome(refusal=Refusal(reason=reason, detail=detail))

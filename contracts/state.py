@@ -81,7 +81,7 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
 
 
 class Packet(Record, frozen=True, kw_only=True, tag="packet"):
-    """Surplus energy of one interval. credited + replaced = available + escrow + claimed + exported."""
+    """Surplus energy of one interval, by where it went."""
 
     owner: Address
     interval_start_ms: Milliseconds
@@ -99,7 +99,7 @@ class Packet(Record, frozen=True, kw_only=True, tag="packet"):
 
 
 class Deficit(Record, frozen=True, kw_only=True, tag="deficit"):
-    """Energy that a member lacked in one interval. recorded + unused = open + reserved + bought + imported."""
+    """Energy that a member lacked in one interval, by what covered it."""
 
     owner: Address
     interval_start_ms: Milliseconds
@@ -174,6 +174,15 @@ class Offer(Record, frozen=True, kw_only=True, tag="offer"):
     trade: Digest
 
 
+class TradeKind(Enum):
+    """How a trade came about; of a contract, the tag of its terms."""
+
+    SPOT = "spot"
+    """Of energy that was there: executed and final at once."""
+    FORWARD = "forward"
+    """Of energy that was promised for a delivery window."""
+
+
 class TradeStatus(Enum):
     """Where a contract stands."""
 
@@ -192,7 +201,7 @@ class Trade(Record, frozen=True, kw_only=True, tag="trade"):
     seller: Address
     buyer: Address
     status: TradeStatus
-    is_forward: bool
+    kind: TradeKind
     interval_start_ms: Milliseconds
     energy_wh: WattHours
     """As contracted."""
@@ -278,7 +287,7 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
 
 
 class Totals(Record, frozen=True, kw_only=True, tag="totals"):
-    """Sums over all records, kept by every block and asserted: nothing is lost or invented."""
+    """Sums over all records, kept by every block and asserted: nothing is lost or invented (`conservation.LAWS`)."""
 
     issued_micro: MicroTokens
     redeemed_micro: MicroTokens
@@ -310,25 +319,13 @@ class Totals(Record, frozen=True, kw_only=True, tag="totals"):
     """What the grid account received with them."""
 
 
-ENERGY_TOTALS: Final[Mapping[type[Record], Mapping[str, str]]] = {
-    Packet: {
-        "credited_wh": "credited_wh",
-        "available_wh": "available_wh",
-        "escrow_wh": "escrow_wh",
-        "claimed_wh": "claimed_wh",
-        "exported_wh": "exported_wh",
-        "replaced_wh": "replaced_wh",
-    },
-    Deficit: {
-        "recorded_wh": "deficit_wh",
-        "open_wh": "open_wh",
-        "reserved_wh": "reserved_wh",
-        "bought_wh": "bought_wh",
-        "imported_wh": "imported_wh",
-        "unused_wh": "unused_wh",
-    },
+TRADE_COUNTERS: Final[Mapping[TradeStatus, str]] = {
+    TradeStatus.PENDING: "trades_pending",
+    TradeStatus.COMPLETED: "trades_completed",
+    TradeStatus.EXPIRED: "trades_expired",
+    TradeStatus.CANCELLED: "trades_cancelled",
 }
-"""Which field of a record each energy total sums."""
+"""Which total counts the trades of a status."""
 
 
 class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):

@@ -7,11 +7,13 @@ from typing import TypeVar
 from consensus.codec import Record, decode
 from consensus.cryptography import address_of
 from consensus.identifiers import Address, Slot
+from contracts.conservation import unbalanced_totals
 from contracts.genesis import Genesis
 from contracts.state import (
     MEMBER_LIST_KEY,
     TOTALS_KEY,
     Account,
+    Debt,
     Member,
     MemberList,
     Score,
@@ -19,6 +21,7 @@ from contracts.state import (
     StateReader,
     Totals,
     account_key,
+    debt_key,
     member_key,
     score_key,
 )
@@ -45,10 +48,11 @@ class MemberState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSums:
-    """Sums over all wallets."""
+    """Sums over all wallets and debts."""
 
     available_micro: MicroTokens
     held_micro: MicroTokens
+    owed_micro: MicroTokens
 
 
 def read(source: StateReader, key: StateKey, expected: type[V]) -> V | None:
@@ -83,27 +87,27 @@ def read_members(source: StateReader) -> tuple[MemberState, ...]:
 
 
 def sum_tokens(source: StateReader, genesis: Genesis, members: Iterable[MemberState]) -> TokenSums:
-    """Returns the sums over all wallets: the members', the issuer's and the grid's."""
-    accounts = [state.account for state in members]
+    """Returns the sums over all wallets, the members', the issuer's and the grid's, and over the members' debts."""
+    states = tuple(members)
+    accounts = [state.account for state in states]
     accounts += [
         require(source, account_key(address_of(key)), Account) for key in (genesis.issuer_key, genesis.grid_key)
     ]
+    debts = [read(source, debt_key(state.address), Debt) for state in states]
     return TokenSums(
         available_micro=MicroTokens(sum(account.available_micro for account in accounts)),
         held_micro=MicroTokens(sum(account.held_micro for account in accounts)),
+        owed_micro=MicroTokens(sum(debt.owed_micro for debt in debts if debt is not None)),
     )
 
 
 def conserved(totals: Totals, tokens: TokenSums) -> bool:
-    """Says whether nothing was lost or invented: the sums of tokens and energy over the whole chain."""
-    return (
-        tokens.available_micro + tokens.held_micro == totals.issued_micro - totals.redeemed_micro
-        and tokens.held_micro == totals.held_micro
-        and totals.credited_wh + totals.replaced_wh
-        == totals.available_wh + totals.escrow_wh + totals.claimed_wh + totals.exported_wh
-        and totals.deficit_wh + totals.unused_wh
-        == totals.open_wh + totals.reserved_wh + totals.bought_wh + totals.imported_wh
-        and totals.claimed_wh == totals.bought_wh
+    """Says whether what can be summed up at each request adds up: totals, wallets and debts."""
+    return not unbalanced_totals(
+        totals,
+        available_micro=tokens.available_micro,
+        held_micro=tokens.held_micro,
+        owed_micro=tokens.owed_micro,
     )
 
 

@@ -20,7 +20,7 @@ from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest
 from contracts.conditions import Failure
 from contracts.debts import owed_by
-from contracts.forwards import check_window, execute_forward, window_of
+from contracts.forwards import check_window, execute_forward
 from contracts.receipts import Party, Reason
 from contracts.rewards import FAULT, SUCCESS, punish, quality_total, reward_traders
 from contracts.run import BlockRun, Outcome, Refusal
@@ -44,7 +44,7 @@ from contracts.state import (
     packet_key,
     trade_key,
 )
-from contracts.transactions import SubmitTrade, TradeTerms, trade_id
+from contracts.transactions import ForwardTerms, SpotTerms, SubmitTrade, TradeTerms, trade_id
 from contracts.units import Milliseconds
 from qscore.equation import Defaulter
 
@@ -70,18 +70,22 @@ def execute_trade(run: BlockRun, sender: Address, transaction: Digest, action: S
     for check in CHECKS:
         refusal = check(run, submission)
         if refusal is not None:
-            return _declined(run, submission, refusal)
-    return _execute_forward(run, submission) if action.terms.is_forward else _execute_spot(run, submission)
+            return _decline(run, submission, refusal)
+    match action.terms:
+        case SpotTerms() as terms:
+            return _execute_spot(run, submission, terms)
+        case ForwardTerms() as terms:
+            return _execute_forward(run, submission, terms)
 
 
-def _execute_spot(run: BlockRun, submission: Submission) -> Outcome:
-    terms, trade = submission.terms, submission.trade
+def _execute_spot(run: BlockRun, submission: Submission, terms: SpotTerms) -> Outcome:
+    trade = submission.trade
     packets = [run.overlay.require(packet_key(name), Packet) for name in terms.packets]
     interval_start = packets[0].interval_start_ms
     size = contract_size(run.genesis, energy=terms.energy_wh, price=terms.price_micro_per_kwh)
     settlement = settle(size, read_balances(run, terms, packets))
     if isinstance(settlement, Failure):
-        return _declined(run, submission, _refusal_of(run, submission, settlement, interval_start))
+        return _decline(run, submission, _refusal_of(run, submission, settlement, interval_start))
     total = quality_total(run, seller=terms.seller, buyer=terms.buyer, outcome=SUCCESS, defaulter=None)
     write_settlement(run, terms, trade=trade, transaction=submission.transaction, size=size, quality_total=total)
     reward_traders(run, seller=terms.seller, buyer=terms.buyer, interval_start=interval_start, trade=trade)
@@ -93,15 +97,15 @@ def _execute_spot(run: BlockRun, submission: Submission) -> Outcome:
     )
 
 
-def _execute_forward(run: BlockRun, submission: Submission) -> Outcome:
-    terms, trade = submission.terms, submission.trade
+def _execute_forward(run: BlockRun, submission: Submission, terms: ForwardTerms) -> Outcome:
+    trade = submission.trade
     postings = execute_forward(run, terms, trade=trade, transaction=submission.transaction)
     if isinstance(postings, Failure):
-        return _declined(run, submission, _refusal_of(run, submission, postings, window_of(terms)))
+        return _decline(run, submission, _refusal_of(run, submission, postings, terms.delivery_start_ms))
     return Outcome(reference=trade, parties=(terms.seller, terms.buyer), postings=postings)
 
 
-def _declined(run: BlockRun, submission: Submission, refusal: Refusal) -> Outcome:
+def _decline(run: BlockRun, submission: Submission, refusal: Refusal) -> Outcome:
     """Counts the declined contract; Eq. 2's total is recorded where one of the two parties is at fault."""
     run.add_to_totals(trades_declined=1)
     terms, total = submission.terms, None
@@ -251,17 +255,15 @@ def _check_route(_: BlockRun, submission: Submission) -> Refusal | None:
 
 
 def _check_energy(run: BlockRun, submission: Submission) -> Refusal | None:
-    """Packets of a spot trade, a delivery window of a forward trade, never both."""
-    terms = submission.terms
-    if not terms.is_forward:
-        return _check_packets(run, terms)
-    if terms.packets:
-        detail = f"a forward trade that names {len(terms.packets)} packets"
-        return Refusal(reason=Reason.TRADE_WRONG_PACKETS, detail=detail)
-    return check_window(run, terms)
+    """Packets of a spot trade, a delivery window of a forward trade."""
+    match submission.terms:
+        case SpotTerms() as terms:
+            return _check_packets(run, terms)
+        case ForwardTerms() as terms:
+            return check_window(run, terms)
 
 
-def _check_packets(run: BlockRun, terms: TradeTerms) -> Refusal | None:
+def _check_packets(run: BlockRun, terms: SpotTerms) -> Refusal | None:
     """There are packets, each is the seller's and of the first one's interval, none is named twice."""
     packets = [run.overlay.get(packet_key(name), Packet) for name in terms.packets]
     starts = {packet.interval_start_ms for packet in packets if packet is not None}

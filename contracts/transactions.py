@@ -21,6 +21,7 @@ from consensus.identifiers import (
     Slot,
 )
 from contracts.genesis import PublicKeyBytes
+from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from qscore.parameters import SCORE_MAX, Millionths
 
@@ -73,32 +74,42 @@ class Transfer(Record, frozen=True, kw_only=True, tag="transfer"):
     amount_micro: Annotated[MicroTokens, Meta(ge=1, le=TOKENS_MAX)]
 
 
-class TradeTerms(Record, frozen=True, kw_only=True, tag="trade-terms"):
-    """The contract that seller and buyer agreed off the chain; both sign these bytes."""
+class ContractTerms(Record, frozen=True, kw_only=True):
+    """What a contract of any kind says. Each kind is a record of its own with its own tag: seller and buyer sign the
+    encoding of that record, so a signature under one kind never holds for another.
+    """
 
     chain: DigestBytes
     offer_counter: Counter
-    """With `seller` the offer id: at most one contract per offer id executes."""
+    """With `seller` the offer id: at most one contract per offer id executes, of whatever kind."""
     seller: AddressBytes
     buyer: AddressBytes
     energy_wh: Annotated[WattHours, Meta(ge=1, le=ENERGY_WH_MAX)]
     price_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=PRICE_MAX)]
-    packets: Annotated[tuple[DigestBytes, ...], Meta(max_length=PACKETS_PER_TRADE_MAX)]
-    """Of a spot trade: energy packets of the seller, all of one interval, drawn from in this order. Of a forward
-    trade: none."""
     origin_meter: AddressBytes
     """Route: where the energy enters the grid. The seller's meter."""
     destination_meter: AddressBytes
     """Route: where it leaves the grid. The buyer's meter."""
     expiry_slot: Annotated[Slot, Meta(ge=0, le=COUNTER_MAX)]
     """Last block slot in which the contract may execute; a forward trade that is not final ends after it."""
-    delivery_start_ms: Annotated[Milliseconds, Meta(ge=0, le=METER_TIME_MS_MAX)] | None = None
-    """Of a forward trade: start of the metering interval that is its delivery window. Of a spot trade: None."""
 
-    @property
-    def is_forward(self) -> bool:
-        """Says whether the energy is promised, not there yet."""
-        return self.delivery_start_ms is not None
+
+class SpotTerms(ContractTerms, frozen=True, kw_only=True, tag="spot"):
+    """A contract over energy that is there, in packets."""
+
+    packets: Annotated[tuple[DigestBytes, ...], Meta(max_length=PACKETS_PER_TRADE_MAX)]
+    """Energy packets of the seller, all of one interval, drawn from in this order."""
+
+
+class ForwardTerms(ContractTerms, frozen=True, kw_only=True, tag="forward"):
+    """A contract over energy that is promised for a delivery window."""
+
+    delivery_start_ms: Annotated[Milliseconds, Meta(ge=0, le=METER_TIME_MS_MAX)]
+    """Start of the metering interval that is the window."""
+
+
+TradeTerms = SpotTerms | ForwardTerms
+"""The contract that seller and buyer agreed off the chain; both sign its bytes."""
 
 
 class SubmitTrade(Record, frozen=True, kw_only=True, tag="submit-trade"):
@@ -231,6 +242,11 @@ def decode_transaction(raw: bytes) -> SignedTransaction:
 def signature_holds(transaction: SignedTransaction) -> bool:
     """Says whether the sender signed the envelope."""
     return verify(transaction.envelope.sender_key, encode(transaction.envelope), transaction.signature)
+
+
+def contract_kind(terms: TradeTerms) -> TradeKind:
+    """Returns the kind of a contract, which its tag names."""
+    return TradeKind(terms.__struct_config__.tag)
 
 
 def trade_id(terms: TradeTerms) -> Digest:

@@ -39,7 +39,7 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     membership: DigestField
     """Digest of the membership of h + 1."""
     vrf_proof: Annotated[bytes, Meta(max_length=0)]
-    """Randomness for sampled clusters; empty in protocol version 1, whose clusters are all members."""
+    """Randomness for sampled clusters; empty while clusters are all members."""
 
 
 class Block(Record, frozen=True, kw_only=True, tag="block"):

@@ -94,7 +94,7 @@ def show_history(ledger: Ledger, key: StateKey) -> Iterator[Json]:
 
 def render_state_value(value: bytes) -> Json:
     """Returns an encoded state value as JSON."""
-    record: Json = render(decode(value, StateValue))  # type: ignore[arg-type]  # a union is a type to msgspec
+    record: Json = render(decode(value, StateValue))
     return record
 
 

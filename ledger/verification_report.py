@@ -1,12 +1,10 @@
-"""What `verify` found, and the full sums that it checks the books against."""
+"""What `verify` found."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from consensus.codec import decode
 from consensus.identifiers import Height
-from contracts.state import TOTALS_KEY, Account, Deficit, Packet, StateKey, Table, Totals
+from contracts.state import Totals
 
 DAMAGE_LISTED_MAX: Final = 100
 """Findings kept; more are only counted. One altered block can make thousands of others wrong."""
@@ -37,8 +35,14 @@ class VerificationReport:
     """All findings, listed or not."""
     totals: Totals | None
     """The books after the last block checked; None if not even genesis could be checked."""
-    conserved: bool
-    """Whether the books equal the sum over every account, packet and deficit."""
+    unbalanced: tuple[str, ...]
+    """What does not add up after the last block checked, of each record and of all: a line each, at most
+    `DAMAGE_LISTED_MAX`; empty if tokens and energy are conserved."""
+
+    @property
+    def conserved(self) -> bool:
+        """Whether tokens and energy add up to the unit."""
+        return not self.unbalanced
 
     @property
     def holds(self) -> bool:
@@ -63,46 +67,3 @@ class Findings:
         self.count += 1
         if len(self.listed) < DAMAGE_LISTED_MAX:
             self.listed.append(Damage(height=height, what=what))
-
-
-def unbalanced_books(state: Iterable[tuple[StateKey, bytes]]) -> list[str]:
-    """Compares the books of a whole state with the sum over all its accounts, packets and deficits.
-
-    Returns:
-        One line per total that differs; nothing if tokens and energy are conserved to the unit.
-    """
-    totals: Totals | None = None
-    tokens_micro = 0
-    packets = dict.fromkeys(("credited_wh", "available_wh", "escrow_wh", "claimed_wh", "exported_wh"), 0)
-    deficits = dict.fromkeys(("recorded_wh", "open_wh", "bought_wh", "imported_wh"), 0)
-    for key, value in state:
-        if key == TOTALS_KEY:
-            totals = decode(value, Totals)
-        elif key.startswith(Table.ACCOUNT.value):
-            account = decode(value, Account)
-            tokens_micro += account.available_micro + account.held_micro
-        elif key.startswith(Table.PACKET.value):
-            _add_fields(packets, decode(value, Packet))
-        elif key.startswith(Table.DEFICIT.value):
-            _add_fields(deficits, decode(value, Deficit))
-    if totals is None:
-        return ["the totals are missing"]
-    deficits["deficit_wh"] = deficits.pop("recorded_wh")
-    sums = {**packets, **deficits}
-    faults = [
-        f"{name} is {getattr(totals, name)}, the sum over all records is {value}"
-        for name, value in sums.items()
-        if getattr(totals, name) != value
-    ]
-    if tokens_micro != totals.issued_micro - totals.redeemed_micro:
-        faults.append(
-            f"{tokens_micro} micro-tokens in wallets, {totals.issued_micro} - {totals.redeemed_micro} issued"
-        )
-    if sums["claimed_wh"] != sums["bought_wh"]:
-        faults.append(f"{sums['claimed_wh']} Wh sold, {sums['bought_wh']} Wh bought")
-    return faults
-
-
-def _add_fields(sums: dict[str, int], record: Packet | Deficit) -> None:
-    for name in sums:
-        sums[name] += getattr(record, name)

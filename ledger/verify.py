@@ -14,6 +14,7 @@ from typing import TypeVar
 from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import GENESIS_HEIGHT, Digest, Height, Slot
 from consensus.messages import CommitCertificate
+from contracts.conservation import unbalanced_books
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.state import TOTALS_KEY, StateKey, Totals
@@ -52,7 +53,7 @@ from ledger.validation import (
     parent_certificate_refusal,
     verified_transactions,
 )
-from ledger.verification_report import Findings, VerificationReport, unbalanced_books
+from ledger.verification_report import DAMAGE_LISTED_MAX, Findings, VerificationReport
 from ledger.verify_scan import scan_everything
 
 T = TypeVar("T")
@@ -171,9 +172,7 @@ class _Audit:
 
     def report(self, last: Height) -> VerificationReport:
         """Returns the outcome; the books are those after the last height checked."""
-        unbalanced = unbalanced_books(self._state.values.items())
-        for line in unbalanced:
-            self.findings.add(self._parent.height, line)
+        unbalanced = unbalanced_books(self._state.values.items(), self._genesis.scores)
         return VerificationReport(
             tip=last,
             heights_checked=self._parent.height,
@@ -181,7 +180,7 @@ class _Audit:
             damage=tuple(self.findings.listed),
             damage_count=self.findings.count,
             totals=decode(self._state.values[TOTALS_KEY], Totals),
-            conserved=not unbalanced,
+            unbalanced=tuple(unbalanced[:DAMAGE_LISTED_MAX]),
         )
 
     def _last_height(self) -> Height:

@@ -82,7 +82,7 @@ def _parse_key(text: str) -> StateKey:
 
 
 def _record_view(raw: bytes) -> StateRecord:
-    record = cast(Record, decode(raw, StateValue))  # type: ignore[arg-type]
+    record = cast(Record, decode(raw, StateValue))
     return StateRecord(kind=record_kind(record), fields=record_fields(record), encoded=raw.hex())
 
 

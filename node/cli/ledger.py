@@ -140,13 +140,18 @@ def _show_damage(report: VerificationReport) -> None:
     table.add_column("what")
     for damage in report.damage:
         table.add_row("unknown" if damage.height is None else f"{damage.height:,}", damage.what)
-    error_console().print(table)
+    console = error_console()
+    if report.damage:
+        console.print(table)
+    for line in report.unbalanced:
+        console.print(f"does not add up: {line}", markup=False, highlight=False)
 
 
 def _verdict(node_home: Home, report: VerificationReport) -> str:
     heights = ", ".join(str(height) for height in report.heights_damaged)
     named = f" at height {heights}" if heights else ""
-    return f"{node_home.ledger} is damaged{named}: {report.damage_count:,} faults found"
+    books = "" if report.conserved else "; energy or tokens do not add up"
+    return f"{node_home.ledger} is damaged{named}: {report.damage_count:,} faults found{books}"
 
 
 def _require_blocks(ledger: Ledger, first: int, last: int | None) -> None:

@@ -64,7 +64,10 @@ def _facts(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def _story_facts(story: TradeStoryReply) -> list[tuple[str, str]]:
-    kind = "forward: promised before the energy was there" if story.is_forward else "spot: of energy that was there"
+    kind = {
+        "spot": "spot: of energy that was there",
+        "forward": "forward: promised before the energy was there",
+    }[story.kind]
     hour = NOTHING if story.interval_start_ms is None else hour_text(story.interval_start_ms)
     rows = [
         ("seller", f"{story.seller.name} ({short(story.seller.address)})"),

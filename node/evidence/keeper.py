@@ -198,7 +198,7 @@ class EvidenceKeeper:
     def _stored(self) -> Iterator[Evidence]:
         for path in evidence_files(self._directory):
             try:
-                yield decode(path.read_bytes(), Evidence)  # type: ignore[arg-type]
+                yield decode(path.read_bytes(), Evidence)
             except DecodeError as error:
                 self._log.warning("passed over a damaged file", file=path.name, reason=str(error))
 

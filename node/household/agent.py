@@ -12,26 +12,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
-from contracts.genesis import Genesis
 from contracts.transactions import ReportMisconduct
-from contracts.units import MicroTokensPerKwh
 from node.admission.identity import Identity
 from node.chain.applied import SubscriberTooSlow
 from node.chain.submission import Chain
-from node.errors import ConfigurationError, SubmissionRefused
+from node.errors import SubmissionRefused
 from node.home.append_log import AppendLog
-from node.home.configuration import Configuration, PriceTable
-from node.household.buyer import BuyerDesk
-from node.household.household import Desks, Household, Moment, Pace, Progress
-from node.household.offer_checks import PriceBounds
+from node.home.configuration import Configuration
+from node.household.bilateral import BilateralParts, bilateral_market
+from node.household.household import Household, Progress
+from node.household.market_design import Market, Moment
 from node.household.own_transactions import OwnTransaction, OwnTransactions
 from node.household.promises import Promises
-from node.household.seller import SellerDesk, SellerTerms
 from node.logs import get_logger
 from node.mesh.mesh import Mesh
-from node.mesh.messages import OfferDecline, OfferReply, OfferRequest
+from node.mesh.messages import MarketMessage
 from node.meter.meter import Meter, MeterIdentity, measured_hours
 from node.meter.readings_file import read_readings
 
@@ -56,70 +52,7 @@ def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeskParts:
-    """What the desks are made of."""
-
-    key: SigningKey
-    genesis: Genesis
-    chain: Digest
-    prices: PriceTable
-    offers: Promises
-    contracts: Promises
-    transactions: OwnTransactions
-    first_number: int
-    """Above every number that offers and requests of this household had before: a wall clock in ms."""
-
-
-DesksFactory = Callable[[DeskParts], Desks]
-
-
-def make_desks(parts: DeskParts) -> Desks:
-    """Returns the desks of an honest household.
-
-    Raises:
-        ConfigurationError: its price is one at which the chain declines every trade.
-    """
-    return Desks(
-        seller=SellerDesk(
-            key=parts.key, terms=seller_terms(parts), offers=parts.offers, first_counter=parts.first_number
-        ),
-        buyer=BuyerDesk(
-            key=parts.key,
-            chain=parts.chain,
-            prices=price_bounds(parts),
-            contracts=parts.contracts,
-            first_request_id=parts.first_number,
-        ),
-    )
-
-
-def seller_terms(parts: DeskParts) -> SellerTerms:
-    """Returns what this household's offers say.
-
-    Raises:
-        ConfigurationError: its price is one at which the chain declines every trade.
-    """
-    genesis, price = parts.genesis, parts.prices.sell_micro_per_kwh
-    lowest, highest = genesis.price_min_micro_per_kwh, genesis.price_max_micro_per_kwh
-    if not lowest <= price <= highest:
-        raise ConfigurationError(f"[price] sell_micro_per_kwh is {price}; this chain allows {lowest} to {highest}")
-    return SellerTerms(
-        chain=parts.chain,
-        price_micro_per_kwh=MicroTokensPerKwh(price),
-        scores=genesis.scores,
-    )
-
-
-def price_bounds(parts: DeskParts) -> PriceBounds:
-    """Returns what this household pays: within the chain's bounds, and not more than it wants to."""
-    genesis = parts.genesis
-    highest = min(genesis.price_max_micro_per_kwh, parts.prices.buy_max_micro_per_kwh)
-    return PriceBounds(
-        lowest_micro_per_kwh=genesis.price_min_micro_per_kwh,
-        highest_micro_per_kwh=MicroTokensPerKwh(highest),
-        grid_fee_micro_per_kwh=genesis.grid_fee_micro_per_kwh,
-    )
+MarketFactory = Callable[[BilateralParts], Market]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +75,7 @@ class MeterAgent:
         chain: Chain,
         mesh: Mesh,
         clock_ms: Callable[[], int] = monotonic_ms,
-        desks_factory: DesksFactory = make_desks,
+        market_factory: MarketFactory = bilateral_market,
     ) -> None:
         """Reads the readings and opens the files of promises; sends nothing before `run`.
 
@@ -152,7 +85,7 @@ class MeterAgent:
             chain: where transactions go and the state comes from.
             mesh: how neighbours are reached.
             clock_ms: monotonic clock.
-            desks_factory: makes what deals with the neighbours.
+            market_factory: makes what deals with the neighbours.
 
         Raises:
             ReadingsError: the readings file is wrong.
@@ -171,37 +104,40 @@ class MeterAgent:
             name: AppendLog(configuration.home.directory / name)
             for name in (SALTS_NAME, TRANSACTIONS_NAME, OFFERS_NAME, CONTRACTS_NAME)
         }
-        self._household = self._make_household(configuration, identity, desks_factory)
+        self._household = self._make_household(configuration, identity, market_factory)
 
     def _make_household(
-        self, configuration: Configuration, identity: Identity, desks_factory: DesksFactory
+        self, configuration: Configuration, identity: Identity, market_factory: MarketFactory
     ) -> Household:
         table, ledger = self._meter_table, self._chain.ledger
         readings = read_readings(table.readings_file, households=(table.household_id,))
         transactions = OwnTransactions(
             key=identity.node_key, chain=ledger.chain, ledger=ledger, journal=self._logs[TRANSACTIONS_NAME]
         )
-        parts = DeskParts(
+        meter = Meter(
+            identity=MeterIdentity(key=identity.meter_key, member=identity.address, chain=ledger.chain),
+            hours=measured_hours(readings, table.household_id, table.hours),
+            salts=self._logs[SALTS_NAME],
+        )
+        parts = BilateralParts(
             key=identity.node_key,
-            genesis=ledger.genesis,
+            ledger=ledger,
             chain=ledger.chain,
             prices=configuration.price,
             offers=Promises(journal=self._logs[OFFERS_NAME], state=ledger, tip=ledger.tip_slot),
             contracts=Promises(journal=self._logs[CONTRACTS_NAME], state=ledger, tip=ledger.tip_slot),
             transactions=transactions,
+            net_wh=meter.net_wh,
+            grace_ms=round(table.grace_period_s * 1_000),
             first_number=time.time_ns() // 1_000_000,
         )
         return Household(
             address=identity.address,
             ledger=ledger,
-            meter=Meter(
-                identity=MeterIdentity(key=identity.meter_key, member=identity.address, chain=ledger.chain),
-                hours=measured_hours(readings, table.household_id, table.hours),
-                salts=self._logs[SALTS_NAME],
-            ),
+            meter=meter,
             transactions=transactions,
-            desks=desks_factory(parts),
-            pace=Pace(window_hours=table.window_hours, grace_ms=round(table.grace_period_s * 1_000)),
+            market=market_factory(parts),
+            window_hours=table.window_hours,
         )
 
     # --- for the daemon ------------------------------------------------------------------------------------
@@ -226,7 +162,7 @@ class MeterAgent:
             for log in self._logs.values():
                 log.close()
 
-    def handle(self, sender: Address, message: OfferRequest | OfferReply | OfferDecline) -> None:
+    def handle(self, sender: Address, message: MarketMessage) -> None:
         """Takes a neighbour's message; it is dealt with in the next turn."""
         self._household.receive(sender, message, self._clock_ms())
         self._wake.set()

@@ -10,7 +10,7 @@ from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Signature
 from contracts.state import Member, StateReader, member_key, offer_key
 from contracts.state_reading import read
-from contracts.transactions import TradeTerms, packet_id
+from contracts.transactions import SpotTerms, packet_id
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.household.promises import OFFER_LIFETIME_SLOTS, Slots
 
@@ -76,7 +76,7 @@ class OfferContext:
     slots: Slots
 
 
-def offer_fault(terms: TradeTerms, signature: Signature, context: OfferContext) -> OfferFault | None:
+def offer_fault(terms: SpotTerms, signature: Signature, context: OfferContext) -> OfferFault | None:
     """Returns the first fault of an offer, None if it is to be accepted."""
     for check in CHECKS:
         fault = check(terms, context)
@@ -88,7 +88,7 @@ def offer_fault(terms: TradeTerms, signature: Signature, context: OfferContext) 
     return None
 
 
-def _check_names(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
+def _check_names(terms: SpotTerms, context: OfferContext) -> OfferFault | None:
     ask = context.ask
     if terms.chain != context.chain:
         return OfferFault.WRONG_CHAIN
@@ -96,17 +96,17 @@ def _check_names(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
         return OfferFault.WRONG_PARTY
     if (terms.origin_meter, terms.destination_meter) != (ask.seller, ask.buyer):
         return OfferFault.WRONG_ROUTE
-    if terms.is_forward or terms.packets != (packet_id(ask.seller, ask.interval_start_ms),):
+    if terms.packets != (packet_id(ask.seller, ask.interval_start_ms),):
         return OfferFault.WRONG_PACKETS
     return None
 
 
-def _check_energy(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
+def _check_energy(terms: SpotTerms, context: OfferContext) -> OfferFault | None:
     most_wh = min(context.ask.wanted_wh, context.ask.available_wh)
     return OfferFault.TOO_MUCH_ENERGY if terms.energy_wh > most_wh else None
 
 
-def _check_price(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
+def _check_price(terms: SpotTerms, context: OfferContext) -> OfferFault | None:
     if terms.price_micro_per_kwh > context.prices.highest_micro_per_kwh:
         return OfferFault.TOO_DEAR
     if terms.price_micro_per_kwh < context.prices.lowest_micro_per_kwh:
@@ -114,17 +114,17 @@ def _check_price(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
     return None
 
 
-def _check_unused(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
+def _check_unused(terms: SpotTerms, context: OfferContext) -> OfferFault | None:
     used = context.state.get(offer_key(terms.seller, terms.offer_counter))
     return None if used is None else OfferFault.USED
 
 
-def _check_expiry(terms: TradeTerms, context: OfferContext) -> OfferFault | None:
+def _check_expiry(terms: SpotTerms, context: OfferContext) -> OfferFault | None:
     remaining = terms.expiry_slot - context.slots.latest
     return None if REMAINING_SLOTS_MIN <= remaining <= REMAINING_SLOTS_MAX else OfferFault.BAD_EXPIRY
 
 
-CHECKS: Final[tuple[Callable[[TradeTerms, OfferContext], OfferFault | None], ...]] = (
+CHECKS: Final[tuple[Callable[[SpotTerms, OfferContext], OfferFault | None], ...]] = (
     _check_names,
     _check_unused,
     _check_energy,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.identifiers import Address
-from node.mesh.messages import OfferDecline, OfferReply, OfferRequest
+from node.mesh.messages import MarketMessage
 
 MESSAGES_PER_S_MAX: Final = 200
 """From one neighbour: it asks about a few dozen hours at once when it catches up, a few times each."""
@@ -28,7 +28,7 @@ class Letter:
     """A message with its sender."""
 
     sender: Address
-    message: OfferRequest | OfferReply | OfferDecline
+    message: MarketMessage
     arrived_ms: int
     """Monotonic clock."""
 

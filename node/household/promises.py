@@ -16,7 +16,7 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Address, Signature, Slot
 from contracts.state import Interval, StateReader, interval_key, offer_key
 from contracts.state_reading import read
-from contracts.transactions import TradeTerms, trade_amount
+from contracts.transactions import SpotTerms, trade_amount
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from node.home.append_log import AppendLogError, Journal
 
@@ -55,7 +55,7 @@ class Promise:
     """A contract with the seller's signature, about one interval."""
 
     interval_start_ms: Milliseconds
-    terms: TradeTerms
+    terms: SpotTerms
     seller_signature: Signature
 
 
@@ -171,7 +171,7 @@ def _from_entry(entry: Mapping[str, Any]) -> Promise:
     try:
         return Promise(
             interval_start_ms=Milliseconds(int(entry["interval_start_ms"])),
-            terms=decode(bytes.fromhex(entry["terms"]), TradeTerms, size_bytes_max=TERMS_SIZE_BYTES_MAX),
+            terms=decode(bytes.fromhex(entry["terms"]), SpotTerms, size_bytes_max=TERMS_SIZE_BYTES_MAX),
             seller_signature=Signature(bytes.fromhex(entry["seller_signature"])),
         )
     except (KeyError, TypeError, ValueError, DecodeError) as error:

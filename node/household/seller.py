@@ -13,7 +13,7 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Slot
 from contracts.state import Deficit, Interval, Packet, StateReader, deficit_key, interval_key, offer_key, packet_key
 from contracts.state_reading import read
-from contracts.transactions import TradeTerms, packet_id
+from contracts.transactions import SpotTerms, packet_id
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.household.interval import Admission
 from node.household.promises import OFFER_LIFETIME_SLOTS, Promise, Promises, Slots
@@ -143,7 +143,7 @@ class SellerDesk:
         self, buyer: Address, start_ms: Milliseconds, energy_wh: WattHours, counter: int, slots: Slots
     ) -> Promise:
         own = self._key.address
-        terms = TradeTerms(
+        terms = SpotTerms(
             chain=self._terms.chain,
             offer_counter=counter,
             seller=own,

@@ -26,7 +26,7 @@ from contracts.transactions import (
     Counter,
     DoubleOffer,
     SignatureBytes,
-    TradeTerms,
+    SpotTerms,
 )
 from contracts.units import Milliseconds, WattHours
 
@@ -79,7 +79,7 @@ class OfferReply(Record, frozen=True, kw_only=True, tag="offer-reply"):
     """Answers an `OfferRequest`: a contract that the seller has signed and reserved energy for, or none."""
 
     request_id: Counter
-    terms: TradeTerms | None
+    terms: SpotTerms | None
     """The contract, for the buyer to sign and submit; None: nothing is free."""
     seller_signature: SignatureBytes | None
     """Under the encoding of `terms`; present exactly if `terms` is."""
@@ -103,6 +103,10 @@ class OfferDecline(Record, frozen=True, kw_only=True, tag="offer-decline"):
     offer_counter: Counter
 
 
+MarketMessage = OfferRequest | OfferReply | OfferDecline
+"""What households' markets say to each other."""
+
+
 class EvidenceNote(Record, frozen=True, kw_only=True, tag="evidence-note"):
     """Tells a member what proves that another one contradicted itself."""
 
@@ -110,16 +114,7 @@ class EvidenceNote(Record, frozen=True, kw_only=True, tag="evidence-note"):
 
 
 PeerMessage = (
-    Message
-    | HeightQuestion
-    | HeightAnswer
-    | Transactions
-    | BlocksRequest
-    | Blocks
-    | OfferRequest
-    | OfferReply
-    | OfferDecline
-    | EvidenceNote
+    Message | HeightQuestion | HeightAnswer | Transactions | BlocksRequest | Blocks | MarketMessage | EvidenceNote
 )
 
 

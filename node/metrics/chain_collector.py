@@ -119,12 +119,12 @@ def _trade_families() -> tuple[CounterMetricFamily, CounterMetricFamily]:
 
 
 def _energy_family() -> GaugeMetricFamily:
-    text = "Surplus energy of all packets: credited = available + escrow + claimed + exported."
+    text = "Surplus energy of all packets: credited + replaced = available + escrow + claimed + exported."
     return GaugeMetricFamily("p2pnode_energy_wh", text, labels=["state"])
 
 
 def _deficit_family() -> GaugeMetricFamily:
-    text = "Energy that members lacked: recorded = open + bought + imported."
+    text = "Energy that members lacked: recorded + unused = open + reserved + bought + imported."
     return GaugeMetricFamily("p2pnode_deficit_wh", text, labels=["state"])
 
 
@@ -152,6 +152,7 @@ def _energy(totals: Totals) -> Metric:
     family.add_metric(["escrow"], totals.escrow_wh)
     family.add_metric(["claimed"], totals.claimed_wh)
     family.add_metric(["exported"], totals.exported_wh)
+    family.add_metric(["replaced"], totals.replaced_wh)
     return family
 
 
@@ -159,8 +160,10 @@ def _deficit(totals: Totals) -> Metric:
     family = _deficit_family()
     family.add_metric(["recorded"], totals.deficit_wh)
     family.add_metric(["open"], totals.open_wh)
+    family.add_metric(["reserved"], totals.reserved_wh)
     family.add_metric(["bought"], totals.bought_wh)
     family.add_metric(["imported"], totals.imported_wh)
+    family.add_metric(["unused"], totals.unused_wh)
     return family
 
 

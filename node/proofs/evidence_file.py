@@ -21,7 +21,7 @@ from node.replies.stories import NamedMember, PendingMisconduct
 from node.stories.member_names import names_of
 from node.stories.misconduct import OFFENCES, Evidence, statements_of
 
-EVIDENCE_FORMAT: Final = "p2pnode-evidence-1"
+EVIDENCE_FORMAT: Final = "p2pnode-evidence-2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         FileRefused: nothing.
     """
     try:
-        evidence: Evidence = decode(encoded, Evidence)  # type: ignore[arg-type]  # a union is a type to msgspec
+        evidence: Evidence = decode(encoded, Evidence)
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
     key = genesis_membership(genesis).key_of(evidence.offender)

@@ -36,7 +36,7 @@ from node.stories.slices import Slices
 from node.stories.trade_search import Found, find_receipt
 from node.stories.words import hour_text, price_text, tokens_text
 
-RECEIPT_FORMAT: Final = "p2pnode-receipt-1"
+RECEIPT_FORMAT: Final = "p2pnode-receipt-2"
 
 LATER_BLOCKS_MAX: Final = 4
 """A contract posts in the block that executes it and in the one that ends it."""

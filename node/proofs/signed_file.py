@@ -58,8 +58,10 @@ def parse_file(content: bytes, file_format: str) -> dict[str, Any]:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FileRefused(f"it is not JSON: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != file_format:
-        raise FileRefused(f"it has not the format {file_format}")
+    if not isinstance(document, dict):
+        raise FileRefused("it is not a JSON object")
+    if document.get("format") != file_format:
+        raise FileRefused(f"its format is {document.get('format')!r}, this software reads {file_format!r}")
     return document
 
 

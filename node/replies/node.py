@@ -244,8 +244,8 @@ class TransferModel(ApiModel):
     amount_micro: AmountMicro
 
 
-class TradeTermsModel(ApiModel):
-    """The contract that seller and buyer signed."""
+class ContractTermsModel(ApiModel):
+    """What a contract of any kind says."""
 
     chain: Hash
     offer_counter: Count
@@ -254,14 +254,30 @@ class TradeTermsModel(ApiModel):
     energy_wh: EnergyWh
     price_micro_per_kwh: Count
     """Millionths of a token per kWh."""
-    packets: list[Hash]
-    """Energy packets drawn from, in order."""
     origin_meter: Hash
     destination_meter: Hash
     expiry_slot: SlotNumber
     """Last slot whose block may execute the contract; a forward trade that is not final ends after it."""
-    delivery_start_ms: Count | None
-    """Start of a forward trade's delivery window; null of a spot trade."""
+
+
+class SpotTermsModel(ContractTermsModel):
+    """A contract over energy that is there."""
+
+    kind: Literal["spot"]
+    packets: list[Hash]
+    """Energy packets drawn from, in order."""
+
+
+class ForwardTermsModel(ContractTermsModel):
+    """A contract over energy that is promised."""
+
+    kind: Literal["forward"]
+    delivery_start_ms: Count
+    """Start of the delivery window."""
+
+
+TradeTermsModel = Annotated[SpotTermsModel | ForwardTermsModel, Field(discriminator="kind")]
+"""The contract that seller and buyer signed."""
 
 
 class SubmitTradeModel(ApiModel):

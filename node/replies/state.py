@@ -141,7 +141,8 @@ class TradeModel(ApiModel):
     seller: Hash
     buyer: Hash
     status: Literal["pending", "completed", "expired", "cancelled"]
-    is_forward: bool
+    kind: Literal["spot", "forward"]
+    """Of energy that was there, or that was promised for a delivery window."""
     interval_start_ms: Count
     energy_wh: EnergyWh
     """As contracted."""

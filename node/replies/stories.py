@@ -119,7 +119,8 @@ class TradeStoryReply(ApiModel):
     status: Literal["pending", "completed", "expired", "cancelled", "declined"]
     sentence: str
     """The story in short."""
-    is_forward: bool
+    kind: Literal["spot", "forward"]
+    """Of energy that was there, or that was promised for a delivery window."""
     offer_counter: Count
     seller: NamedMember
     buyer: NamedMember
@@ -153,7 +154,7 @@ class TradeStoryReply(ApiModel):
 class ReceiptFileReply(ApiModel):
     """A signed receipt that proves itself: keep it as a file, check it with `p2pnode receipt verify`."""
 
-    format: Literal["p2pnode-receipt-1"]
+    format: Literal["p2pnode-receipt-2"]
     about: dict[str, JsonValue]
     """What the content says, for people."""
     content: Hex

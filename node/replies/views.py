@@ -10,7 +10,7 @@ from consensus.identifiers import Address, Digest
 from consensus.messages import CommitCertificate
 from contracts.receipts import Posting, Receipt
 from contracts.state import Trade
-from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
+from contracts.transactions import ContractTerms, SignedTransaction, decode_transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest
 from ledger.proofs import ReceiptProof
 from node.replies.node import (
@@ -28,7 +28,12 @@ from node.replies.state import TradeModel
 
 
 def plain(value: object) -> JsonValue:
-    """Returns a record's value as JSON's types: records by field name, bytes in hexadecimal, enums by value."""
+    """Returns a record's value as JSON's types: records by field name, bytes in hexadecimal, enums by value.
+
+    A contract's terms have their kind besides.
+    """
+    if isinstance(value, ContractTerms):
+        return {"kind": record_kind(value), **record_fields(value)}
     if isinstance(value, Record):
         return record_fields(value)
     if isinstance(value, bytes):

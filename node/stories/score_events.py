@@ -28,6 +28,7 @@ from contracts.state import (
     StateKey,
     Trade,
     TradeEnd,
+    TradeKind,
     TradeStatus,
     due_key,
     promises_key,
@@ -117,7 +118,7 @@ class _BlockEvents:
             return
         if receipt.parties:
             trade = None if receipt.reference is None else self._trade(receipt.reference, self._height)
-            is_spot = trade is not None and not trade.is_forward and trade.transaction == receipt.transaction
+            is_spot = trade is not None and trade.kind is TradeKind.SPOT and trade.transaction == receipt.transaction
             if is_spot and trade is not None and receipt.reference is not None and self._address in receipt.parties:
                 yield self._rewarded(receipt.reference, trade)
             return
@@ -159,7 +160,7 @@ class _BlockEvents:
             as_of: its readings are looked for in the state after this block.
         """
         trade, earlier = self._trade(name, self._height), self._trade(name, self._before)
-        if trade is None or not trade.is_forward or self._address not in (trade.seller, trade.buyer):
+        if trade is None or trade.kind is not TradeKind.FORWARD or self._address not in (trade.seller, trade.buyer):
             return
         if trade.status not in ENDS or (earlier is not None and earlier.status is not TradeStatus.PENDING):
             return

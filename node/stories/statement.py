@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from consensus.codec import Record, decode
 from consensus.identifiers import GENESIS_HEIGHT, Address, Height, Slot
+from contracts.conservation import law_faults
 from contracts.genesis import Genesis
 from contracts.receipts import Receipt, Status
 from contracts.state import (
@@ -198,13 +199,7 @@ def _total(month: str, lines: list[StatementLine]) -> StatementLine:
 
 def _is_balanced(day: _Day, line: StatementLine) -> bool:
     traded = (_delivered(day.sold), _delivered(day.bought)) == (line.sold_wh, line.bought_wh)
-    open_surplus = sum(packet.available_wh + packet.escrow_wh for packet in day.packets)
-    open_deficit = sum(deficit.open_wh + deficit.reserved_wh for deficit in day.deficits)
-    return (
-        traded
-        and line.surplus_wh + line.replaced_wh == line.sold_wh + line.exported_wh + open_surplus
-        and line.deficit_wh + line.unused_wh == line.bought_wh + line.imported_wh + open_deficit
-    )
+    return traded and not any(law_faults(record) for record in (*day.packets, *day.deficits))
 
 
 def _delivered(trades: Iterable[Trade]) -> int:

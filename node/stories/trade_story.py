@@ -12,6 +12,7 @@ from consensus.identifiers import Address, Height, Slot
 from contracts.receipts import Asset, Party, Posting, Reason, Stage, Status
 from contracts.state import Packet, Score, Trade, packet_key, score_key, trade_key
 from contracts.state_reading import read
+from contracts.transactions import ForwardTerms, SpotTerms, contract_kind
 from ledger.block import block_digest
 from ledger.ledger import Ledger
 from node.replies.stories import (
@@ -97,7 +98,7 @@ class _Story:
             trade=self._contract.name.hex(),
             status=self._status,
             sentence=story_sentence(self._ledger, self._contract, trade, self._refunded_micro),
-            is_forward=terms.is_forward,
+            kind=contract_kind(terms).value,
             offer_counter=terms.offer_counter,
             seller=named(self._ledger, terms.seller),
             buyer=named(self._ledger, terms.buyer),
@@ -252,10 +253,12 @@ def interval_start_of(ledger: Ledger, contract: Contract, trade: Trade | None) -
     """Returns the start of the interval that a contract is about, None if its packets do not exist."""
     if trade is not None:
         return trade.interval_start_ms
-    if contract.terms.delivery_start_ms is not None:
-        return contract.terms.delivery_start_ms
-    packets = (read(ledger, packet_key(name), Packet) for name in contract.terms.packets)
-    return next((packet.interval_start_ms for packet in packets if packet is not None), None)
+    match contract.terms:
+        case ForwardTerms(delivery_start_ms=start_ms):
+            return start_ms
+        case SpotTerms(packets=names):
+            packets = (read(ledger, packet_key(name), Packet) for name in names)
+            return next((packet.interval_start_ms for packet in packets if packet is not None), None)
 
 
 def _version_view(version: Trade) -> TradeVersion:

@@ -7,10 +7,10 @@ from itertools import chain
 from typing import Any
 
 from consensus.identifiers import Height
+from contracts.conservation import unbalanced_books
 from contracts.state import Table
 from contracts.state_reading import read_totals
 from ledger.ledger import Ledger
-from ledger.verification_report import unbalanced_books
 from node.client import NodeClient
 from node.errors import TestnetError
 from node.home.genesis_file import load_genesis
@@ -40,7 +40,8 @@ class NodeFigures:
     """In hex."""
     state_root: str
     """In hex."""
-    conserved: bool
+    unbalanced: tuple[str, ...]
+    """What does not add up, a line each; empty if tokens and energy are conserved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class RunSummary:
     @property
     def conserved(self) -> bool:
         """Tokens and energy add up on every node."""
-        return all(node.conserved for node in self.nodes.values())
+        return not any(node.unbalanced for node in self.nodes.values())
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -76,8 +77,8 @@ class RunSummary:
         found = []
         if len({(node.height, node.tip, node.state_root) for node in self.nodes.values()}) != 1:
             found.append("the nodes do not have the same chain")
-        if not self.conserved:
-            found.append("energy or tokens are not conserved")
+        for name, node in self.nodes.items():
+            found += [f"energy or tokens are not conserved on {name}: {line}" for line in node.unbalanced]
         totals, energy = self.chain.totals, self.energy
         if (totals.credited_wh, totals.deficit_wh) != (energy.surplus_wh, energy.deficit_wh):
             published = f"{totals.credited_wh:,} Wh surplus and {totals.deficit_wh:,} Wh deficit"
@@ -156,7 +157,10 @@ async def figures_from_api(
     """
     nodes = {
         name: NodeFigures(
-            height=status.height, tip=status.tip, state_root=status.state_root, conserved=status.conserved
+            height=status.height,
+            tip=status.tip,
+            state_root=status.state_root,
+            unbalanced=() if status.conserved else ("so its status says; `p2pnode ledger verify` names what",),
         )
         for name, status in statuses.items()
     }
@@ -176,7 +180,7 @@ def _node_figures(ledger: Ledger) -> NodeFigures:
         height=ledger.height,
         tip=ledger.tip.hex(),
         state_root=ledger.state_root.hex(),
-        conserved=not unbalanced_books(state),
+        unbalanced=tuple(unbalanced_books(state, ledger.genesis.scores)),
     )
 
 

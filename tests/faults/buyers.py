@@ -60,7 +60,7 @@ class BuyerAltersEnergy(_FirstContract):
 
 class BuyerAltersPrice(_FirstContract):
     def lie_about(self, honest: SubmitTrade) -> SubmitTrade:
-        cheaper = replace(honest.terms, price_micro_per_kwh=self.desk.genesis.price_min_micro_per_kwh)
+        cheaper = replace(honest.terms, price_micro_per_kwh=self.desk.ledger.genesis.price_min_micro_per_kwh)
         return replace(honest, terms=cheaper, buyer_signature=self.signed(cheaper))
 
 
@@ -174,7 +174,7 @@ class _Spends(Trick):
         raise NotImplementedError
 
     def cost_micro(self, terms: TradeTerms) -> int:
-        return trade_amount(terms) + contract_amount(terms.energy_wh, self.desk.genesis.grid_fee_micro_per_kwh)
+        return trade_amount(terms) + contract_amount(terms.energy_wh, self.desk.ledger.genesis.grid_fee_micro_per_kwh)
 
     def step(self, state: StateReader, slots: Slots) -> None:
         if len(self._contracts) < self.contracts_wanted:
@@ -186,7 +186,7 @@ class _Spends(Trick):
             self._retry(available)
 
     def _give_away(self, available: int) -> None:
-        amount, grid = MicroTokens(available - self.kept_micro()), address_of(self.desk.genesis.grid_key)
+        amount, grid = MicroTokens(available - self.kept_micro()), address_of(self.desk.ledger.genesis.grid_key)
         self._spent = self.fair(Transfer(recipient=grid, amount_micro=amount))
         for contract in self._contracts:
             self.lie(contract)

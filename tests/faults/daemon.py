@@ -12,12 +12,12 @@ from unittest.mock import patch
 from consensus.identifiers import Address
 from node.daemon import AgentParts, make_agent, run_daemon
 from node.home.configuration import Configuration, load_configuration
-from node.household.agent import DeskParts, MeterAgent
-from node.household.household import Desks
+from node.household.agent import MeterAgent
+from node.household.bilateral import BilateralMarket, BilateralParts
 from tests.faults.behaviours import BEHAVIOURS, LIARS, TRICKS
 from tests.faults.bending import BendingMesh
 from tests.faults.block_liars import BLOCK_SERVERS
-from tests.faults.tricks import Trick, desks_with, diary_in
+from tests.faults.tricks import Trick, diary_in, market_with
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,18 +47,18 @@ def run_liar(configuration: Configuration, behaviour: str, friends: list[Address
 
 
 def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MeterAgent:
-    def desks(desk: DeskParts) -> Desks:
+    def market(desk: BilateralParts) -> BilateralMarket:
         trick = trick_class(desk, diary_in(parts.configuration.home.directory), parts)
         assert isinstance(parts.mesh, BendingMesh)
         parts.mesh.heard = trick.heard
-        return desks_with(trick)
+        return market_with(trick)
 
     return MeterAgent(
         configuration=parts.configuration,
         identity=parts.identity,
         chain=parts.chain,
         mesh=parts.mesh,
-        desks_factory=desks,
+        market_factory=market,
     )
 
 

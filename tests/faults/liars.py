@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from node.household.agent import DeskParts
-from node.household.household import Desks
+from node.household.bilateral import BilateralMarket, BilateralParts
 from tests.faults.buyers import BuyerAltersEnergy
 from tests.faults.sellers import SellerAltersEnergy
-from tests.faults.tricks import desks_with
+from tests.faults.tricks import market_with
 
 
-def lying_seller(parts: DeskParts) -> Desks:
-    return desks_with(SellerAltersEnergy(parts, _forget))
+def lying_seller(parts: BilateralParts) -> BilateralMarket:
+    return market_with(SellerAltersEnergy(parts, _forget))
 
 
-def lying_buyer(parts: DeskParts) -> Desks:
-    return desks_with(BuyerAltersEnergy(parts, _forget))
+def lying_buyer(parts: BilateralParts) -> BilateralMarket:
+    return market_with(BuyerAltersEnergy(parts, _forget))
 
 
 def _forget(event: str, **details: Any) -> None:

@@ -74,7 +74,7 @@ class SellerAltersEnergy(_SellerAlters):
 
 class SellerAltersPrice(_SellerAlters):
     def altered(self, terms: TradeTerms) -> TradeTerms:
-        return replace(terms, price_micro_per_kwh=self.desk.genesis.price_max_micro_per_kwh)
+        return replace(terms, price_micro_per_kwh=self.desk.ledger.genesis.price_max_micro_per_kwh)
 
 
 class SellsTwice(Trick):

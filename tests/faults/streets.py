@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Address, Slot
 from contracts.genesis import chain_id
-from contracts.transactions import Action, IssueTokens, TradeTerms, Transfer, sign_transaction
+from contracts.transactions import Action, ForwardTerms, IssueTokens, Transfer, sign_transaction
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from node.admission.identity import load_key
 from node.daemon import run_daemon
@@ -132,14 +132,13 @@ def make_street(directory: Path, plan: Plan) -> Street:
 
 def _agree_on_a_promise(street: Street, seller: Node, buyer: Node, start_ms: Milliseconds) -> None:
     """Has both sign forward trades off the chain, as people would."""
-    terms = TradeTerms(
+    terms = ForwardTerms(
         chain=street.chain,
         offer_counter=0,
         seller=seller.address,
         buyer=buyer.address,
         energy_wh=PROMISED_WH,
         price_micro_per_kwh=MicroTokensPerKwh(200_000),
-        packets=(),
         origin_meter=seller.address,
         destination_meter=buyer.address,
         expiry_slot=Slot(AGREED_EXPIRY_SLOTS[0]),

@@ -14,9 +14,8 @@ from contracts.receipts import Receipt, Status
 from contracts.state import StateReader
 from contracts.transactions import Action, SubmitTrade, TradeTerms, decode_transaction, trade_id
 from node.daemon import AgentParts
-from node.household.agent import DeskParts, price_bounds, seller_terms
+from node.household.bilateral import BilateralMarket, BilateralParts, price_bounds, seller_terms
 from node.household.buyer import BuyerDesk
-from node.household.household import Desks
 from node.household.own_transactions import OwnTransaction
 from node.household.promises import Promise, Slots
 from node.household.seller import SellerDesk
@@ -53,7 +52,7 @@ class Trick:
     seller: SellerDesk
     buyer: BuyerDesk
 
-    def __init__(self, desk: DeskParts, note: Note, parts: AgentParts | None = None) -> None:
+    def __init__(self, desk: BilateralParts, note: Note, parts: AgentParts | None = None) -> None:
         self.desk = desk
         self.note = note
         self.parts = parts
@@ -146,7 +145,7 @@ class Trick:
 
 
 class _TrickSeller(SellerDesk):
-    def __init__(self, parts: DeskParts, trick: Trick) -> None:
+    def __init__(self, parts: BilateralParts, trick: Trick) -> None:
         terms = seller_terms(parts)
         super().__init__(key=parts.key, terms=terms, offers=parts.offers, first_counter=parts.first_number)
         self._trick = trick
@@ -163,7 +162,7 @@ class _TrickSeller(SellerDesk):
 
 
 class _TrickBuyer(BuyerDesk):
-    def __init__(self, parts: DeskParts, trick: Trick) -> None:
+    def __init__(self, parts: BilateralParts, trick: Trick) -> None:
         super().__init__(
             key=parts.key,
             chain=parts.chain,
@@ -181,7 +180,7 @@ class _TrickBuyer(BuyerDesk):
         return self._trick.affordable_wh(super()._affordable_wh(state))
 
 
-def desks_with(trick: Trick) -> Desks:
-    """Returns the desks of a household that plays a trick."""
+def market_with(trick: Trick) -> BilateralMarket:
+    """Returns the market of a household that plays a trick."""
     trick.seller, trick.buyer = _TrickSeller(trick.desk, trick), _TrickBuyer(trick.desk, trick)
-    return Desks(seller=trick.seller, buyer=trick.buyer)
+    return BilateralMarket(trick.desk, seller=trick.seller, buyer=trick.buyer)

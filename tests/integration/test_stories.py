@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from consensus.codec import encode
-from contracts.transactions import DoubleOffer, TradeTerms
+from contracts.transactions import DoubleOffer, ForwardTerms
 from node.cli.main import app
 from node.cli.story_tables import LISTED_DIGITS
 from node.errors import FileRefused, NodeError, NotFound
@@ -180,16 +180,15 @@ def test_evidence_that_waits_is_listed_and_convinces_as_a_file(street: Street, s
     assert "prove double_offer" in verified
 
 
-def _terms(street: Street, energy_wh: int) -> TradeTerms:
+def _terms(street: Street, energy_wh: int) -> ForwardTerms:
     seller, buyer = street.node(1), street.node(2)
-    return TradeTerms(
+    return ForwardTerms(
         chain=street.chain,
         offer_counter=1,
         seller=seller.address,
         buyer=buyer.address,
         energy_wh=energy_wh,  # type: ignore[arg-type]
         price_micro_per_kwh=200_000,  # type: ignore[arg-type]
-        packets=(),
         origin_meter=seller.address,
         destination_meter=buyer.address,
         expiry_slot=1_000,  # type: ignore[arg-type]

@@ -31,9 +31,11 @@ from contracts.state import (
 from contracts.transactions import (
     Action,
     CancelTrade,
+    ForwardTerms,
     PublishReading,
     Reading,
     SignedTransaction,
+    SpotTerms,
     SubmitTrade,
     TradeTerms,
     Transfer,
@@ -196,28 +198,30 @@ def trade_terms(
     buyer: int,
     energy_wh: int,
     *,
-    offer_counter: int = 0,
     interval_start_ms: int = FIRST_INTERVAL_MS,
     packets: Sequence[Digest] | None = None,
     **overrides: Any,
-) -> TradeTerms:
+) -> SpotTerms:
     """Returns the terms of a contract over the seller's one packet of an interval."""
+    own = (packet_id(community.addresses[seller], Milliseconds(interval_start_ms)),)
+    chosen = own if packets is None else tuple(packets)
+    return SpotTerms(packets=chosen, **_common_terms(community, seller, buyer, energy_wh, **overrides))
+
+
+def _common_terms(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> dict[str, Any]:
     addresses = community.addresses
-    fields: dict[str, Any] = {
+    return {
         "chain": community.chain,
-        "offer_counter": offer_counter,
+        "offer_counter": 0,
         "seller": addresses[seller],
         "buyer": addresses[buyer],
         "energy_wh": energy_wh,
         "price_micro_per_kwh": PRICE_MICRO_PER_KWH,
-        "packets": (packet_id(addresses[seller], Milliseconds(interval_start_ms)),)
-        if packets is None
-        else tuple(packets),
         "origin_meter": addresses[seller],
         "destination_meter": addresses[buyer],
         "expiry_slot": EXPIRY_SLOT,
+        **overrides,
     }
-    return TradeTerms(**{**fields, **overrides})
 
 
 def sign_trade(terms: TradeTerms, *, seller: SigningKey, buyer: SigningKey) -> SubmitTrade:
@@ -241,10 +245,20 @@ def resign(
     )
 
 
-def forward_terms(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> TradeTerms:
-    """Returns the terms of a forward trade of the first interval; `overrides` as for `trade_terms`."""
-    fields = {"packets": (), "delivery_start_ms": Milliseconds(FIRST_INTERVAL_MS), **overrides}
-    return trade_terms(community, seller, buyer, energy_wh, **fields)
+def forward_terms(
+    community: Community,
+    seller: int,
+    buyer: int,
+    energy_wh: int,
+    *,
+    delivery_start_ms: int = FIRST_INTERVAL_MS,
+    **overrides: Any,
+) -> ForwardTerms:
+    """Returns the terms of a forward trade, of the first interval unless told; `overrides` are its fields."""
+    return ForwardTerms(
+        delivery_start_ms=Milliseconds(delivery_start_ms),
+        **_common_terms(community, seller, buyer, energy_wh, **overrides),
+    )
 
 
 def signed_forward(community: Community, seller: int, buyer: int, energy_wh: int, **overrides: Any) -> SubmitTrade:

@@ -39,18 +39,21 @@ from contracts.state import (
 from contracts.transactions import (
     TOKENS_MAX,
     Action,
+    ContractTerms,
     DoubleOffer,
+    ForwardTerms,
     IssueTokens,
     PayDebt,
     RedeemTokens,
     ReportMisconduct,
     SetStake,
+    SpotTerms,
     SubmitTrade,
     TradeTerms,
     Transfer,
     packet_id,
 )
-from contracts.units import MS_PER_HOUR
+from contracts.units import MS_PER_HOUR, Milliseconds
 from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -281,6 +284,11 @@ class MarketOperations:
 
     def _altered(self, terms: TradeTerms) -> TradeTerms:
         addresses = self._homes.addresses
+        if self._random.random() < 0.1:
+            return _of_the_other_kind(terms)
+        own: tuple[dict[str, Any], ...] = ({"delivery_start_ms": FIRST_INTERVAL_MS},)
+        if isinstance(terms, SpotTerms):
+            own = ({"packets": (bytes(32),)}, {"packets": terms.packets * 2})
         changes: dict[str, Any] = self._random.choice(
             (
                 {"energy_wh": terms.energy_wh + 1},
@@ -289,9 +297,7 @@ class MarketOperations:
                 {"origin_meter": addresses[0]},
                 {"buyer": terms.seller},
                 {"buyer": bytes(32)},
-                {"packets": (bytes(32),)},
-                {"packets": terms.packets * 2},
-                {"delivery_start_ms": None if terms.is_forward else FIRST_INTERVAL_MS},
+                *own,
                 {"chain": bytes(32)},
                 {"expiry_slot": 0},
             )
@@ -411,3 +417,11 @@ class MarketOperations:
     def _read(self, key: StateKey, expected: type[V]) -> V | None:
         raw = self._chain.state.get(key)
         return None if raw is None else decode(raw, expected)
+
+
+def _of_the_other_kind(terms: TradeTerms) -> TradeTerms:
+    """Returns a contract that says the same as far as both kinds say it."""
+    common = {name: getattr(terms, name) for name in ContractTerms.__struct_fields__}
+    if isinstance(terms, SpotTerms):
+        return ForwardTerms(**common, delivery_start_ms=Milliseconds(FIRST_INTERVAL_MS))
+    return SpotTerms(**common, packets=(packet_id(terms.seller, terms.delivery_start_ms),))

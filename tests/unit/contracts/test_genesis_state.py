@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from consensus.codec import decode
 from contracts.errors import GenesisFault, GenesisRefused
-from contracts.genesis import Genesis
+from contracts.genesis import PROTOCOL_VERSION, Genesis
 from contracts.genesis_state import BLOCK_TRANSACTIONS_LIMIT, MEMBERS_MAX, check_genesis, genesis_state
 from contracts.state import (
     AGENDA_KEY,
@@ -45,7 +45,7 @@ def with_fields(**changes: Any) -> Genesis:
 
 FIRST = HOMES.genesis.members[0]
 ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
-    (lambda: with_fields(protocol_version=2), GenesisFault.UNKNOWN_VERSION),
+    (lambda: with_fields(protocol_version=PROTOCOL_VERSION - 1), GenesisFault.UNKNOWN_VERSION),
     (lambda: with_fields(members=()), GenesisFault.MEMBER_COUNT),
     (lambda: make_genesis(MEMBERS_MAX + 1).genesis, GenesisFault.MEMBER_COUNT),
     (lambda: with_member(node_key=FIRST.node_key), GenesisFault.DUPLICATE_KEY),

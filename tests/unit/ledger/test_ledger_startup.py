@@ -16,6 +16,7 @@ from ledger.startup import RECENT_BLOCKS
 from ledger.store import (
     FORMAT_KEY,
     TIP_KEY,
+    StoredFormat,
     StoredTip,
     block_digest_key,
     block_key,
@@ -215,6 +216,14 @@ def test_indexes_versions_map_nodes_and_format_are_checked(directory):
                 Ledger.open(directory, make_genesis().genesis)
         change(directory, {key: value})
     Ledger.open(directory, make_genesis().genesis).close()
+
+
+def test_data_of_an_earlier_format_is_refused_with_both_versions_named(directory):
+    value = decode(stored(directory, FORMAT_KEY), StoredFormat)
+    change(directory, {FORMAT_KEY: encode(replace(value, version=1))})
+    write_seal(directory, height=Height(BLOCKS), tip=value.chain)
+    with pytest.raises(LedgerForeign, match="format 1, this software reads 2"):
+        Ledger.open(directory, make_genesis().genesis)
 
 
 def test_records_above_the_tip_are_damage(directory):

@@ -59,7 +59,7 @@ def test_a_month_of_a_large_household_shows_every_figure(console: Console) -> No
 def test_a_list_of_trades_shows_ids_that_commands_take(console: Console) -> None:
     hashes = dict.fromkeys(("trade", "seller", "buyer", "transaction"), ADDRESS)
     numbers = dict.fromkeys(TradeModel.model_fields, 0) | {"energy_wh": 20_000, "amount_micro": 1_234_567_891}
-    status = {"status": TradeStatus.PENDING.value, "is_forward": True, "quality_total": None}
+    status = {"status": TradeStatus.PENDING.value, "kind": "forward", "quality_total": None}
     trade = TradeModel.model_validate(numbers | hashes | status | {"interval_start_ms": 1_464_739_200_000})
     with console.capture() as captured:
         show_trades(console, TradesReply(trades=[trade], next_after=None), {ADDRESS: "a household's long name"})

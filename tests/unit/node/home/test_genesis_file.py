@@ -57,3 +57,9 @@ def test_what_is_no_genesis_is_refused(tmp_path: Path, content: bytes) -> None:
         load_genesis_file(path)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_genesis_file(tmp_path / "missing")
+
+
+def test_a_genesis_of_an_earlier_protocol_is_refused_with_both_versions_named(tmp_path: Path) -> None:
+    (tmp_path / "genesis.msgpack").write_bytes(encode(make_genesis(protocol_version=1).genesis))
+    with pytest.raises(ConfigurationError, match="follows protocol version 1; this software knows version 2"):
+        load_genesis_file(tmp_path / "genesis.msgpack")

@@ -30,8 +30,10 @@ from ledger.block import Block, BlockHeader
 from ledger.reading import TransactionLocation
 from node.home.append_log import Entry
 from node.home.configuration import PriceTable
-from node.household.agent import DeskParts, DesksFactory, make_desks
-from node.household.household import Household, Moment, Pace, Turn
+from node.household.agent import MarketFactory
+from node.household.bilateral import BilateralParts, bilateral_market
+from node.household.household import Household, Turn
+from node.household.market_design import Moment
 from node.household.own_transactions import OwnTransactions
 from node.household.promises import Promises
 from node.mesh.messages import OfferReply
@@ -228,7 +230,7 @@ class Simulation:
         faults: Faults | None = None,
         validators: int = 0,
         prices: list[PriceTable] | None = None,
-        desks: dict[int, DesksFactory] | None = None,
+        markets: dict[int, MarketFactory] | None = None,
         window_hours: int = 2,
         grace_ms: int = 1_000,
         **genesis: Any,
@@ -242,8 +244,8 @@ class Simulation:
         self.shared = SharedChain(self.community)
         self.now_ms = 0
         self.prices = prices or [PriceTable()] * len(nets)
-        self.desks = desks or {}
-        self.pace = Pace(window_hours=window_hours, grace_ms=grace_ms)
+        self.markets = markets or {}
+        self.window_hours, self.grace_ms = window_hours, grace_ms
         self.signed: dict[tuple[Address, Address, int], set[Digest]] = {}
         """Contracts per signer and offer id that left a household with its signature."""
         self._letters: list[tuple[int, Address, Address, Any]] = []
@@ -269,28 +271,31 @@ class Simulation:
         member.offers = Promises(journal=offers, state=ledger, tip=ledger.tip_slot)
         member.contracts = Promises(journal=contracts, state=ledger, tip=ledger.tip_slot)
         transactions = OwnTransactions(key=key, chain=community.chain, ledger=ledger, journal=own)
-        factory = self.desks.get(index, make_desks)
-        parts = DeskParts(
+        factory = self.markets.get(index, bilateral_market)
+        meter = Meter(
+            identity=MeterIdentity(key=community.meter_keys[index], member=key.address, chain=community.chain),
+            hours={hour_start(hour): gross(net) for hour, net in enumerate(self.nets[index])},
+            salts=salts,
+        )
+        parts = BilateralParts(
             key=key,
-            genesis=community.genesis,
+            ledger=ledger,
             chain=community.chain,
             prices=self.prices[index],
             offers=member.offers,
             contracts=member.contracts,
             transactions=transactions,
+            net_wh=meter.net_wh,
+            grace_ms=self.grace_ms,
             first_number=self.now_ms,
         )
         member.household = Household(
             address=key.address,
             ledger=ledger,
-            meter=Meter(
-                identity=MeterIdentity(key=community.meter_keys[index], member=key.address, chain=community.chain),
-                hours={hour_start(hour): gross(net) for hour, net in enumerate(self.nets[index])},
-                salts=salts,
-            ),
+            meter=meter,
             transactions=transactions,
-            desks=factory(parts),
-            pace=self.pace,
+            market=factory(parts),
+            window_hours=self.window_hours,
         )
 
     def crash(self, index: int) -> None:

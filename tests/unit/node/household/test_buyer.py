@@ -9,7 +9,7 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height, Signature, Slot
 from contracts.state import Account, Offer, account_key, offer_key
-from contracts.transactions import TradeTerms, packet_id, trade_amount, trade_id
+from contracts.transactions import SpotTerms, packet_id, trade_amount, trade_id
 from contracts.units import MicroTokens, MicroTokensPerKwh, WattHours
 from node.household.buyer import Accepted, BuyerDesk, Refused
 from node.household.buyer_round import (
@@ -57,7 +57,7 @@ def key_of(seller: Address) -> SigningKey:
     return COMMUNITY.node_keys[COMMUNITY.addresses.index(seller)]
 
 
-def make_terms(seller: Address = FIRST, energy_wh: int = 300, **overrides: Any) -> TradeTerms:
+def make_terms(seller: Address = FIRST, energy_wh: int = 300, **overrides: Any) -> SpotTerms:
     fields: dict[str, Any] = {
         "chain": COMMUNITY.chain,
         "offer_counter": 7,
@@ -70,7 +70,7 @@ def make_terms(seller: Address = FIRST, energy_wh: int = 300, **overrides: Any) 
         "destination_meter": BUYER,
         "expiry_slot": Slot(NOW.present + 40),
     }
-    return TradeTerms(**{**fields, **overrides})
+    return SpotTerms(**{**fields, **overrides})
 
 
 class TestOfferFault:
@@ -84,7 +84,7 @@ class TestOfferFault:
         asked_ms=0,
     )
 
-    def fault(self, terms: TradeTerms, *, state: State | None = None, ask: Ask | None = None) -> OfferFault | None:
+    def fault(self, terms: SpotTerms, *, state: State | None = None, ask: Ask | None = None) -> OfferFault | None:
         context = OfferContext(
             ask=ask or self.ASK, chain=COMMUNITY.chain, prices=PRICES, state=state or make_state(), slots=NOW
         )
@@ -202,7 +202,7 @@ class Desk:
         return self.desk.is_settled(self.view, self.state, surroundings or around())
 
     def take(
-        self, ask: Ask, terms: TradeTerms | None, surroundings: Surroundings | None = None, **amounts: int
+        self, ask: Ask, terms: SpotTerms | None, surroundings: Surroundings | None = None, **amounts: int
     ) -> Accepted | Refused | None:
         reply = OfferReply(
             request_id=ask.request_id,

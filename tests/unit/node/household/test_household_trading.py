@@ -18,8 +18,8 @@ from contracts.state_reading import require
 from contracts.transactions import DoubleOffer, PublishReading, ReportMisconduct, SubmitTrade
 from contracts.units import Milliseconds, WattHours
 from node.home.configuration import PriceTable
-from node.household.agent import DeskParts, make_desks
-from node.household.household import Desks, Moment
+from node.household.bilateral import BilateralMarket, BilateralParts, bilateral_market
+from node.household.market_design import Moment
 from node.household.promises import Promise, Promises
 from tests.faults.liars import lying_buyer, lying_seller
 from tests.support.contracts import trade_terms
@@ -99,11 +99,11 @@ def test_a_buyer_without_enough_tokens_buys_what_it_can_pay_and_stops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("liar", "desks", "reason"),
+    ("liar", "market", "reason"),
     [(0, lying_seller, Reason.TRADE_BUYER_SIGNATURE), (1, lying_buyer, Reason.TRADE_SELLER_SIGNATURE)],
 )
-def test_a_liar_is_declined_and_the_original_settles_once(liar: int, desks: object, reason: Reason) -> None:
-    simulation = Simulation([[500, 500], [-400, -400], [-50, -50]], desks={liar: desks})  # type: ignore[dict-item]
+def test_a_liar_is_declined_and_the_original_settles_once(liar: int, market: object, reason: Reason) -> None:
+    simulation = Simulation([[500, 500], [-400, -400], [-50, -50]], markets={liar: market})  # type: ignore[dict-item]
     simulation.run()
     (lie,) = simulation.declined(SubmitTrade)
     assert (lie.reason, lie.fault) == (reason, simulation.community.addresses[liar])
@@ -122,10 +122,10 @@ def test_a_liar_is_declined_and_the_original_settles_once(liar: int, desks: obje
 def test_a_contract_that_the_chain_declined_is_not_submitted_again() -> None:
     """The seller sells more than it has, as if its file of offers had been lost."""
 
-    def forgetful(parts: DeskParts) -> Desks:
-        return make_desks(replace(parts, offers=_ForgetfulPromises(parts)))
+    def forgetful(parts: BilateralParts) -> BilateralMarket:
+        return bilateral_market(replace(parts, offers=_ForgetfulPromises(parts)))
 
-    simulation = Simulation([[500], [-400], [-300]], desks={0: forgetful}, seed=1)
+    simulation = Simulation([[500], [-400], [-300]], markets={0: forgetful}, seed=1)
     for _ in range(60):
         simulation.tick()
     (declined,) = simulation.declined(SubmitTrade)
@@ -136,7 +136,7 @@ def test_a_contract_that_the_chain_declined_is_not_submitted_again() -> None:
 
 
 class _ForgetfulPromises(Promises):
-    def __init__(self, parts: DeskParts) -> None:
+    def __init__(self, parts: BilateralParts) -> None:
         super().__init__(journal=MemoryJournal(), state=StateOf({}), tip=Slot(0))
 
     def of_interval(self, interval_start_ms: Milliseconds) -> tuple[Promise, ...]:

@@ -32,7 +32,7 @@ from consensus.messages import (
     ViewChangeStatement,
     VoteStatement,
 )
-from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, TradeTerms
+from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, SpotTerms
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from node.mesh.messages import (
     BLOCKS_PER_ANSWER_MAX,
@@ -73,17 +73,17 @@ JUSTIFICATIONS = st.builds(
     certificate=st.none() | PREPARED,
 )
 TERMS = st.builds(
-    TradeTerms,
+    SpotTerms,
     chain=DIGESTS,
     offer_counter=COUNTERS,
     seller=ADDRESSES,
     buyer=ADDRESSES,
     energy_wh=st.integers(1, 10**12).map(WattHours),
     price_micro_per_kwh=st.integers(0, 10**12).map(MicroTokensPerKwh),
-    packets=st.lists(DIGESTS, min_size=1, max_size=2).map(tuple),
     origin_meter=ADDRESSES,
     destination_meter=ADDRESSES,
     expiry_slot=SLOTS,
+    packets=st.lists(DIGESTS, min_size=1, max_size=2).map(tuple),
 )
 STATEMENTS = st.builds(
     SignedStatement,

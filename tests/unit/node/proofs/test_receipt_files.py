@@ -132,10 +132,15 @@ def test_no_flipped_byte_passes(chain: StoryChain) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[]", b'{"format": "p2pnode-receipt-1"}', b"\xff\xfe", b'{"format": 7}', b"[" * 100_000]
+    "content", [b"", b"{}", b"[]", b'{"format": "p2pnode-receipt-2"}', b"\xff\xfe", b'{"format": 7}', b"[" * 100_000]
 )
 def test_what_is_no_receipt_is_refused(chain: StoryChain, content: bytes) -> None:
     assert refusal(chain, content)
+
+
+def test_a_receipt_of_an_earlier_format_is_refused_with_both_formats_named(chain: StoryChain) -> None:
+    content = file_of(chain, receipt_of(chain, chain.names.spot)).replace(b"p2pnode-receipt-2", b"p2pnode-receipt-1")
+    assert refusal(chain, content) == "its format is 'p2pnode-receipt-1', this software reads 'p2pnode-receipt-2'"
 
 
 def test_another_genesis_does_not_vouch(chain: StoryChain) -> None:

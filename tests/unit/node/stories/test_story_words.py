@@ -17,7 +17,7 @@ LAST_MS = 253_402_300_799_999
 def trade_of(interval_start_ms: int) -> TradeModel:
     hashes = dict.fromkeys(("trade", "seller", "buyer", "transaction"), "00" * 32)
     numbers = dict.fromkeys(TradeModel.model_fields, 0)
-    fields = numbers | hashes | {"status": TradeStatus.PENDING.value, "is_forward": True, "quality_total": None}
+    fields = numbers | hashes | {"status": TradeStatus.PENDING.value, "kind": "forward", "quality_total": None}
     return TradeModel.model_validate(fields | {"interval_start_ms": interval_start_ms})
 
 

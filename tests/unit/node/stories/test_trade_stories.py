@@ -111,7 +111,7 @@ def test_every_attempt_is_told_and_the_honest_one_decides(chain: StoryChain) -> 
 
 def test_a_forward_trade_is_told_from_promise_to_partial_delivery(chain: StoryChain) -> None:
     story = story_of(chain, chain.names.partial)
-    assert (story.status, story.is_forward) == ("completed", True)
+    assert (story.status, story.kind) == ("completed", "forward")
     assert (story.energy_wh, story.delivered_wh) == (100, 50)
     assert (story.amount_micro, story.fee_micro, story.refunded_micro) == (10_000, 1_000, 11_000)
     first, last = story.blocks[0], story.blocks[-1]

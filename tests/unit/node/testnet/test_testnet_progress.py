@@ -46,7 +46,7 @@ def status(
             "name": f"node{number}",
             "address": f"{number:064x}",
             "chain": "c" * 64,
-            "protocol_version": 1,
+            "protocol_version": 2,
             "height": height,
             "tip": root * 64,
             "state_root": root * 64,

@@ -1,0 +1,88 @@
+"""The seam between a household and the way in which it trades: one protocol, which each market design implements.
+
+What happens goes in, what to do comes out: the household tells a market of readings, of neighbours' messages and of
+what became of its own transactions; at each turn the market says what to send and what to bring to the chain. It
+signs no transaction and sends nothing itself, and the state is the truth: a turn may be skipped, repeated or late.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from consensus.identifiers import Address, Height, Slot
+from contracts.genesis import Genesis
+from contracts.state import StateReader
+from contracts.transactions import Action
+from contracts.units import Milliseconds
+from ledger.block import Block
+from node.household.own_transactions import DecidedTransactions, Ending
+from node.mesh.messages import MarketMessage
+
+
+class HouseholdLedger(DecidedTransactions, StateReader, Protocol):
+    """What a household and its market read of the ledger."""
+
+    @property
+    def genesis(self) -> Genesis:
+        """The chain's parameters."""
+        ...
+
+    @property
+    def tip_slot(self) -> Slot:
+        """Slot of the last decided block."""
+        ...
+
+    def decided_block(self, height: Height) -> Block:
+        """Returns the block of a decided height."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What a turn knows beyond the ledger and the messages."""
+
+    now_ms: int
+    """Monotonic clock."""
+    present_slot: Slot
+    connected: frozenset[Address]
+    """Members that can be sent to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketTurn:
+    """What a market wants done now; what it promises in it is durable after its next `sync`."""
+
+    messages: tuple[tuple[Address, MarketMessage], ...]
+    actions: tuple[Action, ...]
+    """To be signed as transactions of this household, in this order; none of them is on its way."""
+
+
+class Market(Protocol):
+    """One household's side of a market."""
+
+    def receive(self, sender: Address, message: MarketMessage, now_ms: int) -> None:
+        """Keeps a neighbour's message for the next turn; what one neighbour can have kept is bounded."""
+        ...
+
+    def on_reading(self, start_ms: Milliseconds) -> None:
+        """Learns that a further reading of an interval is decided, in which this household's own one is as well, or
+        never will be.
+        """
+        ...
+
+    def on_ending(self, ending: Ending) -> None:
+        """Learns what became of a transaction of this household, of whatever kind."""
+        ...
+
+    def turn(self, moment: Moment) -> MarketTurn:
+        """Decides everything that can be decided now: after each block and each message, and every moment without."""
+        ...
+
+    @property
+    def unsettled(self) -> Collection[Milliseconds]:
+        """Intervals, of those it was told of, in which it still waited for something in its last turn."""
+        ...
+
+    def sync(self) -> None:
+        """Makes all promises durable, before anything that relies on them leaves the node."""
+        ...
