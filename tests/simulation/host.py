@@ -118,7 +118,12 @@ class Host:
         self.network.checker.note_started(self)
         self.replica = Replica(
             signer=self.key,
-            parameters=Parameters(chain=application.chain, slot_duration_ms=TAU_MS, attempt_max_ms=ATTEMPT_MAX_MS),
+            parameters=Parameters(
+                chain=application.chain,
+                slot_duration_ms=TAU_MS,
+                attempt_max_ms=ATTEMPT_MAX_MS,
+                clock_settle_ms=self.network.faults.clock_settle_ms,
+            ),
             start=Start(
                 height=Height(application.height + 1),
                 membership=application.membership,
