@@ -18,7 +18,7 @@ from consensus.explanation import (
 )
 from consensus.heights import STATUS_RECIPIENTS
 from consensus.identifiers import Address, Digest, Slot
-from consensus.liveness import START_AGE_SLOTS, attempt_after, waiting_since_ms
+from consensus.liveness import START_AGE_SLOTS, attempt_after, first_attempt, waiting_since_ms
 from consensus.member import Member
 from consensus.messages import Claim, Commit, Prepare
 from consensus.phases import Phase
@@ -44,9 +44,10 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
 
     Args:
         member: the replica's state; only read.
-        now: the present instant.
+        now: the present instant, by the wall clock.
         contacts: the links to the other members; one without an entry counts as never connected.
     """
+    clock_jump, now = member.own_clock.jump(now), member.own_clock.followed(now)
     state = member.state
     since_ms = waiting_since_ms(member)
     reported = member.clocks.reported(now)
@@ -68,6 +69,7 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
         is_pending=_is_pending(member),
         present_slot=member.present_slot(now),
         clock_slot=now.slot(member.tau_ms),
+        clock_jump=clock_jump,
         leader=member.leader_at(member.present_slot(now)),
         silence=_silence(member),
         silent_through=member.silent_through,
@@ -139,8 +141,7 @@ def _next_attempt(member: Member, now: Instant) -> NextAttempt | None:
     due_in_ms = max(0, since_ms + START_AGE_SLOTS * member.tau_ms - now.monotonic_ms)
     # as if nothing were heard until then
     then = Instant(monotonic_ms=now.monotonic_ms + due_in_ms, clock_ms=now.clock_ms + due_in_ms)
-    slot = Slot(max(member.present_slot(then), member.state.base + 1))
-    return NextAttempt(slot=slot, due_in_ms=due_in_ms)
+    return NextAttempt(slot=first_attempt(member, then), due_in_ms=due_in_ms)
 
 
 def _bodies_missing(member: Member, now: Instant) -> tuple[MissingBody, ...]:
@@ -232,7 +233,8 @@ def _slots_of_interest(member: Member) -> list[Slot]:
 
 def _slot_facts(member: Member, slot: Slot) -> SlotFacts:
     state = member.state
-    proposals = [*state.proposals.at(slot), *([] if state.voted is None else [state.voted])]
+    proposals = [*state.proposals.at(slot), *state.waiting.values()]
+    proposals += [] if state.voted is None else [state.voted]
     asking = [change.signer for change in state.view_changes.at(slot)]
     return SlotFacts(
         slot=slot,

@@ -7,6 +7,7 @@ Everything here is this member's own view, from what it received and from what i
 from dataclasses import dataclass
 from enum import Enum
 
+from consensus.clock import ClockJump
 from consensus.events import SignState
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import Claim
@@ -119,7 +120,7 @@ class MemberFacts:
     undecided: Height | None
     """Its undecided height, as it said last."""
     clock_slot: Slot | None
-    """Its clock's slot by its last report."""
+    """Slot of the clock that it follows, by its last report."""
     vote: Claim | None
     """Its vote of the highest slot at this height, the leader's proposal among them."""
     commit: Claim | None
@@ -152,7 +153,9 @@ class Explanation:
 
     present_slot: Slot
     clock_slot: Slot
-    """The own clock's; above `present_slot` it is held back by what the members report."""
+    """Of the own clock as it is followed; above `present_slot` it is held back by what the members report."""
+    clock_jump: ClockJump | None
+    """Of the own wall clock, not followed yet."""
     leader: Address
     """Of the present slot."""
     silence: Silence | None

@@ -31,6 +31,8 @@ class HeightState:
 
     # what was received
     proposals: Tally[PrePrepare] = field(default_factory=Tally)
+    waiting: dict[Address, PrePrepare] = field(default_factory=dict)
+    """Per leader: a proposal whose slot has not begun (`proposals`). Its vote is among `votes` already."""
     votes: Tally[Prepare] = field(default_factory=Tally)
     commits: Tally[Commit] = field(default_factory=Tally)
     view_changes: Tally[ViewChange] = field(default_factory=Tally)

@@ -94,7 +94,7 @@ def _is_known(arrived: Arrived, member: Member) -> bool:
     state, message = member.state, arrived.message
     match message:
         case PrePrepare():
-            return message in state.proposals.of(message.signer)
+            return message in state.proposals.of(message.signer) or state.waiting.get(message.signer) == message
         case Prepare():
             return message in state.votes.of(message.signer)
         case Commit():

@@ -70,13 +70,20 @@ def _is_handover(member: Member, now: Instant) -> bool:
 
 def rule_start(member: Member, now: Instant) -> bool:
     """P2: an own vote or an executable request, older than two slots since its arrival and since the start of
-    this height, starts the first view change, at the present slot or, later, above base.
+    this height, starts the first view change, to the present slot, or above base where the clock went back since.
     """
     since_ms = waiting_since_ms(member)
     if member.state.sign_state.attempts > 0 or since_ms is None:
         return False
     is_old = now.monotonic_ms - since_ms > START_AGE_SLOTS * member.tau_ms
-    return is_old and view_change(member, member.present_slot(now), now)
+    return is_old and view_change(member, first_attempt(member, now), now)
+
+
+def first_attempt(member: Member, now: Instant) -> Slot:
+    """P2: returns the slot of the first view change. A vote for a slot that a clock showed too early binds no longer
+    than any other: waiting for that slot could take as long as the clock was ahead.
+    """
+    return Slot(max(member.present_slot(now), member.state.base + 1))
 
 
 def waiting_since_ms(member: Member) -> int | None:

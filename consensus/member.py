@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.clock import MemberClocks
+from consensus.clock import CLOCK_SETTLE_MS, MemberClocks, OwnClock
 from consensus.events import Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, Height, Signature, Slot
@@ -31,19 +31,23 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """What genesis fixes for every replica."""
+    """What genesis fixes for every replica, and the bounds of its own clock."""
 
     chain: Digest
     slot_duration_ms: int
     """tau."""
     attempt_max_ms: int
     """Bound on the distance between two attempts at a height."""
+    clock_settle_ms: int = CLOCK_SETTLE_MS
+    """How long a clock stays after a jump before it is followed; only the simulator's short runs shorten it."""
 
 
 class Member:
     """One member's view of the undecided height and of the other members."""
 
-    def __init__(self, *, signer: Signer, parameters: Parameters, state: HeightState, phase: Phase) -> None:
+    def __init__(
+        self, *, signer: Signer, parameters: Parameters, state: HeightState, phase: Phase, now: Instant
+    ) -> None:
         self.signer = signer
         self.own = signer.address
         self.chain = parameters.chain
@@ -52,6 +56,7 @@ class Member:
         self.state = state
         self.phase = phase
         self.out = Outbox()
+        self.own_clock = OwnClock(slot_duration_ms=self.tau_ms, settle_ms=parameters.clock_settle_ms, now=now)
         self.clocks = MemberClocks(self.tau_ms)
         self.oldest_arrival_ms: int | None = None
         """Monotonic arrival of the oldest executable request; None if nothing waits."""
@@ -82,6 +87,15 @@ class Member:
             and self.state.height > self.silent_through
             and self.own in self.state.membership
         )
+
+    def follow_clock(self, now: Instant) -> Instant:
+        """Looks at the wall clock, and returns the instant by the clock that this member follows: rules see no other.
+
+        A jump is followed at once where F + 1 other members are (docs/protocol.md, terms).
+        """
+        if self.own_clock.observe(now) and self.clocks.near(self.own, now) >= self.state.membership.weak_quorum:
+            self.own_clock.follow(now)
+        return self.own_clock.followed(now)
 
     def present_slot(self, now: Instant) -> Slot:
         """Returns the slot that this member holds to be the present one (docs/protocol.md, terms)."""

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from consensus import heights, liveness, safety
+from consensus import heights, liveness, proposals, safety
 from consensus.events import (
     Applied,
     Arrived,
@@ -62,6 +62,7 @@ from consensus.phases import Phase
 Rule = Callable[[Member, Instant], bool]
 
 RULES: Final[tuple[Rule, ...]] = (
+    proposals.rule_take_waiting,
     safety.rule_decide,
     safety.rule_commit,
     safety.rule_validate,
@@ -123,7 +124,7 @@ class Replica:
             sign_state=fresh_sign_state(start.height),
         )
         self._intake = Intake()
-        self._member = Member(signer=signer, parameters=parameters, state=state, phase=Phase.WAITING)
+        self._member = Member(signer=signer, parameters=parameters, state=state, phase=Phase.WAITING, now=now)
         self._durable = start.sign_state
         """As the host last persisted it."""
         lost_through = start.sign_state.height if start.sign_state.height > start.height else GENESIS_HEIGHT
@@ -166,7 +167,7 @@ class Replica:
 
     def present_slot(self, now: Instant) -> Slot:
         """Returns the slot that this member holds to be the present one."""
-        return self._member.present_slot(now)
+        return self._member.present_slot(self._member.own_clock.followed(now))
 
     def leader_at(self, slot: Slot) -> Address:
         """Returns the leader of a slot at the undecided height."""
@@ -186,6 +187,7 @@ class Replica:
         """Takes one event at one instant and returns what must happen, in order (see `Effects`)."""
         member = self._member
         member.out = Outbox()
+        now = member.follow_clock(now)
         self._take(event, now)
         if not isinstance(event, Arrived):  # nothing is known of it before it is verified: no rule can act on it
             self._apply_rules(now, is_tick=isinstance(event, Tick))
@@ -245,23 +247,12 @@ class Replica:
                 self._receive_body(sender, message, now)
 
     def _receive_pre_prepare(self, message: PrePrepare, now: Instant) -> None:
-        """Takes a proposal of the slot's leader; P1: an unjustified one of a slot past the next is ignored.
-
-        The justification is not signed: whoever passes a proposal on could leave it out. So the justified copy
-        takes the place of one without.
-        """
-        state = self._member.state
-        if message.justification is None and message.slot > self._member.present_slot(now) + 1:
+        """Counts the vote in a proposal of the slot's leader; the proposal may have to wait for its slot."""
+        if proposals.is_far_ahead(self._member, message, now):
             return
         vote = safety.vote_of(message)
-        self._note(vote, state.votes.add(vote))
-        earlier = state.proposals.add(message)
-        if earlier is not None:
-            if earlier.justification is not None or message.justification is None:
-                return
-            state.proposals.replace(message)
-        state.bodies[message.block] = message.proposal
-        state.forget_unused()
+        self._note(vote, self._member.state.votes.add(vote))
+        proposals.take_or_hold(self._member, message, now)
 
     def _receive_body(self, sender: Address, message: BodyRequest | Body, now: Instant) -> None:
         """Serves a body at hand; takes one that was asked for. The host checked that it has its name."""

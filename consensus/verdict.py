@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
+from consensus.clock import ClockJump
 from consensus.explanation import Explanation, Silence, Step, Support, Wait
 from consensus.identifiers import Address, Digest, Height
 from consensus.liveness import START_AGE_SLOTS
@@ -116,8 +117,11 @@ VERDICTS: Final[tuple[tuple[Verdict, Callable[[Explanation], bool]], ...]] = (
 
 
 def sentence_of(explanation: Explanation, name_of: NameOf) -> str:
-    """Returns the verdict in a sentence or two, with the members' names and the quorum's arithmetic."""
-    return _SENTENCES[verdict_of(explanation)](explanation, name_of)
+    """Returns the verdict in a sentence or two, with the members' names and the quorum's arithmetic, and what the own
+    clock does if it jumped.
+    """
+    said = _SENTENCES[verdict_of(explanation)](explanation, name_of)
+    return said if explanation.clock_jump is None else f"{said} {_clock_jump(explanation, explanation.clock_jump)}"
 
 
 def duration_text(duration_ms: int) -> str:
@@ -256,6 +260,17 @@ def _waiting(explanation: Explanation) -> str:
     if explanation.waiting_ms is None:
         return "Nothing waits for a decision at the moment."
     return f"Height {explanation.height} has waited for {duration_text(explanation.waiting_ms)}."
+
+
+def _clock_jump(explanation: Explanation, jump: ClockJump) -> str:
+    way = "ahead" if jump.by_ms > 0 else "back"
+    others = explanation.weak_quorum
+    is_answered = len(explanation.members) > others
+    sooner = f", or as soon as {others} other member{'s are' if others > 1 else ' is'} there" if is_answered else ""
+    return (
+        f"This node's clock jumped {way} by {duration_text(abs(jump.by_ms))}; it is followed in "
+        f"{duration_text(jump.followed_in_ms)} if it stays{sooner}."
+    )
 
 
 def _with_contact(explanation: Explanation, address: Address, name_of: NameOf) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
+from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.runs import Summary, revision, run_all, run_seeds
 from tests.simulation.seeds import Outcome, run_seed
 from tests.simulation.thirty_days import draw, simulate, write_figures
@@ -136,6 +137,29 @@ def month(
     draw(result, output)
     write_figures(result, output.with_suffix(".json"))
     typer.echo(f"{output}: {sum(result.heights_by_hour):,} heights", err=True)
+
+
+@app.command(epilog="Example: p2pnode-sim lead --members 7")
+def lead(
+    members: Annotated[int, typer.Option(min=2, max=64, help="N.")] = 4,
+    blocks: Annotated[int, typer.Option(min=1, help="2,000 take about ten seconds of four members.")] = 2_000,
+    greedy: Annotated[
+        list[int] | None, typer.Option(min=0, help="Who leads early: 0 to N - 1; several times.")
+    ] = None,
+) -> None:
+    """Has members that lead a slot before it begins, member 1 by default, decide blocks under an endless backlog;
+    exit code 1 if someone leads 10 % more or fewer than others, or a view changes.
+    """
+    chosen = [1] if greedy is None else greedy
+    if max(chosen) >= members:
+        raise typer.BadParameter(f"members are 0 to {members - 1}", param_hint="--greedy")
+    led = lead_blocks(members, blocks, greedy=chosen)
+    typer.echo(
+        f"N = {members}, greedy {', '.join(map(str, chosen))}: {blocks:,} blocks in {led.slots:,} slots, "
+        f"led by member {', '.join(f'{member}: {count:,}' for member, count in enumerate(led.blocks))}; "
+        f"{led.view_changes:,} view changes"
+    )
+    raise typer.Exit(0 if led.is_fair else EXIT_FAILED)
 
 
 @app.command(epilog="Example: p2pnode-sim show --seed 17 --members 4 --output seed-17.html")

@@ -8,12 +8,12 @@ from unittest.mock import patch
 
 import msgspec
 
-from consensus import clock, intake, member, quorum, replica, safety, verification
+from consensus import clock, heights, intake, member, quorum, replica, safety, verification
 from consensus.codec import encode
-from consensus.events import Outbox, SignState, fresh_sign_state
+from consensus.events import Instant, Outbox, SignState, fresh_sign_state
 from consensus.height import HeightState
 from consensus.identifiers import Digest, Height, Slot
-from consensus.messages import Claim, Endorsement, Justification, PrePrepare
+from consensus.messages import Claim, Endorsement, Justification, PrePrepare, Status
 from consensus.tally import Tally
 from node.chain import driver
 from node.chain.records import SIGN_STATE_KEY
@@ -206,6 +206,30 @@ def hold_everything(self: intake.Intake, arrived: Any, _heights_ahead: int) -> N
 
 def trust_the_own_clock(clocks: clock.MemberClocks, _own: Any, now: Any, _members: int) -> Slot:
     return now.slot(clocks._slot_duration_ms)
+
+
+true_status = heights.status
+
+
+def status_of_the_wall_clock(own: member.Member, now: Any) -> Status:
+    jump = own.own_clock.jump(now)
+    wall_ms = now.clock_ms + (0 if jump is None else jump.by_ms)
+    return true_status(own, Instant(monotonic_ms=now.monotonic_ms, clock_ms=wall_ms))
+
+
+true_observe = clock.OwnClock.observe
+
+
+def observe_for_ever(own: clock.OwnClock, now: Any) -> bool:
+    own._settle_ms = 10**12
+    return true_observe(own, now)
+
+
+true_near = clock.MemberClocks.near
+
+
+def one_is_enough(clocks: clock.MemberClocks, own: Any, now: Any) -> int:
+    return 256 if true_near(clocks, own, now) else 0
 
 
 def join_one(highest_slots: Any, _fault_bound: int) -> Slot | None:

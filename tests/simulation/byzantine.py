@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from consensus.clock import MemberClocks
 from consensus.cryptography import HashKind, digest
+from consensus.events import Instant
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import leader
 from consensus.messages import (
@@ -81,6 +83,10 @@ class Liar:
                 told = msgspec.structs.replace(payload, clock_slot=Slot(2**40))
             case Role.FORGING:
                 told = forged(self.host, payload)
+            case Role.GREEDY if isinstance(payload, PrePrepare) and payload.slot > self.host.now().slot(
+                self.host.replica._member.tau_ms
+            ):
+                self._note("early", payload)
         return told
 
     def _note(self, what: str, payload: "Payload") -> None:
@@ -98,7 +104,10 @@ class Liar:
             self.certificates.setdefault(message.height, []).append(message.certificate)
 
     def on_tick(self) -> None:
-        """Adds messages of its own."""
+        """Adds messages of its own; a greedy member reads its clock as it likes."""
+        member = self.host.replica._member
+        if self.role is Role.GREEDY and not isinstance(member.clocks, GreedyClocks):
+            member.clocks = GreedyClocks(self)
         if self.role not in {Role.FAR_FUTURE, Role.STALE, Role.FORGING} or self.random.random() >= ADDED_PER_TICK:
             return
         message = self._far_future() if self.role is Role.FAR_FUTURE else self._repeated()
@@ -243,3 +252,19 @@ class Liar:
 
 def _fields(vote: Prepare) -> dict[str, object]:
     return {name: getattr(vote, name) for name in vote.__struct_fields__}
+
+
+class GreedyClocks(MemberClocks):
+    """Holds the slot before an own one to be the own one already; what others report does not count."""
+
+    def __init__(self, liar: Liar) -> None:
+        self._liar = liar
+        self._tau_ms = liar.host.replica._member.tau_ms
+        super().__init__(self._tau_ms)
+
+    def present_slot(self, own: Address, now: Instant, members: int) -> Slot:
+        if self._liar.role is not Role.GREEDY:
+            return super().present_slot(own, now, members)
+        slot = now.slot(self._tau_ms)
+        following = Slot(slot + 1)
+        return following if self._liar.host.replica.leader_at(following) == own else slot

@@ -211,6 +211,7 @@ class Checker:
         kept_max = SLOTS_PER_SIGNER_MAX * members
         for tally in (state.proposals, state.votes, state.commits, state.view_changes):
             assert sum(1 for _ in tally) <= kept_max, "more than two statements of a member and kind"
+        assert len(state.waiting) <= members, "more than one proposal of a leader waits"
         # blocks that kept proposals, kept claims, the own two claims or a certificate under way can name
         blocks_max = 2 * kept_max + 2 + quorum.fault_bound(members) + 1
         for blocks in (state.bodies, state.header_slots, state.bodies_wanted):

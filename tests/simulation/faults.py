@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from consensus.clock import CLOCK_SETTLE_MS
+
 
 class Role(Enum):
     """What one of the at most F faulty members does, also after all other faults have ended."""
@@ -24,6 +26,8 @@ class Role(Enum):
     """Answers with lies: wrong STATUS, bodies, DECIDED, ranges of blocks and heights; tears certificates off what
     others said.
     """
+    GREEDY = "greedy"
+    """Leads its slot from the start of the slot before on."""
     TWIN = "twin"
     """Two honest copies under one key, each with its own disk."""
     LOSES_BLOCKS = "loses_blocks"
@@ -83,6 +87,10 @@ class Faults:
     clock_offset_ms_max: int = 0
     drift_per_million_max: int = 0
     """How much faster or slower a host's clocks run."""
+    joint_jump_ms: int = 0
+    """Every so long all clocks jump together, by up to a minute, or back to where they were; 0 for never."""
+    clock_settle_ms: int = CLOCK_SETTLE_MS
+    """How long a clock stays after a jump before it is followed."""
     absent: int = 0
     """So many honest members are down until faults end: behind by all that the others decide meanwhile."""
     partition_ms: int = 0

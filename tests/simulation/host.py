@@ -178,7 +178,10 @@ class Host:
         self.participant = Participant(
             signer=self.key,
             parameters=Parameters(
-                chain=self.application.chain, slot_duration_ms=TAU_MS, attempt_max_ms=ATTEMPT_MAX_MS
+                chain=self.application.chain,
+                slot_duration_ms=TAU_MS,
+                attempt_max_ms=ATTEMPT_MAX_MS,
+                clock_settle_ms=network.faults.clock_settle_ms,
             ),
             application=OnDisk(self),
             sign_state=self.signed,

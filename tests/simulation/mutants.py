@@ -20,6 +20,7 @@ from consensus import (
     liveness,
     member,
     progress,
+    proposals,
     quorum,
     recovery,
     replica,
@@ -32,9 +33,10 @@ from consensus.height import HeightState
 from consensus.identifiers import Height
 from consensus.tally import Tally
 from node.chain import driver
-from tests.simulation import breaks, byzantine, checker
+from tests.simulation import breaks, byzantine, checker, wrong_clocks
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
+from tests.simulation.leading import lead
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.simulation.schedules import CommittedThenRestarted
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -42,6 +44,7 @@ from tests.unit.consensus import (
     test_clock,
     test_intake,
     test_progress,
+    test_proposals,
     test_replica_normal_case,
     test_replica_restart,
     test_replica_safety,
@@ -168,7 +171,13 @@ def forgetful_members() -> None:
     simulate(4, range(12), faults)
 
 
+def a_greedy_leader() -> None:
+    led = lead(4, 200, greedy=(1,))
+    assert min(led.blocks) > 200 // 4 * 0.8, "the leader before it lost its blocks"
+
+
 N = test_replica_normal_case
+P = test_proposals
 S = test_replica_safety
 V = test_replica_view_changes
 R = test_replica_restart
@@ -420,6 +429,24 @@ MUTANTS = (
         killers=(lambda: V.test_an_unjustified_proposal_of_the_far_future_is_ignored(2**62, is_taken=False),),
     ),
     Mutant(
+        name="a proposal before its slot is taken at once",
+        rule="P1",
+        breaks=((proposals, "_has_begun", lambda _member, _slot, _now: True),),
+        killers=(a_greedy_leader, P.test_a_proposal_of_the_next_slot_waits_until_that_begins),
+    ),
+    Mutant(
+        name="where F = 0 a leader's own vote shows that its slot has begun",
+        rule="P1",
+        breaks=((proposals, "VOTERS_MIN", 1),),
+        killers=(P.test_the_leader_alone_does_not_show_it_where_f_is_0,),
+    ),
+    Mutant(
+        name="votes do not show that a slot has begun",
+        rule="P1",
+        breaks=((proposals, "VOTERS_MIN", 10**9),),
+        killers=(lambda: P.test_f_and_one_votes_show_that_the_slot_has_begun(4, 1, is_taken=True),),
+    ),
+    Mutant(
         name="a slot is handed over at the same moment however long blocks take",
         rule="P1",
         breaks=((liveness, "HANDOVER_FRACTION_MAX", liveness.HANDOVER_FRACTION),),
@@ -442,6 +469,15 @@ MUTANTS = (
         rule="P2",
         breaks=((liveness, "waiting_since_ms", breaks.waiting_since_arrival_ms),),
         killers=(a_backlog_of_many_blocks, V.test_a_backlog_ages_only_from_the_start_of_the_height),
+    ),
+    Mutant(
+        name="a vote in a slot that the clock showed too early binds until that begins",
+        rule="P2",
+        breaks=((liveness, "first_attempt", lambda own, now: own.present_slot(now)),),
+        killers=(
+            lambda: wrong_clocks.voted_while_clocks_were_wrong(4),
+            lambda: V.test_where_the_clock_went_back_behind_a_vote_it_starts_above_that(2),
+        ),
     ),
     Mutant(
         name="no view change is ever started",
@@ -529,5 +565,40 @@ MUTANTS = (
         rule="present slot",
         breaks=((clock.MemberClocks, "present_slot", breaks.trust_the_own_clock),),
         killers=(test_clock.test_from_two_f_plus_one_on_a_fast_clock_follows_the_members,),
+    ),
+    Mutant(
+        name="a jump of the clock is followed at once",
+        rule="present slot",
+        breaks=((clock.OwnClock, "_is_jump", lambda _clock, _by_ms: False),),
+        killers=(
+            lambda: wrong_clocks.an_hour_ahead_for_three_seconds(4),
+            lambda: test_clock.test_a_jump_is_followed_once_the_clock_has_stayed(test_clock.HOUR_SLOTS),
+        ),
+    ),
+    Mutant(
+        name="STATUS reports the wall clock",
+        rule="present slot",
+        breaks=((heights, "status", breaks.status_of_the_wall_clock),),
+        killers=(
+            lambda: wrong_clocks.an_hour_ahead_for_three_seconds(4),
+            test_clock.test_status_reports_the_clock_that_is_followed,
+        ),
+    ),
+    Mutant(
+        name="a clock that jumped is never followed",
+        rule="present slot",
+        breaks=((clock.OwnClock, "observe", breaks.observe_for_ever),),
+        killers=(
+            lambda: wrong_clocks.an_hour_ahead_for_good(4),
+            lambda: test_clock.test_a_jump_is_followed_once_the_clock_has_stayed(-100),
+        ),
+    ),
+    Mutant(
+        name="one member is enough to follow a jump",
+        rule="present slot",
+        breaks=((clock.MemberClocks, "near", breaks.one_is_enough),),
+        killers=(
+            lambda: test_clock.test_a_jump_is_followed_at_once_where_f_and_one_others_are(4, (0,), is_followed=False),
+        ),
     ),
 )

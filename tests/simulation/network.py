@@ -35,6 +35,8 @@ LOOK_MS = 25
 """How often a run looks whether it is finished."""
 MEMORY_LOOK_MS = 1_000
 WILD_JUMP_MS = 600_000
+JOINT_JUMP_MS_MAX = 60_000
+"""Who starts while all clocks are wrong acts by them, and may have to wait for so long after."""
 START_MS = 1_000
 ELSEWHERE_MS_MAX = 5
 """To verify a block's requests."""
@@ -129,6 +131,8 @@ class Network:
             self.push(self.random.randint(0, MEMORY_LOOK_MS), "memory", host, None)
         if faults.partition_ms:
             self.push(faults.partition_ms, "partition", None, None)
+        if faults.joint_jump_ms:
+            self.push(faults.joint_jump_ms, "joint jump", None, 0)
         self.plan_absences()
 
     def opaque_application(self, membership: Membership, index: int) -> Application:
@@ -261,7 +265,7 @@ class Network:
 
     def handle(self, kind: str, host: Host | None, payload: object) -> None:
         if host is None:
-            self.change_partition()
+            self.trouble_all(kind, payload)
         elif self.now_ms < host.paused_until_ms:
             is_tick = kind == "tick"  # what arrived during the pause goes first, as in the driver
             self.push(host.paused_until_ms - self.now_ms + is_tick, kind, host, payload)
@@ -327,6 +331,24 @@ class Network:
             self.occurred["a clock jumped by more than ten minutes" if is_wild else "a clock jumped"] += 1
         if draw() < faults.crash_per_tick * share:
             host.crash()
+
+    def trouble_all(self, kind: str, payload: object) -> None:
+        """What happens to all hosts at once."""
+        if kind == "partition":
+            self.change_partition()
+        elif self.is_faulty:
+            assert isinstance(payload, int)
+            self.jump_together(payload)
+
+    def jump_together(self, shift_ms: int) -> None:
+        """All clocks jump, as those of one time server's clients do, and half of the times they are right again."""
+        next_ms = 0
+        if not shift_ms or self.random.random() < 0.5:
+            next_ms = self.random.randint(-JOINT_JUMP_MS_MAX, JOINT_JUMP_MS_MAX)
+        for host in self.hosts:
+            host.clock_offset_ms += next_ms - shift_ms
+        self.occurred["all clocks jumped together"] += 1
+        self.push(self.faults.joint_jump_ms, "joint jump", None, next_ms)
 
     def change_partition(self) -> None:
         addresses = self.membership.addresses

@@ -24,6 +24,7 @@ LIES: Final = (
     "silent: held back Prepare",
     "stale: bent ViewChange",
     "far_future: added PrePrepare",
+    "greedy: early PrePrepare",
 )
 
 EXPECTED: Final = (
@@ -33,6 +34,7 @@ EXPECTED: Final = (
     "a member paused",
     "a clock jumped",
     "a clock jumped by more than ten minutes",
+    "all clocks jumped together",
     *(f"died {how}: {point}" for point in CRASH_POINTS for how in ("before", "in the middle of")),
     "died before: sending",
     "died before: applied",

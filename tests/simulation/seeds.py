@@ -15,6 +15,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from consensus.clock import CLOCK_SETTLE_MS
 from consensus.membership import Membership
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application
@@ -135,6 +136,8 @@ def _faults(random: Random, kind: Kind, members: int, until_ms: int, *, is_behin
         partition_ms=int(maybe(120, 400, 1_500, 4_000)),
         cut=random.choice(list(Cut)),
         roles=_roles(random, kind, fault_bound(members), is_behind=is_behind),
+        joint_jump_ms=int(maybe(300, 1_000, 3_000)),
+        clock_settle_ms=random.choice((500, 2_000, CLOCK_SETTLE_MS)),
     )
 
 

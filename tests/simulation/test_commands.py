@@ -67,3 +67,12 @@ def test_files_go_to_the_callers_folder_whatever_else_is_in_it(tmp_path: Path) -
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
     assert (tmp_path / "chart.html").read_text().startswith("<!")
+
+
+def test_a_greedy_leader_gains_nothing_and_one_that_is_not_there_is_refused() -> None:
+    led = CliRunner().invoke(app, ["lead", "--blocks", "200", "--members", "4"])
+    assert led.exit_code == 0, led.output
+    assert led.stdout.startswith("N = 4, greedy 1: 200 blocks in ")
+    refused = CliRunner().invoke(app, ["lead", "--members", "4", "--greedy", "4"])
+    assert refused.exit_code == 2
+    assert "members are 0 to 3" in refused.output

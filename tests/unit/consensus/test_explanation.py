@@ -471,6 +471,38 @@ def test_a_slot_that_the_members_hold_back_shows_beside_the_own_clock() -> None:
     assert numbers(scenario, [found.leader]) == [2]
 
 
+@pytest.mark.parametrize(
+    ("members", "slots", "jumped", "sooner"),
+    [
+        (4, 3_600, "ahead by 1 h 0 min", ", or as soon as 2 other members are there"),
+        (3, -60, "back by 1 min 0 s", ", or as soon as 1 other member is there"),
+        (1, 60, "ahead by 1 min 0 s", ""),
+    ],
+)
+def test_a_clock_that_jumped_and_is_not_followed_yet_shows(
+    members: int, slots: int, jumped: str, sooner: str
+) -> None:
+    scenario = Scenario(members=members, own=0, slot=100)
+    scenario.clock_ms += slots * TAU_MS
+    scenario.tick()
+    scenario.tick(10)
+    found = explained(scenario)
+    assert (found.clock_slot, found.present_slot) == (110, 110)
+    assert sentence(scenario) == (
+        "Nothing waits for a decision at height 1. "
+        f"This node's clock jumped {jumped}; it is followed in 20.0 s if it stays{sooner}."
+    )
+    scenario.tick(20)
+    assert sentence(scenario) == "Nothing waits for a decision at height 1."
+
+
+def test_a_proposal_that_waits_for_its_slot_shows_in_it() -> None:
+    scenario = Scenario(own=3, slot=4)
+    scenario.receive(scenario.members.pre_prepare(5, A))
+    (facts,) = explained(scenario).slots
+    assert (facts.slot, facts.proposed) == (5, BLOCK_A)
+
+
 def test_slots_of_a_liar_do_not_hide_the_own_ones() -> None:
     scenario = Scenario(slot=4)
     scenario.vote_for(4)

@@ -61,8 +61,8 @@ def test_one_vote_per_slot() -> None:
 
 
 def test_of_two_proposals_executed_at_once_only_one_gets_the_vote() -> None:
-    # slot 4 and, from a clock ahead, slot 5: both unjustified, and the first vote ends the freshness
-    scenario = Scenario(own=3, slot=4)
+    # slot 4, late, and slot 5: both unjustified, and the first vote ends the freshness
+    scenario = Scenario(own=3, slot=5)
     scenario.receive(FOUR.pre_prepare(4, A), FOUR.pre_prepare(5, B))
     assert [request.block for request in scenario.validations] == [BLOCK_A, BLOCK_B]
     scenario.execute(A, header_slot=4)
@@ -353,7 +353,7 @@ def test_a_statement_signed_by_another_than_it_names_counts_for_nobody() -> None
 
 
 def test_a_liars_invalid_blocks_neither_pile_up_nor_go_first() -> None:
-    scenario = Scenario(own=1, slot=4_001)
+    scenario = Scenario(own=1, slot=4_002)
     for slot in range(0, 4_000, 4):  # member 0 proposes in all its slots of the past
         scenario.receive(FOUR.pre_prepare(slot, b"%d" % slot))
     state = scenario.replica._member.state

@@ -70,7 +70,8 @@ def faults(record: type[Struct], model: type[BaseModel]) -> Iterator[str]:
     """Yields what of a record its model does not show, does not show any more, or shows with other words."""
     own, shown = get_type_hints(record, include_extras=True), get_type_hints(model, include_extras=True)
     has = set(record.__struct_fields__)
-    shows = set(model.model_fields) - ({"kind"} - has) - ADDED.get(model, set())  # of most, `kind` is the record's tag
+    tag_only = {"kind"} - has
+    shows = set(model.model_fields) - tag_only - ADDED.get(model, set())
     yield from (f"{record.__name__}.{name} is not in {model.__name__}" for name in sorted(has - shows))
     yield from (f"{model.__name__}.{name} is not in {record.__name__}" for name in sorted(shows - has))
     for name in sorted(has & shows):
