@@ -16,6 +16,12 @@ from aiohttp import web
 
 PROBLEM_CONTENT_TYPE: Final = "application/problem+json"
 
+DETAIL_CHARACTERS_MAX: Final = 1_000
+"""Longest detail: it may repeat what the request said, which may be as long as a header line or a body."""
+
+SHOWN_CHARACTERS_MAX: Final = 80
+"""Longest part of a request that a detail repeats."""
+
 RETRY_AFTER_MIN_S: Final = 1
 """Retry-After carries whole seconds; 0 would invite a busy loop."""
 
@@ -31,6 +37,7 @@ class ProblemReason(Enum):
     UNKNOWN_ROUTE = "unknown_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     FOREIGN_ORIGIN = "foreign_origin"
+    UNKNOWN_HOST = "unknown_host"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     HEADER_TOO_LARGE = "header_too_large"
@@ -63,6 +70,7 @@ class ProblemReason(Enum):
     HALTED = "halted"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     TOO_MANY_FOLLOWERS = "too_many_followers"
+    TOO_MANY_READS = "too_many_reads"
     INTERNAL = "internal"
 
 
@@ -92,6 +100,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.UNSUPPORTED_MEDIA_TYPE: (415, "The body's media type is not supported"),
     ProblemReason.EXPECTATION_FAILED: (417, "The Expect header is not supported"),
     ProblemReason.MALFORMED: (400, "The bytes are not the canonical encoding of a transaction"),
+    ProblemReason.UNKNOWN_HOST: (421, "The node does not answer under this host name"),
     ProblemReason.WRONG_CHAIN: (422, "The transaction was signed for another chain"),
     ProblemReason.BAD_SIGNATURE: (422, "The sender's signature does not hold"),
     ProblemReason.UNKNOWN_SENDER: (422, "The sender has no wallet on this chain"),
@@ -104,6 +113,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.HALTED: (503, "The node has stopped taking part"),
     ProblemReason.TOO_MANY_CONNECTIONS: (503, "The node has too many connections"),
     ProblemReason.TOO_MANY_FOLLOWERS: (503, "Too many clients follow the events"),
+    ProblemReason.TOO_MANY_READS: (503, "Too many requests read much of the chain"),
 }
 """Status and title of every reason."""
 
@@ -130,9 +140,9 @@ class ProblemError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Takes what happened, and when trying again may help."""
-        super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = shortened(detail, DETAIL_CHARACTERS_MAX)
+        super().__init__(f"{reason.value}: {self.detail}")
         self.retry_after_s = None if retry_after_s is None else max(RETRY_AFTER_MIN_S, ceil(retry_after_s))
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
@@ -171,6 +181,11 @@ class ProblemError(Exception):
         )
 
 
+def shortened(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
+    """Returns a text that a request brought, cut off behind `characters_max` with its true length."""
+    return text if len(text) <= characters_max else f"{text[:characters_max]}... ({len(text):,} characters)"
+
+
 def problem_type(reason: ProblemReason) -> str:
     """Returns the reference that identifies a kind of problem: its place in the served documentation."""
     return f"/docs#problem-{reason.value}"
@@ -190,9 +205,10 @@ def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> P
     """Returns the problem details of an error that aiohttp raised for a request."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        detail = f"{request.method} {request.path} is not possible; allowed: {allowed}"
+        detail = f"{shortened(request.method)} {shortened(request.path)} is not possible; allowed: {allowed}"
         return ProblemError(ProblemReason.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
     reason = HTTP_REASONS.get(error.status, ProblemReason.BAD_REQUEST)
     if reason is ProblemReason.UNKNOWN_ROUTE:
-        return ProblemError(reason, f"{request.method} {request.path} is unknown; /docs lists what there is")
+        asked = f"{shortened(request.method)} {shortened(request.path)}"
+        return ProblemError(reason, f"{asked} is unknown; /docs lists what there is")
     return ProblemError(reason, error.text or error.reason)

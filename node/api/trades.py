@@ -9,4 +9,4 @@ from node.stories.lists import trade_list
 
 async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.Request) -> web.Response:
     """Answers with trades in the order of the chain, or the newest first."""
-    return answer(await trade_list(context.chain.ledger, parameters))
+    return answer(await context.read_slowly(trade_list(context.chain.ledger, parameters)))

@@ -23,7 +23,7 @@ from node.replies.stories import (
     TradeVersion,
 )
 from node.replies.views import posting_view, receipt_proof_view
-from node.stories.slices import Slices
+from node.stories.slices import Progress, Slices
 from node.stories.state_views import member_name, read
 from node.stories.trade_search import Contract, Found, find_contract, stored_block, transaction_of
 from node.stories.words import story_sentence
@@ -69,7 +69,7 @@ def trade_story(ledger: Ledger, text: str) -> Slices[TradeStoryReply]:
         NotFound: none, or several.
     """
     contract = yield from find_contract(ledger, text)
-    return _Story(ledger, contract).reply()
+    return (yield from _Story(ledger, contract).reply())
 
 
 def trade_versions(ledger: Ledger, contract: Contract) -> dict[Height, Trade]:
@@ -88,14 +88,26 @@ class _Story:
         self._contract = contract
         self._versions = trade_versions(ledger, contract)
         self._heights = sorted({*self._versions, *(attempt.height for attempt in contract.attempts)})
-        self._postings = {
-            height: tuple(
-                posting for posting in stored_block(ledger, height).postings if posting.trade == contract.name
-            )
-            for height in self._heights
-        }
+        self._postings: dict[Height, tuple[Posting, ...]] = {}
 
-    def reply(self) -> TradeStoryReply:
+    def reply(self) -> Slices[TradeStoryReply]:
+        """Returns the reply, block by block: each may be full."""
+        steps = 3 * len(self._heights)
+        for height in self._heights:
+            postings = stored_block(self._ledger, height).postings
+            self._postings[height] = tuple(posting for posting in postings if posting.trade == self._contract.name)
+            yield Progress(len(self._postings), steps)
+        attempts = []
+        for attempt in self._contract.attempts:
+            attempts.append(self._attempt(attempt))
+            yield Progress(len(self._heights) + len(attempts), steps)
+        blocks = []
+        for height in self._heights:
+            blocks.append(self._block(height))
+            yield Progress(steps - len(self._heights) + len(blocks), steps)
+        return self._reply(attempts, blocks)
+
+    def _reply(self, attempts: list[TradeAttempt], blocks: list[TradeBlock]) -> TradeStoryReply:
         terms, decisive, trade = self._contract.terms, self._contract.decisive, self._newest
         proof = self._ledger.prove_receipt(decisive.receipt.transaction)
         return TradeStoryReply(
@@ -115,8 +127,9 @@ class _Story:
             refunded_micro=self._refunded_micro,
             expiry_slot=terms.expiry_slot,
             quality_total=decisive.receipt.quality_total if trade is None else trade.quality_total,
-            attempts=[self._attempt(attempt) for attempt in self._contract.attempts],
-            blocks=[self._block(height) for height in self._heights],
+            attempts=attempts,
+            attempts_left_out=self._contract.attempts_left_out,
+            blocks=blocks,
             conditions=list(self._conditions()),
             scores=list(self._scores()),
             receipt_transaction=decisive.receipt.transaction.hex(),
