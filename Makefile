@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation sim soak integration endurance faults lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit simulation sim soak integration api-long endurance faults lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ soak: setup  ## seeds until one fails
 
 integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie
 	@$(BIN)/pytest tests/integration tests/faults -q
+
+api-long: setup  ## 1,000 requests to each operation of the API, made from its OpenAPI document: 15 minutes
+	@$(BIN)/python -m tests.conformance --cases 1000
 
 endurance: setup  ## kills, pauses, flipped bytes and long catching up, at full length; writes docs/endurance-result.json
 	@$(BIN)/python -m tests.endurance record --output docs/endurance-result.json

@@ -386,9 +386,9 @@ class Ledger:
         """Returns the value that a state key had after a height, with the height that wrote it; None if none."""
         return self._store.version_at(key, height)
 
-    def history(self, key: StateKey) -> Iterator[tuple[Height, bytes]]:
-        """Yields all values of a state key with their heights, oldest first."""
-        return self._store.versions(key)
+    def history(self, key: StateKey, *, above: Height | None = None) -> Iterator[tuple[Height, bytes]]:
+        """Yields all values of a state key that were written above a height, with their heights, oldest first."""
+        return self._store.versions(key, above)
 
     def scan(self, table: Table) -> Iterator[tuple[StateKey, bytes]]:
         """Yields every key of a table with its newest value, in the order of the keys."""

@@ -234,11 +234,14 @@ class Store:
             raise _failure(f"LevelDB cannot read key {key[:64].hex()}", error) from None
         return value
 
-    def entries(self, prefix: bytes = b"", *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    def entries(
+        self, prefix: bytes = b"", *, after: bytes | None = None, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Yields all keys with a prefix and their values, in order, as they were when the iteration began.
 
         Args:
             prefix: of the keys; none for the whole database.
+            after: begins behind this key, which has the prefix.
             reverse: from the last key to the first.
 
         Raises:
@@ -248,6 +251,8 @@ class Store:
             with self._database.iterator(
                 prefix=prefix or None, reverse=reverse, verify_checksums=self._verify_checksums
             ) as iterator:
+                if after is not None:
+                    iterator.seek(after + b"\0")
                 yield from iterator
         except (plyvel.Error, OSError) as error:
             raise _failure("LevelDB cannot read on", error) from None
@@ -275,9 +280,10 @@ class Store:
             raise _failure(f"LevelDB cannot read state key {key.hex()}", error) from None
         return None if entry is None else (height_from(entry[0][-HEIGHT_SIZE_BYTES:]), entry[1])
 
-    def versions(self, key: StateKey) -> Iterator[tuple[Height, bytes]]:
-        """Yields all values of a state key with their heights, oldest first."""
-        for stored, value in self.entries(Space.STATE.value + key):
+    def versions(self, key: StateKey, above: Height | None = None) -> Iterator[tuple[Height, bytes]]:
+        """Yields all values of a state key that were written above a height, with their heights, oldest first."""
+        after = None if above is None else version_key(key, above)
+        for stored, value in self.entries(Space.STATE.value + key, after=after):
             yield height_from(stored[-HEIGHT_SIZE_BYTES:]), value
 
     def newest_versions(self, table: Table) -> Iterator[tuple[StateKey, bytes]]:

@@ -252,6 +252,7 @@ class Daemon:
             ),
             host=self._configuration.api.host,
             port=self._configuration.api.port,
+            host_names=self._configuration.api.host_names,
         )
 
     def _recovery_status(self) -> RecoveryStatus:

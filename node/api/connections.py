@@ -35,6 +35,9 @@ SWEEP_INTERVAL_S: Final = 5.0
 HEADER_LINE_BYTES_MAX: Final = 8_190
 HEADERS_MAX: Final = 64
 
+TOO_MANY_HEADERS: Final = "Too many headers received"
+"""What aiohttp says of them; it has no error of its own for it."""
+
 _log = get_logger("api")
 
 
@@ -146,6 +149,8 @@ class GuardedConnection(web.RequestHandler):
             problem = ProblemError(ProblemReason.INTERNAL, "an unexpected error was logged")
         elif isinstance(exc, LineTooLong):
             problem = ProblemError(ProblemReason.HEADER_TOO_LARGE, f"a line has over {HEADER_LINE_BYTES_MAX} bytes")
+        elif message == TOO_MANY_HEADERS:
+            problem = ProblemError(ProblemReason.HEADER_TOO_LARGE, f"there are over {HEADERS_MAX} fields")
         else:
             problem = ProblemError(ProblemReason.BAD_REQUEST, message or "the request cannot be parsed")
         response = problem.response()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -19,6 +19,9 @@ from node.chain.submission import Chain
 from node.household.agent import AgentProgress
 from node.metrics.counters import NodeMetrics
 from node.replies.problem import ProblemReason
+from node.stories.slices import Slices, between_turns
+
+T = TypeVar("T")
 
 BODY_SIZE_BYTES_MAX: Final = 1024 * 1024
 """Largest request body: a batch of 1,000 transactions of 500 bytes in hexadecimal."""
@@ -28,6 +31,11 @@ BODY_DEADLINE_S: Final = 10.0
 
 FOLLOWERS_MAX: Final = 64
 """WebSockets that follow the events at once; each may hold one frame and a socket buffer."""
+
+LONG_READS_WAITING_MAX: Final = 32
+"""Requests that wait for a long read of the chain; they are made one after the other."""
+
+LONG_READS_RETRY_S: Final = 2.0
 
 SEND_DEADLINE_S: Final = 10.0
 """Longest time that a follower may leave an event unread before it is cut off."""
@@ -40,6 +48,7 @@ class ApiLimits:
     body_size_bytes_max: int = BODY_SIZE_BYTES_MAX
     body_deadline_s: float = BODY_DEADLINE_S
     followers_max: int = FOLLOWERS_MAX
+    long_reads_waiting_max: int = LONG_READS_WAITING_MAX
     send_deadline_s: float = SEND_DEADLINE_S
     connections_max: int = CONNECTIONS_MAX
     sender_burst_max: int = BURST_MAX
@@ -107,6 +116,9 @@ class ApiContext:
     tip: TipSignal = field(default_factory=TipSignal)
     followers: dict[web.WebSocketResponse, Height] = field(default_factory=dict)
     """Open event sockets with the height that each gets next."""
+    long_reads: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one request that reads much of the chain."""
+    long_reads_waiting: int = 0
     openapi: bytes = b""
     """The OpenAPI document, made once from the route table."""
 
@@ -114,6 +126,22 @@ class ApiContext:
     def chain(self) -> Chain:
         """The node's chain."""
         return self.node.chain
+
+    async def read_slowly(self, work: Slices[T]) -> T:
+        """Returns what a long read finds; one is made at a time, so that many at once hold the loop no longer.
+
+        Raises:
+            ProblemError: too many wait already.
+        """
+        if self.long_reads_waiting >= self.limits.long_reads_waiting_max:
+            detail = f"{self.long_reads_waiting} requests wait to read much of the chain"
+            raise ProblemError(ProblemReason.TOO_MANY_READS, detail, retry_after_s=LONG_READS_RETRY_S)
+        self.long_reads_waiting += 1
+        try:
+            async with self.long_reads:
+                return await between_turns(work)
+        finally:
+            self.long_reads_waiting -= 1
 
     async def read_body(self, request: web.Request) -> bytes:
         """Returns the body, read within the deadline and the size limit.

@@ -17,6 +17,12 @@ from node.replies.problem import PROBLEMS, ProblemReason
 
 PROBLEM_CONTENT_TYPE: Final = "application/problem+json"
 
+DETAIL_CHARACTERS_MAX: Final = 1_000
+"""Longest detail: it may repeat what the request said, which may be as long as a header line or a body."""
+
+SHOWN_CHARACTERS_MAX: Final = 80
+"""Longest part of a request that a detail repeats."""
+
 RETRY_AFTER_MIN_S: Final = 1
 """Retry-After carries whole seconds; 0 would invite a busy loop."""
 
@@ -43,9 +49,9 @@ class ProblemError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Takes what happened, and when trying again may help."""
-        super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = shortened(detail, DETAIL_CHARACTERS_MAX)
+        super().__init__(f"{reason.value}: {self.detail}")
         self.retry_after_s = None if retry_after_s is None else max(RETRY_AFTER_MIN_S, ceil(retry_after_s))
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
@@ -84,6 +90,11 @@ class ProblemError(Exception):
         )
 
 
+def shortened(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
+    """Returns a text that a request brought, cut off behind `characters_max` with its true length."""
+    return text if len(text) <= characters_max else f"{text[:characters_max]}... ({len(text):,} characters)"
+
+
 def problem_type(reason: ProblemReason) -> str:
     """Returns the reference that identifies a kind of problem: its place in the served documentation."""
     return f"/docs#problem-{reason.value}"
@@ -103,9 +114,10 @@ def from_http_exception(error: web.HTTPException, request: web.BaseRequest) -> P
     """Returns the problem details of an error that aiohttp raised for a request."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        detail = f"{request.method} {request.path} is not possible; allowed: {allowed}"
+        detail = f"{shortened(request.method)} {shortened(request.path)} is not possible; allowed: {allowed}"
         return ProblemError(ProblemReason.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
     reason = HTTP_REASONS.get(error.status, ProblemReason.BAD_REQUEST)
     if reason is ProblemReason.UNKNOWN_ROUTE:
-        return ProblemError(reason, f"{request.method} {request.path} is unknown; /docs lists what there is")
+        asked = f"{shortened(request.method)} {shortened(request.path)}"
+        return ProblemError(reason, f"{asked} is unknown; /docs lists what there is")
     return ProblemError(reason, error.text or error.reason)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from node.api.blocks import list_blocks, show_block
 from node.api.context import ApiContext
@@ -40,8 +39,8 @@ from node.replies.node import (
     HealthReply,
     ReadyReply,
     StatusReply,
+    SubmissionBody,
     SubmissionReply,
-    TransactionBody,
     TransactionReply,
 )
 from node.replies.parameters import (
@@ -111,8 +110,8 @@ class Route:
     summary: str
     description: str = ""
     parameters: type[Parameters] = NoParameters
-    body: type[BaseModel] | None = None
-    """Model of the JSON body, for a route that takes one."""
+    body: Any = None
+    """Type of the JSON body as msgspec reads it, for a route that takes one."""
     raw_media_types: tuple[str, ...] = ()
     """Further media types of the body, taken as bytes."""
     replies: Mapping[int, Reply]
@@ -125,6 +124,7 @@ EVERY_ROUTE: Final = (
     Reason.BAD_REQUEST,
     Reason.INVALID_PARAMETER,
     Reason.FOREIGN_ORIGIN,
+    Reason.UNKNOWN_HOST,
     Reason.METHOD_NOT_ALLOWED,
     Reason.EXPECTATION_FAILED,
     Reason.HEADER_TOO_LARGE,
@@ -199,7 +199,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Submit signed transactions",
         description=SUBMIT_TEXT,
         parameters=SubmissionParameters,
-        body=TransactionBody,
+        body=SubmissionBody,
         raw_media_types=MESSAGEPACK_TYPES,
         replies={
             200: Reply(
@@ -291,6 +291,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         description="One reply covers at most 4,096 blocks; follow `next_after` until it is null.",
         parameters=TradesParameters,
         replies={200: Reply(description="The trades.", models=(TradesReply,))},
+        problems=(Reason.TOO_MANY_READS,),
         handler=list_trades,
     ),
     Route(
@@ -302,7 +303,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         description="Who, what, when, price, the conditions with their values, the scores that moved, and the proof.",
         parameters=TradeParameters,
         replies={200: Reply(description="The story.", models=(TradeStoryReply,))},
-        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME),
+        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
         handler=show_trade,
     ),
     Route(
@@ -314,7 +315,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         description="`p2pnode receipt verify` checks it with nothing but genesis at hand.",
         parameters=ReceiptParameters,
         replies={200: Reply(description="The receipt file.", models=(ReceiptFileReply,))},
-        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME),
+        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
         handler=show_receipt,
     ),
     Route(
@@ -325,7 +326,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Every version of a member's score with its cause, oldest first",
         parameters=ScoreHistoryParameters,
         replies={200: Reply(description="The versions.", models=(ScoreHistoryReply,))},
-        problems=(Reason.UNKNOWN_MEMBER, Reason.AMBIGUOUS_NAME),
+        problems=(Reason.UNKNOWN_MEMBER, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
         handler=show_score_history,
     ),
     Route(
@@ -336,7 +337,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="A household's month from the chain alone",
         parameters=StatementParameters,
         replies={200: Reply(description="A line per day, and the sums.", models=(StatementReply,))},
-        problems=(Reason.UNKNOWN_MEMBER, Reason.NOTHING_METERED, Reason.AMBIGUOUS_NAME),
+        problems=(Reason.UNKNOWN_MEMBER, Reason.NOTHING_METERED, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
         handler=show_statement,
     ),
     Route(

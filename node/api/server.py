@@ -8,9 +8,8 @@ translated, anything unexpected logged with its trace and answered with 500 with
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -25,6 +24,7 @@ from node.api.connections import (
 )
 from node.api.context import ApiContext, ApiLimits, ApiNode
 from node.api.events import close_followers
+from node.api.hosts import ServedHosts
 from node.api.openapi import openapi_document
 from node.api.problem import ProblemError, from_http_exception
 from node.api.routes import ROUTES, Route
@@ -56,14 +56,19 @@ class Api:
         node: ApiNode,
         host: str,
         port: int,
+        host_names: Sequence[str] = (),
         limits: ApiLimits | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes the node, the address to listen on (port 0 takes a free one) and a monotonic clock in seconds."""
+        """Takes the node, the address to listen on (port 0 takes a free one) and a monotonic clock in seconds.
+
+        Requests for the address, for this machine's loopback names and for `host_names` are answered.
+        """
         limits = limits or ApiLimits()
         self.context: Final = ApiContext(node=node, limits=limits, quota=limits.quota(clock_s))
         self._host = host
         self._port = port
+        self._hosts = ServedHosts((host, *host_names))
         self._guard = ConnectionGuard(clock_s=clock_s, connections_max=limits.connections_max)
         self._clock_s = clock_s
         self._runner: web.AppRunner | None = None
@@ -89,7 +94,7 @@ class Api:
         """
         self.context.openapi = json.dumps(openapi_document(ROUTES)).encode()
         self._runner = web.AppRunner(
-            build_application(self.context, clock_s=self._clock_s), shutdown_timeout=STOP_DEADLINE_S
+            build_application(self.context, self._hosts, clock_s=self._clock_s), shutdown_timeout=STOP_DEADLINE_S
         )
         await self._runner.setup()
         loop = asyncio.get_running_loop()
@@ -130,9 +135,9 @@ class Api:
             await self._server.wait_closed()
 
 
-def build_application(context: ApiContext, *, clock_s: Callable[[], float]) -> web.Application:
+def build_application(context: ApiContext, hosts: ServedHosts, *, clock_s: Callable[[], float]) -> web.Application:
     """Returns the aiohttp application with every route of the table."""
-    application = web.Application(middlewares=[_guarding_middleware(context, clock_s)])
+    application = web.Application(middlewares=[_guarding_middleware(context, hosts, clock_s)])
     for route in ROUTES:
         application.router.add_route(route.method, route.path, _adapt(route, context))
     return application
@@ -146,13 +151,13 @@ def _adapt(route: Route, context: ApiContext) -> _Handler:
 
 
 def _guarding_middleware(
-    context: ApiContext, clock_s: Callable[[], float]
+    context: ApiContext, hosts: ServedHosts, clock_s: Callable[[], float]
 ) -> Callable[..., Awaitable[web.StreamResponse]]:
     @web.middleware
     async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
         started_s = clock_s()
         try:
-            _check_origin(request)
+            hosts.check(request)
             response = await handler(request)
         except ProblemError as problem:
             response = problem.response()
@@ -166,7 +171,8 @@ def _guarding_middleware(
         except Exception:  # noqa: BLE001 - whatever went wrong, the client gets an answer and the log the trace
             _log.exception("request failed", method=request.method, path=request.path)
             response = ProblemError(ProblemReason.INTERNAL, "an unexpected error was logged").response()
-        context.node.metrics.on_request(request.method, _route_label(request), response.status, clock_s() - started_s)
+        duration_s = clock_s() - started_s
+        context.node.metrics.on_request(request.method, _route_label(request), response.status, duration_s)
         return response
 
     return guard
@@ -175,13 +181,6 @@ def _guarding_middleware(
 def _route_label(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return UNKNOWN_ROUTE if resource is None else resource.canonical
-
-
-def _check_origin(request: web.Request) -> None:
-    """Refuses requests that a browser sends for a page of another origin: the API is for this machine's user."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-        raise ProblemError(ProblemReason.FOREIGN_ORIGIN, f"origin {origin!r} is not this node")
 
 
 async def _announce_blocks(context: ApiContext) -> None:

@@ -58,10 +58,9 @@ async def show_history(context: ApiContext, parameters: HistoryParameters, _: we
     """Answers with the versions of a key."""
     ledger = context.chain.ledger
     key = _parse_key(parameters.key)
-    after = -1 if parameters.after is None else parameters.after
-    newer = ((height, raw) for height, raw in ledger.history(key) if height > after)
-    found = list(islice(newer, parameters.limit + 1))
-    if not found and after < 0:
+    after = None if parameters.after is None else Height(parameters.after)
+    found = list(islice(ledger.history(key, above=after), parameters.limit + 1))
+    if not found and after is None:
         raise ProblemError(ProblemReason.UNKNOWN_KEY, f"{parameters.key} was never written")
     page = found[: parameters.limit]
     return answer(

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from consensus.identifiers import Height
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
 from node.errors import NotFound
@@ -23,7 +24,6 @@ from node.replies.stories import ReceiptFileReply
 from node.stories.lists import trade_list
 from node.stories.misconduct import list_misconduct, show_misconduct
 from node.stories.score_history import score_history
-from node.stories.slices import between_turns
 from node.stories.statement import month_statement
 from node.stories.trade_story import trade_story
 
@@ -31,24 +31,23 @@ from node.stories.trade_story import trade_story
 async def show_trade(context: ApiContext, parameters: TradeParameters, _: web.Request) -> web.Response:
     """Answers with everything that the chain knows of a contract."""
     with _problems():
-        return answer(await between_turns(trade_story(context.chain.ledger, parameters.trade)))
+        return answer(await context.read_slowly(trade_story(context.chain.ledger, parameters.trade)))
 
 
 async def show_receipt(context: ApiContext, parameters: ReceiptParameters, _: web.Request) -> web.Response:
     """Answers with a receipt that this node signed."""
     ledger = context.chain.ledger
     with _problems():
-        receipt = await between_turns(export_receipt(ledger, parameters.trade, context.node.signer))
+        receipt = await context.read_slowly(export_receipt(ledger, parameters.trade, context.node.signer))
     return answer(ReceiptFileReply.model_validate(receipt.document(ledger.genesis)))
 
 
 async def show_score_history(context: ApiContext, parameters: ScoreHistoryParameters, _: web.Request) -> web.Response:
     """Answers with the versions of a member's score."""
     with _problems():
-        history = score_history(
-            context.chain.ledger, parameters.member, after=parameters.after, versions_max=parameters.limit
-        )
-    return answer(history)
+        after = None if parameters.after is None else Height(parameters.after)
+        work = score_history(context.chain.ledger, parameters.member, after=after, versions_max=parameters.limit)
+        return answer(await context.read_slowly(work))
 
 
 async def list_evidence(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
@@ -65,7 +64,9 @@ async def show_evidence(context: ApiContext, parameters: EvidenceParameters, _: 
 async def show_statement(context: ApiContext, parameters: StatementParameters, _: web.Request) -> web.Response:
     """Answers with a household's month."""
     with _problems():
-        return answer(await between_turns(month_statement(context.chain.ledger, parameters.member, parameters.month)))
+        return answer(
+            await context.read_slowly(month_statement(context.chain.ledger, parameters.member, parameters.month))
+        )
 
 
 @contextmanager
@@ -78,4 +79,4 @@ def _problems() -> Iterator[None]:
 
 async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.Request) -> web.Response:
     """Answers with trades in the order of the chain, or the newest first."""
-    return answer(await trade_list(context.chain.ledger, parameters))
+    return answer(await context.read_slowly(trade_list(context.chain.ledger, parameters)))

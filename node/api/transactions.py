@@ -10,17 +10,17 @@ import binascii
 import re
 from typing import Final
 
+import msgspec
 from aiohttp import web
-from pydantic import ValidationError
 
 from consensus.codec import DecodeError, Malformed, encode
 from consensus.identifiers import Address, Digest
-from contracts.transactions import decode_transaction, transaction_digest
+from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, decode_transaction, transaction_digest
 from ledger.errors import TransactionRefusal
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
-from node.api.validation import field_faults
+from node.api.validation import parse_body
 from node.chain.verify_ahead import verify_ahead
 from node.errors import SubmissionRefused
 from node.replies.node import (
@@ -40,6 +40,9 @@ MESSAGEPACK_TYPES: Final = ("application/msgpack", "application/vnd.msgpack", "a
 
 HEXADECIMAL: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
 """No transaction is both: its first byte, 0x92, is `92` in hexadecimal and `k` in base64."""
+
+SUBMISSIONS_PER_TURN: Final = 128
+"""Of a batch, between two turns of the event loop: those whose signature does not hold are verified once more."""
 
 NOT_THE_SENDERS: Final = frozenset(
     {
@@ -61,11 +64,13 @@ async def submit(context: ApiContext, parameters: SubmissionParameters, request:
     if request.content_type != JSON_TYPE:
         detail = f"{request.content_type}; supported are {JSON_TYPE} and {MESSAGEPACK_TYPES[0]}"
         raise ProblemError(ProblemReason.UNSUPPORTED_MEDIA_TYPE, detail)
-    parsed = _parse_body(body)
-    if parsed.transactions is not None:
-        return answer(await _submit_batch(context, parsed.transactions, wait_s=parameters.wait))
-    assert parsed.transaction is not None
-    raw = _raw_bytes(parsed.transaction, "transaction")
+    parsed = parse_body(body, TransactionBody)
+    one, several = parsed.transaction, parsed.transactions
+    if isinstance(several, list) and one is msgspec.UNSET:
+        return answer(await _submit_batch(context, several, wait_s=parameters.wait))
+    if not isinstance(one, str) or several is not msgspec.UNSET:
+        raise ProblemError(ProblemReason.INVALID_PARAMETER, "give either `transaction` or `transactions`")
+    raw = _raw_bytes(one, "transaction")
     return _answer_one(await _submit_one(context, raw, wait_s=parameters.wait))
 
 
@@ -73,20 +78,12 @@ def _answer_one(reply: SubmissionReply) -> web.Response:
     return answer(reply, status=202 if reply.status == "pending" and not reply.known else 200)
 
 
-def _parse_body(body: bytes) -> TransactionBody:
-    try:
-        parsed = TransactionBody.model_validate_json(body)
-    except ValidationError as error:
-        if any(fault["type"] == "json_invalid" for fault in error.errors()):
-            raise ProblemError(ProblemReason.INVALID_JSON, error.errors()[0]["msg"]) from None
-        detail = "the body is not what this route takes"
-        raise ProblemError(ProblemReason.INVALID_PARAMETER, detail, errors=field_faults(error)) from None
-    if (parsed.transaction is None) == (parsed.transactions is None):
-        raise ProblemError(ProblemReason.INVALID_PARAMETER, "give either `transaction` or `transactions`")
-    return parsed
-
-
 def _raw_bytes(text: str, location: str) -> bytes:
+    if len(text) > 2 * TRANSACTION_SIZE_BYTES_MAX:
+        detail = (
+            f"`{location}` has {len(text):,} characters, a transaction at most {TRANSACTION_SIZE_BYTES_MAX} bytes"
+        )
+        raise ProblemError(ProblemReason.TOO_LARGE, detail)
     if HEXADECIMAL.fullmatch(text):
         return bytes.fromhex(text)
     try:
@@ -100,7 +97,9 @@ async def _submit_batch(context: ApiContext, texts: list[str], *, wait_s: float)
     raws = [_raw_or_problem(text, f"transactions.{index}") for index, text in enumerate(texts)]
     await verify_ahead(context.chain.ledger, [raw for raw in raws if isinstance(raw, bytes)])
     accepted: list[SubmissionReply | ProblemError] = []
-    for raw in raws:
+    for count, raw in enumerate(raws, start=1):
+        if count % SUBMISSIONS_PER_TURN == 0:
+            await asyncio.sleep(0)
         try:
             if isinstance(raw, ProblemError):
                 raise raw

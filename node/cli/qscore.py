@@ -70,8 +70,9 @@ def history(
     require_member_text(member)
 
     def read(ledger: Ledger, _: Home) -> Slices[ScoreHistoryReply]:
-        yield from ()
-        return score_history(ledger, member, after=None, versions_max=ledger.height + 1)  # one per block, and genesis
+        return (
+            yield from score_history(ledger, member, after=None, versions_max=ledger.height + 1)
+        )  # one per block, and genesis
 
     versions: list[ScoreVersion] = []
     after: int | None = None

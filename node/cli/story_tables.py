@@ -40,6 +40,8 @@ def show_story(console: Console, story: TradeStoryReply) -> None:
     console.print(story.sentence, markup=False, soft_wrap=True)
     console.print(_facts(_story_facts(story)))
     console.print(_attempts(story))
+    if story.attempts_left_out:
+        console.print(f"{story.attempts_left_out:,} earlier attempts were declined", markup=False)
     console.print(_conditions(story))
     console.print(_blocks(story.blocks))
     if story.scores:

@@ -1,6 +1,5 @@
 """`p2pnode trade`: the story of a contract, from a running node or from the ledger of a stopped one."""
 
-import asyncio
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -66,8 +65,7 @@ def list_command(
     """List the newest contracts that executed."""
 
     def read(ledger: Ledger, _: Home) -> Slices[TradesReply]:
-        yield from ()
-        return asyncio.run(trade_list(ledger, TradesParameters(limit=limit, order="newest")))
+        return (yield from trade_list(ledger, TradesParameters(limit=limit, order="newest")))
 
     path = path_of("/v1/trades", limit=limit, order="newest")
     reply = ask(config, Question(path=path, model=TradesReply, read=read))

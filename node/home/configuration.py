@@ -7,10 +7,11 @@ key, for example `P2PNODE_API__PORT=8081`.
 
 import os
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from consensus.identifiers import Address
@@ -31,10 +32,24 @@ SELL_PRICE_MICRO_PER_KWH: Final = 200_000
 PEERS_MAX: Final = 255
 """All others of the largest membership."""
 
+HOST_NAMES_MAX: Final = 64
+
 FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
 """255 peers take about 60 kB, and comments are welcome."""
 
 _HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
+
+
+def _without_port(name: str) -> str:
+    if ":" in name:
+        try:
+            ip_address(name)
+        except ValueError:
+            raise ValueError("is neither a name nor an address; give it without port") from None
+    return name
+
+
+_ServedName = Annotated[_HostName, AfterValidator(_without_port)]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
 _Price = Annotated[int, Field(ge=0, le=10**12)]
 
@@ -109,6 +124,13 @@ class ApiTable(_Table):
         "loopback, or inside a network of your own.",
     )
     port: _Port = Field(description="Port to listen on for the REST API and metrics.")
+    host_names: tuple[_ServedName, ...] = Field(
+        default=(),
+        max_length=HOST_NAMES_MAX,
+        description="Further names and addresses, without port, by which others reach this node, such as "
+        '["meter.lan"]: requests for any name but these, `host` and this machine\'s loopback are refused, so that '
+        "no page in a browser reads the API under a name of its own.",
+    )
 
 
 class MempoolTable(_Table):

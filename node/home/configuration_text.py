@@ -49,7 +49,9 @@ def _value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple):
-        return _one_per_line([_inline(entry) for entry in value])
+        return _one_per_line([_value(entry) for entry in value]) if value else []
+    if isinstance(value, BaseModel):
+        return _inline(value)
     return value
 
 
@@ -59,7 +61,7 @@ def _inline(entry: BaseModel) -> InlineTable:
     return table
 
 
-def _one_per_line(entries: list[InlineTable]) -> Array:
+def _one_per_line(entries: list[Any]) -> Array:
     array = tomlkit.array()
     array.extend(entries)
     array.multiline(multiline=True)

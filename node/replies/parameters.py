@@ -3,9 +3,10 @@
 A parameter that is not in the model is refused, so that a misspelt one is not silently ignored.
 """
 
+import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from consensus.messages import NUMBER_MAX
 
@@ -25,7 +26,36 @@ MONTH_PATTERN: Final = "^(19[7-9]|2[0-9][0-9])[0-9]-(0[1-9]|1[0-2])$"
 DigestText = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower), Field(examples=["00" * 32])
 ]
-HeightText = Annotated[int, Field(ge=0, le=NUMBER_MAX)]
+
+INTEGER: Final = re.compile("0|[1-9][0-9]{0,18}")
+NUMBER: Final = re.compile(r"(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,3})?")
+"""JSON's number without a sign. Python would also take `1_0`, ` 1`, `+1` and the digits of any script."""
+PLACE: Final = f"^({INTEGER.pattern})\\.({INTEGER.pattern})$"
+
+TRUTHS: Final = ("0", "1", "false", "true")
+
+
+def _integer(value: object) -> object:
+    if isinstance(value, str) and not INTEGER.fullmatch(value):
+        raise ValueError("is not a whole number in digits 0 to 9, without sign, spaces or leading zeros")
+    return value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        raise ValueError("is not a number such as 10 or 2.5")
+    return value
+
+
+def _truth(value: object) -> object:
+    if isinstance(value, str) and value not in TRUTHS:
+        raise ValueError(f"is none of {', '.join(TRUTHS)}")
+    return value
+
+
+INTEGER_FORM: Final = BeforeValidator(_integer)
+HeightText = Annotated[int, Field(ge=0, le=NUMBER_MAX), INTEGER_FORM]
+BlockHeightText = Annotated[int, Field(ge=1, le=NUMBER_MAX), INTEGER_FORM]
 
 
 class Parameters(BaseModel):
@@ -41,23 +71,23 @@ class NoParameters(Parameters):
 class BlocksParameters(Parameters):
     """Which blocks to list."""
 
-    from_height: Annotated[HeightText | None, Field(alias="from", ge=1)] = None
+    from_height: Annotated[BlockHeightText | None, Field(alias="from")] = None
     """First height of the list; without it, the list ends at the tip."""
-    limit: Annotated[int, Field(ge=1, le=BLOCKS_PER_PAGE_MAX)] = 50
+    limit: Annotated[int, Field(ge=1, le=BLOCKS_PER_PAGE_MAX), INTEGER_FORM] = 50
     """Most blocks returned."""
 
 
 class BlockParameters(Parameters):
     """Which block."""
 
-    height: Annotated[HeightText, Field(ge=1)]
+    height: BlockHeightText
     """The block's height; the first block is 1."""
 
 
 class SubmissionParameters(Parameters):
     """How long to wait."""
 
-    wait: Annotated[float, Field(ge=0, le=WAIT_MAX_S, allow_inf_nan=False)] = 0
+    wait: Annotated[float, Field(ge=0, le=WAIT_MAX_S, allow_inf_nan=False), BeforeValidator(_number)] = 0
     """Seconds to wait for the commit; 0 answers as soon as the transaction is accepted."""
 
 
@@ -75,7 +105,7 @@ class StateParameters(Parameters):
     """State key in its readable form, e.g. `account:ADDRESS`, as `p2pnode ledger show` takes it."""
     height: HeightText | None = None
     """Height whose value is asked for; without it, the newest."""
-    proof: bool = False
+    proof: Annotated[bool, BeforeValidator(_truth)] = False
     """Also prove presence or absence; for the newest state only."""
 
 
@@ -86,7 +116,7 @@ class HistoryParameters(Parameters):
     """State key in its readable form."""
     after: HeightText | None = None
     """Only versions written above this height."""
-    limit: Annotated[int, Field(ge=1, le=VERSIONS_PER_PAGE_MAX)] = 100
+    limit: Annotated[int, Field(ge=1, le=VERSIONS_PER_PAGE_MAX), INTEGER_FORM] = 100
     """Most versions returned."""
 
 
@@ -100,9 +130,9 @@ class AccountParameters(Parameters):
 class TradesParameters(Parameters):
     """Which trades to list."""
 
-    limit: Annotated[int, Field(ge=1, le=TRADES_PER_PAGE_MAX)] = 100
+    limit: Annotated[int, Field(ge=1, le=TRADES_PER_PAGE_MAX), INTEGER_FORM] = 100
     """Most trades returned."""
-    after: Annotated[str, StringConstraints(pattern=r"^\d{1,18}\.\d{1,9}$")] | None = None
+    after: Annotated[str, StringConstraints(pattern=PLACE)] | None = None
     """Continues behind this place, `HEIGHT.INDEX`: a `next_after` of an earlier reply."""
     order: Literal["oldest", "newest"] = "oldest"
     """Which trades come first."""
@@ -138,7 +168,7 @@ class ScoreHistoryParameters(Parameters):
     """Name or address of the member, or the first 8 or more digits of the address."""
     after: HeightText | None = None
     """Only versions written above this height."""
-    limit: Annotated[int, Field(ge=1, le=VERSIONS_PER_PAGE_MAX)] = 100
+    limit: Annotated[int, Field(ge=1, le=VERSIONS_PER_PAGE_MAX), INTEGER_FORM] = 100
     """Most versions returned."""
 
 
@@ -161,7 +191,7 @@ class StatementParameters(Parameters):
 class EventsParameters(Parameters):
     """Where to begin."""
 
-    from_height: Annotated[HeightText | None, Field(alias="from", ge=1)] = None
+    from_height: Annotated[BlockHeightText | None, Field(alias="from")] = None
     """First height whose events are sent; without it, the next block's."""
 
 
@@ -169,3 +199,8 @@ def parameter_fields(model: type[Parameters]) -> dict[str, Any]:
     """Returns the JSON schema of each parameter by the name that requests use."""
     properties: dict[str, Any] = model.model_json_schema(by_alias=True).get("properties", {})
     return properties
+
+
+def required_parameters(model: type[Parameters]) -> frozenset[str]:
+    """Returns the names of the parameters that each request must give."""
+    return frozenset(model.model_json_schema(by_alias=True).get("required", ()))

@@ -16,6 +16,7 @@ class ProblemReason(Enum):
     UNKNOWN_ROUTE = "unknown_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     FOREIGN_ORIGIN = "foreign_origin"
+    UNKNOWN_HOST = "unknown_host"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     HEADER_TOO_LARGE = "header_too_large"
@@ -48,6 +49,7 @@ class ProblemReason(Enum):
     HALTED = "halted"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     TOO_MANY_FOLLOWERS = "too_many_followers"
+    TOO_MANY_READS = "too_many_reads"
     INTERNAL = "internal"
 
 
@@ -77,6 +79,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.UNSUPPORTED_MEDIA_TYPE: (415, "The body's media type is not supported"),
     ProblemReason.EXPECTATION_FAILED: (417, "The Expect header is not supported"),
     ProblemReason.MALFORMED: (400, "The bytes are not the canonical encoding of a transaction"),
+    ProblemReason.UNKNOWN_HOST: (421, "The node does not answer under this host name"),
     ProblemReason.WRONG_CHAIN: (422, "The transaction was signed for another chain"),
     ProblemReason.BAD_SIGNATURE: (422, "The sender's signature does not hold"),
     ProblemReason.UNKNOWN_SENDER: (422, "The sender has no wallet on this chain"),
@@ -89,5 +92,6 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.HALTED: (503, "The node has stopped taking part"),
     ProblemReason.TOO_MANY_CONNECTIONS: (503, "The node has too many connections"),
     ProblemReason.TOO_MANY_FOLLOWERS: (503, "Too many clients follow the events"),
+    ProblemReason.TOO_MANY_READS: (503, "Too many requests read much of the chain"),
 }
 """Status and title of every reason."""

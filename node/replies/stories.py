@@ -140,6 +140,9 @@ class TradeStoryReply(ApiModel):
     quality_total: int | None
     """Eq. 2's total in millionths."""
     attempts: list[TradeAttempt]
+    """What was brought to the chain about it; of what was declined the newest."""
+    attempts_left_out: Annotated[int, Field(ge=0)]
+    """Earlier attempts that were declined."""
     blocks: list[TradeBlock]
     conditions: list[TradeCondition]
     scores: list[ScoreMove]

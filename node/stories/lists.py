@@ -6,12 +6,13 @@ from ledger.ledger import Ledger
 from node.replies.parameters import TradesParameters
 from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
+from node.stories.slices import Slices
 from node.stories.trade_log import LoggedTrade, Place, read_trades
 
 
-async def trade_list(ledger: Ledger, parameters: TradesParameters) -> TradesReply:
+def trade_list(ledger: Ledger, parameters: TradesParameters) -> Slices[TradesReply]:
     """Returns a page of trades."""
-    page = await read_trades(
+    page = yield from read_trades(
         ledger,
         after=_parse_place(parameters.after),
         trades_max=parameters.limit,

@@ -13,13 +13,16 @@ from node.replies.stories import ScoreHistoryReply, ScoreVersion
 from node.stories.member_names import find_member
 from node.stories.named import named
 from node.stories.score_events import score_events
+from node.stories.slices import Progress, Slices
 from qscore.way_back import present_score
 
 EVENTS_TOLD_MAX: Final = 32
 """Of one block, each with its words; a block has room for thousands of a member's faults, which are counted."""
 
 
-def score_history(ledger: Ledger, member: str, *, after: int | None, versions_max: int) -> ScoreHistoryReply:
+def score_history(
+    ledger: Ledger, member: str, *, after: Height | None, versions_max: int
+) -> Slices[ScoreHistoryReply]:
     """Returns the versions of a member's score above a height, oldest first.
 
     Args:
@@ -33,17 +36,16 @@ def score_history(ledger: Ledger, member: str, *, after: int | None, versions_ma
     """
     address = find_member(ledger, member)
     key, parameters = score_key(address), ledger.genesis.scores
-    first = -1 if after is None else after
-    newer = ((height, raw) for height, raw in ledger.history(key) if height > first)
-    found = list(islice(newer, versions_max + 1))
+    found = list(islice(ledger.history(key, above=after), versions_max + 1))
     page = found[:versions_max]
-    before = None if first < 0 else ledger.get_at(key, Height(first))
+    before = None if after is None else ledger.get_at(key, after)
     previous = None if before is None else decode(before, Score)
     versions = []
     for height, raw in page:
         score = decode(raw, Score)
         versions.append(_version(ledger, address, height, score, previous))
         previous = score
+        yield Progress(len(versions), len(page))
     newest = require(ledger, key, Score)
     return ScoreHistoryReply(
         member=named(ledger, address),

@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import Final, TypeVar
 
 from consensus.codec import Record, decode
-from consensus.identifiers import GENESIS_HEIGHT, Address, Height, Slot
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
 from contracts.conservation import law_faults
 from contracts.genesis import Genesis
-from contracts.receipts import Receipt, Status
+from contracts.receipts import Status
 from contracts.state import (
     Deficit,
     MeterReading,
@@ -38,7 +38,7 @@ from node.replies.stories import StatementLine, StatementReply
 from node.stories.member_names import find_member
 from node.stories.named import named
 from node.stories.slices import Progress, Slices
-from node.stories.trade_search import search
+from node.stories.trade_search import Found, search
 from node.stories.words import day_text
 from qscore.way_back import present_score
 
@@ -87,7 +87,11 @@ def month_statement(ledger: Ledger, member: str, month: str) -> Slices[Statement
         else:
             _read_interval(ledger, tip, address, start, days.setdefault(day, _Day()))
     yield from _read_trades(ledger, tip, address, days)
-    lines = {name: _line(ledger, address, name, day) for name, day in days.items() if day.intervals}
+    lines = {}
+    for name, read in days.items():
+        if read.intervals:
+            lines[name] = _line(ledger, address, name, read)
+            yield Progress(len(lines), DAYS_MAX)
     if not lines:
         raise NotFound("nothing_metered", f"the chain has no reading of {member} in {month}")
     return StatementReply(
@@ -139,17 +143,21 @@ def _record(ledger: Ledger, tip: Height, day: _Day, key: StateKey, expected: typ
 
 
 def _read_trades(ledger: Ledger, tip: Height, address: Address, days: dict[str, _Day]) -> Slices[None]:
-    def is_own(receipt: Receipt) -> bool:
-        return address in receipt.parties and receipt.status is Status.EXECUTED
+    names: set[Digest] = set()
 
-    names = {found.receipt.reference for found in (yield from search(ledger, address, is_own))}
-    for name in sorted(name for name in names if name is not None):
+    def take(found: Found) -> None:
+        name, parties = found.receipt.reference, found.receipt.parties
+        if found.receipt.status is not Status.EXECUTED or address not in parties or name is None or name in names:
+            return
         raw = ledger.get_at(trade_key(name), tip)
         trade = None if raw is None else decode(raw, Trade)
         day = None if trade is None else days.get(day_text(trade.interval_start_ms))
         if trade is not None and day is not None:
+            names.add(name)
             _record(ledger, tip, day, trade_key(name), Trade)
             (day.sold if trade.seller == address else day.bought).append(trade)
+
+    yield from search(ledger, address, take)
 
 
 def _line(ledger: Ledger, address: Address, name: str, day: _Day) -> StatementLine:

@@ -3,8 +3,7 @@
 A page reads at most so many blocks and gives way to other work between them; where it ends, the next begins.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,12 +12,10 @@ from contracts.receipts import Receipt, Status
 from contracts.state import Trade, trade_key
 from contracts.state_reading import read
 from ledger.ledger import Ledger
+from node.stories.slices import Progress, Slices
 
 BLOCKS_PER_PAGE_MAX: Final = 4_096
 """Blocks read for one page: well under a second, in slices."""
-
-BLOCKS_PER_SLICE: Final = 32
-"""Blocks between two turns of the event loop: some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,11 +44,13 @@ class TradePage:
     """Where the next page begins; None at the end of the log."""
 
 
-async def read_trades(ledger: Ledger, *, after: Place | None, trades_max: int, newest_first: bool) -> TradePage:
+def read_trades(ledger: Ledger, *, after: Place | None, trades_max: int, newest_first: bool) -> Slices[TradePage]:
     """Returns the trades behind `after` in the chosen direction, `trades_max` (>= 1) at most."""
     found: list[LoggedTrade] = []
     last = after
-    async for height in _heights(ledger, after, newest_first=newest_first):
+    heights = _heights(ledger, after, newest_first=newest_first)
+    for count, height in enumerate(heights, start=1):
+        yield Progress(count, len(heights))
         trades = trades_of(ledger, height)
         for logged in reversed(trades) if newest_first else trades:
             if after is not None and not _is_behind(logged.place, after, newest_first=newest_first):
@@ -82,18 +81,13 @@ def _logged(ledger: Ledger, place: Place, receipt: Receipt) -> LoggedTrade | Non
     return LoggedTrade(place=place, trade_id=receipt.reference, trade=trade)
 
 
-async def _heights(ledger: Ledger, after: Place | None, *, newest_first: bool) -> AsyncIterator[Height]:
+def _heights(ledger: Ledger, after: Place | None, *, newest_first: bool) -> Sequence[Height]:
     tip = ledger.height
     if newest_first:
         first = tip if after is None else min(after.height, tip)
-        heights = range(first, max(0, first - BLOCKS_PER_PAGE_MAX), -1)
-    else:
-        first = Height(1 if after is None else max(1, after.height))
-        heights = range(first, min(tip, first + BLOCKS_PER_PAGE_MAX - 1) + 1)
-    for count, height in enumerate(heights, start=1):
-        yield Height(height)
-        if count % BLOCKS_PER_SLICE == 0:
-            await asyncio.sleep(0)
+        return [Height(height) for height in range(first, max(0, first - BLOCKS_PER_PAGE_MAX), -1)]
+    first = Height(1 if after is None else max(1, after.height))
+    return [Height(height) for height in range(first, min(tip, first + BLOCKS_PER_PAGE_MAX - 1) + 1)]
 
 
 def _is_behind(place: Place, after: Place, *, newest_first: bool) -> bool:

@@ -4,8 +4,10 @@ Receipts name the contract that they are about. A block is decoded only if its s
 bytes, so looking through 10,000 blocks takes a fraction of a second and the ledger needs no index.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from consensus.identifiers import Digest, Height
 from contracts.receipts import Receipt, Status
@@ -13,7 +15,10 @@ from contracts.transactions import CancelTrade, SignedTransaction, SubmitTrade, 
 from ledger.ledger import Ledger
 from node.errors import NotFound
 from node.stories.member_names import require_id
-from node.stories.slices import Slices, heights_in_slices
+from node.stories.slices import Progress, Slices, heights_in_slices
+
+DECLINED_KEPT_MAX: Final = 16
+"""Newest declined attempts of a contract that are kept: whoever has one may repeat it block by block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,9 @@ class Contract:
     name: Digest
     """Trade id."""
     attempts: tuple[Found, ...]
-    """Submissions and cancellations; at least one."""
+    """Submissions and cancellations; at least one. Of those that were declined the newest."""
+    attempts_left_out: int
+    """Earlier ones that were declined."""
     terms: TradeTerms
     decisive: Found
     """The submission that executed; else the cancellation, else the last submission that was declined."""
@@ -44,17 +51,17 @@ def find_contract(ledger: Ledger, text: str) -> Slices[Contract]:
     Raises:
         NotFound: none, several, or `text` is no such name.
     """
-    found = [item for item in (yield from find_receipts(ledger, text)) if item.receipt.parties]
+    matches = yield from _find_matches(ledger, text)
+    found = matches.contracts()
     names = {item.receipt.reference for item in found if item.receipt.reference is not None}
     if len(names) > 1:
         raise NotFound("ambiguous_name", f"{text} is the beginning of {len(names)} contracts: give more digits")
     if not names:
         raise NotFound("unknown_trade", f"the chain holds no contract {text}, and no contract's transaction {text}")
     (name,) = names
-    attempts = found
     if not name.hex().startswith(text.lower()):  # found by a transaction: there may be others
-        attempts = [item for item in (yield from find_receipts(ledger, name.hex())) if item.receipt.parties]
-    return _contract(ledger, name, tuple(attempts))
+        matches = yield from _find_matches(ledger, name.hex())
+    return (yield from _contract(ledger, name, matches))
 
 
 def find_receipt(ledger: Ledger, text: str) -> Slices[Found]:
@@ -63,8 +70,7 @@ def find_receipt(ledger: Ledger, text: str) -> Slices[Found]:
     Raises:
         NotFound: none, or several.
     """
-    found = yield from find_receipts(ledger, text)
-    named = [item for item in found if item.receipt.transaction.hex().startswith(text.lower())]
+    named = (yield from _find_matches(ledger, text)).named
     if not named:
         return (yield from find_contract(ledger, text)).decisive
     if len(named) > 1:
@@ -72,36 +78,53 @@ def find_receipt(ledger: Ledger, text: str) -> Slices[Found]:
     return named[0]
 
 
-def find_receipts(ledger: Ledger, text: str) -> Slices[list[Found]]:
-    """Returns all receipts whose transaction's name or reference begins with `text`, in the order of the chain.
+class _Matches:
+    """Receipts whose transaction's name or reference begins with some digits, in the order of the chain."""
 
-    Raises:
-        NotFound: `text` is not 8 to 64 hexadecimal digits.
-    """
+    def __init__(self, digits: str) -> None:
+        self._digits = digits
+        self.named: list[Found] = []
+        """Those of transactions of this name."""
+        self._executed: list[Found] = []
+        self._declined: deque[Found] = deque(maxlen=DECLINED_KEPT_MAX)
+        self.left_out = 0
+
+    def take(self, found: Found) -> None:
+        """Keeps a receipt if it fits."""
+        receipt = found.receipt
+        if receipt.transaction.hex().startswith(self._digits):
+            self.named.append(found)
+        elif receipt.reference is None or not receipt.reference.hex().startswith(self._digits):
+            return
+        elif receipt.status is Status.EXECUTED:
+            self._executed.append(found)
+        else:
+            self.left_out += len(self._declined) == DECLINED_KEPT_MAX
+            self._declined.append(found)
+
+    def contracts(self) -> list[Found]:
+        """Returns what is about contracts."""
+        found = [item for item in (*self.named, *self._executed, *self._declined) if item.receipt.parties]
+        return sorted(found, key=lambda item: (item.height, item.index))
+
+
+def _find_matches(ledger: Ledger, text: str) -> Slices[_Matches]:
     require_id(text)
-    digits = text.lower()
-    wanted = bytes.fromhex(digits[: len(digits) // 2 * 2])  # an odd last digit is compared below
-
-    def fits(receipt: Receipt) -> bool:
-        reference = b"" if receipt.reference is None else receipt.reference
-        return receipt.transaction.hex().startswith(digits) or reference.hex().startswith(digits)
-
-    return (yield from search(ledger, wanted, fits))
+    matches = _Matches(text.lower())
+    wanted = bytes.fromhex(text[: len(text) // 2 * 2])  # an odd last digit is compared with the receipts
+    yield from search(ledger, wanted, matches.take)
+    return matches
 
 
-def search(ledger: Ledger, wanted: bytes, fits: Callable[[Receipt], bool]) -> Slices[list[Found]]:
-    """Returns all receipts that fit, of the blocks whose stored receipts contain `wanted`."""
-    found: list[Found] = []
+def search(ledger: Ledger, wanted: bytes, take: Callable[[Found], None]) -> Slices[None]:
+    """Gives `take` all receipts of the blocks whose stored receipts contain `wanted`, in the order of the chain."""
     for height, progress in heights_in_slices(ledger.height):
         if wanted in ledger.receipts_bytes(height):
-            found += [
-                Found(height=height, index=index, receipt=receipt)
-                for index, receipt in enumerate(ledger.receipts(height))
-                if fits(receipt)
-            ]
-        if progress is not None:
+            for index, receipt in enumerate(ledger.receipts(height)):
+                take(Found(height=height, index=index, receipt=receipt))
+            yield Progress(height, ledger.height)
+        elif progress is not None:
             yield progress
-    return found
 
 
 def transaction_of(ledger: Ledger, found: Found) -> SignedTransaction:
@@ -109,8 +132,12 @@ def transaction_of(ledger: Ledger, found: Found) -> SignedTransaction:
     return decode_transaction(ledger.decided_block(found.height).transactions[found.index])
 
 
-def _contract(ledger: Ledger, name: Digest, attempts: tuple[Found, ...]) -> Contract:
-    actions = [transaction_of(ledger, attempt).envelope.action for attempt in attempts]
+def _contract(ledger: Ledger, name: Digest, matches: _Matches) -> Slices[Contract]:
+    attempts = matches.contracts()
+    actions = []
+    for done, attempt in enumerate(attempts, start=1):
+        actions.append(transaction_of(ledger, attempt).envelope.action)
+        yield Progress(done, len(attempts))
     terms = [action.terms for action in actions if isinstance(action, SubmitTrade | CancelTrade)]
     assert terms, "receipts with parties belong to contracts"
 
@@ -119,4 +146,10 @@ def _contract(ledger: Ledger, name: Digest, attempts: tuple[Found, ...]) -> Cont
         return (executed and isinstance(actions[place], SubmitTrade), executed, place)
 
     decisive = attempts[max(range(len(attempts)), key=rank)]
-    return Contract(name=name, attempts=attempts, terms=terms[0], decisive=decisive)
+    return Contract(
+        name=name,
+        attempts=tuple(attempts),
+        attempts_left_out=matches.left_out,
+        terms=terms[0],
+        decisive=decisive,
+    )

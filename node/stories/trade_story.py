@@ -26,7 +26,7 @@ from node.replies.stories import (
 from node.replies.views import posting_view, receipt_proof_view
 from node.stories.named import named
 from node.stories.sentence import story_sentence
-from node.stories.slices import Slices
+from node.stories.slices import Progress, Slices
 from node.stories.trade_search import Contract, Found, find_contract, transaction_of
 from qscore.way_back import present_score
 
@@ -70,7 +70,7 @@ def trade_story(ledger: Ledger, text: str) -> Slices[TradeStoryReply]:
         NotFound: none, or several.
     """
     contract = yield from find_contract(ledger, text)
-    return _Story(ledger, contract).reply()
+    return (yield from _Story(ledger, contract).reply())
 
 
 def trade_versions(ledger: Ledger, contract: Contract) -> dict[Height, Trade]:
@@ -84,14 +84,26 @@ class _Story:
         self._contract = contract
         self._versions = trade_versions(ledger, contract)
         self._heights = sorted({*self._versions, *(attempt.height for attempt in contract.attempts)})
-        self._postings = {
-            height: tuple(
-                posting for posting in ledger.decided_block(height).postings if posting.trade == contract.name
-            )
-            for height in self._heights
-        }
+        self._postings: dict[Height, tuple[Posting, ...]] = {}
 
-    def reply(self) -> TradeStoryReply:
+    def reply(self) -> Slices[TradeStoryReply]:
+        """Returns the reply, block by block: each may be full."""
+        steps = 3 * len(self._heights)
+        for height in self._heights:
+            postings = self._ledger.decided_block(height).postings
+            self._postings[height] = tuple(posting for posting in postings if posting.trade == self._contract.name)
+            yield Progress(len(self._postings), steps)
+        attempts = []
+        for attempt in self._contract.attempts:
+            attempts.append(self._attempt(attempt))
+            yield Progress(len(self._heights) + len(attempts), steps)
+        blocks = []
+        for height in self._heights:
+            blocks.append(self._block(height))
+            yield Progress(steps - len(self._heights) + len(blocks), steps)
+        return self._reply(attempts, blocks)
+
+    def _reply(self, attempts: list[TradeAttempt], blocks: list[TradeBlock]) -> TradeStoryReply:
         terms, decisive, trade = self._contract.terms, self._contract.decisive, self._newest
         proof = self._ledger.prove_receipt(decisive.receipt.transaction)
         return TradeStoryReply(
@@ -111,8 +123,9 @@ class _Story:
             refunded_micro=self._refunded_micro,
             expiry_slot=terms.expiry_slot,
             quality_total=decisive.receipt.quality_total if trade is None else trade.quality_total,
-            attempts=[self._attempt(attempt) for attempt in self._contract.attempts],
-            blocks=[self._block(height) for height in self._heights],
+            attempts=attempts,
+            attempts_left_out=self._contract.attempts_left_out,
+            blocks=blocks,
             conditions=list(self._conditions()),
             scores=list(self._scores()),
             receipt_transaction=decisive.receipt.transaction.hex(),

@@ -337,7 +337,9 @@ def _configuration(node: TestnetNode, nodes: Sequence[TestnetNode], layout: Layo
     return Configuration(
         node=NodeTable(name=node.name),
         p2p=PeerToPeerTable(host=listen_host, port=node.p2p_port, peers=peers),
-        api=ApiTable(host=listen_host, port=node.api_port),
+        api=ApiTable(
+            host=listen_host, port=node.api_port, host_names=(node.api_host,) if layout == "containers" else ()
+        ),
         meter=None if node.household is None else MeterTable(household_id=node.household),
     )
 

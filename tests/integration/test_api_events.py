@@ -125,7 +125,7 @@ async def test_node_that_stops_says_where_to_resume(api: ApiHarness) -> None:
 
 
 UPGRADE = (
-    b"GET /v1/events?from=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /v1/events?from=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 

@@ -188,7 +188,7 @@ async def test_nonce_that_waits_already_is_taken(api: ApiHarness) -> None:
         ("application/json", b"{", 400, "invalid_json"),
         ("application/json", b"", 400, "invalid_json"),
         ("application/json", b"\xff\xfe", 400, "invalid_json"),
-        ("application/json", b"[" * 100_000, 400, "invalid_json"),
+        ("application/json", b"[" * 100_000, 400, "invalid_parameter"),
         ("application/json", b"[]", 400, "invalid_parameter"),
         ("application/json", b"{}", 400, "invalid_parameter"),
         ("application/json", b'{"transaction": 7}', 400, "invalid_parameter"),

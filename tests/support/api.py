@@ -1,5 +1,6 @@
 """A node's API on a free loopback port over a real ledger, mempool and chain, decided by the test itself."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class ApiHarness:
         community: Community | None = None,
         limits: ApiLimits | None = None,
         mempool_limits: MempoolLimits | None = None,
+        host_names: Sequence[str] = (),
     ) -> None:
         self.builder = ChainBuilder.create(directory, community)
         self.community = self.builder.community
@@ -82,6 +84,7 @@ class ApiHarness:
             ),
             host="127.0.0.1",
             port=0,
+            host_names=host_names,
             limits=limits,
         )
         self.client: aiohttp.ClientSession
@@ -178,6 +181,20 @@ class ApiHarness:
         async with self.client.post("/v1/transactions", json=body, params=parameters) as reply:
             assert reply.status == expect, await reply.text()
             return await reply.json(content_type=None)
+
+
+async def exchange(api: ApiHarness, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Sends raw bytes on a connection and returns the reply: status, headers in lower case, body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.api.port)
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+            body = await reader.readexactly(int(headers["content-length"]))
+        return int(head[0].split()[1]), headers, body
+    finally:
+        writer.close()
 
 
 @asynccontextmanager

@@ -63,7 +63,7 @@ def test_operation_is_complete(path: str, method: str, operation: dict[str, Any]
     assert in_path == set(re.findall(r"{(\w+)}", path))
     for parameter in parameters:
         assert parameter["description"], f"{path}: {parameter['name']} is not described"
-        assert parameter["required"] is (parameter["in"] == "path")
+        assert parameter["required"] or parameter["in"] == "query"
         assert {"type", "$ref", "pattern", "enum"} & parameter["schema"].keys()
     assert operation["summary"]
     assert ("requestBody" in operation) is (method == "post")
@@ -73,6 +73,23 @@ def test_operation_is_complete(path: str, method: str, operation: dict[str, Any]
         assert reply["description"]
         if int(status) >= 400:
             assert list(reply["content"]) == ["application/problem+json"]
+
+
+def test_parameters_that_must_be_given_are_required() -> None:
+    required = {
+        (path, parameter["name"])
+        for path, _, operation in OPERATIONS
+        for parameter in operation.get("parameters", [])
+        if parameter["required"] and parameter["in"] == "query"
+    }
+    assert required == {("/v1/statements/{member}", "month")}
+
+
+def test_body_has_one_of_its_fields() -> None:
+    content = DOCUMENT["paths"]["/v1/transactions"]["post"]["requestBody"]["content"]
+    schema = content["application/json"]["schema"]
+    assert (schema["minProperties"], schema["maxProperties"]) == (1, 1)
+    assert DOCUMENT["components"]["schemas"]["TransactionBody"]["additionalProperties"] is False
 
 
 def test_parameters_left_out_have_no_null_in_the_document() -> None:

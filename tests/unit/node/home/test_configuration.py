@@ -79,10 +79,12 @@ def test_home_is_the_files_folder_by_default(tmp_path: Path, monkeypatch: pytest
 
 def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("P2PNODE_API__PORT", "9999")
+    monkeypatch.setenv("P2PNODE_API__HOST_NAMES", '["meter.lan", "2001:db8::1"]')
     monkeypatch.setenv("P2PNODE_PRICE__SELL_MICRO_PER_KWH", "123456")
     configuration = load_configuration(write(tmp_path, MINIMAL))
     assert configuration.api.port == 9999
     assert configuration.api.host == "127.0.0.1"
+    assert configuration.api.host_names == ("meter.lan", "2001:db8::1")
     assert configuration.price.sell_micro_per_kwh == 123_456
 
 
@@ -99,6 +101,9 @@ def test_the_environment_does_not_reach_configurations_that_are_made(monkeypatch
         (MINIMAL.replace("port = 8001", "port = 65536"), ("[api] port", "65535")),
         (MINIMAL.replace("port = 8001", 'port = "http"'), ("[api] port", "integer")),
         (MINIMAL.replace("port = 8001", "port = 8001\nprot = 1"), ("[api] prot", "unknown key")),
+        (MINIMAL.replace("port = 8001", 'port = 8001\nhost_names = "meter.lan"'), ("[api] host_names", "tuple")),
+        (MINIMAL.replace("port = 8001", 'port = 8001\nhost_names = ["node1:8000"]'), ("[api] host_names.0", "port")),
+        (MINIMAL.replace("port = 8001", 'port = 8001\nhost_names = ["http://a"]'), ("[api] host_names.0",)),
         (MINIMAL + "[metre]\nhours = 1\n", ("[metre]", "unknown table", "meter")),
         (MINIMAL + "[meter]\nhours = 1\n", ("[meter] household_id", "is missing")),
         (MINIMAL + '[meter]\nhousehold_id = "h"\nhours = -1\n', ("[meter] hours",)),

@@ -38,7 +38,7 @@ from tests.support.contracts import (
     signed_trade,
 )
 from tests.support.ledger import HOUR_MS, ChainBuilder
-from tests.support.stories import StoryChain, two_votes
+from tests.support.stories import StoryChain, told, two_votes
 
 Written = tuple[Address, ScoreCause, bytes]
 
@@ -105,8 +105,8 @@ def require_explained(builder: ChainBuilder, written: list[Written]) -> set[Scor
         for address in builder.community.addresses:
             wrote = [(cause, bytes(reference)) for whom, cause, reference in written if whom == address]
             events = score_events(builder.ledger, address, height)
-            told = [(event.cause, bytes(event.reference)) for event in events if event.cause is not None]
-            assert told == wrote, (height, [event.words for event in events])
+            explained = [(event.cause, bytes(event.reference)) for event in events if event.cause is not None]
+            assert explained == wrote, (height, [event.words for event in events])
             seen |= {cause for cause, _ in wrote}
     return seen
 
@@ -231,7 +231,7 @@ def test_service_below_the_threshold_is_told_as_nothing(tmp_path: Path, written:
     signers = builder.ledger.decided_block(Height(builder.ledger.height)).parent_certificate
     assert signers is not None
     assert builder.community.addresses[0] in {item.signer for item in signers.endorsements}
-    assert len(score_history(builder.ledger, "home1", after=None, versions_max=99).versions) == 2
+    assert len(told(score_history(builder.ledger, "home1", after=None, versions_max=99)).versions) == 2
     builder.ledger.close()
 
 
@@ -276,7 +276,7 @@ def forged(builder: ChainBuilder, counter: int) -> bytes:
 
 
 def words_of(builder: ChainBuilder, member: str) -> list[str]:
-    newest = score_history(builder.ledger, member, after=builder.ledger.height - 1, versions_max=1).versions[0]
+    newest = told(score_history(builder.ledger, member, after=builder.ledger.height - 1, versions_max=1)).versions[0]
     return newest.words.split("; ")
 
 
@@ -291,9 +291,9 @@ def test_a_fault_and_a_reward_of_one_block_are_both_told(market: ChainBuilder) -
 
 def test_three_faults_of_one_block_are_three(market: ChainBuilder) -> None:
     market.append([forged(market, counter) for counter in range(3)])
-    told = words_of(market, "home1")
-    assert len(told) == len(set(told)) == 3
-    assert all(text.startswith("at fault: trade_buyer_signature: ") for text in told)
+    words = words_of(market, "home1")
+    assert len(words) == len(set(words)) == 3
+    assert all(text.startswith("at fault: trade_buyer_signature: ") for text in words)
 
 
 def test_a_second_trade_of_a_pair_is_told_as_one_without_a_reward(market: ChainBuilder) -> None:
@@ -307,6 +307,6 @@ def test_a_second_trade_of_a_pair_is_told_as_one_without_a_reward(market: ChainB
 
 def test_more_faults_than_anybody_reads_are_counted(market: ChainBuilder) -> None:
     market.append([forged(market, counter) for counter in range(EVENTS_TOLD_MAX + 5)])
-    told = words_of(market, "home1")
-    assert len(told) == EVENTS_TOLD_MAX + 1
-    assert told[-1] == "and 5 more in this block: 5 fault"
+    words = words_of(market, "home1")
+    assert len(words) == EVENTS_TOLD_MAX + 1
+    assert words[-1] == "and 5 more in this block: 5 fault"

@@ -159,6 +159,8 @@ def test_containers_reach_each_other_by_name(tmp_path: Path) -> None:
     assert [peer.host for peer in configuration.p2p.peers] == ["node2", "node3", "node4", "node5"]
     assert len({peer.port for peer in configuration.p2p.peers} | {configuration.p2p.port}) == 1
     assert configuration.api.host == "0.0.0.0"
+    named = [load_configuration(testnet.home(node).configuration).api.host_names for node in testnet.nodes]
+    assert named == [(f"node{number}",) for number in range(1, 6)]
 
 
 # --- a second time -----------------------------------------------------------------------------------------
