@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -31,6 +31,9 @@ M = TypeVar("M", bound=BaseModel)
 
 DEADLINE_S: Final = 120.0
 """A statement of a long chain takes seconds; a paused node never answers."""
+
+URL_SHOWN_MAX: Final = 200
+"""Characters of somebody's URL that a message shows."""
 
 ANY_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (where to ask what listens everywhere)
 
@@ -83,6 +86,22 @@ def api_url(configuration: Configuration) -> str:
     return f"http://{ANY_HOSTS.get(table.host, table.host)}:{table.port}"
 
 
+def require_url(text: str) -> str:
+    """Returns the root of an API that somebody named, without a slash at its end.
+
+    Raises:
+        NodeError: it is no such URL.
+    """
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.netloc)
+    except ValueError:  # such as half an IPv6 address
+        is_url = False
+    if not is_url:
+        raise NodeError(f"{text[:URL_SHOWN_MAX]!r} is no URL of an API: write it as http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
 def ask_url(url: str, path: str, model: type[M]) -> M:
     """Returns what the API at `url` answers.
 
@@ -90,7 +109,7 @@ def ask_url(url: str, path: str, model: type[M]) -> M:
         NotFound: there is no such thing.
         NodeError: another problem, or no answer.
     """
-    status, body = asyncio.run(_get(f"{url.rstrip('/')}{path}"))
+    status, body = asyncio.run(_get(f"{require_url(url)}{path}"))
     try:
         if status == HTTPStatus.OK:
             return model.model_validate_json(body)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from node.cli.asking import api_url
+from node.cli.asking import api_url, require_url
 from node.cli.terminal import output_console
 from node.cli.why_text import show_why, show_why_of_all
 from node.client import open_client
@@ -43,7 +43,7 @@ def why(
     if directory is not None:
         _ask_all(Testnet.open(directory), as_json=as_json)
         return
-    place = api_url(load_configuration(config)) if config is not None else str(url).rstrip("/")
+    place = api_url(load_configuration(config)) if config is not None else require_url(str(url))
     reply = asyncio.run(_ask([place]))[0]
     if reply is None:
         raise NodeError(f"{place} does not answer: is the node running? Its log says what it does")

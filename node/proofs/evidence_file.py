@@ -19,8 +19,9 @@ from contracts.transactions import DoubleOffer, ReportMisconduct, decode_transac
 from ledger.ledger import Ledger
 from ledger.show import render
 from node.errors import FileRefused, NotFound
+from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.proofs.receipt_file import member_keys, names_of
-from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
+from node.proofs.signed_file import FILE_SIZE_BYTES_MAX, bytes_of, file_text, parse_file, require_unchanged
 from node.replies.stories import (
     MisconductModel,
     MisconductReply,
@@ -228,8 +229,10 @@ def pending_evidence(directory: Path, genesis: Genesis) -> Iterator[tuple[Path, 
     """
     for path in evidence_files(directory):
         try:
-            yield path, prove_evidence(path.read_bytes(), genesis)
+            yield path, prove_evidence(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX), genesis)
         except OSError as error:
             yield path, FileRefused(f"cannot be read: {error.strerror}")
+        except FileTooLargeError as error:
+            yield path, FileRefused(f"{error}, which no proof is")
         except FileRefused as refused:
             yield path, refused
