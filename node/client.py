@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,9 @@ M = TypeVar("M", bound=BaseModel)
 TIMEOUT_S: Final = 10.0
 """For one request on the same machine; a node that takes longer counts as away."""
 
+URL_SHOWN_MAX: Final = 200
+"""Characters of somebody's URL that a message shows."""
+
 ANY_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (where to ask what listens everywhere)
 
 
@@ -27,6 +30,22 @@ def api_url(configuration: Configuration) -> str:
     """Returns where a node's API is reached on its own machine."""
     table = configuration.api
     return f"http://{ANY_HOSTS.get(table.host, table.host)}:{table.port}"
+
+
+def require_url(text: str) -> str:
+    """Returns the root of an API that somebody named, without a slash at its end.
+
+    Raises:
+        NodeError: it is no such URL.
+    """
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.netloc)
+    except ValueError:  # such as half an IPv6 address
+        is_url = False
+    if not is_url:
+        raise NodeError(f"{text[:URL_SHOWN_MAX]!r} is no URL of an API: write it as http://127.0.0.1:8000")
+    return text.rstrip("/")
 
 
 def path_of(path: str, **query: object) -> str:
@@ -48,7 +67,7 @@ class NodeClient:
             NotFound: there is no such thing.
             NodeError: another problem, or no answer.
         """
-        status, body = await self._read(f"{url.rstrip('/')}{path}")
+        status, body = await self._read(f"{require_url(url)}{path}")
         try:
             if status == HTTPStatus.OK:
                 return model.model_validate_json(body)

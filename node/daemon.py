@@ -6,7 +6,7 @@ agent (offers); the driver writes the ledger and tells the chain; API, metrics a
 
 import asyncio
 import secrets
-import signal
+import warnings
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
 from node.home.halt import refuse_if_halted, write_halt
 from node.home.heap import keep_large_blocks_off_the_heap
-from node.home.process import process_id_file
+from node.home.process import on_end_of_input, on_ending_signal, process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import open_storage
 from node.household.agent import MeterAgent
@@ -79,8 +79,16 @@ def make_agent(parts: AgentParts) -> MeterAgent | None:
     return MeterAgent(configuration=parts.configuration, identity=parts.identity, chain=parts.chain, mesh=parts.mesh)
 
 
-def run_daemon(configuration: Configuration, *, agent_factory: AgentFactory = make_agent) -> int:
-    """Runs a node until SIGTERM or SIGINT; returns the process's exit code.
+def run_daemon(
+    configuration: Configuration, *, agent_factory: AgentFactory = make_agent, until_input_ends: bool = False
+) -> int:
+    """Runs a node until a signal asks it to end; returns the process's exit code.
+
+    Args:
+        configuration: the node's.
+        agent_factory: makes its meter agent.
+        until_input_ends: ends it also when standard input, which must be a pipe, ends: whoever holds the other end is
+            gone. One byte on it lets the node run on.
 
     Raises:
         NodeError, LedgerError: the node cannot start, or had to stop; one sentence for people.
@@ -93,15 +101,20 @@ def run_daemon(configuration: Configuration, *, agent_factory: AgentFactory = ma
     keep_large_blocks_off_the_heap()
     refuse_if_halted(configuration.home)
     with process_id_file(configuration.home):
-        return asyncio.run(_run(configuration, agent_factory))
+        return asyncio.run(_run(configuration, agent_factory, until_input_ends=until_input_ends))
 
 
-async def _run(configuration: Configuration, agent_factory: AgentFactory) -> int:
+async def _run(configuration: Configuration, agent_factory: AgentFactory, *, until_input_ends: bool) -> int:
     log = get_logger("node")
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def stop_by(why: str) -> None:
+        log.info("asked to stop", by=why)
+        stop.set()
+
+    on_ending_signal(lambda number: stop_by(number.name))
+    if until_input_ends:
+        on_end_of_input(lambda: stop_by("the end of standard input"))
     with ExitStack() as storage:
         daemon = Daemon(configuration, storage, agent_factory)
         try:
@@ -117,6 +130,8 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory) -> int
             write_halt(configuration.home, reason)
             log.critical("halted on a broken invariant", reason=reason, exc_info=True)
             raise NodeError(f"halted on a broken invariant: {reason}; the data is kept") from error
+        finally:
+            warnings.simplefilter("ignore", ResourceWarning)  # what is open now, the end of the process closes
     log.info("stopped")
     return 0
 
@@ -248,6 +263,7 @@ class Daemon:
                 meter_progress=(lambda: None) if agent is None else agent.progress,
                 halted=self._halted,
                 recovery_status=self._recovery_status,
+                link_notices=self.mesh.notices,
                 damaged=self.participant.driver.fail,
             ),
             host=self._configuration.api.host,

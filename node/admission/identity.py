@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import Address, PublicKey
 from node.errors import IdentityError
+from node.home.bounded_file import FileTooLargeError, open_bounded, read_bounded
 from node.home.folder import Home
 
 KEY_FILE_MODE: Final = 0o600
@@ -35,6 +36,9 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 KEY_FILE_SIZE_BYTES_MAX: Final = 4_096
 """A PEM file of an Ed25519 key has 119 bytes; a longer file than this is something else."""
+
+CERTIFICATE_FILE_SIZE_BYTES_MAX: Final = 64 * 1024
+"""A PEM file of a member's or the authority's certificate has about 1 kB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,7 @@ def load_identity(home: Home) -> Identity:
     certificate = _load_certificate(home.certificate)
     if _ed25519_key(certificate) != node_key.public_key:
         raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
+    _load_certificate(home.authority_certificate)  # OpenSSL opens it by its name, and would wait for a pipe
     return Identity(
         node_key=node_key,
         meter_key=load_key(home.meter_key),
@@ -136,11 +141,13 @@ def load_key(path: Path) -> SigningKey:
         IdentityError: missing, readable or writable by others than its owner, or not such a key.
     """
     try:
-        with path.open("rb") as file:
+        with open_bounded(path, size_bytes_max=KEY_FILE_SIZE_BYTES_MAX) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             pem = file.read(KEY_FILE_SIZE_BYTES_MAX)
     except OSError as error:
         raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise IdentityError(f"{path} {error}, which no key is") from None
     if mode & _OTHERS:
         raise IdentityError(
             f"{path} is open to other users (mode {mode:04o}): whoever reads it can sign as this node; "
@@ -176,9 +183,11 @@ def address_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> Address:
 
 def _load_certificate(path: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(read_bounded(path, size_bytes_max=CERTIFICATE_FILE_SIZE_BYTES_MAX))
     except OSError as error:
         raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise IdentityError(f"{path} {error}, which no certificate is") from None
     except ValueError:
         raise IdentityError(f"{path} is not a certificate in PEM form") from None
 

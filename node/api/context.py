@@ -1,7 +1,7 @@
 """What every handler of the REST API is given, and how it answers."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -86,6 +86,8 @@ class ApiNode:
     halted: Callable[[], str | None]
     """Why the node has stopped taking part; None while it does."""
     recovery_status: Callable[[], RecoveryStatus]
+    link_notices: Callable[[], Sequence[str]]
+    """What somebody must put right so that the links to the other members work."""
     damaged: Callable[[LedgerDamaged], None]
     """Stops the node when a read shows that the ledger is damaged: nobody is answered from it."""
 

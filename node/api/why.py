@@ -28,11 +28,21 @@ async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web
     """Answers with why nothing is decided."""
     ledger = context.chain.ledger
     explanation = context.chain.explain()
-    return answer(why_view(context.node.name, explanation, lambda address: member_name(ledger, address)))
+    notices = context.node.link_notices()
+    return answer(why_view(context.node.name, explanation, lambda address: member_name(ledger, address), notices))
 
 
-def why_view(name: str, explanation: Explanation, name_of: Callable[[Address], str]) -> WhyReply:
-    """Returns an explanation as the API shows it; `name` is the node's own, `name_of` gives the members'."""
+def why_view(
+    name: str, explanation: Explanation, name_of: Callable[[Address], str], notices: Iterable[str] = ()
+) -> WhyReply:
+    """Returns an explanation as the API shows it.
+
+    Args:
+        name: the node's own.
+        explanation: what it knows of its undecided height.
+        name_of: gives the members' names.
+        notices: what is wrong with its links.
+    """
     attempt = explanation.next_attempt
     return WhyReply(
         name=name,
@@ -62,6 +72,7 @@ def why_view(name: str, explanation: Explanation, name_of: Callable[[Address], s
             for body in explanation.bodies_missing
         ],
         members=[_member_view(member, name_of) for member in explanation.members],
+        notices=list(notices),
     )
 
 

@@ -102,6 +102,8 @@ def show(
 
 
 def _node_home(directory: Path) -> Home:
+    if directory.is_file():
+        raise NodeError(f"{directory} is a file: --home is the folder that it lies in, {directory.parent}")
     return load_configuration(directory / CONFIGURATION_NAME).home
 
 

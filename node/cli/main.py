@@ -54,14 +54,21 @@ app.add_typer(evidence_app, name="evidence")
 @app.command(epilog="Example: p2pnode start --config testnet/node1/meter.toml")
 def start(
     config: Annotated[Path, typer.Option(help="The node's meter.toml.", show_default=False)],
+    until_input_ends: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--until-input-ends",
+            help="Stop also when standard input, a pipe, ends: whoever started the node is gone.",
+        ),
+    ] = False,
 ) -> None:
-    """Run one node in the foreground, until SIGTERM or Ctrl-C.
+    """Run one node in the foreground, until SIGTERM, SIGQUIT, Ctrl-C or the end of its terminal (SIGHUP).
 
     Keys of meter.toml can be overridden from the environment, for example P2PNODE_NODE__LOG_LEVEL=debug.
     """
     from node.daemon import run_daemon  # noqa: PLC0415  (half a second of imports that only this command needs)
 
-    raise typer.Exit(run_daemon(load_configuration(config)))
+    raise typer.Exit(run_daemon(load_configuration(config), until_input_ends=until_input_ends))
 
 
 @app.command()

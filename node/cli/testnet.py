@@ -12,6 +12,7 @@ import typer
 from node.cli.terminal import error_console, output_console
 from node.client import open_client
 from node.errors import NodeError, TestnetError
+from node.home.process import on_ending_signal
 from node.meter.readings_file import COLUMNS, EnergySummary
 from node.testnet.folder import Layout, Testnet
 from node.testnet.init import PORT_HIGHEST, TestnetPlan, initialise_testnet
@@ -90,7 +91,8 @@ def run(
 
     Makes the testnet if it is not there. Exits with 0 only if all nodes have the same chain, energy and tokens
     are conserved, and all that could be traded was traded. A node that dies is waited for: start it again with
-    `p2pnode start --config DIR/nodeK/meter.toml`.
+    `p2pnode start --config DIR/nodeK/meter.toml`. However this command ends, killed too, the nodes that it started
+    stop; only --keep leaves them running.
     """
     testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings, hours=hours))
     TestnetProcesses(testnet).refuse_running()
@@ -143,17 +145,29 @@ async def _run(testnet: Testnet, energy: EnergySummary, *, keep: bool) -> RunSum
 
 
 def _run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work`; SIGTERM ends it like Ctrl-C, with all daemons stopped."""
+    """Runs `work`; a signal that asks this process to end ends it, with all daemons stopped.
+
+    Only the first signal counts: a second one would leave daemons behind that are still stopping.
+    """
+    received: list[signal.Signals] = []
 
     async def guarded() -> T:
         task = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def end(number: signal.Signals) -> None:
+            if received:
+                error_console().print("the nodes are being stopped")
+                return
+            received.append(number)
+            task.cancel()
+
+        on_ending_signal(end)
         return await task
 
     try:
         return asyncio.run(guarded())
-    except KeyboardInterrupt:
-        error_console().print("interrupted; all nodes were stopped")
-        raise
     except asyncio.CancelledError:
-        raise NodeError("terminated; all nodes were stopped") from None
+        if received == [signal.SIGINT]:
+            error_console().print("interrupted; all nodes were stopped")
+            raise KeyboardInterrupt from None
+        raise NodeError(f"ended by {received[0].name}; all nodes were stopped") from None

@@ -10,7 +10,7 @@ import typer
 
 from node.cli.terminal import output_console
 from node.cli.why_text import show_why, show_why_of_all
-from node.client import api_url, open_client
+from node.client import api_url, open_client, require_url
 from node.errors import NodeError
 from node.home.configuration import load_configuration
 from node.replies.why import WhyReply
@@ -42,7 +42,7 @@ def why(
     if directory is not None:
         _ask_all(Testnet.open(directory), as_json=as_json)
         return
-    place = api_url(load_configuration(config)) if config is not None else str(url).rstrip("/")
+    place = api_url(load_configuration(config)) if config is not None else require_url(str(url))
     reply = asyncio.run(_ask([place]))[0]
     if reply is None:
         raise NodeError(f"{place} does not answer: is the node running? Its log says what it does")

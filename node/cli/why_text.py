@@ -20,6 +20,8 @@ def show_why(console: Console, reply: WhyReply) -> None:
     names = {member.address: member.name for member in reply.members}
     console.print(f"{reply.name}: {reply.verdict.value}", style="bold")
     console.print(reply.sentence, markup=False, soft_wrap=True)
+    for notice in reply.notices:
+        console.print(notice, style="red", markup=False, soft_wrap=True)
     console.print(_facts_table(reply, names))
     console.print(_members_table(reply))
     if reply.slots:
@@ -36,7 +38,8 @@ def show_why_of_all(console: Console, rows: Sequence[tuple[str, int | None, WhyR
         if reply is None:
             table.add_row(name, running, "", "does not answer", "")
         else:
-            table.add_row(name, running, f"{reply.height:,}", reply.verdict.value, reply.sentence)
+            sentences = "\n".join([reply.sentence, *reply.notices])
+            table.add_row(name, running, f"{reply.height:,}", reply.verdict.value, sentences)
     console.print(table)
 
 

@@ -24,9 +24,11 @@ from contracts.transactions import ReportMisconduct
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
 from node.evidence.double_offers import DoubleOffers
+from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.evidence_folder import EVIDENCE_SUFFIX, evidence_files
 from node.logs import get_logger
 from node.mesh.messages import EvidenceNote
+from node.proofs.signed_file import FILE_SIZE_BYTES_MAX
 from node.stories.misconduct import Evidence
 
 LOOK_S: Final = 1.0
@@ -198,8 +200,8 @@ class EvidenceKeeper:
     def _stored(self) -> Iterator[Evidence]:
         for path in evidence_files(self._directory):
             try:
-                yield decode(path.read_bytes(), Evidence)
-            except DecodeError as error:
+                yield decode(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX), Evidence)
+            except (DecodeError, FileTooLargeError) as error:
                 self._log.warning("passed over a damaged file", file=path.name, reason=str(error))
 
     def _store(self, name: Digest, evidence: Evidence) -> None:

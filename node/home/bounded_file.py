@@ -1,6 +1,21 @@
-"""Reads files that somebody names: never more of one than its kind can have."""
+"""Reads files that somebody names: regular ones only, and never more of one than its kind can have.
 
+A pipe would be waited for, a device need not end, and neither can be read a second time: they are refused at once.
+"""
+
+import errno
+import io
+import os
+import stat
 from pathlib import Path
+from typing import Final
+
+_KINDS: Final = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class FileTooLargeError(ValueError):
@@ -11,15 +26,47 @@ class FileTooLargeError(ValueError):
         super().__init__(f"is larger than {size_bytes_max} bytes")
 
 
+def open_bounded(path: Path, *, size_bytes_max: int) -> io.BufferedReader:
+    """Opens a regular file for reading; never waits.
+
+    Raises:
+        FileTooLargeError: it has more bytes than that.
+        OSError: it cannot be opened, or is no regular file; `strerror` says what it is.
+    """
+    _refuse_other_kinds(path, os.stat(path).st_mode)  # noqa: PTH116  (beside the one of the descriptor)
+    # what stands there may have become a pipe meanwhile: opening one without a writer would wait
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        _refuse_other_kinds(path, os.fstat(descriptor).st_mode)
+        _refuse_larger(descriptor, size_bytes_max)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
 def read_bounded(path: Path, *, size_bytes_max: int) -> bytes:
-    """Returns the content of a file, which may be a pipe, reading one byte more than the limit at most.
+    """Returns the content of a regular file, reading one byte more than the limit at most.
 
     Raises:
         FileTooLargeError: it does not end by then.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file.
     """
-    with path.open("rb") as file:
-        content = file.read(size_bytes_max + 1)
+    with open_bounded(path, size_bytes_max=size_bytes_max) as file:
+        content = file.read(size_bytes_max + 1)  # it may grow meanwhile
     if len(content) > size_bytes_max:
         raise FileTooLargeError(size_bytes_max)
     return content
+
+
+def _refuse_larger(descriptor: int, size_bytes_max: int) -> None:
+    if os.fstat(descriptor).st_size > size_bytes_max:
+        raise FileTooLargeError(size_bytes_max)
+
+
+def _refuse_other_kinds(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    for is_kind, name in _KINDS:
+        if is_kind(mode):
+            raise OSError(errno.EINVAL, f"it is {name}, not a regular file", str(path))

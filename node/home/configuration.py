@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from consensus.identifiers import Address
 from node.errors import ConfigurationError
 from node.home.bounded_file import FileTooLargeError, read_bounded
-from node.home.folder import READINGS_NAME, Home
+from node.home.folder import CONFIGURATION_NAME, READINGS_NAME, Home
 
 ENVIRONMENT_PREFIX: Final = "P2PNODE_"
 ENVIRONMENT_DELIMITER: Final = "__"
@@ -266,7 +266,9 @@ def _read_tables(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+        inside = path / CONFIGURATION_NAME
+        hint = f"; is {inside} meant?" if inside.is_file() else ""
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}{hint}") from None
     except FileTooLargeError as error:
         raise ConfigurationError(f"{path}: {error}, which no configuration is") from None
     except UnicodeDecodeError:

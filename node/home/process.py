@@ -1,13 +1,17 @@
-"""The process id file of a running daemon: locked as long as it runs, so that a stale one is never believed.
+"""What ends a process, and the process id file of a running daemon: locked as long as it runs, so that a stale one is
+never believed.
 
 The lock says that a daemon of this home runs; the process table says that the number in the file is that
 daemon's here. Both must hold before anyone sends a signal: the number alone may belong to another process by
 now, or to another container.
 """
 
+import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
+import signal
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -17,6 +21,39 @@ from node.home.folder import Home
 
 _PROCESSES: Final = Path("/proc")
 _DIGITS_MAX: Final = 10
+_STANDARD_INPUT: Final = 0
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""`kill`, Ctrl-C, a terminal that is closed, and Ctrl-\\."""
+
+
+def on_ending_signal(act: Callable[[signal.Signals], object]) -> None:
+    """Calls `act` in the running event loop for each signal that asks this process to end.
+
+    A hang-up that whoever started it ignores (`nohup`) stays ignored.
+    """
+    loop = asyncio.get_running_loop()
+    for number in _ENDING:
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, act, number)
+
+
+def on_end_of_input(act: Callable[[], object]) -> None:
+    """Calls `act` in the running event loop when standard input ends, unless a byte came before.
+
+    Raises:
+        NodeError: standard input is no pipe.
+    """
+    if not stat.S_ISFIFO(os.fstat(_STANDARD_INPUT).st_mode):
+        raise NodeError("standard input is no pipe, so its end is no sign that whoever started this is gone")
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        loop.remove_reader(_STANDARD_INPUT)
+        if not os.read(_STANDARD_INPUT, 1):
+            act()
+
+    loop.add_reader(_STANDARD_INPUT, look)
 
 
 @contextmanager

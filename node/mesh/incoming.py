@@ -13,6 +13,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ from node.admission.identity import address_of_peer
 from node.errors import IdentityError
 from node.mesh.limits import MESH_PATH, MeshCounters, MeshLimits, MeshRefusal, PeerQuota
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX, PeerMessage, decode_peer_message
+from node.mesh.shared_key import PROCESS_HEADER, SHARED_KEY_CLOSE_CODE, ProcessWatch, Sign
 
 LISTEN_BACKLOG: Final = 128
 """Connections that the kernel holds while this node accepts at its own pace."""
@@ -64,6 +66,9 @@ class MemberState:
         self.connects: Final = AsyncLimiter(limits.connects_per_period, limits.connect_period_s)
         self.link: OpenLink | None = None
         """Its present link, None if it has none."""
+        self.processes: Final = ProcessWatch()
+        self.key_shared: Final = Sign(asyncio.get_running_loop().time)
+        """Two processes connect with its key."""
 
 
 class IncomingLinks:
@@ -130,6 +135,10 @@ class IncomingLinks:
             self._openings[opening] = None
             opening.add_done_callback(self._on_opened)
             await asyncio.sleep(0)  # the new task starts, and so owns the connection
+
+    def members_with_shared_keys(self) -> tuple[str, ...]:
+        """Returns the members with whose keys two processes were seen lately."""
+        return tuple(member.name for member in self._members.values() if member.key_shared.holds)
 
     async def stop(self) -> None:
         """Closes the socket and every connection. `run` must have ended."""
@@ -220,6 +229,8 @@ class IncomingLinks:
         await websocket.prepare(request)
         if request.transport is not None:
             link = OpenLink(websocket=websocket, transport=request.transport)
+            if member.processes.has_returned(request.headers.get(PROCESS_HEADER)) and member.key_shared.notice():
+                self._log.error("two processes use a member's key", peer=member.name, peer_address=sender.hex()[:8])
             await self._serve(link, sender, member)
         return websocket
 
@@ -234,9 +245,10 @@ class IncomingLinks:
     async def _serve(self, link: OpenLink, sender: Address, member: MemberState) -> None:
         replaced, member.link = member.link, link
         if replaced is not None:
-            replaced.transport.abort()
+            await self._end_replaced(replaced, member)
         log = self._log.bind(peer=member.name, peer_address=sender.hex()[:8])
-        log.info("peer_listening_link_up")
+        told = logging.DEBUG if member.key_shared.holds else logging.INFO  # two processes throw each other off
+        log.log(told, "peer_listening_link_up")
         self._on_link(sender)
         try:
             ended = await self._receive(link, sender, member)
@@ -244,11 +256,19 @@ class IncomingLinks:
             if member.link is link:
                 member.link = None
         if ended is None:
-            log.info("peer_listening_link_down", reason="closed")
+            log.log(told, "peer_listening_link_down", reason="closed")
             return
         self._refuse(ended)
         log.warning("peer_listening_link_down", reason=ended.value)
         await link.websocket.close(code=WSCloseCode.POLICY_VIOLATION)
+
+    async def _end_replaced(self, link: OpenLink, member: MemberState) -> None:
+        """Ends the link that a newer one replaced; told why if another process opened that one."""
+        if member.key_shared.holds:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(self._limits.close_s):
+                    await link.websocket.close(code=SHARED_KEY_CLOSE_CODE)
+        link.transport.abort()
 
     async def _receive(self, link: OpenLink, sender: Address, member: MemberState) -> MeshRefusal | None:
         """Hands every message to the handler until the link ends; returns what the peer did wrong, if it did."""

@@ -9,7 +9,7 @@ fills a bounded queue (`outgoing.py`), receiving is bounded in rate, size and nu
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -19,6 +19,9 @@ from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
 from node.mesh.limits import MeshCounters, MeshLimits, PeerEndpoint
 from node.mesh.messages import PeerMessage, encode_peer_message
 from node.mesh.outgoing import OutgoingLink
+from node.mesh.shared_key import draw_process_id
+
+STOP_ONE: Final = "one of them must stop, as both sign with it and what they sign will contradict itself"
 
 
 class Mesh:
@@ -101,6 +104,7 @@ class Mesh:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # each link has its own deadlines
         )
+        process_id = draw_process_id()
         for peer in self._peers:
             self._links[peer.address] = OutgoingLink(
                 endpoint=peer,
@@ -108,6 +112,7 @@ class Mesh:
                 context=client_context,
                 limits=self._limits,
                 counters=self._metrics,
+                process_id=process_id,
             )
         for work in (self._incoming.run(), *(link.run() for link in self._links.values())):
             self._supervise(work)
@@ -141,6 +146,22 @@ class Mesh:
     def connected(self) -> frozenset[Address]:
         """Returns the peers whose outgoing link is up."""
         return frozenset(address for address, link in self._links.items() if link.connected)
+
+    def notices(self) -> tuple[str, ...]:
+        """Returns what somebody must put right so that the links work, a sentence each."""
+        assert self._incoming is not None, "the mesh is started"
+        told_by = ", ".join(link.name for link in self._links.values() if link.is_key_shared)
+        own = [f"Another process connects with this node's key, as {told_by} noticed: {STOP_ONE}."] if told_by else []
+        shared = self._incoming.members_with_shared_keys()
+        return (
+            *own,
+            *(f"Two processes use the key of {name}: {STOP_ONE}." for name in shared),
+            *(
+                f"The link to {link.name} is down: {link.problem}"
+                for link in self._links.values()
+                if "certificate" in link.problem
+            ),
+        )
 
     def _on_link(self, sender: Address) -> None:
         """Who opened a link listens, too: a member that comes back need not wait for the end of our pause."""

@@ -21,9 +21,19 @@ from consensus.identifiers import Address
 from node.admission.identity import address_of_peer
 from node.errors import IdentityError
 from node.mesh.limits import MESH_PATH, MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint, PeerQuota
+from node.mesh.shared_key import PROCESS_HEADER, SHARED_KEY_CLOSE_CODE, Sign
 
 CONTROL_SIZE_BYTES_MAX: Final = 256
 """Largest frame read on an outgoing link: only pings, pongs and closes come back, of at most 125 bytes."""
+
+REASONS_MAX: Final = 16
+"""Different reasons that are logged while a link is down: a peer chooses some of their words."""
+
+_CLOCK_REFUSALS: Final = {
+    9: "the certificate of {name} is not valid yet on this node's clock: is the clock right?",
+    10: "the certificate of {name} has expired on this node's clock: is the clock right, or is a new one needed?",
+}
+"""By OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
 _NETWORK_ERRORS: Final = (aiohttp.ClientError, OSError)
 """What a network or a peer can do to a connection; `TimeoutError` and `ssl.SSLError` are kinds of `OSError`."""
@@ -100,8 +110,9 @@ class OutgoingLink:
         context: ssl.SSLContext,
         limits: MeshLimits,
         counters: MeshCounters,
+        process_id: str,
     ) -> None:
-        """Takes the peer, the session to dial with and the TLS context that shows this node's certificate."""
+        """Takes the peer, the session to dial with, the TLS context with this node's certificate, and its id."""
         self._endpoint = endpoint
         self._url = URL.build(scheme="wss", host=endpoint.host, port=endpoint.port, path=MESH_PATH)
         self._session = session
@@ -116,7 +127,12 @@ class OutgoingLink:
         )
         self._connected = False
         self._is_wanted = asyncio.Event()
-        self._state = ""
+        self._process_id = process_id
+        self._key_shared = Sign(asyncio.get_running_loop().time)
+        self._problem = ""
+        """Why the link is down; empty while it is up, and before it was ever dialled."""
+        self._told: set[str] = set()
+        """What was logged since the link was up."""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(
             component="mesh", peer=endpoint.name, peer_address=endpoint.address.hex()[:8]
         )
@@ -125,6 +141,21 @@ class OutgoingLink:
     def connected(self) -> bool:
         """Says whether the link is up."""
         return self._connected
+
+    @property
+    def name(self) -> str:
+        """The peer's label."""
+        return self._endpoint.name
+
+    @property
+    def is_key_shared(self) -> bool:
+        """Says whether the peer told lately that another process connects with this node's key."""
+        return self._key_shared.holds
+
+    @property
+    def problem(self) -> str:
+        """Why the link is down, in words; empty while it is up, and before it was ever dialled."""
+        return self._problem
 
     def put(self, frame: bytes) -> None:
         """Queues a frame for the peer; never waits."""
@@ -148,7 +179,7 @@ class OutgoingLink:
             try:
                 connection = await self._dial()
             except Exception as error:  # noqa: BLE001  (whatever a peer's bytes do in a library never stops the node)
-                self._note(_reason(error))
+                self._note(_reason(error, self._endpoint.name))
             else:
                 up_since_s = clock.time()
                 await self._serve(connection)
@@ -170,6 +201,7 @@ class OutgoingLink:
             connection = await self._session.ws_connect(
                 self._url,
                 ssl=self._context,
+                headers={PROCESS_HEADER: self._process_id},
                 heartbeat=self._limits.heartbeat_s,
                 autoping=False,
                 max_msg_size=CONTROL_SIZE_BYTES_MAX,
@@ -186,6 +218,7 @@ class OutgoingLink:
     async def _serve(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         """Sends what is queued until the connection ends."""
         self._connected = True
+        self._told.clear()
         self._note("")
         tasks = {
             asyncio.create_task(self._send_queued(connection)),
@@ -230,6 +263,10 @@ class OutgoingLink:
             elif message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
                 self._counters.on_message_refused(MeshRefusal.BAD_FRAME.value)
                 return "the peer sends on a link that is not its own"
+            elif message.type is aiohttp.WSMsgType.CLOSE and message.data == SHARED_KEY_CLOSE_CODE:
+                if self._key_shared.notice():
+                    self._log.error("another process connects with this node's key", noticed_by=self.name)
+                return "another process connects with this node's key"
             else:
                 return "closed"
 
@@ -241,11 +278,14 @@ class OutgoingLink:
             pass  # it is closed, only not politely
 
     def _note(self, failure: str) -> None:
-        """Logs a change of state only, so that a peer that is away for a week is two lines."""
-        if failure == self._state and not self._connected:
+        """Logs each reason once while the link is down, so that a peer that is away for a week is two lines."""
+        self._problem = failure
+        if failure in self._told or len(self._told) >= REASONS_MAX:
             return
-        self._state = failure
-        if failure:
+        self._told.add(failure)
+        if self._key_shared.holds:  # two processes throw each other off; that is told already
+            self._log.debug("peer_link_down" if failure else "peer_link_up", reason=failure)
+        elif failure:
             self._log.warning("peer_link_down", reason=failure)
         else:
             self._log.info("peer_link_up")
@@ -261,13 +301,18 @@ def _peer_of(connection: aiohttp.ClientWebSocketResponse) -> Address | None:
         return None
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, name: str) -> str:
     """Returns why a peer cannot be dialled, in words that stay the same from one attempt to the next."""
     match error:
         case aiohttp.WSServerHandshakeError():
             return f"the peer refuses the link: status {error.status}"
         case aiohttp.ClientConnectorCertificateError():
-            return f"the peer's certificate is refused: {error.certificate_error}"
+            refused = error.certificate_error
+            code = refused.verify_code if isinstance(refused, ssl.SSLCertVerificationError) else 0
+            words = _CLOCK_REFUSALS.get(code)
+            return f"the peer's certificate is refused: {refused}" if words is None else words.format(name=name)
+        case aiohttp.ServerDisconnectedError():
+            return f"{name} ends the connection, as where its clock or its authority refuses this node's certificate"
         case aiohttp.ClientConnectorError():
             return error.os_error.strerror or type(error.os_error).__name__
         case TimeoutError():

@@ -7,6 +7,7 @@ has every hour from the first to the last. Whatever departs from that is refused
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from typing import BinaryIO, Final
 from contracts.transactions import METER_TIME_MS_MAX
 from contracts.units import MS_PER_HOUR, Milliseconds, WattHours
 from node.errors import ReadingsError
+from node.home.bounded_file import FileTooLargeError, open_bounded
+from node.meter.readings_form import encoding_problem, energy_hint, header_problem
 
 COLUMNS: Final = ("timestamp", "household_id", "consumption_wh", "generation_wh")
 
@@ -34,6 +37,9 @@ HOURS_MAX: Final = 100_000
 """Eleven years of hours: bounds memory."""
 
 HOUSEHOLD_ID_LENGTH_MAX: Final = 64
+
+FILE_SIZE_BYTES_MAX: Final = 1024**3
+"""Eighty households over eleven years: bounds how long a file is read before it is refused."""
 
 LINE_SIZE_BYTES_MAX: Final = 4_096
 """A row takes about 50 bytes; a file without line ends is not read into memory."""
@@ -121,12 +127,25 @@ def read_readings(path: Path, *, households: tuple[str, ...] | None = None) -> R
     """
     collected = _Collected(path, households)
     try:
-        with path.open("rb") as file:
+        with open_readings(path) as file:
             for line, fields in _rows(path, file):
                 collected.add(line, fields)
     except OSError as error:
         raise ReadingsError(path, f"cannot be read: {error.strerror}") from None
     return collected.complete()
+
+
+def open_readings(path: Path) -> io.BufferedReader:
+    """Opens a readings file.
+
+    Raises:
+        ReadingsError: it is larger than any.
+        OSError: it cannot be opened, or is no regular file.
+    """
+    try:
+        return open_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
+    except FileTooLargeError as error:
+        raise ReadingsError(path, f"{error}, which no file of readings is") from None
 
 
 def write_household(readings: Readings, household: str, path: Path) -> None:
@@ -166,8 +185,12 @@ class _Collected:
             raise self._error(f"{detail}, first in line {rows[start_ms][0]}", line)
         rows[start_ms] = (line, reading)
         self._first_line_of_hour.setdefault(start_ms, line)
-        if len(self._rows) > HOUSEHOLDS_MAX or len(self._first_line_of_hour) > HOURS_MAX:
-            raise self._error(f"more than {HOUSEHOLDS_MAX} households or {HOURS_MAX:,} hours", line)
+        if len(self._rows) > HOUSEHOLDS_MAX:
+            detail = f"household {household!r} is number {len(self._rows)}; at most {HOUSEHOLDS_MAX} are possible"
+            raise self._error(f"{detail}, as many as a chain can have members", line)
+        if len(self._first_line_of_hour) > HOURS_MAX:
+            hour = f"hour {format_hour(start_ms)} is number {len(self._first_line_of_hour):,}"
+            raise self._error(f"{hour}; at most {HOURS_MAX:,} are possible, eleven years", line)
 
     def complete(self) -> Readings:
         """Returns the readings once every household is known to have every hour."""
@@ -244,7 +267,7 @@ class _Collected:
         if text.startswith("-") and _DIGITS.fullmatch(text[1:]):
             raise self._error(f"{column} is negative: {text}", line)
         kind = f"a whole number of Wh up to {ENERGY_WH_MAX:,}"
-        raise self._error(f"{column} is not {kind}: {text[:80]!r}", line)
+        raise self._error(f"{column} is not {kind}: {text[:80]!r}{energy_hint(text)}", line)
 
     def _error(self, detail: str, line: int | None) -> ReadingsError:
         return ReadingsError(self._path, detail, line=line)
@@ -263,6 +286,8 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             if len(row) != len(header):
                 detail = f"has {len(row)} fields, the header has {len(header)}"
+                if len(row) > len(header):
+                    detail += "; is there a decimal comma? Energies are whole Wh"
                 raise ReadingsError(path, detail, line=reader.line_num)
             yield reader.line_num, dict(zip(header, row, strict=True))
     except csv.Error as error:
@@ -272,9 +297,8 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _header(path: Path, line: int, row: list[str]) -> list[str]:
-    missing = [column for column in COLUMNS if column not in row]
-    if missing:
-        raise ReadingsError(path, f"missing column {', '.join(missing)}", line=line)
+    if not set(COLUMNS) <= set(row):
+        raise ReadingsError(path, header_problem(row, COLUMNS), line=line)
     if len(set(row)) != len(row):
         raise ReadingsError(path, "two columns have the same name", line=line)
     return row
@@ -284,9 +308,11 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[str]:
     number = 0
     while line := file.readline(LINE_SIZE_BYTES_MAX + 1):
         number += 1
+        if number == 1 and (problem := encoding_problem(line)) is not None:
+            raise ReadingsError(path, problem, line=number)
         if len(line) > LINE_SIZE_BYTES_MAX:
             raise ReadingsError(path, f"is longer than {LINE_SIZE_BYTES_MAX} bytes", line=number)
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
-            raise ReadingsError(path, "is not UTF-8 text", line=number) from None
+            raise ReadingsError(path, "is not UTF-8 text: save it as CSV in UTF-8", line=number) from None

@@ -14,9 +14,10 @@ from consensus.identifiers import Address, Digest
 from contracts.genesis import Genesis, chain_id
 from contracts.misconduct import misconduct_name, proven
 from node.errors import FileRefused
+from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.evidence_folder import evidence_files
 from node.proofs.genesis_members import genesis_membership
-from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
+from node.proofs.signed_file import FILE_SIZE_BYTES_MAX, bytes_of, file_text, parse_file, require_unchanged
 from node.replies.stories import NamedMember, PendingMisconduct
 from node.stories.member_names import names_of
 from node.stories.misconduct import OFFENCES, Evidence, statements_of
@@ -112,8 +113,10 @@ def pending_evidence(directory: Path, genesis: Genesis) -> Iterator[tuple[Path, 
     """
     for path in evidence_files(directory):
         try:
-            yield path, prove_evidence(path.read_bytes(), genesis)
+            yield path, prove_evidence(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX), genesis)
         except OSError as error:
             yield path, FileRefused(f"cannot be read: {error.strerror}")
+        except FileTooLargeError as error:
+            yield path, FileRefused(f"{error}, which no proof is")
         except FileRefused as refused:
             yield path, refused

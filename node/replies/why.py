@@ -163,3 +163,6 @@ class WhyReply(ApiModel):
     bodies_missing: list[WhyBody]
     members: list[WhyMember]
     """In the order of admission."""
+    notices: list[str]
+    """What somebody must put right so that the links between members work, a sentence each: two processes with
+    one key, certificates that are not valid by somebody's clock."""

@@ -7,13 +7,17 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from node.errors import ReadingsError, TestnetError
+from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.folder import READINGS_NAME, Home
-from node.meter.readings_file import Readings, read_readings
+from node.meter.readings_file import Readings, open_readings, read_readings
 
 MANIFEST_NAME: Final = "testnet.json"
 AUTHORITY_KEY_NAME: Final = "ca.key"
 ISSUER_KEY_NAME: Final = "issuer.key"
 GRID_KEY_NAME: Final = "grid.key"
+
+MANIFEST_SIZE_BYTES_MAX: Final = 1024 * 1024
+"""The record of 256 nodes takes about 70 kB."""
 
 Layout = Literal["loopback", "containers"]
 """How nodes reach each other: on ports of 127.0.0.1, or each under its name with the same ports."""
@@ -81,12 +85,14 @@ class Testnet:
         """
         path = directory / MANIFEST_NAME
         try:
-            manifest = Manifest.model_validate_json(path.read_bytes())
+            manifest = Manifest.model_validate_json(read_bounded(path, size_bytes_max=MANIFEST_SIZE_BYTES_MAX))
         except FileNotFoundError:
             made = f"make one with `p2pnode testnet init --dir {directory}`"
             raise TestnetError(f"there is no testnet in {directory}: {made}") from None
         except OSError as error:
             raise TestnetError(f"{path}: cannot be read: {error.strerror}") from None
+        except FileTooLargeError as error:
+            raise TestnetError(f"{path}: {error}, which no record of a testnet is") from None
         except ValidationError:
             raise TestnetError(f"{path}: is damaged") from None
         return cls(directory, manifest)
@@ -119,7 +125,7 @@ def sha256_of(path: Path) -> str:
         ReadingsError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_readings(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ReadingsError(path, f"cannot be read: {error.strerror}") from None

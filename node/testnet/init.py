@@ -192,10 +192,13 @@ def _check_readings(readings: Readings, nodes: int | None) -> int:
             "the least number of members of which one may fail"
         )
     wanted = households if nodes is None else nodes
-    if not households <= wanted <= NODES_MAX:
+    if wanted > NODES_MAX:
+        raise TestnetError(f"{wanted} nodes asked for, and a chain has at most {NODES_MAX} members")
+    if wanted < households:
+        first = readings.households[wanted]
         raise TestnetError(
-            f"{wanted} nodes asked for, but {readings.path} has {households} households and each needs one; "
-            f"at most {NODES_MAX}"
+            f"{wanted} nodes asked for, but {readings.path} has {households} households and each needs one: "
+            f"household {first!r} is the first without"
         )
     for household in readings.households:
         deficit_wh = deficit_of(readings, household)

@@ -1,4 +1,8 @@
-"""The daemons of a testnet as processes: starts them, says which run, shows their last words, stops them."""
+"""The daemons of a testnet as processes: starts them, says which run, shows their last words, stops them.
+
+Each daemon's standard input is a pipe whose other end this process holds: however it ends, killed too, the system
+closes that end, and the daemons stop by themselves. `release` lets them run on.
+"""
 
 import asyncio
 import os
@@ -7,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from node.errors import TestnetError
@@ -45,14 +50,15 @@ class TestnetProcesses:
             home = self._testnet.home(node)
             with home.log.open("ab") as log:
                 self._log_starts[node.name] = log.tell()
+                command = ("start", "--config", str(home.configuration), "--until-input-ends")
                 self._started[node.name] = subprocess.Popen(  # noqa: S603  (this very program, our own paths)
-                    [sys.executable, "-m", "node", "start", "--config", str(home.configuration)],
-                    stdin=subprocess.DEVNULL,
+                    [sys.executable, "-m", "node", *command],
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     cwd=home.directory,
                     env=_environment(),
-                    start_new_session=True,  # an interrupt from the terminal comes to us alone; we stop them
+                    start_new_session=True,  # the terminal's signals come to us alone; we stop them
                 )
 
     def process_of(self, node: TestnetNode) -> int | None:
@@ -75,6 +81,14 @@ class TestnetProcesses:
         except OSError:
             return ""
         return "\n".join(f"  {node.name}: {line}" for line in lines[-LOG_TAIL_LINES:])
+
+    def release(self) -> None:
+        """Lets the started daemons run on when this process ends."""
+        for started in self._started.values():
+            assert started.stdin is not None, "it is a pipe"
+            with suppress(BrokenPipeError):  # that one has ended
+                started.stdin.write(b"\n")
+                started.stdin.flush()
 
     async def stop(self) -> tuple[str, ...]:
         """Stops every daemon: SIGTERM, and SIGKILL to those that do not end in time.

@@ -111,7 +111,9 @@ async def run_testnet(testnet: Testnet, energy: EnergySummary, *, keep: bool, vi
             if keep:
                 chain, nodes = await figures_from_api(testnet, snapshot.statuses, client)
     finally:
-        if not (keep and finished):
+        if keep and finished:
+            processes.release()
+        else:
             for name in await processes.stop():
                 view.note(f"{name} did not stop by itself and was killed")
     if not keep:

@@ -31,6 +31,13 @@ async def test_missing_members_are_named_as_in_genesis(tmp_path: Path) -> None:
         assert found["leader"] == harness.community.addresses[0].hex()
 
 
+async def test_what_is_wrong_with_the_links_is_told(tmp_path: Path) -> None:
+    async with running_api(tmp_path) as harness:
+        assert (await harness.get("/v1/why"))["notices"] == []
+        harness.surroundings.notices = ("Two processes use the key of home3: one of them must stop.",)
+        assert (await harness.get("/v1/why"))["notices"] == list(harness.surroundings.notices)
+
+
 async def test_metrics_tell_the_same(tmp_path: Path) -> None:
     async with running_api(tmp_path) as harness:
         quiet = await metrics_of(harness.url, harness.client)

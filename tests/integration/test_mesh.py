@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -671,3 +672,68 @@ def established_sockets(port: int) -> list[socket.socket]:
         for connection in psutil.Process().net_connections("tcp")
         if connection.status == psutil.CONN_ESTABLISHED and port in (connection.laddr.port, connection.raddr.port)
     ]
+
+
+# --- two processes with one key ------------------------------------------------------------------------------
+
+
+async def test_two_processes_with_one_key_are_told_on_all_sides(town: Town) -> None:
+    first, second, third = await town.started(3)
+    copy = Node(first.identity, free_port())
+    town.cleanup.push_async_callback(copy.stop)
+    with capture_logs() as logs:
+        await copy.start(second.endpoint, third.endpoint)
+        for node in (first, copy):
+            await until(lambda node=node: any("this node's key" in notice for notice in meshed(node).notices()))  # type: ignore[misc]
+        name = name_of(first.address)
+        for node in (second, third):
+            await until(lambda node=node: any(f"the key of {name}" in text for text in meshed(node).notices()))  # type: ignore[misc]
+    events = Counter((entry["event"], entry.get("peer")) for entry in logs if entry["log_level"] == "error")
+    assert events.pop(("two processes use a member's key", name)) == 2, "once on each of the two others"
+    assert {event for event, _ in events} == {"another process connects with this node's key"}
+    assert all(count <= 2 for count in events.values()), "once in each process, by each of the others"
+    (notice,) = meshed(second).notices()
+    assert notice.startswith(f"Two processes use the key of {name}: one of them must stop")
+
+
+async def test_restarts_are_no_second_process(town: Town) -> None:
+    first, second = await town.started(2)
+    for _ in range(4):
+        await first.stop()
+        await first.start(second.endpoint)
+        await until(lambda: bool(meshed(first).connected() and meshed(second).connected()))
+        meshed(first).send(second.address, status(1))
+    assert not meshed(first).notices() + meshed(second).notices()
+
+
+# --- wrong clocks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(days=2), "is not valid yet on this node's clock: is the clock right?"),
+        (timedelta(days=-9_999), "has expired on this node's clock: is the clock right, or is a new one needed?"),
+    ],
+    ids=["not yet", "no longer"],
+)
+async def test_a_certificate_that_a_clock_refuses_is_told_in_words_and_once(
+    town: Town, ahead: timedelta, words: str
+) -> None:
+    first, second = town.node(), town.node()
+    now = datetime.now(UTC) + ahead
+    issued = town.authority.issue("odd", second.identity.node_key.public_key, now=now, validity=timedelta(days=1))
+    second.identity.certificate_file.write_bytes(issued)
+    names = name_of(first.address), name_of(second.address)
+    on_first = f"the certificate of {names[1]} {words}"
+    on_second = f"{names[0]} ends the connection, as where its clock or its authority refuses this node's certificate"
+    with capture_logs() as logs:
+        await first.start(second.endpoint)
+        await second.start(first.endpoint)
+        await until(lambda: meshed(first).notices() == (f"The link to {names[1]} is down: {on_first}",))
+        await until(lambda: meshed(second).notices() == (f"The link to {names[0]} is down: {on_second}",))
+        for node in (first, second):
+            seen = node.counts.refused["tls_failed"]
+            await until(lambda node=node, seen=seen: node.counts.refused["tls_failed"] >= seen + 5)  # type: ignore[misc]
+    reasons = Counter(entry["reason"] for entry in logs if entry["event"] == "peer_link_down")
+    assert (reasons[on_first], reasons[on_second]) == (1, 1), "once, however often it is dialled"

@@ -46,6 +46,7 @@ class Surroundings:
     explanation: Explanation | None = None
     recovery: RecoveryStatus = field(default_factory=RecoveryStatus)
     damage: list[LedgerDamaged] = field(default_factory=list)
+    notices: tuple[str, ...] = ()
 
 
 class ApiHarness:
@@ -80,6 +81,7 @@ class ApiHarness:
                 meter_progress=lambda: self.surroundings.meter,
                 halted=lambda: self.surroundings.halted,
                 recovery_status=lambda: self.surroundings.recovery,
+                link_notices=lambda: self.surroundings.notices,
                 damaged=self.surroundings.damage.append,
             ),
             host="127.0.0.1",

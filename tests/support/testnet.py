@@ -88,6 +88,9 @@ class Running:
     def errors(self) -> str:
         return self._errors.read_text(encoding="utf-8")
 
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def wait(self, deadline_s: float = COMMAND_DEADLINE_S) -> Ended:
         try:
             code = self._process.wait(timeout=deadline_s)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from ledger.ledger import Ledger
+from node.admission.identity import load_identity
 from node.cli.main import main
+from node.errors import IdentityError
 from node.home import configuration, genesis_file
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.configuration import load_configuration
@@ -103,6 +106,28 @@ def test_a_failure_is_one_line_on_standard_error(
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://localhost", "http://", "http://[", "node1"])
+def test_what_is_no_url_is_told_so(tmp_path: Path, url: str, testnet: Testnet, p2pnode: Command) -> None:
+    asked = p2pnode("why", "--url", url)
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr == f"p2pnode: {url!r} is no URL of an API: write it as http://127.0.0.1:8000\n"
+    genesis = testnet.home(testnet.nodes[0]).genesis_text
+    assert (
+        f"{url!r} is no URL of an API"
+        in p2pnode("receipt", "ask", "0" * 8, "--genesis", genesis, "--url", url).stdout
+    )
+
+
+def test_a_folder_for_a_file_and_a_file_for_a_folder_are_told(testnet: Testnet, p2pnode: Command) -> None:
+    home = testnet.home(testnet.nodes[0])
+    told = p2pnode("start", "--config", home.directory)
+    assert (
+        told.stderr == f"p2pnode: {home.directory}: cannot be read: Is a directory; is {home.configuration} meant?\n"
+    )
+    told = p2pnode("ledger", "show", "--home", home.configuration)
+    assert told.stderr.endswith(f" is a file: --home is the folder that it lies in, {home.directory}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "size_bytes_max", "kind"),
     [
@@ -126,9 +151,60 @@ def test_no_more_of_a_file_is_read_than_its_kind_can_have(
     assert "is larger than" not in p2pnode(*arguments).stderr
 
 
-def test_a_device_without_an_end_is_not_read_to_its_end() -> None:
+OTHER_KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pipe": (os.mkfifo, "it is a pipe, not a regular file"),
+    "socket": (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "it is a socket, not a regular file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a regular file"),
+    "folder": (Path.mkdir, "Is a directory"),
+    "nothing": (lambda _: None, "No such file or directory"),
+}
+
+FILE_OPTIONS = [
+    ("start", "--config", "{}"),
+    ("why", "--config", "{}"),
+    ("recover", "--config", "{}"),
+    ("trade", "list", "--config", "{}"),
+    ("evidence", "verify", "small", "--genesis", "{}"),
+    ("evidence", "verify", "{}", "--genesis", "small"),
+    ("receipt", "verify", "small", "--genesis", "{}"),
+    ("receipt", "verify", "{}", "--genesis", "small"),
+    ("testnet", "init", "--dir", "t", "--readings", "{}"),
+    ("testnet", "run", "--dir", "t", "--readings", "{}"),
+]
+
+
+@pytest.mark.timeout(20)  # a pipe that is waited for
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+@pytest.mark.parametrize("arguments", FILE_OPTIONS, ids=lambda arguments: "-".join(arguments[:2]))
+def test_what_is_no_regular_file_is_refused_at_once(
+    tmp_path: Path, kind: str, arguments: tuple[str, ...], p2pnode: Command
+) -> None:
+    make, complaint = OTHER_KINDS[kind]
+    make(Path("other"))
+    (tmp_path / "small").write_bytes(b"{}")
+    failed = p2pnode(*(argument.format("other") for argument in arguments))
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"p2pnode: other: cannot be read: {complaint}\n"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["node.key", "meter.key", "node.crt", "ca.crt"])
+def test_a_pipe_in_the_place_of_a_key_or_certificate_is_not_waited_for(testnet: Testnet, name: str) -> None:
+    home = testnet.home(testnet.nodes[1])
+    path, kept = home.directory / name, home.directory / "kept"
+    path.rename(kept)
+    try:
+        os.mkfifo(path, 0o600)
+        with pytest.raises(IdentityError, match=f"{name} cannot be read: it is a pipe, not a regular file"):
+            load_identity(home)
+    finally:
+        kept.replace(path)
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end() -> None:
+    """A file of the process table says that it has no bytes at all."""
     with pytest.raises(FileTooLargeError, match="larger than 100 bytes"):
-        read_bounded(Path("/dev/zero"), size_bytes_max=100)
+        read_bounded(Path("/proc/self/maps"), size_bytes_max=100)
 
 
 def test_the_example_configuration_loads(tmp_path: Path, p2pnode: Command) -> None:

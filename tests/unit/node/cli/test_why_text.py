@@ -31,6 +31,17 @@ def test_a_stall_shows_who_is_missing_and_the_arithmetic() -> None:
     assert "home-1 (2 more needed)" in text
 
 
+def test_notices_stand_below_the_sentence_for_one_node_and_for_all() -> None:
+    notices = ["Two processes use the key of [home-3]: one must stop.", "The link to home-2 is down: its certificate"]
+    reply = reply_of(stalled_view_change(), 2, 3).model_copy(update={"notices": notices})
+    assert shown(reply).splitlines()[2:4] == notices
+    console = Console(width=200, record=True, force_terminal=False)
+    with console.capture() as captured:
+        show_why_of_all(console, [("home-0", 7, reply)])
+    for words in ("Two processes use the key of", "The link to home-2 is down"):
+        assert words in captured.get()
+
+
 def test_votes_and_commits_are_listed_by_slot_and_block() -> None:
     scenario = Scenario(slot=4)
     scenario.prepare_at(4)

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import ReadingsError
+from node.meter import readings_file as readings
 from node.meter.readings_file import (
     ENERGY_WH_MAX,
+    FILE_SIZE_BYTES_MAX,
+    HOUSEHOLDS_MAX,
     LINE_SIZE_BYTES_MAX,
     SHIPPED_READINGS,
     Readings,
@@ -183,10 +186,6 @@ def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, [HEADER + ",household_id", *rows()]).line == 1
 
 
-def test_a_file_without_header_is_refused(tmp_path: Path) -> None:
-    assert "missing column" in str(refusal(tmp_path, rows()))
-
-
 @pytest.mark.parametrize("missing", range(12))
 def test_a_missing_row_is_a_gap(tmp_path: Path, missing: int) -> None:
     complete = rows()
@@ -245,6 +244,84 @@ def test_other_encodings_are_refused_naming_the_line(tmp_path: Path) -> None:
         read_readings(path)
     path.write_bytes("\n".join([HEADER, *rows()]).encode("utf-16"))
     with pytest.raises(ReadingsError, match="line 1: is not UTF-8 text"):
+        read_readings(path)
+
+
+def test_another_separator_is_named(tmp_path: Path) -> None:
+    for separator, name in ((";", "a semicolon"), ("\t", "a tab"), ("|", "a bar")):
+        lines = [line.replace(",", separator) for line in [HEADER, *rows()]]
+        error = refusal(tmp_path, lines)
+        assert f"its separator is {name}, and a comma is expected" in str(error)
+        assert error.line == 1
+    german = [HEADER.replace(",", ";"), *(f"2016-06-01T00:00:00Z;{household};0,5;1,25" for household in HOUSEHOLDS)]
+    assert "its separator is a semicolon" in str(refusal(tmp_path, german))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_file_without_header_is_told_which_one_it_lacks(tmp_path: Path, separator: str) -> None:
+    error = refusal(tmp_path, [row.replace(",", separator) for row in rows()])
+    assert f"there is no header: the first line is {HEADER}" in str(error)
+    assert error.line == 1
+
+
+@pytest.mark.parametrize("header", [HEADER.title(), HEADER.replace(",", ", "), "sep=,", "x" * 3_000])
+def test_a_header_spelt_otherwise_is_shown(tmp_path: Path, header: str) -> None:
+    error = refusal(tmp_path, [header, *rows()])
+    assert f"the header is {header[:120]!r}" in str(error)
+    assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize(
+    ("energies", "hint"),
+    [
+        ('"1,5",0', "'1,5' (a decimal comma: round to whole Wh"),
+        ("1.5,0", "'1.5' (a fraction: round to whole Wh"),
+        ("1,5,0", "has 5 fields, the header has 4; is there a decimal comma?"),
+    ],
+)
+def test_fractions_are_told_to_be_rounded(tmp_path: Path, energies: str, hint: str) -> None:
+    error = refusal(tmp_path, [HEADER, rows()[0], f"2016-06-01T00:00:00Z,b,{energies}", *rows()[2:]])
+    assert hint in str(error)
+    assert error.line == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_the_encodings_of_spreadsheets_are_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "readings.csv"
+    path.write_bytes("\r\n".join([HEADER, *rows()]).encode(encoding))
+    with pytest.raises(ReadingsError, match="line 1: is not UTF-8 text but UTF-16"):
+        read_readings(path)
+
+
+def test_line_ends_of_old_spreadsheets_are_named(tmp_path: Path) -> None:
+    for count in (3, 3_000):  # the latter longer than a line may be
+        lines = [HEADER, *rows(households=[f"home {number}" for number in range(count)])]
+        path = write(tmp_path, lines, end="\r")
+        with pytest.raises(ReadingsError, match="line 1: has line ends of a single carriage return"):
+            read_readings(path)
+
+
+def test_the_first_household_beyond_the_bound_is_named(tmp_path: Path) -> None:
+    households = [f"home {number}" for number in range(1, HOUSEHOLDS_MAX + 3)]
+    assert len(read(tmp_path, [HEADER, *rows(1, households[:HOUSEHOLDS_MAX])]).households) == HOUSEHOLDS_MAX
+    error = refusal(tmp_path, [HEADER, *rows(1, households)])
+    assert "household 'home 257' is number 257; at most 256 are possible" in str(error)
+    assert error.line == 258
+
+
+def test_the_first_hour_beyond_the_bound_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "HOURS_MAX", 5)
+    assert len(read(tmp_path, [HEADER, *rows(5)]).hours_start_ms) == 5
+    error = refusal(tmp_path, [HEADER, *rows(7)])
+    assert "hour 2016-06-01T05:00:00Z is number 6; at most 5 are possible" in str(error)
+    assert error.line == 22
+
+
+def test_a_file_larger_than_any_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "readings.csv"
+    with path.open("wb") as file:
+        file.truncate(FILE_SIZE_BYTES_MAX + 1)
+    with pytest.raises(ReadingsError, match=f"is larger than {FILE_SIZE_BYTES_MAX} bytes"):
         read_readings(path)
 
 
