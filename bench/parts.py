@@ -14,7 +14,7 @@ from consensus.identifiers import Height
 from consensus.membership import leader
 from consensus.messages import CommitCertificate, CommitStatement, Endorsement
 from contracts.genesis import Genesis
-from contracts.transactions import SignedTransaction, decode_transaction
+from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
 from ledger.block import Block, block_digest
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
@@ -93,8 +93,8 @@ def _one_block(ledger: Ledger, keys: Sequence[SigningKey], raws: list[bytes]) ->
     """Takes one block through a ledger; returns the microseconds of its verification, building and appending."""
     slot = ledger.tip_slot
     proposer = leader(ledger.membership(), Height(ledger.height + 1), slot)
-    _, verify_us = _timed(lambda: [ledger.verifier.verify(raw) for raw in raws])
-    block, build_us = _timed(lambda: ledger.build(slot=slot, leader=proposer, candidates=raws))
+    transactions, verify_us = _timed(lambda: [ledger.verifier.verify(raw, transaction_digest(raw)) for raw in raws])
+    block, build_us = _timed(lambda: ledger.build(slot=slot, leader=proposer, candidates=transactions))
     assert len(block.transactions) == len(raws)
     certificate = _certificate(ledger, keys, block)
     _, append_us = _timed(lambda: ledger.append(block, certificate))

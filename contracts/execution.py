@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from consensus.codec import Record, encode
+from consensus.codec import Record
 from consensus.identifiers import Address, Digest
 from contracts.agenda import take_due
 from contracts.cancellations import execute_cancellation
@@ -44,10 +44,9 @@ from contracts.transactions import (
     RedeemTokens,
     ReportMisconduct,
     SetStake,
-    SignedTransaction,
     SubmitTrade,
+    Transaction,
     Transfer,
-    transaction_digest,
 )
 from contracts.transfers import execute_transfer
 
@@ -69,7 +68,7 @@ def execute_block(
     state: StateReader,
     genesis: Genesis,
     context: BlockContext,
-    transactions: Sequence[SignedTransaction],
+    transactions: Sequence[Transaction],
 ) -> Execution:
     """Returns the state versions, receipts and postings of a block.
 
@@ -114,9 +113,8 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
     return postings
 
 
-def _execute(run: BlockRun, transaction: SignedTransaction) -> tuple[Receipt, Outcome]:
-    envelope = transaction.envelope
-    sender, name = envelope.sender, transaction_digest(encode(transaction))
+def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]:
+    envelope, sender, name = transaction.envelope, transaction.sender, transaction.digest
     wallet = run.overlay.require(account_key(sender), Account)
     assert envelope.nonce > wallet.nonce, f"nonce {envelope.nonce} after {wallet.nonce} got past the ledger"
     run.overlay.put(account_key(sender), replace(wallet, nonce=envelope.nonce))

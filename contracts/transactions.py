@@ -4,6 +4,7 @@ A transaction travels, is stored and is hashed as the raw bytes of its `SignedTr
 signature covers the encoding of `Envelope`, which names the chain.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -213,6 +214,19 @@ class SignedTransaction(Record, frozen=True, kw_only=True):
 
     envelope: Envelope
     signature: SignatureBytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A verified transaction as it travels inside a node: each of its forms is made once."""
+
+    raw: bytes
+    """As its sender signed and sent it."""
+    digest: Digest
+    """Its name."""
+    sender: Address
+    """Address of the key that signed it."""
+    envelope: Envelope
 
 
 def transaction_digest(raw: bytes) -> Digest:

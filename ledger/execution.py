@@ -14,7 +14,7 @@ from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
 from contracts.state import MEMBER_LIST_KEY, StateKey, StateReader, Table
-from contracts.transactions import SignedTransaction
+from contracts.transactions import Transaction
 from ledger.authenticated_map import MapUpdate, update_map
 from ledger.block import Block, BlockHeader, block_digest, certificate_digest
 from ledger.merkle_tree import tree_root
@@ -83,7 +83,7 @@ class ExecutedBlock:
 
 def execute(
     draft: Draft,
-    transactions: Sequence[SignedTransaction],
+    transactions: Sequence[Transaction],
     *,
     state: State,
     parent: Parent,

@@ -18,7 +18,7 @@ from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt
 from contracts.state import StateKey, Table
-from contracts.transactions import SignedTransaction
+from contracts.transactions import Transaction
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, no_nodes, prove, update_map
 from ledger.block import Block, block_digest
@@ -230,14 +230,14 @@ class Ledger:
 
     # --- consensus' side -----------------------------------------------------------------------------------
 
-    def build(self, *, slot: Slot, leader: Address, candidates: Iterable[bytes]) -> Block:
+    def build(self, *, slot: Slot, leader: Address, candidates: Iterable[Transaction]) -> Block:
         """Makes the block of height + 1 that a leader proposes, and remembers its execution.
 
         Args:
             slot: of the proposal.
             leader: of that slot.
-            candidates: raw transactions in the order of preference; those that no block of this height may contain
-                are left out, and the block ends where the next one would exceed a limit of genesis.
+            candidates: verified transactions in the order of preference; those that no block of this height may
+                contain are left out, and the block ends where the next one would exceed a limit of genesis.
         """
         draft, transactions = self._draft(slot, leader, candidates)
         executed = self._execute(draft, transactions)
@@ -245,27 +245,26 @@ class Ledger:
         return executed.block
 
     def _draft(
-        self, slot: Slot, leader_address: Address, candidates: Iterable[bytes]
-    ) -> tuple[Draft, list[SignedTransaction]]:
+        self, slot: Slot, leader_address: Address, candidates: Iterable[Transaction]
+    ) -> tuple[Draft, list[Transaction]]:
         assert slot >= self.tip_slot
         assert leader_address == leader(self.membership(), Height(self.height + 1), slot)
-        admission = Admission(self, self.verifier, Height(self.height + 1))
-        raws: list[bytes] = []
-        transactions: list[SignedTransaction] = []
+        admission = Admission(self, Height(self.height + 1))
+        transactions: list[Transaction] = []
         size_bytes = 0
-        for raw in candidates:
-            size_bytes += len(raw)
-            if len(raws) == self.genesis.block_transactions_max or (size_bytes > self.genesis.block_size_bytes_max):
+        for candidate in candidates:
+            size_bytes += len(candidate.raw)
+            is_full = len(transactions) == self.genesis.block_transactions_max
+            if is_full or size_bytes > self.genesis.block_size_bytes_max:
                 break
             try:
-                transactions.append(admission.admit(raw))
-                raws.append(raw)
+                transactions.append(admission.admit(candidate))
             except TransactionRefused:
-                size_bytes -= len(raw)  # the mempool finds out itself, and tells the sender
+                size_bytes -= len(candidate.raw)  # the mempool finds out itself, and tells the sender
         draft = Draft(
             slot=slot,
             leader=leader_address,
-            transactions=tuple(raws),
+            transactions=tuple(transaction.raw for transaction in transactions),
             parent_certificate=self.certificate(self.height),
         )
         return draft, transactions
@@ -358,7 +357,7 @@ class Ledger:
         executed = self._execute(draft_of(block), list(transactions))
         return result_refusal(block, executed) or executed
 
-    def _execute(self, draft: Draft, transactions: list[SignedTransaction]) -> ExecutedBlock:
+    def _execute(self, draft: Draft, transactions: list[Transaction]) -> ExecutedBlock:
         return execute(draft, transactions, state=self, parent=self._parent, genesis=self.genesis, chain=self.chain)
 
     def _remember(self, executed: ExecutedBlock) -> None:

@@ -11,11 +11,10 @@ from typing import Final
 from consensus.codec import DecodeError, Malformed
 from consensus.identifiers import Digest, Height
 from contracts.transactions import (
-    Envelope,
     SignedTransaction,
+    Transaction,
     decode_transaction,
     signature_holds,
-    transaction_digest,
 )
 from ledger.errors import TransactionRefusal, TransactionRefused
 
@@ -31,32 +30,37 @@ class TransactionVerifier:
         assert remembered_max >= 1
         self._chain = chain
         self._remembered_max = remembered_max
-        self._remembered: OrderedDict[Digest, SignedTransaction] = OrderedDict()
+        self._remembered: OrderedDict[Digest, Transaction] = OrderedDict()
         self._lock = Lock()
 
-    def verify(self, raw: bytes) -> SignedTransaction:
+    def verify(self, raw: bytes, digest: Digest) -> Transaction:
         """Returns the transaction that `raw` encodes, of this chain and signed by its sender.
+
+        Args:
+            raw: encoding of a `SignedTransaction`, whatever it is.
+            digest: its `transaction_digest`.
 
         Raises:
             TransactionRefused: `TOO_LARGE`, `MALFORMED`, `WRONG_CHAIN` or `BAD_SIGNATURE`.
         """
-        digest = transaction_digest(raw)
         known = self.known(digest)
         if known is not None:
             return known
-        transaction = _decoded(raw)
-        envelope = transaction.envelope
+        signed = _decoded(raw)
+        envelope = signed.envelope
         if envelope.chain != self._chain:
             raise TransactionRefused(
                 TransactionRefusal.WRONG_CHAIN,
                 f"for chain {envelope.chain.hex()}, this is {self._chain.hex()}",
             )
-        if not signature_holds(transaction):
-            raise TransactionRefused(TransactionRefusal.BAD_SIGNATURE, f"not signed by {envelope.sender.hex()}")
-        self._remember(digest, transaction)
+        sender = envelope.sender
+        if not signature_holds(signed):
+            raise TransactionRefused(TransactionRefusal.BAD_SIGNATURE, f"not signed by {sender.hex()}")
+        transaction = Transaction(raw=raw, digest=digest, sender=sender, envelope=envelope)
+        self._remember(transaction)
         return transaction
 
-    def known(self, digest: Digest) -> SignedTransaction | None:
+    def known(self, digest: Digest) -> Transaction | None:
         """Returns a transaction that was verified lately, by the hash of its raw bytes."""
         with self._lock:
             transaction = self._remembered.get(digest)
@@ -64,9 +68,9 @@ class TransactionVerifier:
                 self._remembered.move_to_end(digest)
             return transaction
 
-    def _remember(self, digest: Digest, transaction: SignedTransaction) -> None:
+    def _remember(self, transaction: Transaction) -> None:
         with self._lock:
-            self._remembered[digest] = transaction
+            self._remembered[transaction.digest] = transaction
             while len(self._remembered) > self._remembered_max:
                 self._remembered.popitem(last=False)
 
@@ -80,19 +84,22 @@ def _decoded(raw: bytes) -> SignedTransaction:
         raise TransactionRefused(reason, str(error)) from None
 
 
-def envelope_refusal(envelope: Envelope, *, last_nonce: int | None, height: Height) -> TransactionRefused | None:
+def envelope_refusal(
+    transaction: Transaction, *, last_nonce: int | None, height: Height
+) -> TransactionRefused | None:
     """Says whether the block of a height may contain a verified transaction.
 
     Args:
-        envelope: of a transaction that `TransactionVerifier.verify` accepted.
+        transaction: as `TransactionVerifier.verify` returned it.
         last_nonce: of the sender before this transaction; None if the chain does not know the sender.
         height: of the block.
 
     Returns:
         None, or the refusal: `UNKNOWN_SENDER`, `NONCE_PASSED` or `EXPIRED`.
     """
+    envelope = transaction.envelope
     if last_nonce is None:
-        return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{envelope.sender.hex()} has no account")
+        return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{transaction.sender.hex()} has no account")
     if envelope.nonce <= last_nonce:
         return TransactionRefused(
             TransactionRefusal.NONCE_PASSED, f"nonce {envelope.nonce}, the sender's last is {last_nonce}"

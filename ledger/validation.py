@@ -23,7 +23,7 @@ from contracts.state import (
     account_key,
     member_key,
 )
-from contracts.transactions import SignedTransaction
+from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, BlockHeader, certificate_digest
 from ledger.errors import TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
@@ -190,13 +190,13 @@ def parent_voters(certificate: CommitCertificate | None, parent: Parent) -> tupl
 
 def verified_transactions(
     block: Block, state: StateReader, verifier: TransactionVerifier
-) -> tuple[SignedTransaction, ...] | BlockRefusal:
+) -> tuple[Transaction, ...] | BlockRefusal:
     """Returns a block's transactions if it may contain each of them, in their order."""
-    transactions: list[SignedTransaction] = []
-    admission = Admission(state, verifier, block.header.height)
+    transactions: list[Transaction] = []
+    admission = Admission(state, block.header.height)
     for index, raw in enumerate(block.transactions):
         try:
-            transactions.append(admission.admit(raw))
+            transactions.append(admission.admit(verifier.verify(raw, transaction_digest(raw))))
         except TransactionRefused as refused:
             repeated = raw in block.transactions[:index]
             reason = BlockRefusalReason.DUPLICATE_TRANSACTION if repeated else BlockRefusalReason.BAD_TRANSACTION
@@ -207,27 +207,24 @@ def verified_transactions(
 class Admission:
     """Admits transactions to one block in their order: each sender's nonces strictly increase."""
 
-    def __init__(self, state: StateReader, verifier: TransactionVerifier, height: Height) -> None:
+    def __init__(self, state: StateReader, height: Height) -> None:
         """Takes the state before the block, and the block's height."""
         self._state = state
-        self._verifier = verifier
         self._height = height
         self._nonces: dict[Address, int] = {}
 
-    def admit(self, raw: bytes) -> SignedTransaction:
-        """Returns the verified transaction.
+    def admit(self, transaction: Transaction) -> Transaction:
+        """Returns the transaction.
 
         Raises:
             TransactionRefused: no block of this height may contain it behind those admitted before.
         """
-        transaction = self._verifier.verify(raw)
-        envelope = transaction.envelope
-        sender = envelope.sender
+        sender = transaction.sender
         last_nonce = self._nonces.get(sender)
         if last_nonce is None:
             last_nonce = last_nonce_in(self._state, sender)
-        refusal = envelope_refusal(envelope, last_nonce=last_nonce, height=self._height)
+        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=self._height)
         if refusal is not None:
             raise refusal
-        self._nonces[sender] = envelope.nonce
+        self._nonces[sender] = transaction.envelope.nonce
         return transaction

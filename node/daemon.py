@@ -28,6 +28,7 @@ from node.chain.applied import AppliedFeed
 from node.chain.driver_loop import DriverLoop
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.participant import Participant, Ports
+from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.chain.undecided_watch import UndecidedWatch
@@ -66,6 +67,7 @@ class AgentParts:
     configuration: Configuration
     identity: Identity
     chain: Chain
+    replica: ReplicaView
     mesh: Mesh
 
 
@@ -76,7 +78,13 @@ def make_agent(parts: AgentParts) -> MeterAgent | None:
     """Returns the meter agent of a household; None for a node that only validates."""
     if parts.configuration.meter is None:
         return None
-    return MeterAgent(configuration=parts.configuration, identity=parts.identity, chain=parts.chain, mesh=parts.mesh)
+    return MeterAgent(
+        configuration=parts.configuration,
+        identity=parts.identity,
+        chain=parts.chain,
+        replica=parts.replica,
+        mesh=parts.mesh,
+    )
 
 
 def run_daemon(
@@ -156,8 +164,9 @@ class Daemon:
         application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
         self.participant = self._make_participant(identity, application, opened.sign_state)
         self.chain = self._make_chain(pool, applied)
-        self.metrics.attach(ChainCollector(self.chain))
         driver = self.participant.driver
+        self.replica = ReplicaView(status=driver.status, explain=driver.explain, connected=self.mesh.connected)
+        self.metrics.attach(ChainCollector(self.chain, self.replica))
         self.undecided = UndecidedWatch(
             waiting=driver.waiting,
             explain=driver.explain,
@@ -165,7 +174,13 @@ class Daemon:
             slot_duration_ms=self.ledger.genesis.slot_duration_ms,
         )
         self.agent = agent_factory(
-            AgentParts(configuration=configuration, identity=identity, chain=self.chain, mesh=self.mesh)
+            AgentParts(
+                configuration=configuration,
+                identity=identity,
+                chain=self.chain,
+                replica=self.replica,
+                mesh=self.mesh,
+            )
         )
         self.evidence = self._make_evidence(identity)
         self.api = self._make_api(identity)
@@ -224,13 +239,9 @@ class Daemon:
         )
 
     def _make_chain(self, pool: TransactionPool, applied: AppliedFeed) -> Chain:
-        driver = self.participant.driver
         links = ChainLinks(
-            work_changed=driver.work_changed,
+            work_changed=self.participant.driver.work_changed,
             pass_on=lambda raws: self.mesh.broadcast(Transactions(raw=raws)),
-            replica_status=driver.status,
-            explain=driver.explain,
-            peers_connected=self.mesh.connected,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )
@@ -244,7 +255,7 @@ class Daemon:
         agent = self.agent
         links = EvidenceLinks(
             broadcast=self.mesh.broadcast,
-            present_slot=lambda: self.chain.replica_status().present_slot,
+            present_slot=lambda: self.replica.status().present_slot,
             report=(lambda _: None) if agent is None else agent.report,
             refused=self.metrics.on_message_refused,
         )
@@ -259,6 +270,7 @@ class Daemon:
                 address=identity.address,
                 signer=identity.node_key,
                 chain=self.chain,
+                replica=self.replica,
                 metrics=self.metrics,
                 meter_progress=(lambda: None) if agent is None else agent.progress,
                 halted=self._halted,

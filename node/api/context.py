@@ -15,6 +15,7 @@ from node.api.connections import CONNECTIONS_MAX
 from node.api.problem import ProblemError
 from node.api.quota import BURST_MAX, RATE_PER_S, SubmissionQuota
 from node.chain.block_sync import SyncProgress
+from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.household.agent import AgentProgress
 from node.metrics.counters import NodeMetrics
@@ -80,6 +81,7 @@ class ApiNode:
     signer: SigningKey = field(repr=False)
     """The node's key: signs the receipts that it hands out, and nothing for a caller."""
     chain: Chain
+    replica: ReplicaView
     metrics: NodeMetrics
     meter_progress: Callable[[], AgentProgress | None]
     """How far the node's meter has come; None where it has no meter."""

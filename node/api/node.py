@@ -43,7 +43,7 @@ async def show_status(context: ApiContext, _: NoParameters, __: web.Request) -> 
 def status_of(context: ApiContext) -> StatusReply:
     """Returns where the node stands at this moment."""
     node, chain, ledger = context.node, context.chain, context.chain.ledger
-    replica = chain.replica_status()
+    replica = node.replica.status()
     totals = read_totals(ledger)
     recovery = node.recovery_status()
     return StatusReply(
@@ -59,7 +59,7 @@ def status_of(context: ApiContext) -> StatusReply:
         undecided_height=replica.undecided_height,
         leader=replica.leader.hex(),
         view_changes=replica.view_changes,
-        peers_connected=len(chain.peers_connected()),
+        peers_connected=len(node.replica.connected()),
         members=len(ledger.membership()),
         mempool_transactions=len(chain.mempool),
         commit_latency_ms=_latency_view(node.metrics.commit_latency()),
@@ -112,7 +112,7 @@ async def show_readiness(context: ApiContext, _: NoParameters, __: web.Request) 
     if reason is not None:
         raise ProblemError(ProblemReason.HALTED, reason)
     quorum = context.chain.ledger.membership().quorum
-    reachable = len(reachable_members(context.chain.ledger, context.chain.peers_connected(), context.node.address))
+    reachable = len(reachable_members(context.chain.ledger, context.node.replica.connected(), context.node.address))
     if reachable < quorum:
         detail = f"{reachable} members reachable, this node among them; a decision needs {quorum}"
         raise ProblemError(ProblemReason.NOT_READY, detail, retry_after_s=1)

@@ -99,7 +99,7 @@ def _proof(ledger: Ledger, key: StateKey) -> StateProofModel:
 
 async def list_members(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with all members."""
-    connected = context.chain.peers_connected() | {context.node.address}
+    connected = context.node.replica.connected() | {context.node.address}
     members = [
         MemberModel(
             address=state.address.hex(),

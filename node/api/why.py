@@ -27,7 +27,7 @@ from node.replies.why import (
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with why nothing is decided."""
     ledger = context.chain.ledger
-    explanation = context.chain.explain()
+    explanation = context.node.replica.explain()
     notices = context.node.link_notices()
     return answer(why_view(context.node.name, explanation, lambda address: member_name(ledger, address), notices))
 

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from consensus.identifiers import Address, Digest, Height
-from contracts.transactions import SignedTransaction
+from contracts.transactions import Transaction
 from node.errors import SubmissionRefused
 from node.mesh.messages import TRANSACTIONS_PER_MESSAGE_MAX
 
@@ -68,16 +68,12 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
-    raw: bytes
-    digest: Digest
-    sender: Address
-    nonce: int
-    valid_until_height: Height
+    transaction: Transaction
     arrival_ms: int
 
 
 def _nonce_of(waiting: _Waiting) -> int:
-    return waiting.nonce
+    return waiting.transaction.envelope.nonce
 
 
 class Mempool:
@@ -105,70 +101,61 @@ class Mempool:
     def raw(self, digest: Digest) -> bytes | None:
         """Returns the bytes of a waiting transaction, None if it does not wait here."""
         waiting = self._by_digest.get(digest)
-        return None if waiting is None else waiting.raw
+        return None if waiting is None else waiting.transaction.raw
 
-    def add(self, transaction: SignedTransaction, *, raw: bytes, digest: Digest, arrival_ms: int) -> None:
+    def add(self, transaction: Transaction, *, arrival_ms: int) -> None:
         """Takes a verified transaction.
 
         Args:
-            transaction: what `raw` encodes; form, chain and signature already checked.
-            raw: its bytes as received.
-            digest: its name.
+            transaction: form, chain and signature already checked.
             arrival_ms: when it came, on the node's monotonic clock; not smaller than at the last call.
 
         Raises:
             MempoolRefused: it is known, its nonce is taken, its sender's quota is used up, or there is no room.
         """
-        envelope = transaction.envelope
-        waiting = _Waiting(
-            raw=raw,
-            digest=digest,
-            sender=envelope.sender,
-            nonce=envelope.nonce,
-            valid_until_height=envelope.valid_until_height,
-            arrival_ms=arrival_ms,
-        )
-        self._check(waiting)
-        self._by_digest[digest] = waiting
-        insort(self._by_sender.setdefault(waiting.sender, []), waiting, key=_nonce_of)
-        self._size_bytes += len(raw)
+        self._check(transaction)
+        waiting = _Waiting(transaction=transaction, arrival_ms=arrival_ms)
+        self._by_digest[transaction.digest] = waiting
+        insort(self._by_sender.setdefault(transaction.sender, []), waiting, key=_nonce_of)
+        self._size_bytes += len(transaction.raw)
 
-    def _check(self, waiting: _Waiting) -> None:
-        if waiting.digest in self._by_digest:
+    def _check(self, transaction: Transaction) -> None:
+        if transaction.digest in self._by_digest:
             raise MempoolRefused(MempoolRefusal.TRANSACTION_KNOWN, "this transaction already waits for a block")
-        queue = self._by_sender.get(waiting.sender, [])
-        position = bisect_left(queue, waiting.nonce, key=_nonce_of)
-        if position < len(queue) and queue[position].nonce == waiting.nonce:
-            detail = f"another transaction of this sender with nonce {waiting.nonce} already waits for a block"
+        queue, nonce = self._by_sender.get(transaction.sender, []), transaction.envelope.nonce
+        position = bisect_left(queue, nonce, key=_nonce_of)
+        if position < len(queue) and _nonce_of(queue[position]) == nonce:
+            detail = f"another transaction of this sender with nonce {nonce} already waits for a block"
             raise MempoolRefused(MempoolRefusal.NONCE_TAKEN, detail)
         if len(queue) >= self._limits.sender_transactions_max:
             detail = f"{len(queue)} transactions of this sender already wait for a block"
             raise MempoolRefused(MempoolRefusal.QUOTA, detail, retry_after_s=RETRY_AFTER_S)
         if (
             len(self._by_digest) >= self._limits.transactions_max
-            or self._size_bytes + len(waiting.raw) > self._limits.size_bytes_max
+            or self._size_bytes + len(transaction.raw) > self._limits.size_bytes_max
         ):
             detail = f"{len(self)} transactions with {self._size_bytes} bytes already wait for a block"
             raise MempoolRefused(MempoolRefusal.FULL, detail, retry_after_s=RETRY_AFTER_S)
 
-    def candidates(self, *, transactions_max: int, size_bytes_max: int) -> list[bytes]:
+    def candidates(self, *, transactions_max: int, size_bytes_max: int) -> list[Transaction]:
         """Returns what a leader should propose: the oldest first, each sender's in the order of nonces.
 
         Args:
             transactions_max: most transactions returned.
             size_bytes_max: most bytes of them together; the first that does not fit ends the list.
         """
-        chosen: list[bytes] = []
+        chosen: list[Transaction] = []
         room_bytes = size_bytes_max
         turns: dict[Address, int] = {}
         for oldest in self._by_digest.values():
-            turn = turns.get(oldest.sender, 0)
-            raw = self._by_sender[oldest.sender][turn].raw
-            if len(chosen) >= transactions_max or len(raw) > room_bytes:
+            sender = oldest.transaction.sender
+            turn = turns.get(sender, 0)
+            transaction = self._by_sender[sender][turn].transaction
+            if len(chosen) >= transactions_max or len(transaction.raw) > room_bytes:
                 break
-            chosen.append(raw)
-            room_bytes -= len(raw)
-            turns[oldest.sender] = turn + 1
+            chosen.append(transaction)
+            room_bytes -= len(transaction.raw)
+            turns[sender] = turn + 1
         return chosen
 
     def on_applied(
@@ -199,17 +186,18 @@ class Mempool:
         ]
         for waiting, _ in dropped:
             self._remove(waiting)
-        return tuple(Dropped(digest=waiting.digest, reason=reason) for waiting, reason in dropped)
+        return tuple(Dropped(digest=waiting.transaction.digest, reason=reason) for waiting, reason in dropped)
 
     def _remove(self, waiting: _Waiting) -> None:
-        del self._by_digest[waiting.digest]
-        queue = self._by_sender[waiting.sender]
-        position = bisect_left(queue, waiting.nonce, key=_nonce_of)
+        transaction = waiting.transaction
+        del self._by_digest[transaction.digest]
+        queue = self._by_sender[transaction.sender]
+        position = bisect_left(queue, _nonce_of(waiting), key=_nonce_of)
         assert queue[position] is waiting, "both indexes hold the same transactions"
         del queue[position]
         if not queue:
-            del self._by_sender[waiting.sender]
-        self._size_bytes -= len(waiting.raw)
+            del self._by_sender[transaction.sender]
+        self._size_bytes -= len(transaction.raw)
 
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""
@@ -222,7 +210,7 @@ class Mempool:
         for waiting in self._by_digest.values():
             if waiting.arrival_ms >= moment_ms or len(chosen) >= transactions_max:
                 break
-            chosen.append(waiting.raw)
+            chosen.append(waiting.transaction.raw)
         return chosen
 
 
@@ -230,7 +218,7 @@ def _droppable(
     queue: list[_Waiting], last_nonce: int | None, height: Height
 ) -> Iterable[tuple[_Waiting, DropReason]]:
     for waiting in queue:
-        if last_nonce is not None and waiting.nonce <= last_nonce:
+        if last_nonce is not None and _nonce_of(waiting) <= last_nonce:
             yield waiting, DropReason.NONCE_PASSED
-        elif waiting.valid_until_height <= height:
+        elif waiting.transaction.envelope.valid_until_height <= height:
             yield waiting, DropReason.EXPIRED

@@ -1,7 +1,9 @@
 """Where the replica stands, for people and metrics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from consensus.explanation import Explanation
 from consensus.identifiers import Address, Height, Slot
 
 
@@ -21,3 +23,14 @@ class ReplicaStatus:
     """Nothing is signed now, because what was signed before is not at hand."""
     silent_through: Height | None = None
     """Last height at which that is so; None while the other members are asked for it, or if it is not so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaView:
+    """What API, metrics and household may ask of the replica and its links; none of it changes anything."""
+
+    status: Callable[[], ReplicaStatus]
+    explain: Callable[[], Explanation]
+    """Returns why the undecided height is not decided, as this member sees it."""
+    connected: Callable[[], frozenset[Address]]
+    """Returns the members whose link is up."""

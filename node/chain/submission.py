@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.explanation import Explanation
 from consensus.identifiers import Address, Digest
 from contracts.transactions import transaction_digest
 from ledger.ledger import Ledger
@@ -18,7 +17,6 @@ from ledger.reading import TransactionLocation
 from node.chain.applied import AppliedBlock, AppliedBlocks, AppliedFeed
 from node.chain.mempool import DropReason, MempoolRefusal, MempoolRefused
 from node.chain.peer_transactions import PeerTransactions
-from node.chain.replica_status import ReplicaStatus
 from node.chain.transaction_pool import TransactionPool
 from node.chain.verify_ahead import verify_ahead
 from node.errors import SubmissionRefused
@@ -33,10 +31,6 @@ class ChainLinks:
     """Tells the replica that the mempool changed."""
     pass_on: Callable[[tuple[bytes, ...]], None]
     """Sends transactions to all members."""
-    replica_status: Callable[[], ReplicaStatus]
-    explain: Callable[[], Explanation]
-    """Why the undecided height is not decided."""
-    peers_connected: Callable[[], frozenset[Address]]
     submitted: Callable[[Digest], None]
     """Notes a transaction taken from a client or the own meter, for the commit latency."""
     peer_refused: Callable[[str], None]
@@ -165,17 +159,3 @@ class Chain:
             else:
                 detail = "it can no longer be decided; sign the transaction again"
                 future.set_exception(SubmissionRefused(dropped.value, detail))
-
-    # --- looking --------------------------------------------------------------------------------------------
-
-    def replica_status(self) -> ReplicaStatus:
-        """Returns where the replica stands."""
-        return self._links.replica_status()
-
-    def explain(self) -> Explanation:
-        """Returns why nothing is decided, as this member sees it."""
-        return self._links.explain()
-
-    def peers_connected(self) -> frozenset[Address]:
-        """Returns the members whose link from here is up."""
-        return self._links.peers_connected()

@@ -37,16 +37,14 @@ class TransactionPool:
         if self.mempool.contains(digest):  # before anything else: members pass the same on to each other
             raise MempoolRefused(MempoolRefusal.TRANSACTION_KNOWN, "this transaction already waits for a block")
         try:
-            transaction = ledger.verifier.verify(raw)
+            transaction = ledger.verifier.verify(raw, digest)
         except TransactionRefused as refused:
             raise SubmissionRefused(refused.reason.value, refused.detail) from None
-        envelope = transaction.envelope
-        refusal = envelope_refusal(
-            envelope, last_nonce=ledger.last_nonce(envelope.sender), height=Height(ledger.height + 1)
-        )
+        last_nonce = ledger.last_nonce(transaction.sender)
+        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(ledger.height + 1))
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)
-        self.mempool.add(transaction, raw=raw, digest=digest, arrival_ms=self._monotonic_ms())
+        self.mempool.add(transaction, arrival_ms=self._monotonic_ms())
         return digest
 
     def take_all(self, raws: Iterable[bytes]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from consensus.identifiers import Digest
 from contracts.transactions import transaction_digest
 from ledger.errors import TransactionRefused
 from ledger.ledger import Ledger
@@ -14,14 +15,15 @@ INLINE_VERIFICATIONS_MAX: Final = 8
 
 async def verify_ahead(ledger: Ledger, raws: Sequence[bytes]) -> None:
     """Verifies transactions on a worker thread if they are many, so that later checks find them remembered."""
-    unknown = [raw for raw in raws if ledger.verifier.known(transaction_digest(raw)) is None]
+    named = [(raw, transaction_digest(raw)) for raw in raws]
+    unknown = [one for one in named if ledger.verifier.known(one[1]) is None]
     if len(unknown) > INLINE_VERIFICATIONS_MAX:
         await asyncio.to_thread(_verify_all, ledger, unknown)
 
 
-def _verify_all(ledger: Ledger, raws: Sequence[bytes]) -> None:
-    for raw in raws:
+def _verify_all(ledger: Ledger, named: Sequence[tuple[bytes, Digest]]) -> None:
+    for raw, digest in named:
         try:
-            ledger.verifier.verify(raw)
+            ledger.verifier.verify(raw, digest)
         except TransactionRefused:
             continue  # whoever checks it next gets the reason

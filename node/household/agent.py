@@ -16,6 +16,7 @@ from consensus.identifiers import Address, Digest
 from contracts.transactions import ReportMisconduct
 from node.admission.identity import Identity
 from node.chain.applied import SubscriberTooSlow
+from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.errors import SubmissionRefused
 from node.home.append_log import AppendLog
@@ -73,6 +74,7 @@ class MeterAgent:
         configuration: Configuration,
         identity: Identity,
         chain: Chain,
+        replica: ReplicaView,
         mesh: Mesh,
         clock_ms: Callable[[], int] = monotonic_ms,
         market_factory: MarketFactory = bilateral_market,
@@ -83,6 +85,7 @@ class MeterAgent:
             configuration: of a node with a [meter] table.
             identity: the node's keys.
             chain: where transactions go and the state comes from.
+            replica: tells the present slot.
             mesh: how neighbours are reached.
             clock_ms: monotonic clock.
             market_factory: makes what deals with the neighbours.
@@ -95,6 +98,7 @@ class MeterAgent:
         assert configuration.meter is not None, "a node that only validates has no agent"
         self._meter_table = configuration.meter
         self._chain = chain
+        self._replica = replica
         self._mesh = mesh
         self._clock_ms = clock_ms
         self._wake = asyncio.Event()
@@ -189,7 +193,7 @@ class MeterAgent:
     async def _turn(self) -> None:
         moment = Moment(
             now_ms=self._clock_ms(),
-            present_slot=self._chain.replica_status().present_slot,
+            present_slot=self._replica.status().present_slot,
             connected=self._mesh.connected(),
         )
         turn = self._household.turn(moment)

@@ -16,6 +16,7 @@ from contracts.state import Totals
 from contracts.state_reading import MemberState, TokenSums, read_members, read_totals, sum_tokens
 from contracts.units import MICRO_TOKENS_PER_TOKEN
 from ledger.ledger import Ledger
+from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from qscore.parameters import ONE
 
@@ -25,9 +26,10 @@ MS_PER_S: Final = 1_000
 class ChainCollector(Collector):
     """Reads the chain at each scrape; every family is also described without one, so that names are checked."""
 
-    def __init__(self, chain: Chain) -> None:
-        """Takes the chain whose state, mempool and replica are read."""
+    def __init__(self, chain: Chain, replica: ReplicaView) -> None:
+        """Takes the chain whose state and mempool are read, and its replica."""
         self._chain = chain
+        self._replica = replica
 
     def describe(self) -> Iterable[Metric]:
         """Returns every family without samples."""
@@ -36,7 +38,7 @@ class ChainCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yields every family with the figures of this moment."""
         yield from self._positions()
-        yield from _decision(self._chain.explain())
+        yield from _decision(self._replica.explain())
         ledger = self._chain.ledger
         totals = read_totals(ledger)
         members = read_members(ledger)
@@ -48,13 +50,13 @@ class ChainCollector(Collector):
 
     def _positions(self) -> Iterator[Metric]:
         chain = self._chain
-        replica = chain.replica_status()
+        replica = self._replica.status()
         figures = {
             "p2pnode_height": chain.ledger.height,
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
             "p2pnode_members": len(chain.ledger.membership()),
-            "p2pnode_peers_connected": len(chain.peers_connected()),
+            "p2pnode_peers_connected": len(self._replica.connected()),
             "p2pnode_mempool_transactions": len(chain.mempool),
             "p2pnode_mempool_bytes": chain.mempool.size_bytes,
         }

@@ -36,6 +36,7 @@ from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
+from tests.support.contracts import transaction_of
 from tests.support.declined import moved_nothing
 
 
@@ -112,7 +113,7 @@ class Books:
             parent_voters=voters,
             cluster=addresses,
         )
-        transactions = [decode_transaction(raw) for raw in block.transactions]
+        transactions = [transaction_of(raw) for raw in block.transactions]
         state = _At(ledger=self.ledger, height=Height(height - 1))
         execution = execute_block(state, self.ledger.genesis, context, transactions[:count])
         assert execution.receipts == self.ledger.receipts(height)[:count], "executed again, another outcome"

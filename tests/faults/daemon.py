@@ -57,6 +57,7 @@ def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MeterAgent:
         configuration=parts.configuration,
         identity=parts.identity,
         chain=parts.chain,
+        replica=parts.replica,
         mesh=parts.mesh,
         market_factory=market,
     )

@@ -18,13 +18,14 @@ from consensus.messages import (
     vote_bytes,
 )
 from contracts.receipts import Asset, Party
-from contracts.transactions import SubmitTrade, decode_transaction, trade_id
+from contracts.transactions import SubmitTrade, Transaction, decode_transaction, trade_id
 from ledger.block import Block, block_digest
 from ledger.merkle_tree import tree_root
 from node.daemon import AgentParts
 from node.mesh.messages import PeerMessage
 from tests.faults.bending import BendingMesh
 from tests.faults.tricks import Note
+from tests.support.ledger import verified
 
 STOLEN_MICRO: Final = 1_000_000
 """What a leader that alters postings claims that the seller received besides."""
@@ -117,7 +118,7 @@ class _BadBlocks(LyingMember):
     def lie(self) -> None:
         honest = self.ledger.build
 
-        def build(*, slot: Slot, leader: Address, candidates: Iterable[bytes]) -> Block:
+        def build(*, slot: Slot, leader: Address, candidates: Iterable[Transaction]) -> Block:
             block = honest(slot=slot, leader=leader, candidates=candidates)
             altered = None if self.is_done else self.altered(block)
             if altered is None:
@@ -170,13 +171,13 @@ class LeavesTradeOut(LyingMember):
     def lie(self) -> None:
         honest = self.mempool.candidates
 
-        def candidates(*, transactions_max: int, size_bytes_max: int) -> list[bytes]:
+        def candidates(*, transactions_max: int, size_bytes_max: int) -> list[Transaction]:
             found = honest(transactions_max=transactions_max, size_bytes_max=size_bytes_max)
-            trades = trades_in(found)
+            trades = trades_in(transaction.raw for transaction in found)
             height = self.ledger.height + 1
             if not trades or not self.tell(height, height=height, slot=0, trades=sorted(trades.values())):
                 return found
-            return [raw for raw in found if raw not in trades]
+            return [transaction for transaction in found if transaction.raw not in trades]
 
         self.mempool.candidates = candidates  # type: ignore[method-assign]
 
@@ -199,7 +200,8 @@ class _Bends(LyingMember):
         block = decode(honest.proposal, Block)
         if not block.transactions or honest.height != self.ledger.height + 1:
             return None
-        return self.ledger.build(slot=honest.slot, leader=self.own, candidates=block.transactions[:-1])
+        candidates = verified(self.ledger, block.transactions[:-1])
+        return self.ledger.build(slot=honest.slot, leader=self.own, candidates=candidates)
 
 
 class ProposesTwice(_Bends):

@@ -16,7 +16,7 @@ from consensus.identifiers import Height
 from contracts.execution import execute_block
 from contracts.receipts import Receipt
 from contracts.state import StateKey
-from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
+from contracts.transactions import Transaction, transaction_digest
 from node.chain.mempool import Mempool, MempoolLimits
 from tests.support.contracts import DictChain, block_context
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
@@ -88,13 +88,13 @@ class _Run:
         if self.tried.blocks % SUMMED_EVERY_BLOCKS == 0:
             self._sum_up()
 
-    def _follow(self, proposal: list[SignedTransaction], slot: int) -> None:
+    def _follow(self, proposal: list[Transaction], slot: int) -> None:
         """The second node executes the block on its own state."""
         context = block_context(self.chain.community, height=self.chain.height, slot=slot)
         execution = execute_block(self.other, self.chain.community.genesis, context, proposal)
         self.other.update(execution.changes)
 
-    def _count(self, proposal: list[SignedTransaction], receipts: tuple[Receipt, ...]) -> None:
+    def _count(self, proposal: list[Transaction], receipts: tuple[Receipt, ...]) -> None:
         self.tried.blocks += 1
         self.tried.operations += len(proposal)
         for transaction, receipt in zip(proposal, receipts, strict=True):
@@ -108,16 +108,15 @@ class _Run:
         self.trail.check(self.chain)
 
 
-def _mempool_of(arrived: list[SignedTransaction]) -> Mempool:
+def _mempool_of(arrived: list[Transaction]) -> Mempool:
     pool = Mempool(limits=LIMITS)
     for moment, transaction in enumerate(arrived):
-        raw = encode(transaction)
-        pool.add(transaction, raw=raw, digest=transaction_digest(raw), arrival_ms=moment)
+        pool.add(transaction, arrival_ms=moment)
     return pool
 
 
-def _proposal_of(arrived: list[SignedTransaction]) -> list[SignedTransaction]:
+def _proposal_of(arrived: list[Transaction]) -> list[Transaction]:
     """Returns what a leader with these in its mempool proposes."""
     chosen = _mempool_of(arrived).candidates(transactions_max=len(arrived), size_bytes_max=64 * 1024 * 1024)
     assert len(chosen) == len(arrived), "a leader leaves out nothing that fits"
-    return [decode_transaction(raw) for raw in chosen]
+    return chosen

@@ -18,7 +18,7 @@ import msgspec
 from consensus.codec import decode, encode
 from consensus.events import Decision
 from consensus.identifiers import Digest, Slot
-from contracts.transactions import PublishReading, Transfer, decode_transaction, transaction_digest
+from contracts.transactions import PublishReading, Transaction, Transfer, decode_transaction, transaction_digest
 from contracts.units import MS_PER_HOUR
 from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged
@@ -79,7 +79,7 @@ class LedgerApplication(application.LedgerApplication):
         waiting = self._pool.mempool.candidates(transactions_max=1, size_bytes_max=2**20)
         return _named(self._build(block.header.slot, () if block.transactions else waiting))
 
-    def _build(self, slot: Slot, candidates: Iterable[bytes]) -> Block:
+    def _build(self, slot: Slot, candidates: Iterable[Transaction]) -> Block:
         own = self._community.addresses[self._number]
         return self.ledger.build(slot=slot, leader=own, candidates=candidates)
 

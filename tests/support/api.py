@@ -22,7 +22,7 @@ from node.api.context import ApiLimits, ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.applied import AppliedBlock, AppliedFeed
 from node.chain.mempool import Mempool, MempoolLimits
-from node.chain.replica_status import ReplicaStatus
+from node.chain.replica_status import ReplicaStatus, ReplicaView
 from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.household.agent import AgentProgress
@@ -69,14 +69,18 @@ class ApiHarness:
         self.pool = TransactionPool(ledger=self.ledger, mempool=mempool, monotonic_ms=lambda: 0)
         self.applied = AppliedFeed()
         self.applied.listen(self.metrics.on_applied)
+        self.replica = ReplicaView(
+            status=self._replica_status, explain=self._explain, connected=lambda: self.surroundings.peers
+        )
         self.chain = Chain(ledger=self.ledger, pool=self.pool, applied=self.applied, links=self._links())
-        self.metrics.attach(ChainCollector(self.chain))
+        self.metrics.attach(ChainCollector(self.chain, self.replica))
         self.api = Api(
             node=ApiNode(
                 name="home1",
                 address=self.community.addresses[0],
                 signer=self.community.node_keys[0],
                 chain=self.chain,
+                replica=self.replica,
                 metrics=self.metrics,
                 meter_progress=lambda: self.surroundings.meter,
                 halted=lambda: self.surroundings.halted,
@@ -103,9 +107,6 @@ class ApiHarness:
         return ChainLinks(
             work_changed=lambda: None,
             pass_on=self._pass_on,
-            replica_status=self._replica_status,
-            explain=self._explain,
-            peers_connected=lambda: self.surroundings.peers,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )
@@ -154,9 +155,10 @@ class ApiHarness:
         """Decides a block of what waits in the mempool (or of `candidates`), as the driver would after a quorum."""
         genesis = self.ledger.genesis
         if candidates is None:
-            candidates = self.chain.mempool.candidates(
+            waiting = self.chain.mempool.candidates(
                 transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
             )
+            candidates = [transaction.raw for transaction in waiting]
         block = self.builder.build(candidates)
         certificate = self.builder.certify(block)
         self.ledger.append(block, certificate)

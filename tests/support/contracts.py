@@ -34,16 +34,17 @@ from contracts.transactions import (
     ForwardTerms,
     PublishReading,
     Reading,
-    SignedTransaction,
     SpotTerms,
     SubmitTrade,
     TradeTerms,
+    Transaction,
     Transfer,
     cancellation_bytes,
     decode_transaction,
     gross_commitment,
     packet_id,
     sign_transaction,
+    transaction_digest,
 )
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import DEFAULT_PARAMETERS, Millionths
@@ -281,6 +282,12 @@ def signed_trade(community: Community, seller: int, buyer: int, energy_wh: int, 
     return sign_trade(terms, seller=keys[seller], buyer=keys[buyer])
 
 
+def transaction_of(raw: bytes) -> Transaction:
+    """Returns a transaction as the node has it once it is verified."""
+    envelope = decode_transaction(raw).envelope
+    return Transaction(raw=raw, digest=transaction_digest(raw), sender=envelope.sender, envelope=envelope)
+
+
 def block_context(community: Community, *, height: int, slot: int, **overrides: Any) -> BlockContext:
     """Returns the context of a block led by Eq. 1's leader, with all members as cluster and parent's voters."""
     addresses = community.addresses
@@ -312,10 +319,10 @@ class DictChain:
         self.slot = 0
         self._nonce = 0
 
-    def sign(self, sender: int | SigningKey, action: Action) -> SignedTransaction:
+    def sign(self, sender: int | SigningKey, action: Action) -> Transaction:
         """Returns a transaction with the next nonce (one counter for all members: gaps are allowed)."""
         self._nonce += 1
-        return decode_transaction(raw_transaction(self.community, sender, action, nonce=self._nonce))
+        return transaction_of(raw_transaction(self.community, sender, action, nonce=self._nonce))
 
     def block(
         self,
@@ -326,9 +333,7 @@ class DictChain:
         """Executes one block of (sender, action) pairs, one slot later unless told, and applies it."""
         return self.apply([self.sign(sender, action) for sender, action in actions], slot=slot, **context)
 
-    def apply(
-        self, transactions: Sequence[SignedTransaction], *, slot: int | None = None, **context: Any
-    ) -> Execution:
+    def apply(self, transactions: Sequence[Transaction], *, slot: int | None = None, **context: Any) -> Execution:
         """Executes one block of signed transactions and applies it."""
         self.height += 1
         self.slot = self.slot + 1 if slot is None else slot

@@ -1,13 +1,16 @@
 """Builds, certifies and appends real blocks with the node keys of a test community."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Digest, Height, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
+from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, block_digest
+from ledger.errors import TransactionRefused
 from ledger.ledger import Ledger
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -46,6 +49,15 @@ def certify(
     )
 
 
+def verified(ledger: Ledger, raws: Iterable[bytes]) -> list[Transaction]:
+    """Returns the transactions that a node would take, as its mempool holds them."""
+    found = []
+    for raw in raws:
+        with suppress(TransactionRefused):
+            found.append(ledger.verifier.verify(raw, transaction_digest(raw)))
+    return found
+
+
 class ChainBuilder:
     """A ledger that grows by blocks as its own leaders would make them."""
 
@@ -76,7 +88,7 @@ class ChainBuilder:
         return self.ledger.build(
             slot=chosen,
             leader=leader(self.ledger.membership(), height, chosen),
-            candidates=transactions,
+            candidates=verified(self.ledger, transactions),
         )
 
     def certify(self, block: Block, *, slot: int | None = None) -> CommitCertificate:

@@ -8,7 +8,7 @@ from consensus.identifiers import Address
 from contracts.execution import execute_block
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.state import LAST_BLOCK_KEY, TOTALS_KEY, Account, LastBlock, account_key
-from contracts.transactions import decode_transaction, transaction_digest
+from contracts.transactions import transaction_digest
 from tests.support.contracts import (
     DictChain,
     block_context,
@@ -17,6 +17,7 @@ from tests.support.contracts import (
     seeded_key,
     signed_reading,
     signed_trade,
+    transaction_of,
     transfer,
 )
 
@@ -39,7 +40,7 @@ def mixed_block() -> list[bytes]:
 
 def test_receipts_name_each_transaction_in_order() -> None:
     raws = mixed_block()
-    transactions = [decode_transaction(raw) for raw in raws]
+    transactions = [transaction_of(raw) for raw in raws]
     execution = DictChain(HOMES).apply(transactions)
     assert [receipt.transaction for receipt in execution.receipts] == [transaction_digest(raw) for raw in raws]
     assert [receipt.sender for receipt in execution.receipts] == [
@@ -59,7 +60,7 @@ def test_receipts_name_each_transaction_in_order() -> None:
 
 def test_receipts_and_postings_survive_the_codec() -> None:
     chain = DictChain(HOMES)
-    execution = chain.apply([decode_transaction(raw) for raw in mixed_block()])
+    execution = chain.apply([transaction_of(raw) for raw in mixed_block()])
     for receipt in execution.receipts:
         assert decode(encode(receipt), Receipt) == receipt
     for posting in execution.postings:
@@ -69,8 +70,8 @@ def test_receipts_and_postings_survive_the_codec() -> None:
 def test_the_same_block_gives_the_same_bytes() -> None:
     first, second = DictChain(HOMES), DictChain(HOMES)
     second.state = dict(reversed(second.state.items()))
-    one = first.apply([decode_transaction(raw) for raw in mixed_block()])
-    other = second.apply([decode_transaction(raw) for raw in mixed_block()])
+    one = first.apply([transaction_of(raw) for raw in mixed_block()])
+    other = second.apply([transaction_of(raw) for raw in mixed_block()])
     assert list(one.changes.items()) == list(other.changes.items())
     assert list(one.changes) == sorted(one.changes)
     assert encode(one.receipts) == encode(other.receipts)
@@ -80,7 +81,7 @@ def test_the_same_block_gives_the_same_bytes() -> None:
 def test_execution_only_reads_the_state() -> None:
     chain = DictChain(HOMES)
     before = dict(chain.state)
-    transactions = [decode_transaction(raw) for raw in mixed_block()]
+    transactions = [transaction_of(raw) for raw in mixed_block()]
     context = block_context(HOMES, height=1, slot=1)
     execution = execute_block(chain.state, HOMES.genesis, context, transactions)
     assert chain.state == before
@@ -90,7 +91,7 @@ def test_execution_only_reads_the_state() -> None:
 def test_nonces_are_written_also_for_declined_transactions() -> None:
     chain = DictChain(HOMES)
     raw = raw_transaction(HOMES, 2, signed_reading(HOMES, 0, 5), nonce=41)
-    (receipt,) = chain.apply([decode_transaction(raw)]).receipts
+    (receipt,) = chain.apply([transaction_of(raw)]).receipts
     assert receipt.status is Status.DECLINED
     assert chain.account(2).nonce == 41
 
@@ -99,7 +100,7 @@ def test_nonces_are_written_also_for_declined_transactions() -> None:
 def test_a_passed_nonce_is_a_bug_of_the_ledger(second: int) -> None:
     raws = [raw_transaction(HOMES, 0, transfer(HOMES, 1, 1), nonce=nonce) for nonce in (7, second)]
     with pytest.raises(AssertionError, match="nonce"):
-        DictChain(HOMES).apply([decode_transaction(raw) for raw in raws])
+        DictChain(HOMES).apply([transaction_of(raw) for raw in raws])
 
 
 def test_unbalanced_books_stop_the_block() -> None:
@@ -119,7 +120,7 @@ def test_an_unknown_sender_is_a_bug_of_the_ledger() -> None:
 
 def test_last_block_counts_only_its_own_rewarded_trades() -> None:
     chain = DictChain(HOMES)
-    chain.apply([decode_transaction(raw) for raw in mixed_block()])
+    chain.apply([transaction_of(raw) for raw in mixed_block()])
     assert chain.read(LAST_BLOCK_KEY, LastBlock).trades_rewarded == 1
     chain.block()
     assert chain.read(LAST_BLOCK_KEY, LastBlock).trades_rewarded == 0

@@ -6,7 +6,7 @@ from consensus.identifiers import Digest, Height
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
-from tests.support.contracts import make_genesis, raw_transaction, transfer
+from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
 
 COMMUNITY = make_genesis()
 
@@ -17,7 +17,7 @@ def raw(nonce: int = 0, **overrides) -> bytes:
 
 def refusal(data: bytes) -> TransactionRefusal:
     with pytest.raises(TransactionRefused) as caught:
-        TransactionVerifier(COMMUNITY.chain).verify(data)
+        TransactionVerifier(COMMUNITY.chain).verify(data, transaction_digest(data))
     return caught.value.reason
 
 
@@ -25,9 +25,9 @@ def test_a_good_transaction_is_verified_and_remembered():
     verifier = TransactionVerifier(COMMUNITY.chain)
     data = raw()
     assert verifier.known(transaction_digest(data)) is None
-    transaction = verifier.verify(data)
+    transaction = verifier.verify(data, transaction_digest(data))
     assert transaction.envelope.sender == COMMUNITY.addresses[0]
-    assert verifier.verify(data) is transaction, "decoded and verified a second time"
+    assert verifier.verify(data, transaction_digest(data)) is transaction, "decoded and verified a second time"
     assert verifier.known(transaction_digest(data)) is transaction
 
 
@@ -35,9 +35,9 @@ def test_what_is_remembered_is_bounded_and_the_oldest_unused_goes_first():
     verifier = TransactionVerifier(COMMUNITY.chain, remembered_max=3)
     datas = [raw(nonce) for nonce in range(4)]
     for data in datas[:3]:
-        verifier.verify(data)
-    verifier.verify(datas[0])
-    verifier.verify(datas[3])
+        verifier.verify(data, transaction_digest(data))
+    verifier.verify(datas[0], transaction_digest(datas[0]))
+    verifier.verify(datas[3], transaction_digest(datas[3]))
     known = [verifier.known(transaction_digest(data)) is not None for data in datas]
     assert known == [True, False, True, True]
 
@@ -82,8 +82,8 @@ def test_every_flipped_bit_is_refused():
     ],
 )
 def test_sender_nonce_and_last_valid_height(last_nonce, height, reason):
-    envelope = TransactionVerifier(COMMUNITY.chain).verify(raw(7, valid_until_height=10)).envelope
-    found = envelope_refusal(envelope, last_nonce=last_nonce, height=Height(height))
+    transaction = transaction_of(raw(7, valid_until_height=10))
+    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height))
     assert (found and found.reason) is reason
 
 
@@ -96,7 +96,7 @@ def test_threads_may_share_a_verifier():
         try:
             for _ in range(30):
                 for data in datas:
-                    verifier.verify(data)
+                    verifier.verify(data, transaction_digest(data))
         except BaseException as error:  # noqa: BLE001  (a thread's failure must reach the test)
             failures.append(error)
 

@@ -9,22 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.identifiers import Address, Digest, Height
-from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
+from contracts.transactions import Transaction
 from node.chain.mempool import Dropped, DropReason, Mempool, MempoolLimits, MempoolRefusal, MempoolRefused
-from tests.support.contracts import make_genesis, raw_transaction, transfer
+from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
 
 COMMUNITY = make_genesis(4)
 
 
 @dataclass(frozen=True)
 class Made:
-    raw: bytes
-    digest: Digest
-    transaction: SignedTransaction
+    transaction: Transaction
+
+    @property
+    def raw(self) -> bytes:
+        return self.transaction.raw
+
+    @property
+    def digest(self) -> Digest:
+        return self.transaction.digest
 
     @property
     def sender(self) -> Address:
-        return self.transaction.envelope.sender
+        return self.transaction.sender
 
     @property
     def nonce(self) -> int:
@@ -35,11 +41,11 @@ class Made:
 def make(sender: int, nonce: int, *, amount_micro: int = 1, valid_until_height: int = 1_000) -> Made:
     action = transfer(COMMUNITY, 3, amount_micro)
     raw = raw_transaction(COMMUNITY, sender, action, nonce=nonce, valid_until_height=valid_until_height)
-    return Made(raw, transaction_digest(raw), decode_transaction(raw))
+    return Made(transaction_of(raw))
 
 
 def add(mempool: Mempool, made: Made, arrival_ms: int = 0) -> None:
-    mempool.add(made.transaction, raw=made.raw, digest=made.digest, arrival_ms=arrival_ms)
+    mempool.add(made.transaction, arrival_ms=arrival_ms)
 
 
 def refusal_of(mempool: Mempool, made: Made) -> MempoolRefused:
@@ -56,7 +62,8 @@ def mempool_of(*waiting: Made, **limits: int) -> Mempool:
 
 
 def candidates(mempool: Mempool, transactions_max: int = 100, size_bytes_max: int = 10**6) -> list[bytes]:
-    return mempool.candidates(transactions_max=transactions_max, size_bytes_max=size_bytes_max)
+    chosen = mempool.candidates(transactions_max=transactions_max, size_bytes_max=size_bytes_max)
+    return [transaction.raw for transaction in chosen]
 
 
 def nonces_unused(_: Address) -> int | None:

@@ -39,7 +39,7 @@ from node.household.promises import Promises
 from node.mesh.messages import OfferReply
 from node.meter.meter import Meter, MeterIdentity
 from node.meter.readings_file import GrossReading
-from tests.support.contracts import FIRST_INTERVAL_MS, Community, make_genesis
+from tests.support.contracts import FIRST_INTERVAL_MS, Community, make_genesis, transaction_of
 
 TICK_MS = 50
 SLOT_MS = 250
@@ -116,7 +116,7 @@ class SharedChain:
             cluster=addresses,
         )
         execution = execute_block(
-            StateOf(self.state), self.community.genesis, context, [decode_transaction(raw) for raw in chosen]
+            StateOf(self.state), self.community.genesis, context, [transaction_of(raw) for raw in chosen]
         )
         self.state.update(execution.changes)
         block = Block(

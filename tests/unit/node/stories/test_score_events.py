@@ -19,7 +19,6 @@ from contracts.transactions import (
     SetStake,
     SubmitTrade,
     TradeTerms,
-    decode_transaction,
 )
 from contracts.units import MicroTokensPerKwh
 from ledger.ledger import Ledger
@@ -36,6 +35,7 @@ from tests.support.contracts import (
     signed_forward,
     signed_reading,
     signed_trade,
+    transaction_of,
 )
 from tests.support.ledger import HOUR_MS, ChainBuilder
 from tests.support.stories import StoryChain, told, two_votes
@@ -91,7 +91,7 @@ def execute_again(builder: ChainBuilder, height: Height) -> None:
         parent_voters=() if certificate is None else tuple(item.signer for item in certificate.endorsements),
         cluster=addresses,
     )
-    transactions = [decode_transaction(raw) for raw in block.transactions]
+    transactions = [transaction_of(raw) for raw in block.transactions]
     execute_block(StateAt(ledger, Height(height - 1)), builder.community.genesis, context, transactions)
 
 
