@@ -1,6 +1,6 @@
 """Turns a request's path and query into its parameter model, and pydantic's errors into problem details."""
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -10,6 +10,12 @@ from node.replies.parameters import Parameters
 from node.replies.problem import ProblemReason
 
 P = TypeVar("P", bound=Parameters)
+
+FAULTS_MAX: Final = 20
+"""Wrong fields that a reply names: a body may hold hundreds of thousands."""
+
+LOCATION_LENGTH_MAX: Final = 100
+"""Characters of a place that a reply repeats: a key of the client's own may be as long as its body."""
 
 
 def parse_parameters(request: web.Request, model: type[P]) -> P:
@@ -32,8 +38,9 @@ def parse_parameters(request: web.Request, model: type[P]) -> P:
 
 
 def field_faults(error: ValidationError) -> list[FieldFault]:
-    """Returns one entry per wrong field, without the value that was given."""
+    """Returns an entry for each of the first wrong fields, without the value that was given."""
+    faults = error.errors(include_input=False, include_url=False)[:FAULTS_MAX]
     return [
-        FieldFault(location=".".join(map(str, fault["loc"])) or "body", detail=fault["msg"])
-        for fault in error.errors(include_input=False, include_url=False)
+        FieldFault(location=".".join(map(str, fault["loc"]))[:LOCATION_LENGTH_MAX] or "body", detail=fault["msg"])
+        for fault in faults
     ]

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from consensus.identifiers import Address
@@ -31,9 +31,24 @@ SELL_PRICE_MICRO_PER_KWH: Final = 200_000
 PEERS_MAX: Final = 255
 """All others of the largest membership."""
 
-FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
+FILE_SIZE_BYTES_MAX: Final = 256 * 1024
 """255 peers take about 60 kB, and comments are welcome."""
 
+LINE_DOTS_MAX: Final = 256
+"""A key has two parts at most; a peer with the dots of its host has a line of its own."""
+
+PROBLEMS_TOLD_MAX: Final = 20
+SHOWN_LENGTH_MAX: Final = 80
+"""Of what is wrong in a file of any size: this many problems, and so much of a key."""
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no file's name holds a NUL byte")
+    return path
+
+
+_Path = Annotated[Path, AfterValidator(_without_nul)]
 _HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
 _Price = Annotated[int, Field(ge=0, le=10**12)]
@@ -49,7 +64,7 @@ class NodeTable(_Table):
     """This node."""
 
     name: str = Field(min_length=1, max_length=64, description="Label of this node in logs, metrics and tables.")
-    home: Path = Field(
+    home: _Path = Field(
         default=Path(),
         description="Folder of the keys, the sign state and the ledger; relative to the folder of this file.",
     )
@@ -139,7 +154,7 @@ class MeterTable(_Table):
         max_length=64,
         description="The household whose rows of the readings file this meter measures.",
     )
-    readings_file: Path = Field(
+    readings_file: _Path = Field(
         default=Path(READINGS_NAME),
         description="CSV file of readings (timestamp, household_id, consumption_wh, generation_wh); relative "
         "to home.",
@@ -242,21 +257,34 @@ def load_configuration(path: Path) -> Configuration:
 
 def _read_tables(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8"))
+        text = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8")
+        _refuse_long_keys(text)
+        data = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except FileTooLargeError as error:
         raise ConfigurationError(f"{path}: {error}, which no configuration is") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from None
     for key in data:
         if key not in TABLES:
-            raise ConfigurationError(f"{path}: unknown table [{key}]; known are {', '.join(TABLES)}")
+            raise ConfigurationError(f"{path}: unknown table [{_shortened(key)}]; known are {', '.join(TABLES)}")
     for variable in os.environ:
         _check_variable(variable)
     return data
+
+
+def _refuse_long_keys(text: str) -> None:
+    """The parser takes memory by the square of a key's parts: 15 kB of `a.a.a...` took 100 MB."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.count(".") > LINE_DOTS_MAX:
+            raise ValueError(f"line {number} has more than {LINE_DOTS_MAX} dots")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_LENGTH_MAX else f"{text[:SHOWN_LENGTH_MAX]}..."
 
 
 def _check_variable(variable: str) -> None:
@@ -272,14 +300,16 @@ def _check_variable(variable: str) -> None:
 def _explain(path: Path, error: ValidationError) -> str:
     """Returns one line for all that is wrong, each with where it stands."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
+    told = [
         f"{_place(path, tuple(map(str, problem['loc'])))}: {_reason(problem['type'], problem['msg'])}"
-        for problem in problems
-    )
+        for problem in problems[:PROBLEMS_TOLD_MAX]
+    ]
+    more = len(problems) - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)
 
 
 def _place(path: Path, location: tuple[str, ...]) -> str:
-    table, key = location[0], ".".join(location[1:])
+    table, key = location[0], _shortened(".".join(location[1:]))
     variable = ENVIRONMENT_PREFIX + ENVIRONMENT_DELIMITER.join(location[:2]).upper()
     given = {name.upper() for name in os.environ}
     origin = f"environment variable {variable}" if variable in given else f"{path}"

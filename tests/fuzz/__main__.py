@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from secrets import randbelow
 from typing import Annotated, Final
 
 import typer
@@ -26,7 +27,9 @@ app = typer.Typer(add_completion=False, help="Every decoder of what comes from o
 @app.command()
 def run(
     cases: Annotated[int, typer.Option(min=1, help="Of all decoders together.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="The same one gives the same cases.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="The same one gives the same cases; a new one by default.", show_default=False)
+    ] = None,
     processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     only: Annotated[list[str] | None, typer.Option(help="Name of a decoder; again for several.")] = None,
 ) -> None:
@@ -35,6 +38,7 @@ def run(
     unknown = set(only or ()) - set(names)
     if unknown:
         raise typer.BadParameter(f"no decoder {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    seed = randbelow(2**32) if seed is None else seed
     portions = portions_of(only or names, cases, seed)
     typer.echo(f"{cases:,} cases, seed {seed}, {len(only or names)} decoders, {processes} processes")
     started_s, done, results = time.monotonic(), 0, []

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -15,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from consensus.codec import decode, encode
-from consensus.cryptography import SigningKey
+from consensus.cryptography import SigningKey, address_of
 from consensus.events import SignState
 from consensus.evidence import Equivocation
 from consensus.identifiers import Digest, Height, Signature, Slot
@@ -36,10 +37,19 @@ from ledger.side_files import (
     write_seal,
 )
 from ledger.state_keys import parse_state_key, state_key_text
-from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, load_key
-from node.api.problem import ProblemError
+from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, address_of_peer, load_key
+from node.api.problem import FieldFault, ProblemError
 from node.api.transactions import _claimed_sender, _parse_body, _raw_or_problem
-from node.errors import ConfigurationError, FileRefused, IdentityError, ReadingsError, SignStateError, TestnetError
+from node.client import NodeClient
+from node.errors import (
+    ConfigurationError,
+    FileRefused,
+    IdentityError,
+    NodeError,
+    ReadingsError,
+    SignStateError,
+    TestnetError,
+)
 from node.home.append_log import AppendLog, AppendLogError, Entry
 from node.home.configuration import (
     ApiTable,
@@ -61,7 +71,8 @@ from node.proofs.evidence_file import check_evidence_file, evidence_text, prove_
 from node.proofs.receipt_check import check_receipt_file
 from node.proofs.receipt_file import RECEIPT_FORMAT, ReceiptContent, SignedReceipt, export_receipt, parse_receipt
 from node.proofs.signed_file import file_text
-from node.replies.node import TransactionBody
+from node.replies.node import Problem, TransactionBody
+from node.replies.problem import ProblemReason
 from node.stories.member_names import names_of
 from node.stories.misconduct import Evidence
 from node.testnet.folder import MANIFEST_NAME, Manifest, Testnet, TestnetNode
@@ -86,6 +97,7 @@ def file_decoders(chain: StoryChain, directory: Path, random: Random) -> Iterato
     yield _configuration_decoder(directory)
     yield _manifest_decoder(directory)
     yield _body_decoder(chain.ledger)
+    yield _answer_decoder()
     yield _state_key_decoder()
 
 
@@ -433,7 +445,7 @@ def _journal_decoders(chain: StoryChain, directory: Path) -> Iterator[Decoder]:
             ledger=nothing,  # type: ignore[arg-type]
             journal=journal,
         )
-        return [{"raw": own_transactions._from_entry(entry.get("raw")).raw.hex()} for entry in journal.entries]
+        return [own_transactions._entry(own_transactions._from_entry(entry)) for entry in journal.entries]
 
     readers: Mapping[str, tuple[Callable[[AppendLog], Sequence[Entry]], Sequence[Entry]]] = {
         "journal-of-promises": (read_promises, [promises._entry(promise) for promise in promised]),
@@ -463,6 +475,16 @@ def _journal_decoders(chain: StoryChain, directory: Path) -> Iterator[Decoder]:
         )
 
 
+class Connection:
+    """A TLS connection whose other end shows some bytes as its certificate."""
+
+    def __init__(self, certificate: bytes) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        return self._certificate
+
+
 def _identity_decoders(directory: Path) -> Iterator[Decoder]:
     own = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node1")])
@@ -472,9 +494,9 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
         key = Ed25519PrivateKey.from_private_bytes(seed)
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    def certificate_pem(public_key: bytes) -> bytes:
+    def certificate(public_key: bytes, encoding: Encoding = Encoding.PEM) -> bytes:
         builder = x509.CertificateBuilder(name, name, Ed25519PublicKey.from_public_bytes(public_key), 1, day, day)
-        return builder.sign(own, algorithm=None).public_bytes(Encoding.PEM)
+        return builder.sign(own, algorithm=None).public_bytes(encoding)
 
     path = directory / "node.key"
     path.touch(mode=KEY_FILE_MODE)
@@ -487,12 +509,27 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
         form=Form.FREE,
         is_text=True,
     )
+
+    def shown_key(data: bytes) -> bytes:
+        address = address_of_peer(Connection(data))  # type: ignore[arg-type]
+        key = _ed25519_key(x509.load_der_x509_certificate(data))
+        assert address == address_of(key)
+        return key
+
+    yield Decoder(
+        name="certificate-of-a-peer",
+        read=shown_key,
+        write=lambda key: certificate(key, Encoding.DER),
+        refusals=(IdentityError,),
+        specimens=tuple(certificate(seeded_key("node", number).public_key, Encoding.DER) for number in (1, 2)),
+        form=Form.FREE,
+    )
     yield Decoder(
         name="certificate",
         read=_through(directory / "node.crt", lambda file: _ed25519_key(_load_certificate(file))),
-        write=certificate_pem,
+        write=certificate,
         refusals=(IdentityError,),
-        specimens=tuple(certificate_pem(seeded_key("node", number).public_key) for number in (1, 2)),
+        specimens=tuple(certificate(seeded_key("node", number).public_key) for number in (1, 2)),
         form=Form.FREE,
         is_text=True,
     )
@@ -527,6 +564,9 @@ def _manifest_decoder(directory: Path) -> Decoder:
 
 # --- what clients send -----------------------------------------------------------------------------------------
 
+ANSWER_LENGTH_MAX: Final = 8_000
+"""Of problem details, whatever was sent."""
+
 
 def _body_decoder(ledger: Ledger) -> Decoder:
     raws = [raw for height in (1, 2) for raw in ledger.decided_block(Height(height)).transactions]
@@ -537,6 +577,15 @@ def _body_decoder(ledger: Ledger) -> Decoder:
     ]
 
     def read(body: bytes) -> TransactionBody:
+        try:
+            return taken(body)
+        except ProblemError as problem:
+            answer = json.dumps(problem.document())
+            if len(answer) > ANSWER_LENGTH_MAX:
+                raise AssertionError(f"an answer of {len(answer)} characters to {len(body)} bytes") from None
+            raise
+
+    def taken(body: bytes) -> TransactionBody:
         parsed = _parse_body(body)
         texts = [parsed.transaction] if parsed.transactions is None else parsed.transactions
         found = [_raw_or_problem(str(text), "transaction") for text in texts]
@@ -551,6 +600,37 @@ def _body_decoder(ledger: Ledger) -> Decoder:
         write=lambda body: body.model_dump_json().encode(),
         refusals=(ProblemError,),
         specimens=tuple(json.dumps(body).encode() for body in bodies),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+
+class AnsweredClient(NodeClient):
+    """Asked a node and got some bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def _read(self, url: str) -> tuple[int, bytes]:
+        return HTTPStatus.OK, self._body
+
+
+def _answer_decoder() -> Decoder:
+    problem = ProblemError(ProblemReason.QUOTA, "slower", retry_after_s=1, errors=[FieldFault(location="a", detail="b")])
+
+    def read(body: bytes) -> Problem:
+        try:
+            AnsweredClient(body).get("http://node", "/", Problem).send(None)
+        except StopIteration as returned:
+            return returned.value  # type: ignore[no-any-return]
+        raise AssertionError("nothing to wait for")
+
+    return Decoder(
+        name="node-answer",
+        read=read,
+        write=lambda answer: answer.model_dump_json().encode(),
+        refusals=(NodeError,),
+        specimens=(json.dumps(problem.document()).encode(),),
         form=Form.FREE,
         is_text=True,
     )

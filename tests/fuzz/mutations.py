@@ -14,6 +14,9 @@ CHANGES_MAX: Final = 4
 REPETITIONS: Final = (2, 3, 16, 300, 1_200, 5_000)
 """Of a grown part: past a fixed array, past 255, and past every depth that a parser takes."""
 
+DEPTHS: Final = (10, 500, 1_000, 2_000)
+"""Of nested arrays: below and above the 1,024 that MessagePack's parser takes."""
+
 BINARY_PIECES: Final = (
     b"\xdc\x40\x00",  # an array that claims as many elements as any record may have
     b"\xdd\x00\x00\x40\x00",
@@ -131,7 +134,7 @@ class Mutator:
         self._own: tuple[Callable[[Random, bytes], bytes], ...] = (
             *shared,
             *((self._insert_piece,) * 2),
-            *((self._replace_value,) * 4 if is_text else (lengthen_head, lengthen_head, self._replace_with_piece)),
+            *((self._replace_value,) * 4 if is_text else (lengthen_head, lengthen_head, nest_claims, self._replace_with_piece)),
         )
 
     def mutate(self, specimen: bytes, other: bytes) -> bytes:
@@ -234,6 +237,13 @@ def lengthen_head(random: Random, data: bytes) -> bytes:
         if 0xA0 <= head < 0xC0 and random.random() < 0.5:
             return data[:place] + b"\xd9" + bytes((head & 0x1F,)) + data[place + 1 :]
     return data
+
+
+def nest_claims(random: Random, data: bytes) -> bytes:
+    """Puts arrays into each other that all claim to be long; from the start, or behind what was read well."""
+    place = 0 if random.random() < 0.5 else random.randint(0, len(data))
+    claim, depth = random.choice(BINARY_PIECES[:3]), random.choice(DEPTHS)
+    return data[:place] + claim * depth + data[place:]
 
 
 def splice(random: Random, data: bytes, other: bytes) -> bytes:
