@@ -61,7 +61,7 @@ faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and 
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.faults.street_of_seven
 
-fuzz: setup  ## 5,000,000 damaged inputs for all decoders; a seed that fails is printed, its inputs are in build/fuzz
+fuzz: setup  ## 5,000,000 damaged and grown inputs for all decoders, minutes; what fails is kept in build/fuzz
 	@nice -n 19 $(BIN)/python -m tests.fuzz run --cases 5000000
 
 lint: setup  ## style, import arrows, dead code

@@ -56,9 +56,16 @@ class AppendLog:
         self._added: list[Entry] = []
         try:
             self._descriptor = _open(path)
-            self._entries = self._read()
         except OSError as error:
             raise self._failed(error) from None
+        try:
+            self._entries = self._read()
+        except OSError as error:
+            self.close()
+            raise self._failed(error) from None
+        except AppendLogError:
+            self.close()
+            raise
 
     @property
     def entries(self) -> tuple[Entry, ...]:

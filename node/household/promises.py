@@ -175,8 +175,8 @@ def _from_entry(entry: Mapping[str, Any]) -> Promise:
             seller_signature=Signature(bytes.fromhex(entry["seller_signature"])),
         )
         require_same(entry, _entry(promise))
-        if not 0 <= promise.interval_start_ms <= COUNTER_MAX:
-            raise ValueError(f"an interval that starts at {promise.interval_start_ms} ms")
     except (KeyError, TypeError, ValueError, OverflowError, DecodeError) as error:
         raise AppendLogError(f"the journal of promises holds something else: {error}") from None
+    if not 0 <= promise.interval_start_ms <= COUNTER_MAX:
+        raise AppendLogError("the journal of promises holds an interval that starts at no time of a chain")
     return promise

@@ -16,7 +16,7 @@ from tests.fuzz.decoder import WrongError, judge
 from tests.fuzz.fuzzer import Portion, Result, decoders, run_portion
 
 PORTION_CASES: Final = 20_000
-"""Some seconds of work; what a portion has grown ends with it, so that any number of processes runs the same cases."""
+"""Some seconds of work. What a portion has grown ends with it, so any number of processes runs the same cases."""
 
 SHOWN_BYTES_MAX: Final = 200
 FINDINGS_FOLDER: Final = Path("build/fuzz")
@@ -97,7 +97,9 @@ def _print_table(results: Sequence[Result]) -> None:
         cases, cpu_s = sum(result.cases for result in own), sum(result.cpu_s for result in own)
         outcomes = len(frozenset[str]().union(*(result.reasons for result in own)))
         decoded, kept = sum(result.decoded for result in own), sum(result.kept for result in own)
-        typer.echo(f"{name:<24} {cases:>10,} {decoded:>10,} {outcomes:>9} {kept:>6} {cases / max(cpu_s, 1e-9):>12,.0f}")
+        typer.echo(
+            f"{name:<24} {cases:>10,} {decoded:>10,} {outcomes:>9} {kept:>6} {cases / max(cpu_s, 1e-9):>12,.0f}"
+        )
 
 
 if __name__ == "__main__":

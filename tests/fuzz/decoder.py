@@ -66,13 +66,13 @@ def judge(decoder: Decoder, data: bytes) -> Verdict:
             raise WrongError(f"a refusal of {len(message)} characters: {message[:80]!r} ...") from None
         reason = f"{type(refused).__name__} {_FIGURES.sub('#', message[:400])}"
         return Verdict(decoded=False, reason=reason[:REASON_LENGTH_MAX])
-    except Exception as error:  # noqa: BLE001  (whatever is not documented is a finding)
+    except Exception as error:
         raise WrongError(f"{type(error).__name__}: {str(error)[:200]}") from error
     try:
         _require_same(decoder, data, value)
     except WrongError:
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise WrongError(f"was read, and then: {type(error).__name__}: {str(error)[:200]}") from error
     return Verdict(decoded=True, reason=_shape(value))
 

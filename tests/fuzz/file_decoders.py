@@ -616,7 +616,9 @@ class AnsweredClient(NodeClient):
 
 
 def _answer_decoder() -> Decoder:
-    problem = ProblemError(ProblemReason.QUOTA, "slower", retry_after_s=1, errors=[FieldFault(location="a", detail="b")])
+    problem = ProblemError(
+        ProblemReason.QUOTA, "slower", retry_after_s=1, errors=[FieldFault(location="a", detail="b")]
+    )
 
     def read(body: bytes) -> Problem:
         try:

@@ -91,10 +91,11 @@ def run_portion(portion: Portion) -> Result:
 
 
 def fuzz(decoder: Decoder, portion: Portion) -> Result:
-    """Makes a portion's inputs and judges them; inputs that decoded, or were refused for a new reason, grow further."""
+    """Makes a portion's inputs and judges them; what decoded, or was refused for a new reason, grows further."""
     random = Random(f"{portion.seed}/{portion.decoder}/{portion.number}")
     mutator = Mutator(random, is_text=decoder.is_text)
     seeds, reasons, findings = list(decoder.specimens), set[str](), list[Finding]()
+    open_before = open_files()
     hashed, decoded, cases, start_s = blake2b(digest_size=16), 0, 0, time.process_time()
     with bounded():
         while cases < portion.cases and len(findings) < FINDINGS_MAX:
@@ -111,6 +112,9 @@ def fuzz(decoder: Decoder, portion: Portion) -> Result:
             if verdict.reason not in reasons or (verdict.decoded and random.random() < KEPT_SHARE):
                 reasons.add(verdict.reason)
                 _keep(decoder, seeds, decoder.kept(data), random)
+    left_open = open_files() - open_before
+    if left_open > 0:
+        findings.append(Finding(decoder=decoder.name, what=f"{left_open} files were left open", data=b""))
     return Result(
         portion=portion,
         cases=cases,
@@ -121,6 +125,11 @@ def fuzz(decoder: Decoder, portion: Portion) -> Result:
         findings=tuple(findings),
         digest=hashed.digest(),
     )
+
+
+def open_files() -> int:
+    """Returns how many files and sockets this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def _keep(decoder: Decoder, seeds: list[bytes], data: bytes, random: Random) -> None:

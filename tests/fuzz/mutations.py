@@ -1,5 +1,6 @@
-"""Damages and grows encodings: bits, bytes, lengths, long forms, splices, hostile pieces. The same random numbers give
-the same inputs.
+"""Damages and grows encodings: bits, bytes, lengths, long forms, splices, hostile pieces.
+
+The same random numbers give the same inputs.
 """
 
 import re
@@ -134,7 +135,11 @@ class Mutator:
         self._own: tuple[Callable[[Random, bytes], bytes], ...] = (
             *shared,
             *((self._insert_piece,) * 2),
-            *((self._replace_value,) * 4 if is_text else (lengthen_head, lengthen_head, nest_claims, self._replace_with_piece)),
+            *(
+                (self._replace_value,) * 4
+                if is_text
+                else (lengthen_head, lengthen_head, nest_claims, self._replace_with_piece)
+            ),
         )
 
     def mutate(self, specimen: bytes, other: bytes) -> bytes:

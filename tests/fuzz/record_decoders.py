@@ -41,7 +41,14 @@ STORED: Final[dict[str, tuple[Callable[[BlockReader], Any], Any]]] = {
 }
 """What the ledger reads of a height, and the type of it."""
 
-ROOTS: Final = (Frame, SignedTransaction, StoredFormat, StoredTip, *PLAIN.values(), *(row[1] for row in STORED.values()))
+ROOTS: Final = (
+    Frame,
+    SignedTransaction,
+    StoredFormat,
+    StoredTip,
+    *PLAIN.values(),
+    *(row[1] for row in STORED.values()),
+)
 """All that is decoded here: every record in them has a specimen."""
 
 HEIGHT: Final = Height(1)

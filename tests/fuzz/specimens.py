@@ -114,6 +114,12 @@ def _draw(kind: Type, random: Random) -> Any:
         case VarTupleType():
             longest = ELEMENTS_MAX if kind.max_length is None else min(ELEMENTS_MAX, kind.max_length)
             return tuple(_draw(kind.item_type, random) for _ in range(random.randint(kind.min_length or 0, longest)))
+        case _:
+            return _draw_plain(kind, random)
+
+
+def _draw_plain(kind: Type, random: Random) -> Any:
+    match kind:
         case BytesType():
             shortest = DIGEST_SIZE_BYTES if kind.min_length is None else kind.min_length
             longest = DIGEST_SIZE_BYTES if kind.max_length is None else min(kind.max_length, max(shortest, 64))

@@ -82,7 +82,9 @@ def calls_in(module: Path) -> Iterator[ast.Call]:
 
 
 MODULES = sorted(
-    path for package in ("node", "ledger", "contracts", "consensus", "qscore") for path in (ROOT / package).rglob("*.py")
+    path
+    for package in ("node", "ledger", "contracts", "consensus", "qscore")
+    for path in (ROOT / package).rglob("*.py")
 )
 
 
