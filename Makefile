@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation sim soak integration api-long endurance faults lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit simulation sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -63,6 +63,11 @@ endurance: setup  ## kills, pauses, flipped bytes and long catching up, at full 
 faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and in 48 hours of 7 homes: 7 minutes; writes build/faults.json, build/street-of-seven.json
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.faults.street_of_seven
+
+fuzz: setup  ## 5,000,000 damaged and grown inputs for all decoders, minutes; what fails is kept in build/fuzz
+	@nice -n 19 $(BIN)/python -m tests.fuzz run --cases 5000000
+
+long: sim fuzz api-long faults endurance  ## all that takes longer than `make test`, one after the other: hours
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .
