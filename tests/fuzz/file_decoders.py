@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -39,7 +40,8 @@ from ledger.side_files import (
 from ledger.state_keys import parse_state_key, state_key_text
 from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, address_of_peer, load_key
 from node.api.problem import FieldFault, ProblemError
-from node.api.transactions import _claimed_sender, _parse_body, _raw_or_problem
+from node.api.transactions import _claimed_sender, _raw_or_problem
+from node.api.validation import parse_body
 from node.client import NodeClient
 from node.errors import (
     ConfigurationError,
@@ -586,9 +588,10 @@ def _body_decoder(ledger: Ledger) -> Decoder:
             raise
 
     def taken(body: bytes) -> TransactionBody:
-        parsed = _parse_body(body)
-        texts = [parsed.transaction] if parsed.transactions is None else parsed.transactions
-        found = [_raw_or_problem(str(text), "transaction") for text in texts]
+        parsed = parse_body(body, TransactionBody)
+        one = [parsed.transaction] if isinstance(parsed.transaction, str) else []
+        several = parsed.transactions if isinstance(parsed.transactions, list) else []
+        found = [_raw_or_problem(text, "transaction") for text in (*one, *several)]
         for raw in found:
             if isinstance(raw, bytes):
                 _claimed_sender(raw)
@@ -597,7 +600,7 @@ def _body_decoder(ledger: Ledger) -> Decoder:
     return Decoder(
         name="http-body",
         read=read,
-        write=lambda body: body.model_dump_json().encode(),
+        write=msgspec.json.encode,
         refusals=(ProblemError,),
         specimens=tuple(json.dumps(body).encode() for body in bodies),
         form=Form.FREE,
