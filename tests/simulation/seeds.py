@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from consensus.membership import Membership
+from consensus.messages import RELAY_MEMBERS_MAX
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application
 from tests.simulation.faults import Cut, Faults, Role
@@ -37,6 +38,10 @@ LEDGER_REST: Final = 7
 BEHIND_SHARE: Final = 0.1
 """Of runs in which a member is absent while the others decide much."""
 REQUESTS_BEHIND: Final = 100
+LINKS_MEMBERS_MIN: Final = 4
+"""With fewer, every member must hear every other."""
+DEAD_LINKS_SHARE: Final = 0.3
+"""Of runs in which links are dead for good."""
 DISK_ROLES: Final = [Role.BIT_ROT, Role.LOSES_BLOCKS, Role.FORGETS]
 MEMORY_DISK: Final = Path("/dev/shm")
 
@@ -127,7 +132,13 @@ def _faults(random: Random, kind: Kind, members: int, until_ms: int, *, is_behin
         partition_ms=int(maybe(120, 400, 1_500, 4_000)),
         cut=random.choice(list(Cut)),
         roles=_roles(random, kind, fault_bound(members), is_behind=is_behind),
+        dead_link_share=_dead_link_share(random, members),
     )
+
+
+def _dead_link_share(random: Random, members: int) -> float:
+    is_drawn = LINKS_MEMBERS_MIN <= members <= RELAY_MEMBERS_MAX and random.random() < DEAD_LINKS_SHARE
+    return random.choice((0.1, 0.3, 0.5)) if is_drawn else 0.0
 
 
 def _roles(random: Random, kind: Kind, fault_bound: int, *, is_behind: bool) -> tuple[Role, ...]:

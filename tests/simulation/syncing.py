@@ -34,7 +34,8 @@ class Syncing:
     # --- what members send --------------------------------------------------------------------------------------
 
     def on_status(self, sender: Address, message: Status) -> None:
-        self._planner.note_claim(sender, message.undecided)
+        if message.origin == sender:
+            self._planner.note_claim(sender, message.undecided)
 
     def on_request(self, sender: Address, request: BlocksRequest) -> None:
         """Answers with what is decided here, of what was asked for."""
