@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from consensus import clock, heights, intake, member, quorum, replica, safety, verification
+from consensus import clock, heights, intake, member, quorum, relaying, replica, safety, verification
 from consensus.codec import encode
 from consensus.events import Instant, Outbox, SignState, fresh_sign_state
 from consensus.height import HeightState
@@ -193,6 +193,18 @@ true_receive_pre_prepare = replica.Replica._receive_pre_prepare
 def receive_of_any_slot(self: replica.Replica, message: PrePrepare, now: Any) -> None:
     with patch.object(member.Member, "present_slot", lambda *_: message.slot):
         true_receive_pre_prepare(self, message, now)
+
+
+true_rule_relay = relaying.rule_relay
+true_send = member.Member.send
+
+
+def relay_to_the_signer(own: member.Member, now: Any) -> bool:
+    def to_all(self: member.Member, message: Any, _recipients: Any) -> None:
+        true_send(self, message, self.state.membership.addresses)
+
+    with patch.object(member.Member, "send", to_all):
+        return true_rule_relay(own, now)
 
 
 def waiting_since_arrival_ms(own: member.Member) -> int | None:
