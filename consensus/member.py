@@ -82,6 +82,8 @@ class Member:
         """When this object was made (monotonic)."""
         self.heard: dict[Address, int] = {}
         """Per member: monotonic time of the last message over its own link."""
+        self.unheard_ms: int | None = None
+        """When one that is ahead last said that it does not hear this member (monotonic)."""
         self.passed_on: dict[Address, int] = {}
         """Per member: monotonic time at which its STATUS was last passed on."""
         self.answered_over: dict[tuple[Address, Address], int] = {}

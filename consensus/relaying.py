@@ -90,12 +90,24 @@ def _is_fresh(member: Member, statement: Signed) -> bool:
 
 
 def heard_bitmap(member: Member, now: Instant) -> bytes:
-    """Returns `Status.hears`: whom this member lately heard over their own links."""
+    """Returns `Status.hears`: whom this member lately heard over their own links. Nobody, so that all pass it on, if
+    one that is ahead does not hear this one: it would answer if it did.
+    """
     addresses = member.state.membership.addresses
     if not member.may_relay:
         return b""
-    bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
+    bits = 0
+    if member.unheard_ms is None or now.monotonic_ms - member.unheard_ms >= _heard_max_ms(member):
+        bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
     return bits.to_bytes((len(addresses) + 7) // 8, "little")
+
+
+def note_unheard(member: Member, message: Status, now: Instant) -> None:
+    """Notes whether one that is ahead hears this member."""
+    addresses = member.state.membership.addresses
+    if member.own in addresses and message.undecided > member.state.height:
+        is_heard = _is_in(message.hears, addresses.index(member.own))
+        member.unheard_ms = member.unheard_ms if is_heard else now.monotonic_ms
 
 
 def pass_on_status(member: Member, message: Status, now: Instant) -> None:

@@ -252,3 +252,15 @@ def test_a_silent_member_that_may_not_sign_passes_on_all_the_same() -> None:
     scenario.replica._member.relay_through = Height(5)
     scenario.receive(FOUR.vote(2, 4))
     assert passed_on(scenario, Prepare) == [(2, 4, {0, 3})]
+
+
+def test_who_learns_that_one_ahead_does_not_hear_it_says_that_it_hears_nobody() -> None:
+    """So all pass its STATUS on, also those that it hears but that are behind as well."""
+    scenario = Scenario(own=1, slot=4)
+    scenario.receive(FOUR.status(2, 9, hears=(0, 3)))
+    scenario.tick(1)
+    assert told(scenario)[0].hears == bytes([0])
+    scenario.tick(HEARD_SLOTS - 1)
+    scenario.receive(FOUR.status(2, 9), FOUR.status(3, 1, hears=()), FOUR.status(0, 1))
+    scenario.tick(1)
+    assert told(scenario)[0].hears == bytes([0b1101])
