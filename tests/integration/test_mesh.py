@@ -359,6 +359,13 @@ def ordered(town: Town, *, first_is_lower: bool) -> tuple[Node, Identity]:
     return node, played
 
 
+def ordered_nodes(town: Town, *, first_is_lower: bool) -> tuple[Node, Node]:
+    first, identity = ordered(town, first_is_lower=first_is_lower)
+    second = Node(identity, free_port())
+    town.cleanup.push_async_callback(second.stop)
+    return first, second
+
+
 async def test_who_decides_uses_the_newest_link_says_so_and_closes_the_other(town: Town) -> None:
     node, played = ordered(town, first_is_lower=True)
     heard: list[bytes] = []
@@ -839,6 +846,25 @@ async def test_two_processes_with_one_key_are_told_on_all_sides(town: Town) -> N
     assert all(count <= 2 for count in events.values()), "once in each process, by each of the others"
     (notice,) = meshed(second).notices()
     assert notice.startswith(f"Two processes use the key of {name}: one of them must stop")
+
+
+@pytest.mark.parametrize("first_is_lower", [True, False])
+@pytest.mark.parametrize("first_dials", [True, False])
+async def test_a_second_process_is_noticed_whoever_dialled_and_whoever_decides(
+    town: Town, first_dials: bool, first_is_lower: bool
+) -> None:
+    first, second = ordered_nodes(town, first_is_lower=first_is_lower)
+    dialler, listener = (first, second) if first_dials else (second, first)
+    late = replace(QUICK, backoff_initial_s=1)  # it finds nobody at first, and is dialled before it tries again
+    await listener.start(dialler.endpoint, limits=late)
+    await dialler.start(listener.endpoint)
+    await until(lambda: bool(meshed(first).connected() and meshed(second).connected()))
+    copy = Node(first.identity, free_port())
+    town.cleanup.push_async_callback(copy.stop)
+    await copy.start(second.endpoint)
+    for node in (first, copy):
+        await until(lambda node=node: any("this node's key" in notice for notice in meshed(node).notices()))  # type: ignore[misc]
+    await until(lambda: any("Two processes use the key" in notice for notice in meshed(second).notices()))
 
 
 async def test_restarts_are_no_second_process(town: Town) -> None:
