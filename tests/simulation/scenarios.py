@@ -105,12 +105,13 @@ class Stage:
         assert self.network.run(condition, SLOTS_MAX * TAU_MS), "the scenario does not come about"
 
     def until_sent(self, kind: type, slot: int) -> None:
-        """Time passes until a member sent such a message of a slot, whether or not it arrives."""
+        """Time passes until a member sent such a message of its own of a slot, whether or not it arrives."""
         sent: list[Payload] = []
         is_lost = self.network.is_lost
 
         def watched(sender: Host, recipient: Host, payload: Payload) -> bool:
-            if isinstance(payload, kind) and getattr(payload, "slot", None) == slot:
+            is_own = isinstance(payload, kind) and not is_passed_on(sender, payload)
+            if is_own and getattr(payload, "slot", None) == slot:
                 sent.append(payload)
             return is_lost(sender, recipient, payload)
 
