@@ -45,8 +45,9 @@ simulation: setup  ## the production replica on a virtual clock, network and dis
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
 
-sim: setup  ## 20,000 seeds and every Twins scenario; writes docs/simulation-result.json
+sim: setup  ## 20,000 seeds, every Twins scenario, dead links; writes docs/simulation-result.json, docs/links-result.json
 	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json
+	@$(BIN)/p2pnode-sim links --members 4:7 --output docs/links-result.json
 
 soak: setup  ## seeds until one fails
 	@$(BIN)/p2pnode-sim soak

@@ -4,6 +4,7 @@ answers with decided blocks. Answers and questions are rate-limited, so that nob
 
 from typing import Final
 
+from consensus import relaying
 from consensus.events import Instant, SendDecided
 from consensus.identifiers import Address, Height
 from consensus.member import Member
@@ -18,7 +19,13 @@ ASK_FRACTION: Final = 4
 
 def status(member: Member, now: Instant) -> Status:
     """Returns this member's STATUS."""
-    return Status(undecided=member.state.height, tip=member.state.tip, clock_slot=now.slot(member.tau_ms))
+    return Status(
+        undecided=member.state.height,
+        tip=member.state.tip,
+        clock_slot=now.slot(member.tau_ms),
+        origin=member.own,
+        hears=relaying.heard_bitmap(member, now),
+    )
 
 
 def send_status_each_slot(member: Member, now: Instant) -> None:
@@ -37,7 +44,14 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
 
 
 def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:
-    """Notes the sender's clock; answers who is behind, asks who is ahead."""
+    """Notes the sender's clock; answers who is behind, asks who is ahead. Anyone can pass on what another one never
+    said, so a STATUS that came over others only leads to decided blocks for its origin (`relaying`).
+    """
+    if message.origin != sender:
+        relaying.answer_origin(member, sender, message, now)
+        return
+    relaying.pass_on_status(member, message, now)
+    relaying.note_unheard(member, message, now)
     member.clocks.report(sender, message.clock_slot, now)
     member.told[sender] = message.undecided
     if message.undecided < member.state.height:

@@ -93,8 +93,9 @@ class BlockSync:
     # --- what members send --------------------------------------------------------------------------------------
 
     def on_status(self, sender: Address, message: Status) -> None:
-        """Notes how far a member says that it is."""
-        self._planner.note_claim(sender, message.undecided)
+        """Notes how far a member says that it is; what others say of it counts for nothing."""
+        if message.origin == sender:
+            self._planner.note_claim(sender, message.undecided)
 
     def on_blocks(self, sender: Address, message: Blocks) -> None:
         """Takes an answer."""

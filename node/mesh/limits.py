@@ -10,7 +10,7 @@ from consensus.identifiers import Address
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 
 MESH_PATH: Final = "/p2p"
-"""The one route of the mesh: a WebSocket that carries frames from the dialling to the listening node."""
+"""The one route of the mesh: a WebSocket that carries frames both ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class MeshCounters(Protocol):
         """A connection or frame was refused; `reason` is the value of a `MeshRefusal`."""
 
     def on_reconnect(self, peer: str) -> None:
-        """The outgoing link to the peer broke and is dialled again."""
+        """The link to the peer broke, and there is no other."""
 
 
 class PeerQuota:

@@ -399,7 +399,7 @@ class Host:
         self.network.send(self, recipient, message)
 
     def connected(self) -> frozenset[Address]:
-        return frozenset(host.key.address for host in self.network.hosts if host.is_up and host.key is not self.key)
+        return self.network.connected(self)
 
     def verify_ahead(self, _: tuple[bytes, ...], then: Callable[[], None]) -> None:
         self.network.later(self, then)

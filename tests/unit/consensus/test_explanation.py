@@ -353,9 +353,9 @@ def test_the_holders_of_a_claimed_block_are_its_claimants() -> None:
 def test_behind_is_what_f_plus_one_others_say() -> None:
     scenario = Scenario()
     scenario.tick(2)
-    scenario.receive(status_of(9), sender=2)
+    scenario.receive(status_of(9, by=2), sender=2)
     assert verdict_of(explained(scenario)) is Verdict.NOTHING_TO_DO, "one may lie"
-    scenario.receive(status_of(7), sender=3)
+    scenario.receive(status_of(7, by=3), sender=3)
     found = explained(scenario, silent=(0, 2, 3))
     assert verdict_of(found) is Verdict.BEHIND
     assert [member.undecided for member in found.members] == [None, 1, 9, 7]
@@ -366,7 +366,7 @@ def test_behind_is_what_f_plus_one_others_say() -> None:
 
 def test_a_message_of_a_height_tells_that_its_sender_has_reached_it() -> None:
     scenario = Scenario(slot=4)
-    scenario.receive(status_of(1), sender=2)
+    scenario.receive(status_of(1, by=2), sender=2)
     scenario.prepare_at(4)
     scenario.receive(*(scenario.members.commit(member, 4) for member in (0, 2)))
     scenario.applied()
@@ -378,7 +378,7 @@ def test_a_message_of_a_height_tells_that_its_sender_has_reached_it() -> None:
 def test_a_moment_behind_is_not_behind() -> None:
     scenario = Scenario()
     for sender in (0, 2, 3):
-        scenario.receive(status_of(2), sender=sender)
+        scenario.receive(status_of(2, by=sender), sender=sender)
     assert verdict_of(explained(scenario)) is Verdict.NOTHING_TO_DO
 
 
@@ -464,7 +464,7 @@ def test_a_silent_member_that_heard_nothing_waits_for_the_leader() -> None:
 def test_a_slot_that_the_members_hold_back_shows_beside_the_own_clock() -> None:
     scenario = Scenario(slot=3_600)
     for sender in (0, 2, 3):
-        scenario.receive(status_of(1, slot=10), sender=sender)
+        scenario.receive(status_of(1, by=sender, slot=10), sender=sender)
     found = explained(scenario)
     assert (found.present_slot, found.clock_slot) == (10, 3_600)
     assert [member.clock_slot for member in found.members] == [10, 3_600, 10, 10]

@@ -18,7 +18,6 @@ from consensus.messages import (
     Message,
     PreparedCertificate,
     PrePrepare,
-    Status,
     ViewChange,
     ViewChangeHeader,
 )
@@ -55,7 +54,7 @@ def check(message: Message, members: Members = SEVEN) -> Refusal | None:
         SEVEN.view_change(2, 5),
         SEVEN.view_change(2, 5, PREPARED),
         SEVEN.decided(5),
-        Status(undecided=Height(3), tip=CHAIN, clock_slot=Slot(9)),
+        SEVEN.status(2, 3),
         BodyRequest(height=Height(3), block=BLOCK_A),
         body(),
     ],

@@ -30,6 +30,7 @@ from tests.support.ledger import ChainBuilder, certify
 TIP = 150
 PEERS = tuple(Address(bytes([number]) * 32) for number in (1, 2, 3))
 LIAR = PEERS[0]
+FAR = Height(2**40)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +109,15 @@ class Behind:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         for peer in PEERS:
-            status = Status(undecided=Height(self.source.height + 1), tip=self.source.tip, clock_slot=Slot(0))
+            status = Status(
+                undecided=Height(self.source.height + 1),
+                tip=self.source.tip,
+                clock_slot=Slot(0),
+                origin=peer,
+                hears=b"",
+            )
             self.sync.on_status(peer, status)
+            self.sync.on_status(peer, replace(status, undecided=FAR, origin=Address(bytes(32))))  # counts for nothing
         work = [
             self.sync.run(partial(verify_ahead, self.ledger)),
             *(server.run() for server in self.servers.values()),

@@ -124,7 +124,9 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
         certificate=st.none() | PREPARED,
     ),
     Decided: st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES),
-    Status: st.builds(Status, undecided=HEIGHTS, tip=DIGESTS, clock_slot=SLOTS),
+    Status: st.builds(
+        Status, undecided=HEIGHTS, tip=DIGESTS, clock_slot=SLOTS, origin=ADDRESSES, hears=st.binary(max_size=2)
+    ),
     BodyRequest: st.builds(BodyRequest, height=HEIGHTS, block=DIGESTS),
     Body: st.builds(Body, height=HEIGHTS, block=DIGESTS, proposal=SOME_BYTES),
     Transactions: st.builds(Transactions, raw=st.lists(SOME_BYTES, min_size=1, max_size=4).map(tuple)),
