@@ -2,7 +2,8 @@
 
 Statements prove themselves by their signatures, whoever brings them, so they are passed on as they are: one hop by
 each member that heard them, which makes two hops and more of a network in which not all pairs hear each other. Only
-in a network of few members, and only once a height shows that direct links do not do.
+in a network of few members, only once a height shows that direct links do not do, and only to who does not say that
+it hears the signer itself: members that are merely slow pass nothing on.
 
 A STATUS is not signed, so it is passed on only by who has it over its origin's own link, and believed only by who
 does not hear the origin itself.
@@ -32,7 +33,7 @@ others about once a slot.
 PROPOSAL_FRACTION: Final = 8
 """A proposal is passed on 1/8 of a slot after the own vote: by then votes show who has it."""
 
-HEARD_SLOTS_MIN: Final = 8
+HEARD_SLOTS_MIN: Final = 4
 """A member that was not heard for so many slots (or N, if that is more) is not heard: STATUS comes more often."""
 
 PASSED_ON_FRACTION: Final = 2
@@ -52,14 +53,14 @@ def rule_start_relaying(member: Member, now: Instant) -> bool:
 
 
 def rule_relay(member: Member, now: Instant) -> bool:
-    """P9: what others signed goes to all but its signer, once, and again after each resending (P7)."""
+    """P9: what others signed goes to who may lack it, once, and again after each resending (P7)."""
     if member.phase is Phase.APPLYING or not member.is_relaying:
         return False
     state = member.state
     fresh = [statement for statement in _statements(member, now) if _is_fresh(member, statement)]
     for statement in fresh:
         state.relayed.setdefault((type(statement), statement.signer), set()).add(statement.slot)
-        has_it = {statement.signer}
+        has_it = {statement.signer, *_hearing(member, statement.signer, now)}
         if isinstance(statement, PrePrepare):
             has_it |= {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
         member.send(statement, [address for address in state.membership.addresses if address not in has_it])
@@ -81,6 +82,19 @@ def _statements(member: Member, now: Instant) -> Iterator[Signed]:
         yield voted
 
 
+def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:
+    """Yields who hears a signer itself, by its own last STATUS: nothing need be passed on to it. Nobody once this
+    member gave a slot up: a link may have died since.
+    """
+    addresses = member.state.membership.addresses
+    if member.state.sign_state.attempts > 0 or signer not in addresses:
+        return
+    number = addresses.index(signer)
+    for address, bitmap in member.hears.items():
+        if _is_in(bitmap, number) and _is_heard(member, address, now):
+            yield address
+
+
 def _is_fresh(member: Member, statement: Signed) -> bool:
     slots: set[Slot] = member.state.relayed.get((type(statement), statement.signer), set())
     return statement.slot not in slots and len(slots) < RELAYED_PER_SIGNER_MAX
@@ -90,12 +104,24 @@ def _is_fresh(member: Member, statement: Signed) -> bool:
 
 
 def heard_bitmap(member: Member, now: Instant) -> bytes:
-    """Returns `Status.hears`: whom this member lately heard over their own links."""
+    """Returns `Status.hears`: whom this member lately heard over their own links. Nobody, so that all pass it on, if
+    one that is ahead does not hear this one: it would answer if it did.
+    """
     addresses = member.state.membership.addresses
     if not member.may_relay:
         return b""
-    bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
+    bits = 0
+    if member.unheard_ms is None or now.monotonic_ms - member.unheard_ms >= _heard_max_ms(member):
+        bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
     return bits.to_bytes((len(addresses) + 7) // 8, "little")
+
+
+def note_unheard(member: Member, message: Status, now: Instant) -> None:
+    """Notes whether one that is ahead hears this member."""
+    addresses = member.state.membership.addresses
+    if member.own in addresses and message.undecided > member.state.height:
+        is_heard = _is_in(message.hears, addresses.index(member.own))
+        member.unheard_ms = member.unheard_ms if is_heard else now.monotonic_ms
 
 
 def pass_on_status(member: Member, message: Status, now: Instant) -> None:

@@ -207,8 +207,9 @@ def waiting_since_arrival_ms(own: member.Member) -> int | None:
     return min(since_ms, default=None)
 
 
-def hold_everything(self: intake.Intake, arrived: Any, _heights_ahead: int) -> None:
-    self._held[arrived.sender, type(arrived.message), intake.height_of(arrived.message)] = arrived
+def hold_everything(self: intake.Intake, arrived: Any, _member: Any, _heights_ahead: int) -> None:
+    key = (arrived.sender, intake.signer_of(arrived), type(arrived.message), intake.height_of(arrived.message))
+    self._held[key] = arrived
 
 
 def trust_the_own_clock(clocks: clock.MemberClocks, _own: Any, now: Any, _members: int) -> Slot:

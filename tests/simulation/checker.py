@@ -186,10 +186,12 @@ class Checker:
         blocks_max = 2 * kept_max + 2 + quorum.fault_bound(members) + 1
         for blocks in (state.bodies, state.header_slots, state.bodies_wanted):
             assert len(blocks) <= blocks_max, "more bodies than statements that name them"
-        held = Counter(sender for sender, *_ in intake._held)
-        signers = members if members <= RELAY_MEMBERS_MAX else 1
-        held_max = HELD_KINDS * signers + DECIDED_RUN_MAX
+        held = Counter((sender, signer) for sender, signer, *_ in intake._held)
+        held_max = HELD_KINDS + DECIDED_RUN_MAX
         assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
+        for sender, signer in held:
+            is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.membership
+            assert is_relayed or signer == sender, "held is what a stranger signed, or what nobody passes on"
         said = (member.answered, member.asked, member.told, member.heard, member.passed_on, member.clocks._reports)
         for known in said:
             assert len(known) <= members, "something is kept of who is no member"
