@@ -52,6 +52,7 @@ def receive_status(member: Member, sender: Address, message: Status, now: Instan
         return
     relaying.pass_on_status(member, message, now)
     relaying.note_unheard(member, message, now)
+    member.hears[sender] = message.hears
     member.clocks.report(sender, message.clock_slot, now)
     member.told[sender] = message.undecided
     if message.undecided < member.state.height:

@@ -82,6 +82,8 @@ class Member:
         """When this object was made (monotonic)."""
         self.heard: dict[Address, int] = {}
         """Per member: monotonic time of the last message over its own link."""
+        self.hears: dict[Address, bytes] = {}
+        """Per member: whom it hears, by its last STATUS (`Status.hears`)."""
         self.unheard_ms: int | None = None
         """When one that is ahead last said that it does not hear this member (monotonic)."""
         self.passed_on: dict[Address, int] = {}
@@ -134,6 +136,7 @@ class Member:
         self.clocks.keep_only(members.addresses)
         self.told = {address: height for address, height in self.told.items() if address in members}
         self.heard = {address: heard_ms for address, heard_ms in self.heard.items() if address in members}
+        self.hears = {address: bitmap for address, bitmap in self.hears.items() if address in members}
         self.passed_on = {address: passed_ms for address, passed_ms in self.passed_on.items() if address in members}
         self.answered_over = {
             (sender, origin): answered_ms

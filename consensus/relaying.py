@@ -2,7 +2,8 @@
 
 Statements prove themselves by their signatures, whoever brings them, so they are passed on as they are: one hop by
 each member that heard them, which makes two hops and more of a network in which not all pairs hear each other. Only
-in a network of few members, and only once a height shows that direct links do not do.
+in a network of few members, only once a height shows that direct links do not do, and only to who does not say that
+it hears the signer itself: members that are merely slow pass nothing on.
 
 A STATUS is not signed, so it is passed on only by who has it over its origin's own link, and believed only by who
 does not hear the origin itself.
@@ -32,7 +33,7 @@ others about once a slot.
 PROPOSAL_FRACTION: Final = 8
 """A proposal is passed on 1/8 of a slot after the own vote: by then votes show who has it."""
 
-HEARD_SLOTS_MIN: Final = 8
+HEARD_SLOTS_MIN: Final = 4
 """A member that was not heard for so many slots (or N, if that is more) is not heard: STATUS comes more often."""
 
 PASSED_ON_FRACTION: Final = 2
@@ -52,14 +53,14 @@ def rule_start_relaying(member: Member, now: Instant) -> bool:
 
 
 def rule_relay(member: Member, now: Instant) -> bool:
-    """P9: what others signed goes to all but its signer, once, and again after each resending (P7)."""
+    """P9: what others signed goes to who may lack it, once, and again after each resending (P7)."""
     if member.phase is Phase.APPLYING or not member.is_relaying:
         return False
     state = member.state
     fresh = [statement for statement in _statements(member, now) if _is_fresh(member, statement)]
     for statement in fresh:
         state.relayed.setdefault((type(statement), statement.signer), set()).add(statement.slot)
-        has_it = {statement.signer}
+        has_it = {statement.signer, *_hearing(member, statement.signer, now)}
         if isinstance(statement, PrePrepare):
             has_it |= {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
         member.send(statement, [address for address in state.membership.addresses if address not in has_it])
@@ -79,6 +80,19 @@ def _statements(member: Member, now: Instant) -> Iterator[Signed]:
         return
     if now.monotonic_ms - voted_ms >= member.tau_ms // PROPOSAL_FRACTION:
         yield voted
+
+
+def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:
+    """Yields who hears a signer itself, by its own last STATUS: nothing need be passed on to it. Nobody once this
+    member gave a slot up: a link may have died since.
+    """
+    addresses = member.state.membership.addresses
+    if member.state.sign_state.attempts > 0 or signer not in addresses:
+        return
+    number = addresses.index(signer)
+    for address, bitmap in member.hears.items():
+        if _is_in(bitmap, number) and _is_heard(member, address, now):
+            yield address
 
 
 def _is_fresh(member: Member, statement: Signed) -> bool:

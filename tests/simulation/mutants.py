@@ -180,7 +180,7 @@ def decides_in_spite_of(dead: set[tuple[int, int]]) -> None:
 
 
 def no_message_more_where_all_links_work() -> None:
-    test_links.test_where_all_links_work_passing_on_changes_nothing(4)
+    test_links.test_where_all_links_work_passing_on_changes_nothing(4, 20)
 
 
 def forgetful_members() -> None:
@@ -585,6 +585,15 @@ MUTANTS = (
         killers=(
             no_message_more_where_all_links_work,
             test_relaying.test_nothing_is_passed_on_before_two_thirds_of_a_slot_of_silence,
+        ),
+    ),
+    Mutant(
+        name="what is passed on goes to those that hear the signer, too",
+        rule="P9",
+        breaks=((relaying, "_hearing", lambda *_: ()),),
+        killers=(
+            lambda: test_links.test_where_all_links_work_passing_on_changes_nothing(4, 150),
+            test_relaying.test_who_says_that_it_hears_a_signer_is_passed_nothing_of_it,
         ),
     ),
     Mutant(

@@ -310,11 +310,13 @@ def dead_links(stage: Stage) -> None:
     """Dead links (P9): members 0 and 1 never hear each other, nor do 2 and 3. Each has the votes of three, itself
     included, only over another one.
 
-    Two thirds of a slot after its own vote a member passes on what it holds of others; at the next height at once.
+    Their STATUS says so by now. Two thirds of a slot after its own vote a member passes on what it holds of others to
+    those that do not hear them; at the next height at once.
     """
     stage.passes_on = True
     dead = ({0, 1}, {2, 3})
     stage.lose(lambda sender, recipient, _: {sender.index, recipient.index} in dead)
+    stage.until_slot(12)
     for height in (1, 2):
         stage.say(f"height {height}")
         stage.ask(2)

@@ -49,7 +49,7 @@ def test_with_four_members_every_class_decides(is_one_way: bool, count: int, fir
 @pytest.mark.parametrize("is_one_way", [False, True])
 def test_with_more_members_a_sample_decides(members: int, is_one_way: bool) -> None:
     patterns = list(islice(drawn(members, SAMPLE, is_one_way=is_one_way), SAMPLE))
-    assert_all_decide(patterns, members, first_max_slots=12, later_max_slots=9)
+    assert_all_decide(patterns, members, first_max_slots=12, later_max_slots=13)
 
 
 def test_patterns_are_those_with_a_quorum_over_two_links() -> None:
@@ -69,26 +69,26 @@ def test_links_of_seeds_leave_a_quorum_among_those_without_a_role() -> None:
     assert any((b, a) not in pattern for pattern in patterns for a, b in pattern)
 
 
-def clean_run(members: int) -> tuple[str, int]:
+def clean_run(members: int, delay_ms_max: int) -> tuple[str, int]:
     """The trace of a run without a fault, and how many messages were sent."""
     with keyed_hashes():
-        network = Network(members, 5, Faults(delay_ms_max=50), keys=keyed_hash_keys(members))
+        network = Network(members, 5, Faults(delay_ms_max=delay_ms_max), keys=keyed_hash_keys(members))
         assert run_requests(network, requests=40, spread_ms=40 * TAU_MS, limit_ms=100 * TAU_MS)
         assert not any("passed on" in what for what in network.occurred)
         return network.trace.hexdigest(), network.sequence
 
 
-@pytest.mark.parametrize("members", [4, 7, 13])
-def test_where_all_links_work_passing_on_changes_nothing(members: int) -> None:
+@pytest.mark.parametrize(("members", "delay_ms_max"), [(4, 20), (7, 50), (13, 50), (4, 150)])
+def test_where_all_links_work_passing_on_changes_nothing(members: int, delay_ms_max: int) -> None:
     rules = tuple(rule for rule in replica.RULES if rule.__module__ != relaying.__name__)
     assert len(rules) == len(replica.RULES) - 2
-    with_it = clean_run(members)
+    with_it = clean_run(members, delay_ms_max)
     with (
         patch.object(replica, "RULES", rules),
         patch.object(relaying, "pass_on_status", lambda *_: None),
         patch.object(relaying, "answer_origin", lambda *_: None),
     ):
-        assert clean_run(members) == with_it
+        assert clean_run(members, delay_ms_max) == with_it
 
 
 def test_a_status_is_longer_by_its_two_fields_only() -> None:

@@ -6,7 +6,7 @@ from consensus.events import SendDecided
 from consensus.identifiers import Height
 from consensus.messages import Commit, Message, Prepare, PrePrepare, Status, ViewChange
 from consensus.relaying import HEARD_SLOTS_MIN, RELAY_HEIGHTS, RELAYED_PER_SIGNER_MAX
-from tests.support.consensus import BLOCK_A, B, Members, Scenario
+from tests.support.consensus import BLOCK_A, TAU_MS, B, Members, Scenario
 
 FOUR = Members(4)
 SILENCE_SLOTS = 2 / 3 + 0.001
@@ -264,3 +264,28 @@ def test_who_learns_that_one_ahead_does_not_hear_it_says_that_it_hears_nobody() 
     scenario.receive(FOUR.status(2, 9), FOUR.status(3, 1, hears=()), FOUR.status(0, 1))
     scenario.tick(1)
     assert told(scenario)[0].hears == bytes([0b1101])
+
+
+# --- who needs nothing -------------------------------------------------------------------------------------------
+
+
+def test_who_says_that_it_hears_a_signer_is_passed_nothing_of_it() -> None:
+    scenario = voted()
+    scenario.receive(FOUR.status(3, 1, hears=(1, 2)), FOUR.status(0, 1, hears=(2, 3)))
+    scenario.tick(SILENCE_SLOTS)
+    assert passed_on(scenario, Prepare) == [(0, 4, {2, 3})], "both others hear member 2"
+
+
+def test_that_is_not_believed_for_ever_nor_once_the_slot_is_given_up() -> None:
+    scenario = voted()
+    scenario.receive(FOUR.status(3, 1, hears=(1, 2)))
+    scenario.tick(SILENCE_SLOTS)
+    assert (2, 4, {0}) in passed_on(scenario, Prepare)
+    scenario.receive(FOUR.view_change(0, 6), FOUR.view_change(2, 6))  # joined
+    assert (2, 4, {0, 3}) in passed_on(scenario, Prepare)
+    old = voted()
+    old.receive(FOUR.status(3, 1, hears=(1, 2)))
+    old.replica._member.relay_through = Height(9)
+    old.replica._member.heard[FOUR.address(3)] -= HEARD_SLOTS * TAU_MS
+    old.tick(0.1)
+    assert (2, 4, {0, 3}) in passed_on(old, Prepare)
