@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit simulation mutants sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ simulation: setup  ## the production replica on a virtual clock, network and dis
 	@$(BIN)/pytest tests/simulation -q -n auto
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
+
+mutants: setup  ## rules, driver and block sync broken on purpose, one by one: each must be noticed (part of `simulation`)
+	@$(BIN)/pytest tests/simulation/test_mutants.py -q -n auto
 
 sim: setup  ## 20,000 seeds, every Twins scenario, dead links; writes docs/simulation-result.json, docs/links-result.json
 	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json
