@@ -19,6 +19,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from tests.fuzz.decoder import Decoder, Verdict, WrongError, judge
 from tests.fuzz.file_decoders import file_decoders
+from tests.fuzz.folder_decoders import folder_decoders
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.record_decoders import record_decoders
 from tests.support.long_chain import scratch
@@ -185,7 +186,11 @@ def decoders() -> Mapping[str, Decoder]:
     directory = _folder.enter_context(scratch())
     random = Random(SPECIMENS_SEED)
     chain = StoryChain(directory / "chain")
-    found = [*record_decoders(chain.ledger, random), *file_decoders(chain, directory, random)]
+    found = [
+        *record_decoders(chain.ledger, random),
+        *file_decoders(chain, directory, random),
+        *folder_decoders(chain, directory, random),
+    ]
     chain.ledger.close()
     return {decoder.name: decoder for decoder in found}
 
