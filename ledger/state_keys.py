@@ -71,7 +71,7 @@ def _read_time(text: str) -> bytes:
         raise ValueError(f"{text!r} has neither Z nor an offset")
     if moment < EPOCH:
         raise ValueError(f"{text!r} is before 1970")
-    return ((moment - EPOCH) // timedelta(milliseconds=1)).to_bytes(NUMBER_SIZE_BYTES, "big")
+    return ((moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)).to_bytes(NUMBER_SIZE_BYTES, "big")
 
 
 def _show_time(value: bytes) -> str:

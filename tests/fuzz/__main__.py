@@ -14,6 +14,7 @@ import typer
 
 from tests.fuzz.decoder import WrongError, judge
 from tests.fuzz.fuzzer import Portion, Result, decoders, run_portion
+from tests.support.long_chain import scratch
 
 PORTION_CASES: Final = 20_000
 """Some seconds of work. What a portion has grown ends with it, so any number of processes runs the same cases."""
@@ -42,8 +43,8 @@ def run(
     portions = portions_of(only or names, cases, seed)
     typer.echo(f"{cases:,} cases, seed {seed}, {len(only or names)} decoders, {processes} processes")
     started_s, done, results = time.monotonic(), 0, []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(run_portion, portion) for portion in portions]):
+    with scratch() as folder, ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(run_portion, portion, folder) for portion in portions]):
             result = future.result()
             results.append(result)
             done += result.cases

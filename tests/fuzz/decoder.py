@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final
 
 REFUSAL_LENGTH_MAX: Final = 4_000
@@ -37,6 +38,16 @@ class Decoder:
     is_text: bool = False
     kept: Callable[[bytes], bytes] = bytes
     """The part of an input that counts; where a torn end is cut off, what stands before it."""
+
+
+def through(path: Path, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+    """Returns a reader of bytes that puts them into a file first."""
+
+    def read_bytes(data: bytes) -> Any:
+        path.write_bytes(data)
+        return read(path)
+
+    return read_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
+from tempfile import mkdtemp
 from types import FrameType
 from typing import Final
 
@@ -19,6 +20,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from tests.fuzz.decoder import Decoder, Verdict, WrongError, judge
 from tests.fuzz.file_decoders import file_decoders
+from tests.fuzz.folder_decoders import folder_decoders
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.record_decoders import record_decoders
 from tests.support.long_chain import scratch
@@ -84,10 +86,10 @@ class Result:
     """Of all inputs and what became of them."""
 
 
-def run_portion(portion: Portion) -> Result:
-    """Runs a portion on the decoder of its name."""
+def run_portion(portion: Portion, folder: Path) -> Result:
+    """Runs a portion on the decoder of its name, whose files lie somewhere in `folder`."""
     warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # of certificates that it means to refuse one day
-    return fuzz(decoders()[portion.decoder], portion)
+    return fuzz(decoders(folder)[portion.decoder], portion)
 
 
 def fuzz(decoder: Decoder, portion: Portion) -> Result:
@@ -180,12 +182,16 @@ def bounded() -> Iterator[None]:
 
 
 @cache
-def decoders() -> Mapping[str, Decoder]:
-    """Returns all of this process by name; their files lie in a folder that goes with it."""
-    directory = _folder.enter_context(scratch())
+def decoders(folder: Path | None = None) -> Mapping[str, Decoder]:
+    """Returns all of this process by name; their files lie in `folder`, or in one that goes with the process."""
+    directory = _folder.enter_context(scratch()) if folder is None else Path(mkdtemp(dir=folder))
     random = Random(SPECIMENS_SEED)
     chain = StoryChain(directory / "chain")
-    found = [*record_decoders(chain.ledger, random), *file_decoders(chain, directory, random)]
+    found = [
+        *record_decoders(chain.ledger, random),
+        *file_decoders(chain, directory, random),
+        *folder_decoders(chain, directory, random),
+    ]
     chain.ledger.close()
     return {decoder.name: decoder for decoder in found}
 

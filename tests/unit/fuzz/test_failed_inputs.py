@@ -84,6 +84,7 @@ FAILED: list[tuple[str, str, Callable[[], bytes]]] = [
     ("http-body", "invalid_parameter", lambda: b'{"' + b"x" * 60_000 + b'":1}'),
     ("http-body", "invalid_parameter", lambda: json.dumps({f"key{number}": 1 for number in range(5_000)}).encode()),
     ("state-key", "at most 300 characters", lambda: b"agenda:" + b"9" * 4_400),
+    ("state-key", "out of range", lambda: b"interval:9999-12-31T23:00:00-01:00"),  # in UTC a year that there is not
     ("receipt-file", "its format is", lambda: b'{"format": "' + b"x" * 60_000 + b'"}'),
 ]
 
