@@ -177,7 +177,7 @@ def lead(
     ] = None,
 ) -> None:
     """Has members that lead a slot before it begins, member 1 by default, decide blocks under an endless backlog;
-    exit code 1 if someone leads 10 % more or fewer than others, or a view changes.
+    exit code 1 if someone leads 10 % more or 12.5 % fewer than an equal share, or a view changes.
     """
     chosen = [1] if greedy is None else greedy
     if max(chosen) >= members:

@@ -61,6 +61,8 @@ class Checker:
         self.bound: set[tuple[Address, Height]] = set()
         """Who has signed a vote or VIEW-CHANGE at which height."""
         self.commits: dict[Step, Digest] = {}
+        self.forgotten_through = Height(0)
+        """What was signed up to this height a long run keeps no more."""
         self.view_changes: dict[Step, Claim | None] = {}
         self.promises: dict[tuple[Address, Height], Slot] = {}
 
@@ -89,7 +91,11 @@ class Checker:
             key = membership.key_of(endorsement.signer)
             assert key is not None, "a COMMIT of nobody"
             assert verification.verify(key, signed, endorsement.signature), "a forged COMMIT"
-            if endorsement.signer in host.network.byzantine or len(membership) == 1:
+            if (
+                endorsement.signer in host.network.byzantine
+                or len(membership) == 1
+                or height <= self.forgotten_through
+            ):
                 continue  # who is alone sends its COMMIT to nobody
             sent = self.commits.get((endorsement.signer, height, slot))
             is_own = endorsement.signer == host.key.address  # counted as soon as it is durable

@@ -159,7 +159,7 @@ def a_backlog_of_many_blocks() -> None:
 def forging_liars() -> None:
     """They propose and prove what they should not, and every vote is checked for what it follows from."""
     faults = Faults(until_ms=FAULTY_MS, loss=0.2, delay_ms_max=300, straggling=0.05, roles=(Role.FORGING,) * 2)
-    simulate(7, range(50), faults, 2 * REQUESTS)
+    simulate(7, range(70), faults, 2 * REQUESTS)
 
 
 def dead_pairs() -> None:
@@ -168,11 +168,16 @@ def dead_pairs() -> None:
 
 
 def dead_one_way() -> None:
-    """Member 1 hears 2 and 3 only, and 0 hears it not: nobody ahead hears 3 but over others."""
-    decides_in_spite_of(ONE_WAY)
+    """Somebody hears nobody who hears it: that it is behind others learn over third ones only."""
+    for pattern in ONE_WAY:
+        decides_in_spite_of(pattern)
 
 
-ONE_WAY = {(0, 2), (0, 3), (1, 0)}
+ONE_WAY = (
+    {(0, 3), (1, 0), (2, 0)},
+    {(0, 1), (1, 2), (2, 0), (3, 0)},
+    {(0, 2), (1, 0), (1, 2), (3, 0)},
+)
 
 
 def decides_in_spite_of(dead: set[tuple[int, int]]) -> None:
