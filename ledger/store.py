@@ -33,7 +33,7 @@ from contracts.state import StateKey, Table
 from ledger.access import is_denied
 from ledger.errors import LedgerDamaged, LedgerError, LedgerUnreadable, LedgerWriteFailed
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Of the layouts above; another one is refused."""
 
 BLOOM_FILTER_BITS: Final = 10

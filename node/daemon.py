@@ -169,6 +169,7 @@ class Daemon:
                 PeerEndpoint(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port)
                 for peer in table.peers
             ],
+            member_of=self.ledger.member_of,
             listen_host=table.host,
             listen_port=table.port,
             handler=self._receive,
@@ -226,12 +227,12 @@ class Daemon:
             send=self.mesh.send,
             connected=self.mesh.connected,
             is_unanswered=lambda: self.driver.is_unanswered,
-            is_silent=lambda: self.driver.is_silent,
+            silent_through=self.driver.silent_through,
             keep_silent_through=self.driver.keep_silent_through,
             refused=self.metrics.on_message_refused,
             names=names,
         )
-        return SignRecovery(own=identity.address, ledger=self.ledger, links=links)
+        return SignRecovery(signer=identity.node_key, ledger=self.ledger, links=links)
 
     def _make_api(self, identity: Identity) -> Api:
         agent = self.agent

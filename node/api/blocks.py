@@ -61,8 +61,5 @@ def stored_block(ledger: Ledger, height: Height) -> Block:
 
 
 def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
-    """Returns the leader that Eq. 1 names for a header's height and slot.
-
-    Protocol version 1 never changes the membership, so that of the next height serves every height.
-    """
-    return leader(ledger.membership(), header.height, header.slot)
+    """Returns the leader that Eq. 1 names for a header's height and slot."""
+    return leader(ledger.membership_at(header.height), header.height, header.slot)

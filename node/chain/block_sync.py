@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.codec import DecodeError, decode
+from consensus.eras import Eras
 from consensus.events import Event, Received
 from consensus.identifiers import Address, Digest, Height
 from consensus.membership import Membership
@@ -83,7 +84,8 @@ class BlockSync:
 
     def on_status(self, sender: Address, message: Status) -> None:
         """Notes how far a member says that it is."""
-        self._planner.note_claim(sender, message.undecided)
+        if message.era == self._ledger.eras.at(message.undecided).number:
+            self._planner.note_claim(sender, message.undecided)
 
     def on_blocks(self, sender: Address, message: Blocks) -> None:
         """Takes an answer."""
@@ -130,7 +132,7 @@ class BlockSync:
             if found is None:
                 return
             sender, decided = found
-            fault, block = check_decided(decided, height, ledger.tip, ledger.membership(), ledger.chain)
+            fault, block = check_decided(decided, height, ledger.tip, ledger.membership(), ledger.eras)
             if fault is not None:
                 self._ban(sender, fault, height)
             if block is not None:
@@ -143,8 +145,11 @@ class BlockSync:
             await asyncio.sleep(0)
 
     def _ban(self, sender: Address, fault: SyncFault, height: Height) -> None:
-        self._planner.ban(sender, self._now_ms())
         self._links.refused(fault.value)
+        if fault is SyncFault.OTHER_ERA:
+            self._planner.pass_over(sender)
+            return
+        self._planner.ban(sender, self._now_ms())
         self._log.warning(
             "a member sent wrong blocks and is not asked for a while",
             peer=self._links.names.get(sender, sender.hex()),
@@ -183,7 +188,7 @@ class BlockSync:
 
 
 def check_decided(
-    decided: Decided, height: Height, tip: Digest, membership: Membership, chain: Digest
+    decided: Decided, height: Height, tip: Digest, membership: Membership, eras: Eras
 ) -> tuple[SyncFault | None, Block | None]:
     """Checks a fetched block of the undecided height, the cheap things first.
 
@@ -192,12 +197,15 @@ def check_decided(
         height: undecided here.
         tip: digest of the last decided block.
         membership: of the height.
-        chain: hash of genesis.
+        eras: of the chain.
 
     Returns:
         What is wrong and no block, or nothing and the block. A block that Q members committed to comes back whatever
         its header says: if it does not extend the tip, agreement is broken, and the ledger stops the node.
     """
+    era = eras.at(height)
+    if decided.certificate.era != era.number:
+        return SyncFault.OTHER_ERA, None
     try:
         block = decode(decided.proposal, Block)
     except DecodeError:
@@ -206,8 +214,8 @@ def check_decided(
     assert certificate.height == height, "the planner hands out the undecided height"
     if block_digest(header) != certificate.block or not block_is_whole(block):
         return SyncFault.NOT_A_BLOCK, None
-    is_decided = isinstance(verify_message(decided, membership, chain), Verified)
+    is_decided = isinstance(verify_message(decided, membership, era), Verified)
     if is_decided:
         return None, block
-    extends = (header.chain, header.height, header.parent) == (chain, height, tip)
+    extends = (header.chain, header.height, header.parent) == (eras.chain, height, tip)
     return (SyncFault.BAD_CERTIFICATE if extends else SyncFault.DOES_NOT_CHAIN), None

@@ -188,6 +188,10 @@ class Driver:
         """Says whether nothing is signed now because what was signed is not at hand."""
         return self._replica.height <= self._replica.silent_through
 
+    def silent_through(self) -> Height:
+        """Returns up to which height nothing is signed."""
+        return self._replica.silent_through
+
     @property
     def is_unanswered(self) -> bool:
         """Says whether nobody knows yet how long that lasts."""
@@ -270,7 +274,7 @@ class Driver:
             self._apply(effects.apply)
         for evidence in effects.evidence:
             self._metrics.on_message_refused(evidence.offence.value)
-            self._evidence(equivocation_of(evidence, self._ledger.chain))
+            self._evidence(equivocation_of(evidence, self._ledger.eras.at(evidence.height)))
 
     def _persist(self, effects: Effects) -> None:
         """Proposals, certificates and a copy of the sign state first, then the sign state itself; both synced."""
@@ -307,7 +311,7 @@ class Driver:
             if not _proposal_has_its_name(one.message):
                 self._metrics.on_message_refused("wrong_proposal")
                 continue
-            result = verify_message(one.message, self._replica.membership, self._ledger.chain)
+            result = verify_message(one.message, self._replica.membership, self._replica.era)
             if isinstance(result, Verified):
                 if is_forgotten(one.message, self._own, self._replica.remembered):
                     self._forget()
@@ -384,7 +388,7 @@ class Driver:
                 height=decision.height,
                 block=decision.block,
                 header_slot=block.header.slot,
-                membership=self._ledger.membership(),
+                memberships=self._ledger.memberships(),
             )
         )
 
@@ -412,13 +416,13 @@ def _restore(identity: Identity, ledger: Ledger, sign_state: SignStateFile, now:
     return Replica(
         signer=identity.node_key,
         parameters=Parameters(
-            chain=ledger.chain,
             slot_duration_ms=genesis.slot_duration_ms,
             attempt_max_ms=genesis.attempt_max_ms,
         ),
         start=Start(
             height=Height(ledger.height + 1),
-            membership=ledger.membership(),
+            eras=ledger.eras,
+            memberships=ledger.memberships(),
             tip=ledger.tip,
             parent_slot=ledger.tip_slot,
             sign_state=decode(sign_state.load(), SignState),

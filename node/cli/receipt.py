@@ -102,7 +102,7 @@ def ask_command(
     require_id(name)
     chain = load_genesis_file(genesis)
     answers = asyncio.run(_ask_all(url, name, chain))
-    needed = Membership([member.node_key for member in chain.members]).weak_quorum
+    needed = Membership.of_keys([member.node_key for member in chain.members]).weak_quorum
     groups = _groups([receipt for _, receipt, _ in answers if receipt is not None])
     _show_answers(answers, groups, chain)
     equal = max((len(members) for members in groups.values()), default=0)
@@ -155,7 +155,8 @@ def _show_answers(answers: Sequence[Answer], groups: dict[bytes, set[bytes]], ge
             continue
         answer, outcome = answer_of(receipt), receipt.content.proof.receipt
         group = f"number {order.index(answer) + 1}" if answer in groups else "contradicts itself"
-        table.add_row(url, names[receipt.content.exporter], outcome.status.value, group, words)
+        exporter = receipt.content.exporter
+        table.add_row(url, names.get(exporter, exporter.hex()), outcome.status.value, group, words)
     output_console().print(table)
 
 

@@ -13,8 +13,9 @@ from consensus.codec import DecodeError, Record, decode, encode
 from consensus.evidence import Equivocation, Offence
 from consensus.identifiers import Address, Digest, Signature
 from contracts.genesis import Genesis, chain_id
+from contracts.genesis_state import genesis_state
 from contracts.misconduct import DOUBLE_OFFER, misconduct_name, proven
-from contracts.state import Misconduct, StateKey, Table, misconduct_key
+from contracts.state import Misconduct, Overlay, StateKey, Table, misconduct_key
 from contracts.transactions import DoubleOffer, ReportMisconduct, decode_transaction
 from ledger.ledger import Ledger
 from ledger.show import render
@@ -198,10 +199,9 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         evidence: Evidence = decode(encoded, Evidence)  # type: ignore[arg-type]  # a union is a type to msgspec
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
-    key = member_keys(genesis).get(evidence.offender)
-    if key is None:
+    if evidence.offender not in member_keys(genesis):
         raise FileRefused(f"{evidence.offender.hex()} is no member of this genesis")
-    offence = proven(evidence, key, chain_id(genesis))
+    offence = proven(evidence, Overlay(genesis_state(genesis)), chain_id(genesis))
     if offence is None:
         name = names_of(genesis)[evidence.offender]
         raise FileRefused(f"the two statements do not prove that {name} contradicted itself on this chain")

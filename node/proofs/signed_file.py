@@ -58,8 +58,10 @@ def parse_file(content: bytes, file_format: str) -> dict[str, Any]:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FileRefused(f"it is not JSON: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != file_format:
-        raise FileRefused(f"it has not the format {file_format}")
+    found = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or found != file_format:
+        said = f"says {found!r:.64}" if isinstance(found, str) else "says none"
+        raise FileRefused(f"it has not the format {file_format}, it {said}")
     return document
 
 

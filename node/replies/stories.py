@@ -153,7 +153,7 @@ class TradeStoryReply(ApiModel):
 class ReceiptFileReply(ApiModel):
     """A signed receipt that proves itself: keep it as a file, check it with `p2pnode receipt verify`."""
 
-    format: Literal["p2pnode-receipt-1"]
+    format: Literal["p2pnode-receipt-2"]
     about: dict[str, JsonValue]
     """What the content says, for people."""
     content: Hex

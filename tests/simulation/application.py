@@ -12,7 +12,7 @@ from typing import Protocol
 
 from consensus.events import Decision, PreparedBlock
 from consensus.identifiers import Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import Decided, Message, PrePrepare
 from ledger.errors import LedgerDamaged
 from node.chain.sync_planner import SyncFault
@@ -37,6 +37,8 @@ class Application(Protocol):
     def state_root(self) -> Digest: ...
     @property
     def membership(self) -> Membership: ...
+    @property
+    def memberships(self) -> Memberships: ...
     @property
     def voted(self) -> PrePrepare | None: ...
     @property

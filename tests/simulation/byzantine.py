@@ -1,12 +1,12 @@
 """What lying members do. A liar runs the production replica and bends what leaves it, or adds to it."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from consensus.cryptography import HashKind, digest
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import leader
 from consensus.messages import (
     Body,
@@ -21,10 +21,10 @@ from consensus.messages import (
     Status,
     ViewChange,
     commit_bytes,
+    height_answer_bytes,
     view_change_bytes,
     vote_bytes,
 )
-from consensus.recovery import FIRST_HEIGHT
 from tests.simulation.faults import Role
 from tests.simulation.forging import forged, torn
 
@@ -142,8 +142,7 @@ class Liar:
             case _:
                 return self._other_answer(message)
 
-    @staticmethod
-    def _other_answer(message: "Payload") -> "Payload":
+    def _other_answer(self, message: "Payload") -> "Payload":
         match message:
             case Status():
                 undecided, slot = Height(message.undecided + 1_000), Slot(message.clock_slot + 10**6)
@@ -151,7 +150,7 @@ class Liar:
             case Body() | Decided():
                 return msgspec.structs.replace(message, proposal=message.proposal + b"!")
             case HeightAnswer():
-                return msgspec.structs.replace(message, undecided=FIRST_HEIGHT, certificate=None)
+                return self.signed(msgspec.structs.replace(message, undecided=FIRST_HEIGHT))
             case _:
                 return message
 
@@ -174,7 +173,7 @@ class Liar:
                 )
             )
 
-    def signed(self, message: Message) -> Message:
+    def signed(self, message: "Message | HeightAnswer") -> Any:
         """Returns a statement under this member's valid signature."""
         chain, key = self.host.application.chain, self.host.key
         match message:
@@ -184,6 +183,8 @@ class Liar:
                 signed = commit_bytes(chain, message.height, message.slot, message.block)
             case ViewChange():
                 signed = view_change_bytes(chain, message.height, message.slot, message.claim)
+            case HeightAnswer():
+                signed = height_answer_bytes(chain, message.asker, message.nonce, message.undecided)
             case _:
                 return message
         return msgspec.structs.replace(message, signer=key.address, signature=key.sign(signed))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from consensus.codec import decode, encode
+from consensus.eras import Eras
 from consensus.events import (
     Applied,
     Arrived,
@@ -25,9 +26,10 @@ from consensus.events import (
     Validated,
     ValidateRequest,
     WorkWaiting,
+    forgetful_sign_state,
     fresh_sign_state,
 )
-from consensus.identifiers import Height
+from consensus.identifiers import FIRST_HEIGHT, Height
 from consensus.intake import DECIDED_RUN_MAX
 from consensus.member import Parameters, Signer
 from consensus.recovery import is_forgotten
@@ -35,7 +37,6 @@ from consensus.replica import Replica, Start
 from consensus.verification import Verified, verify_message
 from ledger.errors import LedgerDamaged
 from node.errors import SignStateError
-from node.home.storage import unanswered_sign_state
 from tests.simulation.application import Application, SignDisk
 from tests.simulation.byzantine import Liar
 from tests.simulation.faults import BYZANTINE, Role
@@ -118,10 +119,11 @@ class Host:
         self.network.checker.note_started(self)
         self.replica = Replica(
             signer=self.key,
-            parameters=Parameters(chain=application.chain, slot_duration_ms=TAU_MS, attempt_max_ms=ATTEMPT_MAX_MS),
+            parameters=Parameters(slot_duration_ms=TAU_MS, attempt_max_ms=ATTEMPT_MAX_MS),
             start=Start(
                 height=Height(application.height + 1),
-                membership=application.membership,
+                eras=Eras(application.chain),
+                memberships=application.memberships,
                 tip=application.tip,
                 parent_slot=application.tip_slot,
                 sign_state=self.sign_state,
@@ -142,7 +144,7 @@ class Host:
         except SignStateError:
             assert self.role is Role.BIT_ROT, "a sign state is damaged"
             self.network.occurred["a sign state was damaged beyond reading"] += 1
-            payload = encode(unanswered_sign_state())
+            payload = encode(forgetful_sign_state(FIRST_HEIGHT))
             self.sign_disk = SignDisk(payload)
         return decode(payload, SignState)
 
@@ -174,7 +176,7 @@ class Host:
             self.sign_disk.rot(random)
             self.application.rot(random)
         if self.role is Role.FORGETS:
-            self.sign_disk = SignDisk(encode(unanswered_sign_state()))
+            self.sign_disk = SignDisk(encode(forgetful_sign_state(FIRST_HEIGHT)))
 
     def reach(self, point: str, tear: Callable[[], None] | None = None) -> None:
         """A point where the process may die; with `tear` the middle of a write."""
@@ -293,7 +295,7 @@ class Host:
         if not self.application.has_its_name(message):
             assert is_from_liar, "an honest member sent a body that its digest does not name"
             return
-        result = verify_message(message, self.replica.membership, self.application.chain)
+        result = verify_message(message, self.replica.membership, self.replica.era)
         if not isinstance(result, Verified):
             self.network.occurred[f"refused: {result.value}"] += 1
             assert is_from_liar, f"an honest member's message is refused: {result.value}"
@@ -332,6 +334,6 @@ class Host:
                 height=decision.height,
                 block=decision.block,
                 header_slot=application.tip_slot,
-                membership=application.membership,
+                memberships=application.memberships,
             )
         )

@@ -19,7 +19,7 @@ import msgspec
 from consensus.codec import decode, encode
 from consensus.events import Decision, PreparedBlock
 from consensus.identifiers import Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import Decided, Message, PrePrepare
 from contracts.transactions import PublishReading, Transfer, decode_transaction, transaction_digest
 from contracts.units import MS_PER_HOUR
@@ -96,6 +96,10 @@ class LedgerApplication:
     def membership(self) -> Membership:
         return self.ledger.membership()
 
+    @property
+    def memberships(self) -> Memberships:
+        return self.ledger.memberships()
+
     def has_its_name(self, message: Message) -> bool:
         return _proposal_has_its_name(message)
 
@@ -104,7 +108,7 @@ class LedgerApplication:
 
     def sync_fault(self, decided: Decided) -> SyncFault | None:
         undecided = Height(self.height + 1)
-        return check_decided(decided, undecided, self.tip, self.membership, self.chain)[0]
+        return check_decided(decided, undecided, self.tip, self.membership, self.ledger.eras)[0]
 
     # --- executing ----------------------------------------------------------------------------------------------
 

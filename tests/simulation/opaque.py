@@ -8,9 +8,10 @@ from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
+from consensus.eras import first_era
 from consensus.events import Decision, PreparedBlock
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Membership, Memberships, leader
 from consensus.messages import Body, Decided, Message, PrePrepare
 from consensus.verification import Verified, verify_message
 from ledger.errors import LedgerDamaged
@@ -50,6 +51,10 @@ class OpaqueApplication:
         self.prepared: PreparedBlock | None = None
 
     @property
+    def memberships(self) -> Memberships:
+        return Memberships(undecided=self.membership, following=self.membership)
+
+    @property
     def height(self) -> Height:
         return Height(len(self._blocks))
 
@@ -86,7 +91,7 @@ class OpaqueApplication:
     def sync_fault(self, decided: Decided) -> SyncFault | None:
         if not self.has_its_name(decided):
             return SyncFault.NOT_A_BLOCK
-        is_decided = isinstance(verify_message(decided, self.membership, self.chain), Verified)
+        is_decided = isinstance(verify_message(decided, self.membership, first_era(self.chain)), Verified)
         return None if is_decided else SyncFault.BAD_CERTIFICATE
 
     def check(self, height: Height, proposal: bytes) -> Slot | None:

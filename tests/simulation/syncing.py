@@ -89,6 +89,9 @@ class Syncing:
     def _ban(self, sender: Address, fault: SyncFault) -> None:
         host = self._host
         host.network.occurred[f"refused: {fault.value}"] += 1
+        if fault is SyncFault.OTHER_ERA:
+            self._planner.pass_over(sender)
+            return
         host.network.occurred["refused: a range of blocks"] += 1
         host.network.checker.note_banned(sender, host.network.byzantine, fault)
         self._planner.ban(sender, self._now_ms())

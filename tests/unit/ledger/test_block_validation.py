@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Digest
+from contracts.genesis import PROTOCOL_VERSION
 from ledger.block import Block, BlockHeader, block_digest, certificate_digest
 from ledger.errors import BlockNotNext, DecidedBlockRefused
 from ledger.merkle_tree import tree_root
@@ -58,8 +59,9 @@ def test_a_good_block_is_accepted_by_a_ledger_that_did_not_build_it(chain, tmp_p
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"version": 2}, BlockRefusalReason.WRONG_VERSION),
+        ({"version": PROTOCOL_VERSION - 1}, BlockRefusalReason.WRONG_VERSION),
         ({"chain": OTHER}, BlockRefusalReason.WRONG_CHAIN),
+        ({"era": 1}, BlockRefusalReason.WRONG_ERA),
         ({"height": 2}, BlockRefusalReason.WRONG_HEIGHT),
         ({"height": 4}, BlockRefusalReason.WRONG_HEIGHT),
         ({"height": 0}, BlockRefusalReason.WRONG_HEIGHT),
