@@ -24,6 +24,7 @@ from typing import Any, Final
 import aiohttp
 
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import Digest, Height, Signature, Slot
 from consensus.messages import (
     NONCE_SIZE_BYTES,
@@ -140,7 +141,9 @@ class Arsenal:
         )
 
     def _decided(self, height: int, body: bytes) -> Decided:
-        certificate = CommitCertificate(height=Height(height), slot=Slot(1), block=self._digest(), endorsements=())
+        certificate = CommitCertificate(
+            era=FIRST_ERA, height=Height(height), slot=Slot(1), block=self._digest(), endorsements=()
+        )
         return Decided(certificate=certificate, proposal=body)
 
     # --- the three classes -----------------------------------------------------------------------------------
@@ -151,7 +154,7 @@ class Arsenal:
             height = self._random.choice((10**6, 10**9, 10**15, NUMBER_MAX - 10**6)) + self._random.randrange(10**6)
             slot = self._random.randrange(10**9, NUMBER_MAX)
             yield from self.statements(height, slot, self._digest())
-            yield Status(undecided=Height(height), tip=self._digest(), clock_slot=Slot(slot))
+            yield Status(era=FIRST_ERA, undecided=Height(height), tip=self._digest(), clock_slot=Slot(slot))
             yield self._proposal(height, slot, self._junk[:1_000])
             yield self._decided(height, self._junk[:1_000])
             yield Body(height=Height(height), block=self._digest(), proposal=self._junk[:1_000])
@@ -171,8 +174,8 @@ class Arsenal:
         return [
             *self.statements(undecided, slot, block),
             *self.statements(max(1, undecided - 20), 1, block),
-            Status(undecided=Height(undecided), tip=block, clock_slot=Slot(slot)),
-            Status(undecided=Height(1), tip=self._chain, clock_slot=Slot(slot)),
+            Status(era=FIRST_ERA, undecided=Height(undecided), tip=block, clock_slot=Slot(slot)),
+            Status(era=FIRST_ERA, undecided=Height(1), tip=self._chain, clock_slot=Slot(slot)),
             BlocksRequest(first=Height(1), count=BLOCKS_PER_ANSWER_MAX),
             HeightQuestion(nonce=bytes(NONCE_SIZE_BYTES)),
             OfferRequest(request_id=1, interval_start_ms=Milliseconds(0), wanted_wh=WattHours(1)),
@@ -203,7 +206,9 @@ class Arsenal:
 
     def garbage(self) -> bytes:
         """Returns a frame that is no message."""
-        whole = encode_peer_message(Status(undecided=Height(1), tip=self._digest(), clock_slot=Slot(1)))
+        whole = encode_peer_message(
+            Status(era=FIRST_ERA, undecided=Height(1), tip=self._digest(), clock_slot=Slot(1))
+        )
         kinds = (whole[:-1], whole + b"\0", self._junk[: self._random.randrange(1, 5_000)], b"")
         return self._random.choice(kinds)
 

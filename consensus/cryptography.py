@@ -4,6 +4,7 @@ Every node uses this one Ed25519 implementation: implementations differ on malfo
 that one node accepts and another refuses would be a fork.
 """
 
+from copy import copy
 from enum import Enum
 from hashlib import blake2b
 from typing import Final
@@ -32,6 +33,7 @@ class HashKind(bytes, Enum):
     BODY = b"p2p.body"
     CERTIFICATE = b"p2p.certificate"
     COMMITMENT = b"p2p.commitment"
+    ERA = b"p2p.era"
     GENESIS = b"p2p.genesis"
     MAP_EMPTY = b"p2p.map.empty"
     MAP_INNER = b"p2p.map.inner"
@@ -80,7 +82,13 @@ class SigningKey:
             raise ValueError(f"an Ed25519 seed has {SEED_SIZE_BYTES} bytes, not {len(seed)}")
         public_key, self._secret = crypto_sign_seed_keypair(seed)
         self.public_key: Final = PublicKey(public_key)
-        self.address: Final = address_of(self.public_key)
+        self.address = address_of(self.public_key)
+
+    def of_member(self, address: Address) -> "SigningKey":
+        """Returns this key as that of a member that had another one before: an address is the hash of the first."""
+        key = copy(self)
+        key.address = address
+        return key
 
     def sign(self, message: bytes) -> Signature:
         """Returns the 64-byte signature of `message`."""

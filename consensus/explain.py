@@ -119,8 +119,12 @@ def _is_pending(member: Member) -> bool:
 
 
 def _silence(member: Member) -> Silence | None:
-    if member.own not in member.state.membership:
+    if member.state.membership.key_of(member.own) != member.signer.public_key:
         return Silence.NOT_A_MEMBER
+    if member.is_sealed:
+        return Silence.SEALED
+    if member.state.sign_state.standing.era != member.state.era.number:
+        return Silence.OLDER_ERA
     if member.state.height > member.silent_through:
         return None
     return Silence.STATE_ASKED if member.silent_through == UNANSWERED else Silence.STATE_LOST

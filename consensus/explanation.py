@@ -30,6 +30,10 @@ class Silence(Enum):
     """It is no member of this height."""
     STATE_LOST = "state_lost"
     """What it signed up to some height is not at hand."""
+    SEALED = "sealed"
+    """Its operator gave up this era, and has not begun the next one."""
+    OLDER_ERA = "older_era"
+    """It takes part in a later era; the height belongs to one before."""
     STATE_ASKED = "state_asked"
     """The same, and not enough others have answered yet up to which height."""
 

@@ -5,7 +5,7 @@ answers with decided blocks. Answers and questions are rate-limited, so that nob
 from typing import Final
 
 from consensus.events import Instant, SendDecided
-from consensus.identifiers import Address, Height
+from consensus.identifiers import Address, EraNumber, Height
 from consensus.member import Member
 from consensus.messages import Body, BodyRequest, Status
 
@@ -18,7 +18,8 @@ ASK_FRACTION: Final = 4
 
 def status(member: Member, now: Instant) -> Status:
     """Returns this member's STATUS."""
-    return Status(undecided=member.state.height, tip=member.state.tip, clock_slot=now.slot(member.tau_ms))
+    state = member.state
+    return Status(era=state.era.number, undecided=state.height, tip=state.tip, clock_slot=now.slot(member.tau_ms))
 
 
 def send_status_each_slot(member: Member, now: Instant) -> None:
@@ -28,7 +29,7 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
     if member.status_ms is not None and now.monotonic_ms - member.status_ms < member.tau_ms:
         return
     member.status_ms = now.monotonic_ms
-    addresses = member.state.membership.addresses
+    addresses = member.state.memberships.addresses
     own = addresses.index(member.own) if member.own in addresses else 0
     others = [address for address in addresses[own:] + addresses[:own] if address != member.own]
     turns = range(member.status_turns, member.status_turns + min(STATUS_RECIPIENTS, len(others)))
@@ -37,9 +38,14 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
 
 
 def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:
-    """Notes the sender's clock; answers who is behind, asks who is ahead."""
-    member.clocks.report(sender, message.clock_slot, now)
-    member.told[sender] = message.undecided
+    """Notes the sender's clock; answers who is behind, asks who is ahead, tells who is in another era."""
+    if member.eras.at(message.undecided).number != message.era:
+        note_other_era(member, sender, message.era, now)
+        return
+    member.other_eras.pop(sender, None)
+    if sender in member.state.membership:
+        member.clocks.report(sender, message.clock_slot, now)
+        member.told[sender] = message.undecided
     if message.undecided < member.state.height:
         _send_decided(member, sender, message.undecided, now)
     elif message.undecided > member.state.height:
@@ -50,6 +56,16 @@ def ask(member: Member, other: Address, now: Instant) -> None:
     """Asks a member that is ahead for decided blocks, by telling it where this one stands."""
     asked_ms = member.asked.get(other)
     if asked_ms is None or now.monotonic_ms - asked_ms >= member.tau_ms // ASK_FRACTION:
+        member.asked[other] = now.monotonic_ms
+        member.send(status(member, now), (other,))
+
+
+def note_other_era(member: Member, other: Address, era: EraNumber, now: Instant) -> None:
+    """Tells a member that lives in another era where this one stands: neither can use what the other has."""
+    if other in member.state.membership:
+        member.other_eras[other] = era
+    asked_ms = member.asked.get(other)
+    if asked_ms is None or now.monotonic_ms - asked_ms >= member.tau_ms:
         member.asked[other] = now.monotonic_ms
         member.send(status(member, now), (other,))
 

@@ -1,8 +1,8 @@
 """Sorts what members send by height before any signature is checked, and bounds what waits.
 
 Of the undecided height everything new goes on to verification; of lower heights the sender is answered (but for
-DECIDED, whose sender needs none); of the next height one message per member and kind is held until the height
-before is applied (its membership is known only then); beyond that the sender is told where this member stands.
+DECIDED, whose sender needs none); of the next height one message per member of it and kind is held until the height
+before is applied; beyond that the sender is told where this member stands.
 DECIDED blocks, which members send in runs to who is behind, are held for a few heights so that catching up is not
 one round trip per block.
 """
@@ -10,7 +10,7 @@ one round trip per block.
 from typing import Final
 
 from consensus.events import Arrived, Instant
-from consensus.heights import answer_lower, ask
+from consensus.heights import answer_lower, ask, note_other_era
 from consensus.identifiers import Address, Height
 from consensus.member import Member
 from consensus.messages import (
@@ -45,18 +45,24 @@ class Intake:
 
     def admit(self, arrived: Arrived, member: Member, now: Instant) -> bool:
         """Says whether a message is to be verified now; otherwise holds, answers or drops it."""
-        if arrived.sender not in member.state.membership:
+        if arrived.sender not in member.state.memberships:
             return False
         if isinstance(arrived.message, Status):
             return True
         height = height_of(arrived.message)
         undecided = member.state.height
+        if isinstance(arrived.message, Decided):
+            era = arrived.message.certificate.era
+            if era != member.eras.at(height).number:
+                note_other_era(member, arrived.sender, era, now)
+                return False
         if height < undecided:
             # two that answer each other's DECIDED would go on for ever
             if not isinstance(arrived.message, Decided):
                 answer_lower(member, arrived.sender, height, now)
         elif height > undecided:
-            self._hold(arrived, height - undecided)
+            if isinstance(arrived.message, Decided) or arrived.sender in member.state.memberships.following:
+                self._hold(arrived, height - undecided)
             if height > undecided + 1:
                 ask(member, arrived.sender, now)
         return height == undecided and member.phase is not Phase.APPLYING and not _is_known(arrived, member)

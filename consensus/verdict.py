@@ -175,6 +175,8 @@ def _too_few_members(explanation: Explanation, name_of: NameOf) -> str:
 def _silent(explanation: Explanation, _: NameOf) -> str:
     reasons = {
         Silence.NOT_A_MEMBER: f"it is no member at height {explanation.height}",
+        Silence.SEALED: "its operator gave up this era of the chain; `p2pnode recover` goes on or takes that back",
+        Silence.OLDER_ERA: "the height belongs to an era of the chain before the one that this member takes part in",
         Silence.STATE_LOST: f"what it signed up to height {explanation.silent_through} is not at hand",
         Silence.STATE_ASKED: "what it signed is not at hand, and it asks the others up to which height that matters",
     }

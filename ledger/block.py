@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
+from consensus.eras import EraField
 from consensus.identifiers import Digest
 from consensus.messages import AddressField, CommitCertificate, DigestField, HeightField, SlotField
 from contracts.receipts import Posting
@@ -22,6 +23,8 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     version: int
     """Protocol version that the block follows."""
     chain: DigestField
+    era: EraField
+    """In which it was made; a block that a ceremony carries over keeps it."""
     height: HeightField
     slot: SlotField
     """Slot of the first proposal; a block proposed again in a later slot keeps it."""
@@ -37,7 +40,7 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     state_root: DigestField
     """Root of the authenticated map after executing this block."""
     membership: DigestField
-    """Digest of the membership of h + 1."""
+    """Digest of M(h + 2): its members' addresses and node keys, in their order."""
     vrf_proof: Annotated[bytes, Meta(max_length=0)]
     """Randomness for sampled clusters; empty while clusters are all members."""
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.codec import encode
+from consensus.codec import decode, encode
+from consensus.eras import Eras
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, cluster
+from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
-from contracts.state import MEMBER_LIST_KEY, StateKey, StateReader, Table
+from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
 from contracts.transactions import Transaction
 from ledger.authenticated_map import MapUpdate, update_map
 from ledger.block import Block, BlockHeader, block_digest, certificate_digest
@@ -23,7 +24,6 @@ from ledger.validation import (
     BlockRefusalReason,
     Parent,
     first_difference,
-    membership_in,
     parent_voters,
 )
 
@@ -65,10 +65,11 @@ class ExecutedBlock:
     digest: Digest
     execution: Execution
     map_update: MapUpdate
-    next_membership: Membership
+    fixed_membership: Membership
+    """M(height + 2), which this block fixes."""
 
-    def as_parent(self, membership: Membership) -> Parent:
-        """Returns what the next block extends; `membership` is this block's own."""
+    def as_parent(self, parent: Parent) -> Parent:
+        """Returns what the next block extends; `parent` is what this block extends."""
         header = self.block.header
         return Parent(
             height=header.height,
@@ -76,8 +77,8 @@ class ExecutedBlock:
             slot=header.slot,
             leader=header.leader,
             state_root=header.state_root,
-            membership=membership,
-            next_membership=self.next_membership,
+            membership=parent.memberships.undecided,
+            memberships=Memberships(undecided=parent.memberships.following, following=self.fixed_membership),
         )
 
 
@@ -88,7 +89,7 @@ def execute(
     state: State,
     parent: Parent,
     genesis: Genesis,
-    chain: Digest,
+    eras: Eras,
 ) -> ExecutedBlock:
     """Executes what a leader chose and returns the block that it makes.
 
@@ -98,27 +99,28 @@ def execute(
         state: after the parent.
         parent: what the block extends.
         genesis: parameters.
-        chain: hash of genesis.
+        eras: of the chain.
 
     Raises:
         NodeMissing: the state's map is damaged.
     """
     height = Height(parent.height + 1)
     context = BlockContext(
-        chain=chain,
+        chain=eras.chain,
         height=height,
         slot=draft.slot,
         leader=draft.leader,
         parent_leader=parent.leader,
         parent_voters=parent_voters(draft.parent_certificate, parent),
-        cluster=cluster(parent.next_membership, height, draft.slot),
+        cluster=cluster(parent.memberships.undecided, height, draft.slot),
     )
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
-    next_membership = _next_membership(state, parent, execution)
+    fixed_membership = _fixed_membership(parent, execution)
     header = BlockHeader(
         version=genesis.protocol_version,
-        chain=chain,
+        chain=eras.chain,
+        era=eras.at(height).number,
         height=height,
         slot=draft.slot,
         leader=draft.leader,
@@ -128,7 +130,7 @@ def execute(
         postings_root=tree_root([encode(posting) for posting in execution.postings]),
         receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
         state_root=map_update.root,
-        membership=next_membership.digest(),
+        membership=fixed_membership.digest(),
         vrf_proof=b"",
     )
     return ExecutedBlock(
@@ -141,7 +143,7 @@ def execute(
         digest=block_digest(header),
         execution=execution,
         map_update=map_update,
-        next_membership=next_membership,
+        fixed_membership=fixed_membership,
     )
 
 
@@ -164,19 +166,9 @@ def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None
     )
 
 
-class _After:
-    """The state after a block, for reading the members of the next height."""
-
-    def __init__(self, state: StateReader, execution: Execution) -> None:
-        self._state = state
-        self._changes = execution.changes
-
-    def get(self, key: StateKey) -> bytes | None:
-        return self._changes[key] if key in self._changes else self._state.get(key)
-
-
-def _next_membership(state: StateReader, parent: Parent, execution: Execution) -> Membership:
-    touched = MEMBER_LIST_KEY in execution.changes or any(
-        key.startswith(Table.MEMBER.value) for key in execution.changes
-    )
-    return membership_in(_After(state, execution)) if touched else parent.next_membership
+def _fixed_membership(parent: Parent, execution: Execution) -> Membership:
+    """Returns M(h + 2) of the executed block h: the list that it wrote, or the one fixed before it."""
+    written = execution.changes.get(MEMBER_LIST_KEY)
+    if written is None:
+        return parent.memberships.following
+    return Membership(decode(written, MemberList).at(Height(parent.height + 3)))

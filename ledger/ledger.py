@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from consensus.codec import encode
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
+from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt
-from contracts.state import StateKey, Table
+from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, no_nodes, prove, update_map
@@ -34,7 +34,7 @@ from ledger.errors import (
 from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal
 from ledger.merkle_tree import prove_inclusion
 from ledger.proofs import ReceiptProof, StateProof
-from ledger.reading import BlockReader, TransactionLocation, membership_of
+from ledger.reading import BlockReader, TransactionLocation
 from ledger.side_files import (
     DATABASE_FOLDER,
     DirectoryLock,
@@ -67,12 +67,15 @@ from ledger.store import (
     version_key,
 )
 from ledger.transactions import TransactionVerifier
+from ledger.trusted_sets import FIXED_AHEAD, SetChange
 from ledger.validation import (
     Admission,
     BlockRefusal,
     Parent,
+    eras_in,
     form_refusal,
     last_nonce_in,
+    membership_in,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -106,6 +109,8 @@ class Ledger:
         self._executed: OrderedDict[Digest, ExecutedBlock] = OrderedDict()
         self._undecided = {key[1:]: value for key, value in store.entries(Space.UNDECIDED.value)}
         self._closed = False
+        self.eras: Final = eras_in(self, self.chain)
+        """Another one begins only while nobody has the ledger open."""
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -217,12 +222,20 @@ class Ledger:
 
     def membership(self) -> Membership:
         """Returns the members of height + 1."""
-        return self._parent.next_membership
+        return self._parent.memberships.undecided
+
+    def memberships(self) -> Memberships:
+        """Returns the members of height + 1 and of height + 2."""
+        return self._parent.memberships
 
     def membership_at(self, height: Height) -> Membership:
-        """Returns the members of a height, 1 to height + 1 of the tip."""
-        assert GENESIS_HEIGHT < height <= self.height + 1
-        return membership_of(self._store, height)
+        """Returns the members of a height, 1 to height + 2 of the tip, from the history that the state keeps."""
+        assert GENESIS_HEIGHT < height <= self.height + 2
+        return membership_in(self, height)
+
+    def member_of(self, key: PublicKey) -> Address | None:
+        """Returns whose node key this is at height + 1 or height + 2, None if it is nobody's."""
+        return self._parent.memberships.member_of(key)
 
     def last_nonce(self, sender: Address) -> int | None:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""
@@ -309,7 +322,7 @@ class Ledger:
         stale = [node_key(name) for name in executed.map_update.removed]
         stale += [undecided_key(name) for name in self._undecided]
         self._store.write(_block_entries(executed, certificate), stale)
-        self._parent = executed.as_parent(self.membership())
+        self._parent = executed.as_parent(self._parent)
         self._undecided.clear()
         self._executed.clear()
         self._mark_tip()
@@ -346,8 +359,8 @@ class Ledger:
         return dict(self._undecided)
 
     def _validate(self, block: Block) -> ExecutedBlock | BlockRefusal:
-        refusal = form_refusal(block, self._parent, self.genesis, self.chain) or parent_certificate_refusal(
-            block, self._parent, self.chain
+        refusal = form_refusal(block, self._parent, self.genesis, self.eras) or parent_certificate_refusal(
+            block, self._parent, self.eras
         )
         if refusal is not None:
             return refusal
@@ -358,7 +371,7 @@ class Ledger:
         return result_refusal(block, executed) or executed
 
     def _execute(self, draft: Draft, transactions: list[Transaction]) -> ExecutedBlock:
-        return execute(draft, transactions, state=self, parent=self._parent, genesis=self.genesis, chain=self.chain)
+        return execute(draft, transactions, state=self, parent=self._parent, genesis=self.genesis, eras=self.eras)
 
     def _remember(self, executed: ExecutedBlock) -> None:
         self._executed[executed.digest] = executed
@@ -451,6 +464,18 @@ class Ledger:
             receipt=receipts[location.index],
             inclusion=prove_inclusion([encode(receipt) for receipt in receipts], location.index),
         )
+
+    def set_changes(self) -> tuple[SetChange, ...]:
+        """Returns the headers at which the members changed, oldest first: with genesis they lead to every set."""
+        terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
+        ends = [term.last_height + 1 for term in terms if term.last_height is not None]
+        firsts = {term.first_height for term in terms}.union(ends) - {FIRST_HEIGHT}
+        return tuple(self._set_change(Height(first - FIXED_AHEAD)) for first in sorted(firsts))
+
+    def _set_change(self, height: Height) -> SetChange:
+        header, certificate = self._blocks.decided_header(height)
+        members = self.membership_at(Height(height + FIXED_AHEAD)).members
+        return SetChange(header=header, certificate=certificate, members=members)
 
     def prove_state(self, key: StateKey) -> StateProof:
         """Returns a key's newest value, or that it has none, with the proof against the tip's header.

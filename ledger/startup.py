@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
-from consensus.membership import Membership
+from consensus.eras import Eras
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Height, Slot
+from consensus.membership import Membership, Memberships
 from contracts.genesis import Genesis, chain_id
 from contracts.state import (
     AGENDA_KEY,
+    ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     TOTALS_KEY,
@@ -26,10 +28,10 @@ from ledger.authenticated_map import proof_holds, prove
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged, LedgerForeign, NodeMissing
 from ledger.merkle_tree import tree_root
-from ledger.reading import BlockReader, TransactionLocation, membership_of
+from ledger.reading import BlockReader, NewestState, TransactionLocation, membership_of
 from ledger.side_files import read_damage, read_tip_mark, seal_faults
 from ledger.store import FORMAT_KEY, FORMAT_VERSION, TIP_KEY, Space, Store, StoredFormat, StoredTip
-from ledger.validation import Parent, certificate_fault
+from ledger.validation import Parent, certificate_fault, eras_in
 
 RECENT_BLOCKS: Final = 8
 """Blocks checked at every start: a few milliseconds each with their certificates."""
@@ -116,12 +118,12 @@ def _check_block(store: Store, height: Height, genesis: Genesis) -> None:
     block, certificate = reader.block(height), reader.certificate(height)
     if block is None or certificate is None:
         raise LedgerDamaged("block or certificate is missing", height=height)
-    header, digest, chain = block.header, block_digest(block.header), chain_id(genesis)
-    fault = certificate_fault(certificate, height, digest, _membership_of(store, height), chain)
+    header, digest, eras = block.header, block_digest(block.header), _eras_of(store, genesis)
+    fault = certificate_fault(certificate, height, digest, _membership_of(store, height), eras.at(height))
     if fault is not None:
         raise LedgerDamaged(f"the certificate does not decide the block: {fault}", height=height)
     previous = reader.block(Height(height - 1))
-    expected_parent = chain if previous is None else block_digest(previous.header)
+    expected_parent = eras.chain if previous is None else block_digest(previous.header)
     receipts = [encode(receipt) for receipt in reader.receipts(height)]
     checks = {
         "the header names another height": header.height == height,
@@ -150,9 +152,16 @@ def _membership_of(store: Store, height: Height) -> Membership:
         raise LedgerDamaged(f"the stored membership cannot be read: {error}", height=height) from None
 
 
+def _eras_of(store: Store, genesis: Genesis) -> Eras:
+    try:
+        return eras_in(NewestState(store), chain_id(genesis))
+    except (AssertionError, DecodeError) as error:
+        raise LedgerDamaged(f"the stored eras cannot be read: {error}") from None
+
+
 def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
-    membership = _membership_of(store, tip.height)
-    next_membership = _membership_of(store, Height(tip.height + 1))
+    membership = _membership_of(store, Height(max(FIRST_HEIGHT, tip.height)))
+    following = _membership_of(store, Height(tip.height + 2))
     if tip.height == GENESIS_HEIGHT:
         if tip.block != chain_id(genesis):
             raise LedgerDamaged("the tip is not genesis", height=tip.height)
@@ -161,7 +170,7 @@ def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
         header, _ = BlockReader(store).decided_header(tip.height)
         if (tip.block, tip.state_root) != (block_digest(header), header.state_root):
             raise LedgerDamaged("the tip record names another block", height=tip.height)
-        if header.membership != next_membership.digest():
+        if header.membership != following.digest():
             raise LedgerDamaged("the stored membership is another", height=tip.height)
         slot, leader = header.slot, header.leader
     return Parent(
@@ -171,13 +180,13 @@ def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
         leader=leader,
         state_root=tip.state_root,
         membership=membership,
-        next_membership=next_membership,
+        memberships=Memberships(undecided=_membership_of(store, Height(tip.height + 1)), following=following),
     )
 
 
 def _check_map(store: Store, parent: Parent) -> None:
-    keys = [TOTALS_KEY, MEMBER_LIST_KEY, AGENDA_KEY, LAST_BLOCK_KEY]
-    for address in parent.next_membership.addresses:
+    keys = [TOTALS_KEY, MEMBER_LIST_KEY, ERAS_KEY, AGENDA_KEY, LAST_BLOCK_KEY]
+    for address in parent.memberships.following.addresses:
         keys += [account_key(address), member_key(address), score_key(address)]
     for key in keys:
         try:

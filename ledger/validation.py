@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import Membership, cluster, leader
+from consensus.eras import Era, Eras
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, Slot
+from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
 from contracts.state import (
+    ERAS_KEY,
     MEMBER_LIST_KEY,
     Account,
-    Member,
+    EraTable,
     MemberList,
     Overlay,
     StateReader,
     account_key,
-    member_key,
 )
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, BlockHeader, certificate_digest
@@ -34,6 +35,7 @@ class BlockRefusalReason(Enum):
 
     WRONG_VERSION = "wrong_version"
     WRONG_CHAIN = "wrong_chain"
+    WRONG_ERA = "wrong_era"
     WRONG_HEIGHT = "wrong_height"
     WRONG_PARENT = "wrong_parent"
     SLOT_BEFORE_PARENT = "slot_before_parent"
@@ -77,15 +79,32 @@ class Parent:
     state_root: Digest
     membership: Membership
     """Whose certificate decided it; at genesis the first members."""
-    next_membership: Membership
-    """The members of height + 1."""
+    memberships: Memberships
+    """Of height + 1 and of height + 2, which this block fixed."""
 
 
-def membership_in(state: StateReader) -> Membership:
-    """Returns the members that a state names, in the order of admission."""
-    view = Overlay(state)
-    addresses = view.require(MEMBER_LIST_KEY, MemberList).addresses
-    return Membership([view.require(member_key(address), Member).node_key for address in addresses])
+def membership_in(state: StateReader, height: Height) -> Membership:
+    """Returns M(height) as a state names it: the state after block height - 2, or any later one."""
+    return Membership(Overlay(state).require(MEMBER_LIST_KEY, MemberList).at(height))
+
+
+def genesis_parent(chain: Digest, state_root: Digest, state: StateReader) -> Parent:
+    """Returns what the first block extends; the first members are those of heights 1 and 2."""
+    members = membership_in(state, FIRST_HEIGHT)
+    return Parent(
+        height=GENESIS_HEIGHT,
+        digest=chain,
+        slot=Slot(0),
+        leader=None,
+        state_root=state_root,
+        membership=members,
+        memberships=Memberships(undecided=members, following=members),
+    )
+
+
+def eras_in(state: StateReader, chain: Digest) -> Eras:
+    """Returns the eras that a state names."""
+    return Eras(chain, Overlay(state).require(ERAS_KEY, EraTable).starts)
 
 
 def last_nonce_in(state: StateReader, sender: Address) -> int | None:
@@ -94,12 +113,12 @@ def last_nonce_in(state: StateReader, sender: Address) -> int | None:
     return None if account is None else account.nonce
 
 
-def form_refusal(block: Block, parent: Parent, genesis: Genesis, chain: Digest) -> BlockRefusal | None:
+def form_refusal(block: Block, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return _header_refusal(block.header, parent, genesis, chain) or _limits_refusal(block, genesis)
+    return _header_refusal(block.header, parent, genesis, eras) or _limits_refusal(block, genesis)
 
 
-def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, chain: Digest) -> BlockRefusal | None:
+def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
     expected_height = Height(parent.height + 1)
     if header.height != expected_height:
         return BlockRefusal(
@@ -109,10 +128,11 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, chain
         return BlockRefusal(
             reason=BlockRefusalReason.SLOT_BEFORE_PARENT, detail=f"{header.slot}, parent has {parent.slot}"
         )
-    expected_leader = leader(parent.next_membership, header.height, header.slot)
+    expected_leader = leader(parent.memberships.undecided, header.height, header.slot)
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
         (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
-        (BlockRefusalReason.WRONG_CHAIN, header.chain, chain),
+        (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
+        (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
         (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
         (BlockRefusalReason.VRF_PROOF, header.vrf_proof, b""),
@@ -150,7 +170,7 @@ def _limits_refusal(block: Block, genesis: Genesis) -> BlockRefusal | None:
     return None
 
 
-def parent_certificate_refusal(block: Block, parent: Parent, chain: Digest) -> BlockRefusal | None:
+def parent_certificate_refusal(block: Block, parent: Parent, eras: Eras) -> BlockRefusal | None:
     """Checks that the carried certificate is any one that decides the parent, and the one the header names."""
     certificate = block.parent_certificate
     if certificate_digest(certificate) != block.header.parent_certificate:
@@ -159,7 +179,7 @@ def parent_certificate_refusal(block: Block, parent: Parent, chain: Digest) -> B
         return None if certificate is None else _certificate_refusal("genesis has none")
     if certificate is None:
         return _certificate_refusal("missing")
-    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, chain)
+    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, eras.at(parent.height))
     return None if fault is None else _certificate_refusal(fault)
 
 
@@ -168,14 +188,16 @@ def _certificate_refusal(detail: str) -> BlockRefusal:
 
 
 def certificate_fault(
-    certificate: CommitCertificate, height: Height, block: Digest, membership: Membership, chain: Digest
+    certificate: CommitCertificate, height: Height, block: Digest, membership: Membership, era: Era
 ) -> str | None:
     """Says in words why a certificate does not decide a block at a height; None if it does."""
     if certificate.height != height:
         return f"for height {certificate.height}, not {height}"
     if certificate.block != block:
         return f"for block {certificate.block.hex()}, not {block.hex()}"
-    if not commit_certificate_holds(certificate, membership, chain):
+    if certificate.era != era.number:
+        return f"of era {certificate.era}, height {height} is of era {era.number}"
+    if not commit_certificate_holds(certificate, membership, era):
         return f"not exactly {membership.quorum} valid COMMITs of members, sorted by signer"
     return None
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height, Slot
+from consensus.eras import Eras
+from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
 from consensus.messages import CommitCertificate
 from contracts.conservation import unbalanced_books
 from contracts.genesis import Genesis, chain_id
@@ -46,10 +47,10 @@ from ledger.transactions import TransactionVerifier
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
-    Parent,
     certificate_fault,
+    eras_in,
     form_refusal,
-    membership_in,
+    genesis_parent,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -134,18 +135,13 @@ class _Audit:
         self._chain = chain_id(genesis)
         self._verifier = TransactionVerifier(self._chain, remembered_max=1)
         self._state = MemoryState(genesis_state(genesis))
-        members = membership_in(self._state)
-        self._parent = Parent(
-            height=GENESIS_HEIGHT,
-            digest=self._chain,
-            slot=Slot(0),
-            leader=None,
-            state_root=self._state.root,
-            membership=members,
-            next_membership=members,
-        )
+        self._parent = genesis_parent(self._chain, self._state.root, self._state)
         self._versions: Counter[Height] = Counter()
         self._transactions: Counter[Height] = Counter()
+
+    @property
+    def _eras(self) -> Eras:
+        return eras_in(self._state, self._chain)
 
     def run(self, directory: Path, store: Store, progress: Progress) -> VerificationReport:
         """Checks all of an open store."""
@@ -211,16 +207,17 @@ class _Audit:
             return False
         self._compare(height, executed)
         self._state.apply(dict(executed.execution.changes), executed.map_update)
-        self._parent = executed.as_parent(self._parent.next_membership)
+        self._parent = executed.as_parent(self._parent)
         return True
 
     def _check_certificate(self, height: Height, block: Block, certificate: CommitCertificate) -> bool:
         """Checks a certificate; a valid one that names another block says that the block is not the decided one."""
-        digest, members = block_digest(block.header), self._parent.next_membership
-        fault = certificate_fault(certificate, height, digest, members, self._chain)
+        digest, members = block_digest(block.header), self._parent.memberships.undecided
+        era = self._eras.at(height)
+        fault = certificate_fault(certificate, height, digest, members, era)
         if fault is None:
             return True
-        if certificate_fault(certificate, height, certificate.block, members, self._chain) is None:
+        if certificate_fault(certificate, height, certificate.block, members, era) is None:
             self.findings.add(
                 height, f"the block is altered: the members decided {certificate.block.hex()}, not {digest.hex()}"
             )
@@ -229,8 +226,8 @@ class _Audit:
         return True
 
     def _execute(self, block: Block) -> ExecutedBlock | BlockRefusal:
-        refusal = form_refusal(block, self._parent, self._genesis, self._chain) or parent_certificate_refusal(
-            block, self._parent, self._chain
+        refusal = form_refusal(block, self._parent, self._genesis, self._eras) or parent_certificate_refusal(
+            block, self._parent, self._eras
         )
         if refusal is not None:
             return refusal
@@ -244,7 +241,7 @@ class _Audit:
                 state=self._state,
                 parent=self._parent,
                 genesis=self._genesis,
-                chain=self._chain,
+                eras=self._eras,
             )
         except AssertionError as broken:  # an auditor reports what would stop a node
             return BlockRefusal(reason=BlockRefusalReason.INVARIANT, detail=str(broken))

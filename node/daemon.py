@@ -193,6 +193,7 @@ class Daemon:
                 PeerEndpoint(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port)
                 for peer in table.peers
             ],
+            member_of=self.ledger.member_of,
             listen_host=table.host,
             listen_port=table.port,
             handler=self._receive,
@@ -217,7 +218,6 @@ class Daemon:
         return Participant(
             signer=identity.node_key,
             parameters=Parameters(
-                chain=self.ledger.chain,
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,
             ),

@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from consensus.codec import DecodeError, decode, encode
+from consensus.eras import Eras
 from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.membership import Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
@@ -29,8 +30,8 @@ class Application(Protocol):
     """One member's decided chain, its records of the undecided height, and its waiting requests."""
 
     @property
-    def chain(self) -> Digest:
-        """Hash of genesis."""
+    def eras(self) -> Eras:
+        """Of the chain, for every height."""
         ...
 
     @property
@@ -48,8 +49,8 @@ class Application(Protocol):
         """Header slot of the last decided block."""
         ...
 
-    def membership(self) -> Membership:
-        """Returns the members of the undecided height."""
+    def memberships(self) -> Memberships:
+        """Returns the members of the undecided height and of the next."""
         ...
 
     def decided(self, height: Height) -> Decided:
@@ -127,9 +128,9 @@ class LedgerApplication:
         self._log = get_logger("consensus")
 
     @property
-    def chain(self) -> Digest:
-        """Hash of genesis."""
-        return self._ledger.chain
+    def eras(self) -> Eras:
+        """Of the chain, for every height."""
+        return self._ledger.eras
 
     @property
     def height(self) -> Height:
@@ -146,9 +147,9 @@ class LedgerApplication:
         """Header slot of the last decided block."""
         return self._ledger.tip_slot
 
-    def membership(self) -> Membership:
-        """Returns the members of the undecided height."""
-        return self._ledger.membership()
+    def memberships(self) -> Memberships:
+        """Returns the members of the undecided height and of the next."""
+        return self._ledger.memberships()
 
     def decided(self, height: Height) -> Decided:
         """Returns a decided block.
@@ -181,7 +182,7 @@ class LedgerApplication:
     def extends_tip(self, proposal: bytes) -> bool:
         """Says whether a whole block claims to be the next one of this chain."""
         header = self._block_of(proposal).header
-        return (header.chain, header.height, header.parent) == (self.chain, self.height + 1, self.tip)
+        return (header.chain, header.height, header.parent) == (self._ledger.chain, self.height + 1, self.tip)
 
     def transactions_in(self, proposal: bytes) -> tuple[bytes, ...]:
         """Returns the transactions of a whole block."""

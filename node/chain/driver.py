@@ -157,6 +157,10 @@ class Driver:
         """Says whether nothing is signed now because what was signed is not at hand."""
         return self._replica.height <= self._replica.silent_through
 
+    def silent_through(self) -> Height:
+        """Returns up to which height nothing is signed."""
+        return self._replica.silent_through
+
     @property
     def is_unanswered(self) -> bool:
         """Says whether nobody knows yet how long that lasts."""
@@ -240,7 +244,7 @@ class Driver:
             self._apply(effects.apply)
         for evidence in effects.evidence:
             self._ports.refused(evidence.offence.value, evidence.signer)
-            self._ports.evidence(equivocation_of(evidence, self._application.chain))
+            self._ports.evidence(equivocation_of(evidence, self._application.eras.at(evidence.height)))
 
     def _persist(self, effects: Effects) -> None:
         """Proposals, certificates and a copy of the sign state first, then the sign state itself; both synced."""
@@ -272,7 +276,7 @@ class Driver:
             if not self._application.has_its_name(one.message):
                 self._ports.refused("wrong_proposal", one.sender)
                 continue
-            result = verify_message(one.message, self._replica.membership, self._application.chain)
+            result = verify_message(one.message, self._replica.membership, self._replica.era)
             if isinstance(result, Verified):
                 if is_forgotten(one.message, self._own, self._replica.remembered):
                     self._forget()
@@ -318,7 +322,7 @@ class Driver:
                 height=decision.height,
                 block=decision.block,
                 header_slot=self._application.tip_slot,
-                membership=self._application.membership(),
+                memberships=self._application.memberships(),
             )
         )
 
@@ -333,7 +337,8 @@ def _restore(
         parameters=parameters,
         start=Start(
             height=Height(application.height + 1),
-            membership=application.membership(),
+            eras=application.eras,
+            memberships=application.memberships(),
             tip=application.tip,
             parent_slot=application.tip_slot,
             sign_state=decode(sign_state.load(), SignState),

@@ -19,11 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from consensus.codec import DecodeError, decode, encode
-from consensus.events import UNANSWERED, SignState, fresh_sign_state
-from consensus.identifiers import GENESIS_HEIGHT, Height
+from consensus.events import SignState, forgetful_sign_state, fresh_sign_state
+from consensus.identifiers import FIRST_HEIGHT
 from contracts.genesis import Genesis
 from ledger.errors import LedgerDamaged, LedgerError
 from ledger.ledger import Ledger
@@ -37,8 +35,6 @@ from node.logs import get_logger
 
 SET_ASIDE_MAX: Final = 2
 """Damaged ledgers (and sign states) kept as evidence; each may be as large as the chain."""
-
-FIRST_HEIGHT: Final = Height(GENESIS_HEIGHT + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +93,7 @@ def _open_sign_state(home: Home, *, has_peers: bool) -> SignStateFile:
             reason=str(error),
             kept_as=None if kept is None else kept.name,
         )
-    SignStateFile.create(home.sign_state, encode(unanswered_sign_state()))
+    SignStateFile.create(home.sign_state, encode(forgetful_sign_state(FIRST_HEIGHT)))
     return _checked_sign_state(home.sign_state)
 
 
@@ -109,11 +105,6 @@ def _checked_sign_state(path: Path) -> SignStateFile:
         file.close()
         raise
     return file
-
-
-def unanswered_sign_state() -> SignState:
-    """Returns the sign state of a member that remembers nothing: it forbids every signature."""
-    return msgspec.structs.replace(fresh_sign_state(FIRST_HEIGHT), silent_through=UNANSWERED)
 
 
 # --- the ledger --------------------------------------------------------------------------------------------

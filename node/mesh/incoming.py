@@ -1,7 +1,7 @@
 """The incoming half of the mesh: accepts connections, admits members, reads their frames.
 
-A connection passes three gates under one deadline: TLS with a certificate of the authority, an address that is
-a known member's, and a WebSocket request of the one route. Until then it holds one of few places. Behind them
+A connection passes three gates under one deadline: TLS with a certificate of the authority, a key that the state
+gives to a known member, and a WebSocket request of the one route. Until then it holds one of few places. Behind them
 each member has one link; a new one replaces the old, as a restarted peer dials before its old link is known to
 be dead. Whatever a peer does wrong ends its own link only. Nothing is read ahead of the quota: a peer that
 sends too much is not read, and TCP makes it wait.
@@ -22,10 +22,10 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiolimiter import AsyncLimiter
 
 from consensus.codec import DecodeError
-from consensus.identifiers import Address
-from node.admission.identity import address_of_peer
+from consensus.identifiers import Address, PublicKey
+from node.admission.identity import key_of_peer
 from node.errors import IdentityError
-from node.mesh.limits import MESH_PATH, MeshCounters, MeshLimits, MeshRefusal, PeerQuota
+from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal, PeerQuota
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX, PeerMessage, decode_peer_message
 from node.mesh.shared_key import PROCESS_HEADER, SHARED_KEY_CLOSE_CODE, ProcessWatch, Sign
 
@@ -79,6 +79,7 @@ class IncomingLinks:
         *,
         context: ssl.SSLContext,
         names: Mapping[Address, str],
+        member_of: MemberOf,
         listener: socket.socket,
         handler: Callable[[Address, PeerMessage], None],
         on_link: Callable[[Address], None],
@@ -91,6 +92,7 @@ class IncomingLinks:
         Args:
             context: shows this node's certificate and requires one of the same authority.
             names: the other members and their labels.
+            member_of: whose a node key is.
             listener: bound, listening and non-blocking; closed by `stop`.
             handler: called with each message and its sender; what it raises is this node's own bug.
             on_link: called with each member that opened a link.
@@ -99,6 +101,7 @@ class IncomingLinks:
             counters: what happens is counted here.
         """
         self._context = context
+        self._member_of = member_of
         self._listener = listener
         self._handler = handler
         self._on_link = on_link
@@ -208,7 +211,8 @@ class IncomingLinks:
 
     async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
         answered = self._answers.get(request.protocol)
-        sender = _peer_of(request)
+        key = _key_of(request)
+        sender = None if key is None else self._member_of(key)
         member = None if sender is None else self._members.get(sender)
         websocket = web.WebSocketResponse(
             heartbeat=self._limits.heartbeat_s,
@@ -323,12 +327,12 @@ def _refusal_of(end: object) -> MeshRefusal | None:
     return MeshRefusal.FRAME_TOO_LARGE if too_large else MeshRefusal.BAD_FRAME
 
 
-def _peer_of(request: web.BaseRequest) -> Address | None:
+def _key_of(request: web.BaseRequest) -> PublicKey | None:
     transport = request.transport
     encrypted = None if transport is None else transport.get_extra_info("ssl_object")
     if encrypted is None:  # the connection is already lost
         return None
     try:
-        return address_of_peer(encrypted)
+        return key_of_peer(encrypted)
     except (IdentityError, ValueError):  # ValueError: a certificate that OpenSSL reads and cryptography does not
         return None

@@ -1,7 +1,7 @@
 """The mesh: every node dials every other over mutual TLS and sends on the links that it dialled.
 
-A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the address in
-the certificate of the link it came over, never something in the frame. Nothing here waits for a peer: sending
+A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the member whose
+node key the certificate of the link has, never something in the frame. Nothing here waits for a peer: sending
 fills a bounded queue (`outgoing.py`), receiving is bounded in rate, size and number of connections
 (`incoming.py`). Messages may be lost whenever a link breaks: consensus sends again.
 """
@@ -16,7 +16,7 @@ import aiohttp
 from consensus.identifiers import Address
 from node.admission.identity import Identity
 from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
-from node.mesh.limits import MeshCounters, MeshLimits, PeerEndpoint
+from node.mesh.limits import MemberOf, MeshCounters, MeshLimits, PeerEndpoint
 from node.mesh.messages import PeerMessage, encode_peer_message
 from node.mesh.outgoing import OutgoingLink
 from node.mesh.shared_key import draw_process_id
@@ -32,6 +32,7 @@ class Mesh:
         *,
         identity: Identity,
         peers: Sequence[PeerEndpoint],
+        member_of: MemberOf,
         listen_host: str,
         listen_port: int,
         handler: Callable[[Address, PeerMessage], None],
@@ -43,6 +44,7 @@ class Mesh:
         Args:
             identity: this node's keys and certificates.
             peers: all other members; only they are admitted.
+            member_of: whose a node key is.
             listen_host: name or address to listen on.
             listen_port: port to listen on; 0 chooses a free one.
             handler: called in the event loop with a sender and its message, in the sender's order; must not
@@ -54,6 +56,7 @@ class Mesh:
         assert len({peer.address for peer in peers}) == len(peers), "a peer has one endpoint"
         self._identity = identity
         self._peers = tuple(peers)
+        self._member_of = member_of
         self._listen_host = listen_host
         self._listen_port = listen_port
         self._handler = handler
@@ -92,6 +95,7 @@ class Mesh:
         self._incoming = IncomingLinks(
             context=server_context,
             names={peer.address: peer.name for peer in self._peers},
+            member_of=self._member_of,
             listener=listener,
             handler=self._handler,
             on_link=self._on_link,
@@ -108,6 +112,7 @@ class Mesh:
         for peer in self._peers:
             self._links[peer.address] = OutgoingLink(
                 endpoint=peer,
+                member_of=self._member_of,
                 session=self._session,
                 context=client_context,
                 limits=self._limits,

@@ -17,10 +17,10 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from consensus.identifiers import Address
-from node.admission.identity import address_of_peer
+from consensus.identifiers import PublicKey
+from node.admission.identity import key_of_peer
 from node.errors import IdentityError
-from node.mesh.limits import MESH_PATH, MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint, PeerQuota
+from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint, PeerQuota
 from node.mesh.shared_key import PROCESS_HEADER, SHARED_KEY_CLOSE_CODE, Sign
 
 CONTROL_SIZE_BYTES_MAX: Final = 256
@@ -106,14 +106,16 @@ class OutgoingLink:
         self,
         *,
         endpoint: PeerEndpoint,
+        member_of: MemberOf,
         session: aiohttp.ClientSession,
         context: ssl.SSLContext,
         limits: MeshLimits,
         counters: MeshCounters,
         process_id: str,
     ) -> None:
-        """Takes the peer, the session to dial with, the TLS context with this node's certificate, and its id."""
+        """Takes the peer, whose a node key is, the session to dial with, the TLS context of this node, and its id."""
         self._endpoint = endpoint
+        self._member_of = member_of
         self._url = URL.build(scheme="wss", host=endpoint.host, port=endpoint.port, path=MESH_PATH)
         self._session = session
         self._context = context
@@ -207,11 +209,12 @@ class OutgoingLink:
                 max_msg_size=CONTROL_SIZE_BYTES_MAX,
                 timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close_s),
             )
-        actual = _peer_of(connection)
+        key = _key_of(connection)
+        actual = None if key is None else self._member_of(key)
         if actual != self._endpoint.address:
             self._counters.on_message_refused(MeshRefusal.WRONG_PEER.value)
             await connection.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION)
-            shown = "none" if actual is None else actual.hex()[:8]
+            shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
             raise ConnectionRefusedError(f"another member answers at {self._url.authority}: {shown}")
         return connection
 
@@ -291,12 +294,12 @@ class OutgoingLink:
             self._log.info("peer_link_up")
 
 
-def _peer_of(connection: aiohttp.ClientWebSocketResponse) -> Address | None:
+def _key_of(connection: aiohttp.ClientWebSocketResponse) -> PublicKey | None:
     encrypted = connection.get_extra_info("ssl_object")
     if encrypted is None:  # the connection is already lost
         return None
     try:
-        return address_of_peer(encrypted)
+        return key_of_peer(encrypted)
     except (IdentityError, ValueError):  # ValueError: a certificate that OpenSSL reads and cryptography does not
         return None
 

@@ -470,6 +470,8 @@ class HeaderModel(ApiModel):
     version: int
     """Protocol version."""
     chain: Hash
+    era: Count
+    """How many ceremonies the chain had had."""
     height: HeightNumber
     slot: SlotNumber
     """Slot of the first proposal."""
@@ -483,7 +485,7 @@ class HeaderModel(ApiModel):
     state_root: Hash
     """Root of the state after this block."""
     membership: Hash
-    """Digest of the membership of the next height."""
+    """Digest of the membership of the height after the next one."""
     vrf_proof: Hex
 
 

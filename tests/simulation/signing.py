@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from unittest.mock import patch
 
-from consensus import evidence, verification
+from consensus import evidence, recovery, verification
 from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import SIGNATURE_SIZE_BYTES, PublicKey, Signature
 
@@ -46,5 +46,9 @@ def _verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool
 @contextmanager
 def keyed_hashes() -> Iterator[None]:
     """Has consensus accept the signatures of `KeyedHashKey`, and no others, while entered."""
-    with patch.object(verification, "verify", _verify), patch.object(evidence, "verify", _verify):
+    with (
+        patch.object(verification, "verify", _verify),
+        patch.object(evidence, "verify", _verify),
+        patch.object(recovery, "verify", _verify),
+    ):
         yield

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from consensus.cryptography import HashKind, SigningKey, digest
+from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
     Arrived,
@@ -31,7 +32,7 @@ from consensus.events import (
 from consensus.evidence import Evidence
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.member import Parameters
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Body,
     Claim,
@@ -56,6 +57,8 @@ from consensus.verification import Refusal, Verified, verify_message
 TAU_MS = 1_000
 ATTEMPT_MAX_MS = 60_000
 CHAIN = digest(HashKind.GENESIS, b"scenario")
+ERAS = Eras(CHAIN)
+ERA = ERAS.newest
 
 M = TypeVar("M")
 
@@ -72,10 +75,15 @@ BLOCK_A, BLOCK_B = block_of(A), block_of(B)
 class Members:
     """N members in the order of admission: member i leads the slots s with s mod N = i."""
 
-    def __init__(self, count: int, chain: Digest = CHAIN) -> None:
+    def __init__(self, count: int, era: Era = ERA) -> None:
         self.keys = [SigningKey(bytes([index + 1]) * 32) for index in range(count)]
-        self.membership = Membership([key.public_key for key in self.keys])
-        self.chain = chain
+        self.membership = Membership.of_keys([key.public_key for key in self.keys])
+        self.era = era
+
+    def rekey(self, member: int, key: SigningKey) -> None:
+        """Gives a member another node key; its address and place stay."""
+        self.keys[member] = key.of_member(self.keys[member].address)
+        self.membership = Membership([(key.address, key.public_key) for key in self.keys])
 
     def address(self, member: int) -> Address:
         return self.keys[member].address
@@ -85,7 +93,7 @@ class Members:
         return sorted((self.keys[member] for member in chosen), key=lambda key: key.address)
 
     def vote(self, member: int, slot: int, block: Digest = BLOCK_A, height: int = 1) -> Prepare:
-        signed = vote_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = vote_bytes(self.era.domain, Height(height), Slot(slot), block)
         key = self.keys[member]
         return Prepare(
             height=Height(height), slot=Slot(slot), block=block, signer=key.address, signature=key.sign(signed)
@@ -112,7 +120,7 @@ class Members:
         )
 
     def commit(self, member: int, slot: int, block: Digest = BLOCK_A, height: int = 1) -> Commit:
-        signed = commit_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = commit_bytes(self.era.domain, Height(height), Slot(slot), block)
         key = self.keys[member]
         return Commit(
             height=Height(height), slot=Slot(slot), block=block, signer=key.address, signature=key.sign(signed)
@@ -121,17 +129,25 @@ class Members:
     def prepared(
         self, slot: int, block: Digest = BLOCK_A, by: Iterable[int] | None = None, height: int = 1
     ) -> PreparedCertificate:
-        signed = vote_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = vote_bytes(self.era.domain, Height(height), Slot(slot), block)
         return PreparedCertificate(
-            height=Height(height), slot=Slot(slot), block=block, endorsements=self._endorsements(signed, by)
+            era=self.era.number,
+            height=Height(height),
+            slot=Slot(slot),
+            block=block,
+            endorsements=self._endorsements(signed, by),
         )
 
     def committed(
         self, slot: int, block: Digest = BLOCK_A, by: Iterable[int] | None = None, height: int = 1
     ) -> CommitCertificate:
-        signed = commit_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = commit_bytes(self.era.domain, Height(height), Slot(slot), block)
         return CommitCertificate(
-            height=Height(height), slot=Slot(slot), block=block, endorsements=self._endorsements(signed, by)
+            era=self.era.number,
+            height=Height(height),
+            slot=Slot(slot),
+            block=block,
+            endorsements=self._endorsements(signed, by),
         )
 
     def _endorsements(self, signed: bytes, by: Iterable[int] | None) -> tuple[Endorsement, ...]:
@@ -149,7 +165,7 @@ class Members:
             slot=Slot(slot),
             claim=claim,
             signer=key.address,
-            signature=key.sign(view_change_bytes(self.chain, Height(height), Slot(slot), claim)),
+            signature=key.sign(view_change_bytes(self.era.domain, Height(height), Slot(slot), claim)),
             certificate=prepared,
         )
 
@@ -183,7 +199,7 @@ class Scenario:
         self.members = Members(members)
         self.own = own
         self.address = self.members.address(own)
-        self.parameters = Parameters(chain=CHAIN, slot_duration_ms=TAU_MS, attempt_max_ms=attempt_max_ms)
+        self.parameters = Parameters(slot_duration_ms=TAU_MS, attempt_max_ms=attempt_max_ms)
         self.monotonic_ms = 50_000
         self.clock_ms = slot * TAU_MS
         self.height, self.tip, self.parent_slot = Height(1), CHAIN, Slot(0)
@@ -192,8 +208,20 @@ class Scenario:
         self.voted: PrePrepare | None = None
         self.prepared: PreparedBlock | None = None
         self.refused: list[Refusal] = []
+        self.eras = ERAS
+        self.sets: dict[int, Members] = {}
+        """Who the members are from a height on; `members` before the lowest."""
         self.forget()
         self.restart()
+
+    def set_of(self, height: int) -> Membership:
+        """M(height)."""
+        changed = max((first for first in self.sets if first <= height), default=None)
+        return (self.members if changed is None else self.sets[changed]).membership
+
+    @property
+    def memberships(self) -> Memberships:
+        return Memberships(undecided=self.set_of(self.height), following=self.set_of(self.height + 1))
 
     # --- what the last action led to --------------------------------------------------------------------------
 
@@ -235,7 +263,7 @@ class Scenario:
 
     def _verify(self, arrived: Arrived) -> None:
         self.verified += 1
-        result = verify_message(arrived.message, self.replica.membership, CHAIN)
+        result = verify_message(arrived.message, self.replica.membership, self.replica.era)
         if isinstance(result, Verified):
             self.step(Received(sender=arrived.sender, message=result))
         else:
@@ -285,7 +313,7 @@ class Scenario:
                 height=decision.height,
                 block=decision.block,
                 header_slot=Slot(header_slot),
-                membership=self.members.membership,
+                memberships=self.memberships,
             )
         )
 
@@ -294,7 +322,8 @@ class Scenario:
         self.forget()
         start = Start(
             height=self.height,
-            membership=self.members.membership,
+            eras=self.eras,
+            memberships=self.memberships,
             tip=self.tip,
             parent_slot=self.parent_slot,
             sign_state=self.sign_state,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from consensus.eras import FIRST_ERA
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height, Slot
 from consensus.messages import Status
@@ -41,7 +42,7 @@ def numbers(scenario: Scenario, addresses: Collection[Address]) -> list[int]:
 
 
 def status_of(undecided: int, *, slot: float = 0) -> Status:
-    return Status(undecided=Height(undecided), tip=CHAIN, clock_slot=Slot(int(slot)))
+    return Status(era=FIRST_ERA, undecided=Height(undecided), tip=CHAIN, clock_slot=Slot(int(slot)))
 
 
 def stalled_view_change(*, own: int = 1, slot: int = 4) -> Scenario:

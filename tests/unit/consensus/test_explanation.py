@@ -1,18 +1,19 @@
 """Why is nothing decided: a scenario for each verdict, driven on a real replica, and what the sentence says."""
 
 import pytest
+from msgspec.structs import replace
 
 from consensus import quorum
 from consensus.events import UNANSWERED, KeepSilent, Tick, fresh_sign_state
 from consensus.explain import SLOTS_MAX, silence_max_ms
 from consensus.explanation import Contact, Explanation, Silence, Step
 from consensus.identifiers import Height
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import BodyRequest, ViewChange
 from consensus.phases import Phase
 from consensus.replica import Replica, Start
 from consensus.verdict import NAMES_MAX, VERDICTS, Verdict, duration_text, sentence_of, verdict_of
-from tests.support.consensus import ATTEMPT_MAX_MS, BLOCK_A, BLOCK_B, CHAIN, TAU_MS, A, B, Scenario
+from tests.support.consensus import ATTEMPT_MAX_MS, BLOCK_A, BLOCK_B, CHAIN, ERAS, TAU_MS, A, B, Scenario
 from tests.support.explaining import (
     contacts,
     explained,
@@ -385,7 +386,7 @@ def test_a_moment_behind_is_not_behind() -> None:
 def silent_scenario() -> Scenario:
     """Blocks were lost: the sign state is of height 5, the ledger ends before height 1."""
     scenario = Scenario(slot=4)
-    scenario.sign_state = fresh_sign_state(Height(5))
+    scenario.sign_state = replace(fresh_sign_state(Height(5)), attempts=1)
     scenario.restart()
     return scenario
 
@@ -419,13 +420,14 @@ def test_a_member_that_asks_how_far_it_must_keep_silent_says_so() -> None:
 
 def test_who_is_no_member_is_silent() -> None:
     scenario = Scenario(members=5, own=4)
-    four = Membership([key.public_key for key in scenario.members.keys[:4]])
+    four = Membership.of_keys([key.public_key for key in scenario.members.keys[:4]])
     replica = Replica(
         signer=scenario.members.keys[4],
         parameters=scenario.parameters,
         start=Start(
             height=Height(1),
-            membership=four,
+            eras=ERAS,
+            memberships=Memberships(undecided=four, following=four),
             tip=CHAIN,
             parent_slot=scenario.parent_slot,
             sign_state=scenario.sign_state,

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from consensus.eras import FIRST_ERA
 from consensus.events import Arrived, Connected, SendDecided
 from consensus.identifiers import Height, Slot
 from consensus.intake import DECIDED_RUN_MAX, HELD_SIZE_BYTES_MAX, Intake
@@ -25,7 +26,7 @@ def at_height(height: int, own: int = 1, slot: int = 4) -> Scenario:
 
 
 def status(height: int) -> Status:
-    return Status(undecided=Height(height), tip=CHAIN, clock_slot=Slot(4))
+    return Status(era=FIRST_ERA, undecided=Height(height), tip=CHAIN, clock_slot=Slot(4))
 
 
 def answered(scenario: Scenario) -> list[tuple[int, Height]]:
