@@ -458,6 +458,8 @@ class EndorsementModel(ApiModel):
 class CertificateModel(ApiModel):
     """A quorum of COMMITs for one block: proves that it is decided."""
 
+    era: Count
+    """How many ceremonies the chain had had."""
     height: HeightNumber
     slot: SlotNumber
     block: Hash

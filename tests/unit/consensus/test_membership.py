@@ -218,6 +218,7 @@ def test_a_new_key_signs_from_its_first_height_on() -> None:
     assert scenario.sent == []
     scenario.receive(FOUR.decided(4))
     scenario.applied(header_slot=4)
+    scenario.tick(slots=1)
     scenario.receive(FIVE.pre_prepare(5, height=2))
     scenario.execute(A, 5, height=2)
     assert [prepare.height for prepare in scenario.sent_of(Prepare)] == [2]
