@@ -24,7 +24,7 @@ from typing import Any, Final
 import aiohttp
 
 from consensus.cryptography import SigningKey
-from consensus.eras import FIRST_ERA
+from consensus.eras import FIRST_ERA, first_era
 from consensus.identifiers import Digest, Height, Signature, Slot
 from consensus.messages import (
     NONCE_SIZE_BYTES,
@@ -36,7 +36,6 @@ from consensus.messages import (
     CommitCertificate,
     Decided,
     HeightAnswer,
-    HeightQuestion,
     Prepare,
     PrePrepare,
     Status,
@@ -45,6 +44,7 @@ from consensus.messages import (
     view_change_bytes,
     vote_bytes,
 )
+from consensus.recovery import question_of
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX
 from contracts.units import Milliseconds, WattHours
 from node.admission.identity import load_identity
@@ -105,6 +105,7 @@ class Arsenal:
     def __init__(self, key: SigningKey, chain: Digest, seed: int) -> None:
         self._key = key
         self._chain = chain
+        self._era = first_era(chain)
         self._random = random.Random(seed)
         self._junk = self._random.randbytes(JUNK_SIZE_BYTES)
 
@@ -120,9 +121,9 @@ class Arsenal:
         def signed(statement: bytes) -> Signature:
             return self._key.sign(statement) if signature is None else signature
 
-        vote = signed(vote_bytes(self._chain, height, number, block))
-        commit = signed(commit_bytes(self._chain, height, number, block))
-        view_change = signed(view_change_bytes(self._chain, height, number, None))
+        vote = signed(vote_bytes(self._era.domain, height, number, block))
+        commit = signed(commit_bytes(self._era.domain, height, number, block))
+        view_change = signed(view_change_bytes(self._era.domain, height, number, None))
         return [
             Prepare(height=height, slot=number, block=block, signer=own, signature=vote),
             Commit(height=height, slot=number, block=block, signer=own, signature=commit),
@@ -177,7 +178,7 @@ class Arsenal:
             Status(era=FIRST_ERA, undecided=Height(undecided), tip=block, clock_slot=Slot(slot)),
             Status(era=FIRST_ERA, undecided=Height(1), tip=self._chain, clock_slot=Slot(slot)),
             BlocksRequest(first=Height(1), count=BLOCKS_PER_ANSWER_MAX),
-            HeightQuestion(nonce=bytes(NONCE_SIZE_BYTES)),
+            question_of(self._key, bytes(NONCE_SIZE_BYTES), self._era),
             OfferRequest(request_id=1, interval_start_ms=Milliseconds(0), wanted_wh=WattHours(1)),
         ]
 
@@ -199,7 +200,14 @@ class Arsenal:
             self._decided(undecided, self._junk[:500]),
             Body(height=height, block=block, proposal=self._junk[:500]),
             Blocks(first=height, blocks=(self._decided(undecided, self._junk[:500]),)),
-            HeightAnswer(nonce=bytes(NONCE_SIZE_BYTES), undecided=height, certificate=None),
+            HeightAnswer(
+                era=FIRST_ERA,
+                asker=self._key.address,
+                nonce=bytes(NONCE_SIZE_BYTES),
+                undecided=height,
+                signer=self._key.address,
+                signature=NO_SIGNATURE,
+            ),
             Transactions(raw=(self._junk[:TRANSACTION_SIZE_BYTES_MAX], self._junk[:100])),
             OfferDecline(offer_counter=7),
         ]
