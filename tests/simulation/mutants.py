@@ -264,9 +264,9 @@ MUTANTS = (
         killers=(lambda: R.test_without_what_the_sign_state_names_nothing_is_signed_at_the_height(R.lost_vote),),
     ),
     Mutant(
-        name="who lost its sign state signs on once it is answered",
+        name="who lost its sign state signs on once it has asked",
         rule="order",
-        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided: Height(0)),),
+        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided, _memberships: Height(0)),),
         killers=(forgetful_members,),
     ),
     Mutant(
