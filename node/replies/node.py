@@ -420,6 +420,8 @@ class EndorsementModel(ApiModel):
 class CertificateModel(ApiModel):
     """A quorum of COMMITs for one block: proves that it is decided."""
 
+    era: Count
+    """That the height belongs to."""
     height: HeightNumber
     slot: SlotNumber
     block: Hash
