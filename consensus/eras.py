@@ -31,6 +31,8 @@ class EraStart(Record, frozen=True, kw_only=True):
     """Digest of the plan that began it."""
     base: Annotated[Height, Meta(ge=0)]
     """Last height of the eras before it."""
+    carried: Annotated[Digest, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)] | None = None
+    """The block that the height above the base must be; None: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Era:
     """What every statement of its heights names."""
     base: Height
     """Its heights lie above; 0 in the first era."""
+    carried: Digest | None = None
+    """The block that the height above the base must be, the same bytes as an earlier era made it; None: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +78,4 @@ def first_era(chain: Digest) -> Era:
 def era_of(chain: Digest, start: EraStart) -> Era:
     """Returns the era that a ceremony began."""
     domain = Domain(digest(HashKind.ERA, encode((chain, start.number, start.plan))))
-    return Era(number=start.number, plan=start.plan, domain=domain, base=start.base)
+    return Era(number=start.number, plan=start.plan, domain=domain, base=start.base, carried=start.carried)

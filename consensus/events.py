@@ -65,6 +65,8 @@ class EraStanding(Record, frozen=True, kw_only=True):
     """The plan of the highest era that it agreed to."""
     statement: Annotated[int, Meta(ge=0, le=NUMBER_MAX)] = 0
     """How many statements it made; the newest has this number."""
+    stated: DigestField | None = None
+    """Digest of the newest one, None before the first: a sign state that is made anew knows none."""
 
     @property
     def is_sealed(self) -> bool:

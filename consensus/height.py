@@ -68,6 +68,11 @@ class HeightState:
         return self.memberships.undecided
 
     @property
+    def carried(self) -> Digest | None:
+        """The block that this height must be, as the ceremony before its era found; None: any."""
+        return self.era.carried if self.height == self.era.base + 1 else None
+
+    @property
     def base(self) -> Slot:
         """The slot that every VIEW-CHANGE must exceed: the highest of the three durable slots and the parent's."""
         state = self.sign_state

@@ -119,7 +119,7 @@ class Replica:
         proposal or certificate newer than the sign state was written just before a crash: it binds as if it
         had been sent.
         """
-        signed = _standing_where_the_chain_is(start)
+        signed = standing_where_the_chain_is(start)
         state = HeightState(
             height=start.height,
             era=start.eras.at(start.height),
@@ -367,7 +367,7 @@ class Replica:
 
     def _restore(self, start: Start, now: Instant) -> None:
         member, state = self._member, self._member.state
-        signed = _binding(start)
+        signed = binding(start)
         if signed is None:
             member.silent_through = start.height
             return
@@ -383,7 +383,7 @@ class Replica:
             member.enter(Phase.CHANGING_VIEW)
 
 
-def _standing_where_the_chain_is(start: Start) -> SignState:
+def standing_where_the_chain_is(start: Start) -> SignState:
     """Returns the sign state, or, of a member that knows nothing of the era that its ledger is in, a forgetful one:
     an old one was put back, and it may have signed in this era. Who gave its era up does not go on by itself.
     """
@@ -399,7 +399,7 @@ def _lost_through(signed: SignState, undecided: Height) -> Height:
     return signed.bound_through if signed.height > undecided else GENESIS_HEIGHT
 
 
-def _binding(start: Start) -> SignState | None:
+def binding(start: Start) -> SignState | None:
     """Returns what binds this member at the height it starts at, None if it cannot be told any more.
 
     Proposals and certificates are written before the sign state that names them, so after a crash in between

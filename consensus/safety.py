@@ -62,16 +62,16 @@ def _may_vote(member: Member, proposal: PrePrepare) -> bool:
     header_slot = member.state.header_slots.get(proposal.block)
     if header_slot is None or not _is_votable(member, proposal):
         return False
-    # only a claimed block keeps its older header; else a far-future header slot could end the chain
+    # only a claimed or carried block keeps its older header; else a far-future header slot could end the chain
     is_claimed = proposal.justification is not None and not claims_nothing(proposal.justification)
-    return header_slot == proposal.slot or is_claimed
+    return header_slot == proposal.slot or is_claimed or proposal.block == member.state.carried
 
 
 def _is_votable(member: Member, proposal: PrePrepare) -> bool:
     """S1 but for the block's content: the slot is free for a vote, and without justification the height is fresh."""
     state = member.state
     is_free = proposal.justification is not None or state.sign_state.is_fresh
-    return is_free and state.may_vote_at(proposal.slot)
+    return is_free and state.carried in {None, proposal.block} and state.may_vote_at(proposal.slot)
 
 
 def has_proposal_to_judge(member: Member, earliest: Slot) -> bool:

@@ -34,7 +34,7 @@ from ledger.access import is_denied
 from node.errors import SignStateError, SignStateFault
 
 PAYLOAD_SIZE_BYTES_MAX: Final = 512
-"""Longest record: heights, slots, era and four digests, the largest of each, take about 240 bytes."""
+"""Longest record: heights, slots, eras and five digests, the largest of each, take less than 300 bytes."""
 
 POSITION_SIZE_BYTES: Final = 4_096
 """Distance of the two records: a page each, so that one torn page never damages both."""

@@ -168,7 +168,7 @@ def forget_at_restart(start: replica.Start) -> SignState:
     return fresh_sign_state(start.height)
 
 
-true_binding = replica._binding
+true_binding = replica.binding
 
 
 def never_silent(start: replica.Start) -> SignState:

@@ -218,7 +218,7 @@ MUTANTS = (
     Mutant(
         name="the sign state is forgotten at a restart",
         rule="order",
-        breaks=((replica, "_binding", breaks.forget_at_restart),),
+        breaks=((replica, "binding", breaks.forget_at_restart),),
         killers=(crashes,),
     ),
     Mutant(
@@ -260,7 +260,7 @@ MUTANTS = (
     Mutant(
         name="who lost its certificates signs on",
         rule="order",
-        breaks=((replica, "_binding", breaks.never_silent),),
+        breaks=((replica, "binding", breaks.never_silent),),
         killers=(lambda: R.test_without_what_the_sign_state_names_nothing_is_signed_at_the_height(R.lost_vote),),
     ),
     Mutant(
