@@ -28,19 +28,13 @@ from msgspec.structs import replace
 from consensus import quorum
 from consensus.ceremony_records import (
     STATED_BLOCKS_MAX,
-    AppliedEra,
-    Join,
     MemberStatement,
     Missing,
-    Plan,
     SignedMemberStatement,
-    first_height_of,
-    join_bytes,
-    plan_digest,
     statement_digest,
 )
 from consensus.codec import encode
-from consensus.cryptography import verify
+from consensus.era_plans import AppliedEra, Join, Plan, first_height_of, is_complete, join_bytes, joiners, plan_digest
 from consensus.events import (
     EraStanding,
     JoinedPlan,
@@ -48,7 +42,7 @@ from consensus.events import (
     forgetful_sign_state,
     fresh_sign_state,
 )
-from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
+from consensus.identifiers import FIRST_HEIGHT, Digest, EraNumber, Height, PublicKey
 from consensus.member import Signer
 from consensus.membership import Membership
 from consensus.messages import Decided
@@ -184,32 +178,6 @@ def _is_newest(statement: Digest, standing: EraStanding) -> bool:
 def _joined_another(plan: Plan, standing: EraStanding) -> bool:
     joined = standing.joined
     return joined is not None and joined.era >= plan.era and joined.plan != plan_digest(plan)
-
-
-def joiners(plan: Plan, joins: Iterable[Join]) -> frozenset[tuple[Address, PublicKey]]:
-    """Returns who of those that stated agreed to a plan, by valid signatures."""
-    keys = {name.author: name.node_key for name in plan.statements}
-    return frozenset(
-        (one.author, keys[one.author])
-        for one in joins
-        if one.author in keys and verify(keys[one.author], join_bytes(plan, one.author), one.signature)
-    )
-
-
-def is_complete(plan: Plan, joins: Iterable[Join]) -> bool:
-    """Says whether those who agreed hold a quorum of the old members, and of every other set that the plan names."""
-    agreed = joiners(plan, joins)
-    return all(holds_quorum(agreed, Membership(members)) for members in deciding_sets(plan))
-
-
-def deciding_sets(plan: Plan) -> Sequence[tuple[tuple[Address, PublicKey], ...]]:
-    """Returns the sets of which those who agree must hold quorums: old ones, never the members that go on."""
-    return plan.quorums
-
-
-def holds_quorum(who: Iterable[tuple[Address, PublicKey]], membership: Membership) -> bool:
-    """Says whether Q members of a set, by address and key, are among these."""
-    return len(set(membership.members).intersection(who)) >= membership.quorum
 
 
 def complete_statements(plan: Plan, joins: Iterable[Join]) -> int:

@@ -31,6 +31,7 @@ class HashKind(bytes, Enum):
     ADDRESS = b"p2p.address"
     BLOCK = b"p2p.block"
     BODY = b"p2p.body"
+    CEREMONY = b"p2p.ceremony"
     CERTIFICATE = b"p2p.certificate"
     COMMITMENT = b"p2p.commitment"
     ERA = b"p2p.era"

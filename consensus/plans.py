@@ -19,20 +19,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from consensus.ceremony import holds_quorum
-from consensus.ceremony_records import (
-    AppliedEra,
-    Departure,
-    MemberStatement,
-    Plan,
-    SignedMemberStatement,
-    SignedPlan,
-    StatementName,
-    plan_digest,
-    statement_digest,
-)
+from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan, statement_digest
 from consensus.codec import encode
 from consensus.cryptography import verify
+from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, plan_digest
 from consensus.eras import FIRST_ERA, Era, Eras
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership

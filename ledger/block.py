@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
+from consensus.era_plans import EraProof
 from consensus.eras import EraField
 from consensus.identifiers import Digest
 from consensus.messages import AddressField, CommitCertificate, DigestField, HeightField, SlotField
@@ -41,6 +42,8 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     """Root of the authenticated map after executing this block."""
     membership: DigestField
     """Digest of M(h + 2): its members' addresses and node keys, in their order."""
+    ceremony: DigestField
+    """Hash of the carried ceremony, or of nil."""
     vrf_proof: Annotated[bytes, Meta(max_length=0)]
     """Randomness for sampled clusters; empty while clusters are all members."""
 
@@ -55,6 +58,8 @@ class Block(Record, frozen=True, kw_only=True, tag="block"):
     """The leader's claimed escrow postings, recomputed by every validator."""
     parent_certificate: CommitCertificate | None
     """Exactly Q COMMITs for h - 1, sorted by signer; None at height 1."""
+    ceremony: EraProof | None = None
+    """Of the first block that an era makes: why it began."""
 
 
 def block_digest(header: BlockHeader) -> Digest:
@@ -67,6 +72,11 @@ def certificate_digest(certificate: CommitCertificate | None) -> Digest:
     return digest(HashKind.CERTIFICATE, encode(certificate))
 
 
+def ceremony_digest(proof: EraProof | None) -> Digest:
+    """Returns the hash of a carried ceremony (or of nil) that a header commits to."""
+    return digest(HashKind.CEREMONY, encode(proof))
+
+
 def block_is_whole(block: Block) -> bool:
     """Says whether the body is the one that the header commits to, as far as that shows without executing it.
 
@@ -77,4 +87,5 @@ def block_is_whole(block: Block) -> bool:
         tree_root(block.transactions) == header.transactions_root
         and tree_root([encode(posting) for posting in block.postings]) == header.postings_root
         and certificate_digest(block.parent_certificate) == header.parent_certificate
+        and ceremony_digest(block.ceremony) == header.ceremony
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.codec import decode, encode
-from consensus.eras import Eras
+from consensus.era_plans import EraProof
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
@@ -17,7 +17,8 @@ from contracts.genesis import Genesis
 from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
 from contracts.transactions import Transaction
 from ledger.authenticated_map import MapUpdate, update_map
-from ledger.block import Block, BlockHeader, block_digest, certificate_digest
+from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
+from ledger.eras import BegunEras, membership_in
 from ledger.merkle_tree import tree_root
 from ledger.validation import (
     BlockRefusal,
@@ -45,6 +46,7 @@ class Draft:
     transactions: tuple[bytes, ...]
     """Raw, in their order."""
     parent_certificate: CommitCertificate | None
+    ceremony: EraProof | None
 
 
 def draft_of(block: Block) -> Draft:
@@ -54,6 +56,7 @@ def draft_of(block: Block) -> Draft:
         leader=block.header.leader,
         transactions=block.transactions,
         parent_certificate=block.parent_certificate,
+        ceremony=block.ceremony,
     )
 
 
@@ -65,11 +68,14 @@ class ExecutedBlock:
     digest: Digest
     execution: Execution
     map_update: MapUpdate
-    fixed_membership: Membership
-    """M(height + 2), which this block fixes."""
 
-    def as_parent(self, parent: Parent) -> Parent:
-        """Returns what the next block extends; `parent` is what this block extends."""
+    def as_parent(self, *, membership: Membership, memberships: Memberships) -> Parent:
+        """Returns what the next block extends.
+
+        Args:
+            membership: M(height) of this block.
+            memberships: of the two heights above it.
+        """
         header = self.block.header
         return Parent(
             height=header.height,
@@ -77,8 +83,8 @@ class ExecutedBlock:
             slot=header.slot,
             leader=header.leader,
             state_root=header.state_root,
-            membership=parent.memberships.undecided,
-            memberships=Memberships(undecided=parent.memberships.following, following=self.fixed_membership),
+            membership=membership,
+            memberships=memberships,
         )
 
 
@@ -89,7 +95,7 @@ def execute(
     state: State,
     parent: Parent,
     genesis: Genesis,
-    eras: Eras,
+    begun: BegunEras,
 ) -> ExecutedBlock:
     """Executes what a leader chose and returns the block that it makes.
 
@@ -99,28 +105,29 @@ def execute(
         state: after the parent.
         parent: what the block extends.
         genesis: parameters.
-        eras: of the chain.
+        begun: eras of the chain.
 
     Raises:
         NodeMissing: the state's map is damaged.
     """
     height = Height(parent.height + 1)
     context = BlockContext(
-        chain=eras.chain,
+        chain=begun.chain,
         height=height,
         slot=draft.slot,
         leader=draft.leader,
         parent_leader=parent.leader,
         parent_voters=parent_voters(draft.parent_certificate, parent),
         cluster=cluster(parent.memberships.undecided, height, draft.slot),
+        beginning=begun.beginning_in(height, state),
     )
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
-    fixed_membership = _fixed_membership(parent, execution)
+    fixed_membership = _fixed_membership(state, execution, Height(height + 2))
     header = BlockHeader(
         version=genesis.protocol_version,
-        chain=eras.chain,
-        era=eras.at(height).number,
+        chain=begun.chain,
+        era=begun.at(height).number,
         height=height,
         slot=draft.slot,
         leader=draft.leader,
@@ -131,6 +138,7 @@ def execute(
         receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
         state_root=map_update.root,
         membership=fixed_membership.digest(),
+        ceremony=ceremony_digest(draft.ceremony),
         vrf_proof=b"",
     )
     return ExecutedBlock(
@@ -139,11 +147,11 @@ def execute(
             transactions=draft.transactions,
             postings=execution.postings,
             parent_certificate=draft.parent_certificate,
+            ceremony=draft.ceremony,
         ),
         digest=block_digest(header),
         execution=execution,
         map_update=map_update,
-        fixed_membership=fixed_membership,
     )
 
 
@@ -166,9 +174,7 @@ def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None
     )
 
 
-def _fixed_membership(parent: Parent, execution: Execution) -> Membership:
-    """Returns M(h + 2) of the executed block h: the list that it wrote, or the one fixed before it."""
+def _fixed_membership(state: StateReader, execution: Execution, height: Height) -> Membership:
+    """Returns M(height), which the executed block fixes: of the list that it wrote, or else of the one before."""
     written = execution.changes.get(MEMBER_LIST_KEY)
-    if written is None:
-        return parent.memberships.following
-    return Membership(decode(written, MemberList).at(Height(parent.height + 3)))
+    return membership_in(state, height) if written is None else Membership(decode(written, MemberList).at(height))

@@ -6,7 +6,6 @@ from typing import Final, TypeVar
 
 from consensus.codec import DecodeError, Record, decode
 from consensus.identifiers import Digest, Height
-from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.receipts import Receipt
 from contracts.state import StateKey
@@ -23,7 +22,6 @@ from ledger.store import (
     receipts_key,
     transaction_key,
 )
-from ledger.validation import membership_in
 
 T = TypeVar("T")
 
@@ -50,11 +48,6 @@ class NewestState:
         """Returns the value that the key has."""
         version = self._store.newest_version(key)
         return None if version is None else version[1]
-
-
-def membership_of(store: Store, height: Height) -> Membership:
-    """Returns M(height), of heights from 1 to tip + 2: the newest state remembers all of them."""
-    return membership_in(NewestState(store), height)
 
 
 class BlockReader:

@@ -4,6 +4,9 @@ Genesis names the members of heights 1 and 2. Block h fixes the members of h + 2
 each header at which they change, with its certificate under the members of its own height, leads on to the next set.
 What a prover leaves out only makes its own headers unprovable.
 
+A ceremony leads on as well: its plan, with the agreements of a quorum of the members before. The authority's word on
+who was absent was checked by those who agreed.
+
 Who trusts genesis alone trusts every set on the way: keys of a past set that were stolen or sold later could certify
 another history from there. Checks name the sets that they trusted.
 """
@@ -13,8 +16,9 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from consensus.codec import Record
+from consensus.era_plans import EraProof, is_complete
 from consensus.eras import Eras
-from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Address, Height, PublicKey
+from consensus.identifiers import FIRST_HEIGHT, PUBLIC_KEY_SIZE_BYTES, Address, Height, PublicKey
 from consensus.membership import Membership
 from consensus.messages import MEMBERS_MAX, AddressField, CommitCertificate
 from contracts.genesis import Genesis, chain_id
@@ -43,16 +47,39 @@ class SetChange(Record, frozen=True, kw_only=True, tag="set-change"):
         return Height(self.header.height + FIXED_AHEAD)
 
 
+SetStep = SetChange | EraProof
+
+
 class TrustedSets:
     """The members of every height, as far as genesis and the changes taken so far say."""
 
     def __init__(self, genesis: Genesis) -> None:
         """Takes the members of the first heights."""
-        self.eras: Final = Eras(chain_id(genesis))
-        self._sets = [(Height(1), Membership.of_keys([member.node_key for member in genesis.members]))]
+        self.eras = Eras(chain_id(genesis))
+        self._sets = [(FIRST_HEIGHT, Membership.of_keys([member.node_key for member in genesis.members]))]
 
-    def take(self, change: SetChange) -> str | None:
-        """Takes the next change in the order of heights; says in words why it is none."""
+    def take(self, step: SetStep) -> str | None:
+        """Takes the next step in the order of heights; says in words why it is none."""
+        return self._take_era(step) if isinstance(step, EraProof) else self._take_change(step)
+
+    def _take_era(self, proof: EraProof) -> str | None:
+        plan, newest = proof.plan, self.eras.newest
+        first = Height(plan.base + 1)
+        if plan.chain != self.eras.chain or plan.era <= newest.number or first < self._sets[-1][0]:
+            return f"the ceremony of era {plan.era} is not in its order"
+        if (plan.follows.era, plan.follows.plan) != (newest.number, newest.plan):
+            return f"the ceremony of era {plan.era} follows another than era {newest.number}"
+        if plan.quorums[0] != self.at(first).members or not is_complete(plan, proof.joins):
+            return f"the ceremony of era {plan.era} has no quorum of the members of height {first}"
+        try:
+            members = Membership(plan.members)
+        except AssertionError:
+            return f"the ceremony of era {plan.era} names a member twice"
+        self.eras = Eras(self.eras.chain, (*self.eras.starts, plan.start))
+        self._sets.append((first, members))
+        return None
+
+    def _take_change(self, change: SetChange) -> str | None:
         header, height = change.header, change.header.height
         if change.first_height <= self._sets[-1][0] or height < 1:
             return f"the change of members by block {height} is not in its order"

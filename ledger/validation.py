@@ -5,9 +5,11 @@ here depends on a clock: no block is refused because it is old.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from consensus.codec import decode
+from consensus.era_plans import is_complete
 from consensus.eras import Era, Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships, cluster, leader
@@ -15,17 +17,14 @@ from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
 from contracts.state import (
-    ERAS_KEY,
-    MEMBER_LIST_KEY,
     Account,
-    EraTable,
-    MemberList,
     Overlay,
     StateReader,
     account_key,
 )
 from contracts.transactions import Transaction, transaction_digest
-from ledger.block import Block, BlockHeader, certificate_digest
+from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
+from ledger.eras import BegunEras, membership_in
 from ledger.errors import TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 
@@ -41,6 +40,9 @@ class BlockRefusalReason(Enum):
     SLOT_BEFORE_PARENT = "slot_before_parent"
     NOT_THE_LEADER = "not_the_leader"
     VRF_PROOF = "vrf_proof"
+    CEREMONY = "ceremony"
+    NOT_CARRIED = "not_carried"
+    """A ceremony found another block that this height must be."""
     TOO_MANY_TRANSACTIONS = "too_many_transactions"
     TOO_LARGE = "too_large"
     PARENT_CERTIFICATE = "parent_certificate"
@@ -83,28 +85,17 @@ class Parent:
     """Of height + 1 and of height + 2, which this block fixed."""
 
 
-def membership_in(state: StateReader, height: Height) -> Membership:
-    """Returns M(height) as a state names it: the state after block height - 2, or any later one."""
-    return Membership(Overlay(state).require(MEMBER_LIST_KEY, MemberList).at(height))
-
-
-def genesis_parent(chain: Digest, state_root: Digest, state: StateReader) -> Parent:
+def genesis_parent(begun: BegunEras, state_root: Digest, state: StateReader) -> Parent:
     """Returns what the first block extends; the first members are those of heights 1 and 2."""
-    members = membership_in(state, FIRST_HEIGHT)
     return Parent(
         height=GENESIS_HEIGHT,
-        digest=chain,
+        digest=begun.chain,
         slot=Slot(0),
         leader=None,
         state_root=state_root,
-        membership=members,
-        memberships=Memberships(undecided=members, following=members),
+        membership=membership_in(state, FIRST_HEIGHT),
+        memberships=begun.memberships_after(GENESIS_HEIGHT, state),
     )
-
-
-def eras_in(state: StateReader, chain: Digest) -> Eras:
-    """Returns the eras that a state names."""
-    return Eras(chain, Overlay(state).require(ERAS_KEY, EraTable).starts)
 
 
 def last_nonce_in(state: StateReader, sender: Address) -> int | None:
@@ -113,9 +104,43 @@ def last_nonce_in(state: StateReader, sender: Address) -> int | None:
     return None if account is None else account.nonce
 
 
-def form_refusal(block: Block, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
+def judged_in(
+    header: BlockHeader, parent: Parent, begun: BegunEras, state: StateReader
+) -> tuple[Parent, BegunEras] | BlockRefusal:
+    """Returns what a block is judged by: for a carried one, the members and eras as the era that made it saw them."""
+    height = Height(parent.height + 1)
+    carried = begun.carried_at(height)
+    if carried is None or header.height != height:
+        return parent, begun
+    name = block_digest(decode(carried, Block).header)
+    if block_digest(header) != name:
+        detail = f"{block_digest(header).hex()}, a ceremony carries {name.hex()}"
+        return BlockRefusal(reason=BlockRefusalReason.NOT_CARRIED, detail=detail)
+    older = begun.up_to(header.era)
+    return replace(parent, memberships=older.memberships_after(parent.height, state)), older
+
+
+def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return _header_refusal(block.header, parent, genesis, eras) or _limits_refusal(block, genesis)
+    return (
+        _header_refusal(block.header, parent, genesis, begun.eras)
+        or _ceremony_refusal(block, begun)
+        or _limits_refusal(block, genesis)
+    )
+
+
+def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
+    """The first block of an era carries why it began, as this home knows it; no other block carries anything."""
+    expected = begun.proof_in(block.header.height)
+    found = None if block.ceremony is None else block.ceremony.plan
+    right = None if expected is None else expected.plan
+    if found != right or ceremony_digest(block.ceremony) != block.header.ceremony:
+        said = "none" if found is None else f"of era {found.era}"
+        wanted = "none" if right is None else f"of era {right.era}, as begun here"
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=f"its ceremony is {said}, should be {wanted}")
+    if block.ceremony is not None and not is_complete(block.ceremony.plan, block.ceremony.joins):
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail="its agreements are of no quorum")
+    return None
 
 
 def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
@@ -170,7 +195,7 @@ def _limits_refusal(block: Block, genesis: Genesis) -> BlockRefusal | None:
     return None
 
 
-def parent_certificate_refusal(block: Block, parent: Parent, eras: Eras) -> BlockRefusal | None:
+def parent_certificate_refusal(block: Block, parent: Parent, begun: BegunEras) -> BlockRefusal | None:
     """Checks that the carried certificate is any one that decides the parent, and the one the header names."""
     certificate = block.parent_certificate
     if certificate_digest(certificate) != block.header.parent_certificate:
@@ -179,7 +204,7 @@ def parent_certificate_refusal(block: Block, parent: Parent, eras: Eras) -> Bloc
         return None if certificate is None else _certificate_refusal("genesis has none")
     if certificate is None:
         return _certificate_refusal("missing")
-    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, eras.at(parent.height))
+    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, begun.at(parent.height))
     return None if fault is None else _certificate_refusal(fault)
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from consensus.codec import encode
 from consensus.cryptography import verify
+from consensus.era_plans import EraProof, joiners
 from consensus.identifiers import FIRST_HEIGHT, Address, Height
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate
@@ -33,6 +34,7 @@ from contracts.units import MicroTokens, WattHours
 from ledger.block import BlockHeader, block_digest
 from ledger.merkle_tree import inclusion_holds
 from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_proof_holds
+from ledger.trusted_sets import SetStep
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
 from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of, trusted_sets
@@ -86,12 +88,20 @@ class _Check:
 
     def _origin(self) -> Iterable[str]:
         yield f"genesis: chain {self._chain.hex()}, {_quorum_text(self._sets.at(FIRST_HEIGHT))}"
-        for change in self._content.changes:
-            signers = self._signers(change.certificate)
-            members = _quorum_text(self._sets.at(change.first_height))
-            block = f"block {change.header.height} says with the signatures of {signers}"
-            yield f"members: from height {change.first_height} on {members}, as {block}"
+        for step in self._content.changes:
+            yield self._step(step)
         yield f"exporter: the member {self._name(self._content.exporter)} signed this file as it stands"
+
+    def _step(self, step: SetStep) -> str:
+        if isinstance(step, EraProof):
+            first, plan = Height(step.plan.base + 1), step.plan
+            agreed = ", ".join(self._name(address) for address, _ in sorted(joiners(plan, step.joins)))
+            why = f"era {plan.era} begins there, with the agreement of {agreed}"
+        else:
+            first = step.first_height
+            signers = self._signers(step.certificate)
+            why = f"block {step.header.height} says with the signatures of {signers}"
+        return f"members: from height {first} on {_quorum_text(self._sets.at(first))}, as {why}"
 
     def _decided(self, header: BlockHeader, certificate: CommitCertificate) -> str:
         if header.chain != self._chain:

@@ -28,7 +28,7 @@ from contracts.transactions import (
 from ledger.block import BlockHeader, block_digest
 from ledger.ledger import Ledger
 from ledger.proofs import PostingProof, ReceiptProof, StateProof, prove_postings
-from ledger.trusted_sets import CHANGES_MAX, SetChange, TrustedSets
+from ledger.trusted_sets import CHANGES_MAX, SetStep, TrustedSets
 from node.errors import FileRefused
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
 from node.stories.member_names import names_of
@@ -59,8 +59,8 @@ class ReceiptContent(Record, frozen=True, kw_only=True, tag=RECEIPT_FORMAT):
     """Member whose node key signs."""
     transaction: Annotated[bytes, Meta(max_length=TRANSACTION_SIZE_BYTES_MAX)]
     """Raw, as it was submitted."""
-    changes: Annotated[tuple[SetChange, ...], Meta(max_length=CHANGES_MAX)]
-    """Every change of the members up to the exporter's tip: whose signatures count at which height."""
+    changes: Annotated[tuple[SetStep, ...], Meta(max_length=CHANGES_MAX)]
+    """Every change of the members and every ceremony up to the exporter's tip: whose signatures count where."""
     proof: ReceiptProof
     postings: Postings
     """Of the contract, in the receipt's block; none for anything else."""
@@ -109,7 +109,7 @@ def _content(ledger: Ledger, found: Found, exporter: Address) -> ReceiptContent:
     return ReceiptContent(
         exporter=exporter,
         transaction=block.transactions[found.index],
-        changes=ledger.set_changes(),
+        changes=ledger.set_steps(),
         proof=ledger.prove_receipt(receipt.transaction),
         postings=() if trade is None else prove_postings(block, trade),
         later=() if trade is None else tuple(_later(ledger, found, trade)),

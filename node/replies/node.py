@@ -488,6 +488,8 @@ class HeaderModel(ApiModel):
     """Root of the state after this block."""
     membership: Hash
     """Digest of the membership of the height after the next one."""
+    ceremony: Hash
+    """Hash of the carried ceremony, or of nil."""
     vrf_proof: Hex
 
 

@@ -19,17 +19,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus import ceremony, plans
-from consensus.ceremony_records import (
-    AppliedEra,
-    Departure,
-    Join,
-    MemberStatement,
-    SignedMemberStatement,
-    SignedPlan,
-    join_bytes,
-    plan_digest,
-)
+from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan
 from consensus.codec import encode
+from consensus.era_plans import AppliedEra, Departure, Join, join_bytes, plan_digest
 from consensus.events import Decision, JoinedPlan, PreparedBlock
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.membership import Membership, leader

@@ -6,9 +6,10 @@ What a home says is never lost: it lies in the world's pool for ever, and each h
 from typing import TYPE_CHECKING, Final
 
 from consensus import ceremony
-from consensus.ceremony_records import AppliedEra, SignedPlan, plan_digest
+from consensus.ceremony_records import SignedPlan
 from consensus.codec import decode, encode
 from consensus.cryptography import HashKind, digest
+from consensus.era_plans import AppliedEra, plan_digest
 from consensus.events import (
     UNANSWERED,
     Applied,

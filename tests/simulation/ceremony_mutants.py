@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from consensus import ceremony, eras, plans, safety
+from consensus import ceremony, era_plans, eras, plans, safety
 from consensus.ceremony import CeremonyRefusal, LedgerFacts
-from consensus.ceremony_records import AppliedEra, MemberStatement, Plan
+from consensus.ceremony_records import MemberStatement
+from consensus.era_plans import AppliedEra, Plan
 from consensus.eras import Era, EraStart
 from consensus.events import EraStanding, SignState
 from consensus.identifiers import Digest, Domain, Height
@@ -137,7 +138,7 @@ CEREMONY_MUTANTS: Final = (
     Mutant(
         name="agreements of those who go on count",
         rule="ceremony",
-        breaks=((ceremony, "deciding_sets", lambda plan: (plan.members,)),),
+        breaks=((era_plans, "deciding_sets", lambda plan: (plan.members,)),),
         killers=(C.test_agreements_of_the_old_members_count_not_of_those_who_go_on,),
     ),
     Mutant(

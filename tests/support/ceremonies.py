@@ -10,17 +10,10 @@ from msgspec.structs import replace
 
 from consensus import ceremony
 from consensus.ceremony import Applied, CeremonyRefusal, LedgerFacts
-from consensus.ceremony_records import (
-    AppliedEra,
-    Departure,
-    Join,
-    Plan,
-    SignedMemberStatement,
-    SignedPlan,
-    plan_digest,
-)
+from consensus.ceremony_records import SignedMemberStatement, SignedPlan
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import SigningKey
+from consensus.era_plans import AppliedEra, Departure, Join, Plan, plan_digest
 from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState, forgetful_sign_state, fresh_sign_state
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, Slot

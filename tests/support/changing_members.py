@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
-from consensus.eras import FIRST_ERA
 from consensus.identifiers import Height
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
@@ -105,10 +104,11 @@ def _ended(term: MemberTerm, key: SigningKey, fixed_by: int) -> MemberTerm:
 def certify_by(ledger: Ledger, block: Block, keys: Sequence[SigningKey]) -> CommitCertificate:
     """Returns COMMITs for a block of the ledger's next height, in the block's own slot, by these keys."""
     height, slot, digest = block.header.height, block.header.slot, block_digest(block.header)
-    signed = commit_bytes(ledger.chain, height, slot, digest)
+    era = ledger.eras.at(height)
+    signed = commit_bytes(era.domain, height, slot, digest)
     endorsements = [Endorsement(signer=key.address, signature=key.sign(signed)) for key in keys]
     return CommitCertificate(
-        era=FIRST_ERA,
+        era=era.number,
         height=height,
         slot=slot,
         block=digest,

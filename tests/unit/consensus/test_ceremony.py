@@ -11,13 +11,12 @@ from consensus.ceremony import (
     CeremonyRefusal,
     complete_statements,
     complete_statements_needed,
-    is_complete,
-    joiners,
     keeps_all_decided,
     release,
 )
-from consensus.ceremony_records import Join, Missing, Plan, SignedPlan, plan_digest
+from consensus.ceremony_records import Missing, SignedPlan
 from consensus.cryptography import SigningKey
+from consensus.era_plans import Join, Plan, is_complete, joiners, plan_digest
 from consensus.events import (
     UNANSWERED,
     EraStanding,

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from consensus.ceremony_records import Departure, MemberStatement, SignedMemberStatement, SignedPlan, plan_digest
+from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
+from consensus.era_plans import Departure, plan_digest
 from consensus.events import JoinedPlan, PreparedBlock
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.membership import Membership

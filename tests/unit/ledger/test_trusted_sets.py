@@ -33,7 +33,7 @@ def taken(changes: tuple[SetChange, ...], genesis: Genesis) -> TrustedSets | str
 
 
 def test_the_changes_lead_from_genesis_to_the_set_of_every_height(chain):
-    changes = chain.ledger.set_changes()
+    changes = chain.ledger.set_steps()
     assert [change.first_height for change in changes] == [4, 7, 10]
     sets = taken(changes, chain.community.genesis)
     for height in range(1, LAST + 3):
@@ -45,7 +45,7 @@ def test_the_changes_lead_from_genesis_to_the_set_of_every_height(chain):
 
 def test_a_chain_without_changes_needs_none(chain, tmp_path):
     ledger = Ledger.create(tmp_path / "ledger", chain.community.genesis)
-    assert ledger.set_changes() == ()
+    assert ledger.set_steps() == ()
     sets = TrustedSets(chain.community.genesis)
     assert sets.at(Height(10**9)).members == ledger.membership().members
     ledger.close()
@@ -74,14 +74,14 @@ ALTERED: list[tuple[str, Callable[[SetChange], SetChange], str]] = [
 @pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize(("alter", "words"), [case[1:] for case in ALTERED], ids=[case[0] for case in ALTERED])
 def test_an_altered_change_leads_nowhere(chain, index, alter, words):
-    changes = list(chain.ledger.set_changes())
+    changes = list(chain.ledger.set_steps())
     changes[index] = alter(changes[index])
     assert words in taken(tuple(changes), chain.community.genesis)
 
 
 def test_a_change_counts_under_the_members_of_its_own_height(chain):
     """The members that a block fixes do not decide it, nor do those before its own height's."""
-    joined, rotated, left = chain.ledger.set_changes()
+    joined, rotated, left = chain.ledger.set_steps()
     for change, wrong in ((joined, 4), (rotated, 2), (left, 10)):
         signers = [chain.keys[key] for _, key in chain.set_of(wrong).members[: chain.set_of(wrong).quorum]]
         block = chain.ledger.block(change.header.height)
@@ -91,7 +91,7 @@ def test_a_change_counts_under_the_members_of_its_own_height(chain):
 
 
 def test_a_change_left_out_or_out_of_order_makes_the_next_one_unprovable(chain: ChangingChain) -> None:
-    joined, rotated, left = chain.ledger.set_changes()
+    joined, rotated, left = chain.ledger.set_steps()
     genesis = chain.community.genesis
     assert "does not decide" in str(taken((joined, left), genesis))
     assert "not in its order" in str(taken((joined, joined), genesis))

@@ -144,6 +144,7 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
         receipts_root=NO_DIGEST,
         state_root=NO_DIGEST,
         membership=NO_DIGEST,
+        ceremony=NO_DIGEST,
         vrf_proof=b"",
     )
 

@@ -57,6 +57,7 @@ def applied_block(*receipts: Receipt) -> AppliedBlock:
         receipts_root=nothing,
         state_root=nothing,
         membership=nothing,
+        ceremony=nothing,
         vrf_proof=b"",
     )
     block = Block(header=header, transactions=(), postings=(), parent_certificate=None)

@@ -20,6 +20,7 @@ from node.proofs.receipt_file import (
     parse_receipt,
     record_of,
 )
+from tests.support.begun_eras import ErasChain
 from tests.support.changing_members import ChangingChain, changing_chain
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.stories import StoryChain, told
@@ -290,3 +291,29 @@ def test_an_older_format_is_refused_by_both_names(chain: StoryChain) -> None:
     said = refusal(chain, content)
     assert "p2pnode-receipt-2" in said
     assert "p2pnode-receipt-1" in said
+
+
+def test_a_receipt_proves_itself_through_ceremonies(tmp_path_factory: pytest.TempPathFactory) -> None:
+    chain = ErasChain(tmp_path_factory.mktemp("eras") / "ledger")
+    names = []
+    for era in (0, 1, 2):
+        if era:
+            chain.begin(chain.plan(era))
+        block = chain.grow([chain.builder.transfer(2, 3, 1)])
+        names.append(transaction_digest(block.transactions[0]).hex())
+    genesis, key = chain.community.genesis, chain.community.node_keys[2]
+    for name in names:
+        receipt = told(export_receipt(chain.ledger, name, key))
+        proven = check_receipt_file(receipt.text(genesis).encode(), genesis)
+        said = [line.split(", as ")[1] for line in proven if line.startswith("members: ")]
+        assert [line.split(", with")[0] for line in said] == ["era 1 begins there", "era 2 begins there"]
+    content = told(export_receipt(chain.ledger, names[1], key)).content
+    for changes in (content.changes[1:], content.changes[:1]):
+        cut = replace(content, changes=changes)
+        forgery = SignedReceipt(content=cut, signature=key.sign(encode(cut)))
+        if changes == content.changes[:1]:
+            assert check_receipt_file(forgery.text(genesis).encode(), genesis), "era 2 says nothing of block 2"
+        else:
+            with pytest.raises(FileRefused, match="follows another than era 0"):
+                check_receipt_file(forgery.text(genesis).encode(), genesis)
+    chain.ledger.close()
