@@ -23,7 +23,6 @@ from consensus.events import (
     Event,
     Instant,
     KeepSilent,
-    PreparedBlock,
     Proposed,
     ProposeRequest,
     Received,
@@ -41,7 +40,7 @@ from consensus.intake import DECIDED_RUN_MAX
 from consensus.member import Parameters
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from consensus.recovery import certificate_is_forgotten, is_forgotten
-from consensus.replica import Replica, Start
+from consensus.replica import Replica
 from consensus.verification import Verified, verify_message
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.ledger import Ledger
@@ -54,6 +53,7 @@ from node.home.sign_state import SignStateFile
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
 from node.metrics.counters import NodeMetrics
+from node.stored_start import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY, has_older_records, stored_start
 
 TICKS_PER_SLOT: Final = 10
 """How often the replica is told that time passed; its timers are as fine as this."""
@@ -68,10 +68,6 @@ DECIDED_RUN_SIZE_BYTES_MAX: Final = 1024 * 1024
 """A run of decided blocks ends with the one that reaches it: a question of 100 bytes, four times a slot, may not make
 this node send eight of the largest blocks each time. Who is behind asks on from there.
 """
-
-VOTED_KEY: Final = b"voted"
-PREPARED_KEY: Final = b"prepared"
-SIGN_STATE_KEY: Final = b"sign-state"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +133,7 @@ class Driver:
         """Ticks until cancelled."""
         slot_duration_ms = self._ledger.genesis.slot_duration_ms
         tick_s = min(slot_duration_ms / TICKS_PER_SLOT, TICK_MS_MAX) / 1_000
+        self.work_changed()
         while True:
             connected = self._mesh.connected()
             for member in sorted(connected - self._connected):
@@ -155,7 +152,10 @@ class Driver:
     def work_changed(self) -> None:
         """Tells the replica what waits in the mempool."""
         assert self._chain is not None
-        self.post(WorkWaiting(oldest_arrival_ms=self._chain.mempool.oldest_arrival_ms()))
+        oldest_ms = self._chain.mempool.oldest_arrival_ms()
+        if oldest_ms is None and self._ledger.carried is not None:
+            oldest_ms = 0  # a block that a ceremony carries waits by itself, since this height began
+        self.post(WorkWaiting(oldest_arrival_ms=oldest_ms))
 
     def post(self, event: Event) -> None:
         """Steps the replica with an event, after all earlier ones; a failure stops the node for good."""
@@ -354,7 +354,7 @@ class Driver:
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
         block = self._ledger.build(slot=request.slot, leader=self._own, candidates=candidates)
-        is_proposed = bool(block.transactions) or request.may_be_empty
+        is_proposed = bool(block.transactions) or request.may_be_empty or self._ledger.carried is not None
         self._events.append(
             Proposed(
                 height=request.height,
@@ -410,25 +410,13 @@ def _proposal_has_its_name(message: Message) -> bool:
 
 
 def _restore(identity: Identity, ledger: Ledger, sign_state: SignStateFile, now: Instant) -> Replica:
-    stored = ledger.undecided()
-    voted, prepared, copy = stored.get(VOTED_KEY), stored.get(PREPARED_KEY), stored.get(SIGN_STATE_KEY)
+    start = stored_start(ledger, decode(sign_state.load(), SignState))
+    if has_older_records(ledger):
+        ledger.drop_undecided()  # or those that are not written anew would stand beside the new era's
     genesis = ledger.genesis
     return Replica(
-        signer=identity.node_key,
-        parameters=Parameters(
-            slot_duration_ms=genesis.slot_duration_ms,
-            attempt_max_ms=genesis.attempt_max_ms,
-        ),
-        start=Start(
-            height=Height(ledger.height + 1),
-            eras=ledger.eras,
-            memberships=ledger.memberships(),
-            tip=ledger.tip,
-            parent_slot=ledger.tip_slot,
-            sign_state=decode(sign_state.load(), SignState),
-            sign_state_copy=None if copy is None else decode(copy, SignState),
-            voted=None if voted is None else decode(voted, PrePrepare),
-            prepared=None if prepared is None else decode(prepared, PreparedBlock),
-        ),
+        signer=identity.signer,
+        parameters=Parameters(slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms),
+        start=start,
         now=now,
     )

@@ -174,6 +174,7 @@ class Chain:
             envelope,
             last_nonce=self.ledger.last_nonce(envelope.sender),
             height=Height(self.ledger.height + 1),
+            node_key=self.ledger.node_key_of(envelope.sender),
         )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.ledger import Ledger
 from node.cli.terminal import error_console
+from node.era_files import begun_eras
 from node.errors import NodeError, NotFound
 from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
@@ -64,7 +65,9 @@ def ask(config: Path, question: Question[M]) -> M:
         with _progress_bar() as bar:
             bar.add_task("", total=None)
             return ask_url(api_url(configuration), question.path, question.model)
-    ledger = Ledger.open(configuration.home.ledger, load_genesis(configuration.home))
+    ledger = Ledger.open(
+        configuration.home.ledger, load_genesis(configuration.home), begun=begun_eras(configuration.home)
+    )
     try:
         with _progress_bar() as bar:
             task = bar.add_task("", total=None)

@@ -18,6 +18,7 @@ from ledger.state_keys import parse_state_key
 from ledger.verification_report import VerificationReport
 from ledger.verify import verify_ledger
 from node.cli.terminal import error_console, output_console
+from node.era_files import begun_eras
 from node.errors import NodeError
 from node.home.configuration import load_configuration
 from node.home.folder import CONFIGURATION_NAME, Home
@@ -108,7 +109,7 @@ def _node_home(directory: Path) -> Home:
 @contextmanager
 def _open_ledger(directory: Path) -> Iterator[Ledger]:
     node_home = _node_home(directory)
-    ledger = Ledger.open(node_home.ledger, load_genesis(node_home))
+    ledger = Ledger.open(node_home.ledger, load_genesis(node_home), begun=begun_eras(node_home))
     try:
         yield ledger
     finally:
@@ -131,7 +132,7 @@ def _verify(node_home: Home) -> VerificationReport:
         def advance(height: Height, tip: Height) -> None:
             progress.update(task, completed=height, total=tip)
 
-        return verify_ledger(node_home.ledger, load_genesis(node_home), advance)
+        return verify_ledger(node_home.ledger, load_genesis(node_home), advance, begun=begun_eras(node_home))
 
 
 def _show_damage(report: VerificationReport) -> None:

@@ -11,7 +11,7 @@ from consensus.identifiers import Height
 from consensus.recovery import asked_members, can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
-from node.chain.driver import PREPARED_KEY
+from node.era_files import begun_eras
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
 from node.home.folder import Home
@@ -20,6 +20,7 @@ from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state, set_aside
+from node.stored_start import PREPARED_KEY
 
 RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
 
@@ -78,7 +79,7 @@ def _read_ledger(home: Home) -> tuple[int, Height, bool, EraStanding]:
     standing of a member in the ledger's era.
     """
     try:
-        ledger = Ledger.open(home.ledger, load_genesis(home))
+        ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
     except LedgerUnreadable:
         raise
     except LedgerError as error:

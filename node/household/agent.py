@@ -170,10 +170,10 @@ class MeterAgent:
         table, ledger = self._meter_table, self._chain.ledger
         readings = read_readings(table.readings_file, households=(table.household_id,))
         transactions = OwnTransactions(
-            key=identity.node_key, chain=ledger.chain, ledger=ledger, journal=self._logs[TRANSACTIONS_NAME]
+            key=identity.signer, chain=ledger.chain, ledger=ledger, journal=self._logs[TRANSACTIONS_NAME]
         )
         parts = DeskParts(
-            key=identity.node_key,
+            key=identity.signer,
             genesis=ledger.genesis,
             chain=ledger.chain,
             prices=configuration.price,

@@ -11,6 +11,7 @@ from contracts.state import Table
 from ledger.ledger import Ledger
 from ledger.verification_report import unbalanced_books
 from node.client import NodeClient
+from node.era_files import begun_eras
 from node.errors import TestnetError
 from node.home.genesis_file import load_genesis
 from node.meter.readings_file import EnergySummary
@@ -136,7 +137,7 @@ def figures_from_ledgers(testnet: Testnet) -> tuple[ChainFigures, dict[str, Node
     nodes: dict[str, NodeFigures] = {}
     for node in testnet.nodes:
         home = testnet.home(node)
-        ledger = Ledger.open(home.ledger, load_genesis(home))
+        ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
         try:
             nodes[node.name] = _node_figures(ledger)
             figures = figures or _chain_figures(testnet, ledger)

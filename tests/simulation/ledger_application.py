@@ -29,11 +29,12 @@ from ledger.ledger import Ledger
 from ledger.side_files import LEVELDB_LOCK_FILE, SEAL_FILE, TIP_FILE, database_path, mark_damage
 from node.chain.block_server import read_decided
 from node.chain.block_sync import check_decided
-from node.chain.driver import PREPARED_KEY, VOTED_KEY, _proposal_has_its_name
+from node.chain.driver import _proposal_has_its_name
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.sync_planner import SyncFault
 from node.errors import SubmissionRefused
 from node.home.storage import set_aside
+from node.stored_start import PREPARED_KEY, VOTED_KEY
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,

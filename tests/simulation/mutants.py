@@ -194,7 +194,7 @@ MUTANTS = (
     Mutant(
         name="who lost its sign state signs on once it is answered",
         rule="order",
-        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided: Height(0)),),
+        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided, _memberships: Height(0)),),
         killers=(forgetful_members,),
     ),
     Mutant(

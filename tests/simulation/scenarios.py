@@ -14,11 +14,10 @@ from random import Random
 from typing import Final
 
 from consensus.codec import encode
-from consensus.events import Event
-from consensus.identifiers import Height
+from consensus.events import Event, forgetful_sign_state
+from consensus.identifiers import FIRST_HEIGHT, Height
 from consensus.membership import cluster
 from consensus.messages import Prepare, PrePrepare
-from node.home.storage import unanswered_sign_state
 from tests.simulation.application import SignDisk
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host
@@ -291,7 +290,7 @@ def wiped_disk(stage: Stage) -> None:
     forgetful = stage.hosts[3]
     forgetful.role = Role.FORGETS  # the checker knows that what it wrote is gone
     forgetful.application.rot(stage.network.random)
-    forgetful.sign_disk = SignDisk(encode(unanswered_sign_state()))
+    forgetful.sign_disk = SignDisk(encode(forgetful_sign_state(FIRST_HEIGHT)))
     stage.start(3)
     stage.until_decided(1)
     for height in (2, 3):

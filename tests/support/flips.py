@@ -34,9 +34,10 @@ from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
 from node.chain.block_server import read_decided
-from node.chain.driver import PREPARED_KEY, VOTED_KEY, Driver, MeshLinks
+from node.chain.driver import Driver, MeshLinks
 from node.home.sign_state import SignStateFile
 from node.metrics.counters import NodeMetrics
+from node.stored_start import PREPARED_KEY, VOTED_KEY
 from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder
 from tests.support.long_chain import scratch
@@ -292,7 +293,7 @@ class Judge:
         """A member whose own records are lost must sign nothing at this height, or it might contradict itself."""
         key = self.specimen.community.node_keys[OWN]
         sign_state = SignStateFile(self.specimen.sign_state)
-        identity: Any = SimpleNamespace(address=key.address, node_key=key)
+        identity: Any = SimpleNamespace(address=key.address, node_key=key, signer=key)
         links = MeshLinks(send=lambda *_: None, connected=frozenset)
         try:
             driver = Driver(

@@ -52,7 +52,7 @@ def running(home: Path) -> Iterator[tuple[Driver, list[PeerMessage]]]:
         sent: list[PeerMessage] = []
         key = COMMUNITY.node_keys[OWN]
         driver = Driver(
-            identity=SimpleNamespace(address=key.address, node_key=key),  # type: ignore[arg-type]
+            identity=SimpleNamespace(address=key.address, node_key=key, signer=key),  # type: ignore[arg-type]
             ledger=ledger,
             sign_state=file,
             mesh=MeshLinks(send=lambda _, message: sent.append(message), connected=frozenset),

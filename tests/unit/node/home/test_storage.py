@@ -17,7 +17,7 @@ from consensus.verification import Verified
 from ledger.block import block_digest
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
-from node.chain.driver import PREPARED_KEY, Driver, MeshLinks
+from node.chain.driver import Driver, MeshLinks
 from node.cli.main import app
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable
@@ -27,6 +27,7 @@ from node.home.genesis_file import write_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import kept_aside, open_storage
 from node.metrics.counters import NodeMetrics
+from node.stored_start import PREPARED_KEY
 from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder, certify
 
@@ -276,7 +277,7 @@ def start_driver(configuration: Configuration, stack: ExitStack) -> tuple[Driver
     storage = open_storage(configuration, stack)
     key = COMMUNITY.node_keys[OWN]
     driver = Driver(
-        identity=SimpleNamespace(address=key.address, node_key=key),  # type: ignore[arg-type]
+        identity=SimpleNamespace(address=key.address, node_key=key, signer=key),  # type: ignore[arg-type]
         ledger=storage.ledger,
         sign_state=storage.sign_state,
         mesh=MeshLinks(send=lambda *_: None, connected=frozenset),
