@@ -47,13 +47,13 @@ from ledger.ledger import Ledger
 from ledger.startup import RECENT_BLOCKS
 from node.admission.identity import Identity
 from node.chain.block_server import read_decided
+from node.chain.stored_start import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY, has_older_records, stored_start
 from node.chain.submission import AppliedBlock, Chain, ReplicaStatus, verify_ahead
 from node.chain.undecided_watch import Waiting
 from node.home.sign_state import SignStateFile
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
 from node.metrics.counters import NodeMetrics
-from node.stored_start import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY, has_older_records, stored_start
 
 TICKS_PER_SLOT: Final = 10
 """How often the replica is told that time passed; its timers are as fine as this."""

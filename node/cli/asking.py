@@ -18,9 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ledger.ledger import Ledger
 from node.cli.terminal import error_console
-from node.era_files import begun_eras
 from node.errors import NodeError, NotFound
 from node.home.configuration import Configuration, load_configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.process import running_process

@@ -18,9 +18,9 @@ from ledger.state_keys import parse_state_key
 from ledger.verification_report import VerificationReport
 from ledger.verify import verify_ledger
 from node.cli.terminal import error_console, output_console
-from node.era_files import begun_eras
 from node.errors import NodeError
 from node.home.configuration import load_configuration
+from node.home.era_files import begun_eras
 from node.home.folder import CONFIGURATION_NAME, Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import clear_halt

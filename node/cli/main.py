@@ -10,6 +10,7 @@ import typer
 
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
+from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
 from node.cli.ledger import ledger_app
 from node.cli.qscore import qscore_app
@@ -18,7 +19,6 @@ from node.cli.statement import STATEMENT_EXAMPLE, statement
 from node.cli.testnet import testnet_app
 from node.cli.trade import trade_app
 from node.cli.why import WHY_EXAMPLE, why
-from node.cli_ceremony import recover_app
 from node.errors import NodeError
 from node.home.configuration import (
     ApiTable,

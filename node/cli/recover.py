@@ -11,16 +11,16 @@ from consensus.identifiers import Height
 from consensus.recovery import asked_members, can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
-from node.era_files import begun_eras
+from node.chain.stored_start import PREPARED_KEY
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state, set_aside
-from node.stored_start import PREPARED_KEY
 
 RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
 

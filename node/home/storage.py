@@ -30,9 +30,9 @@ from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerError
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
-from node.era_files import begun_eras
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import Configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile

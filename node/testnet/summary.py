@@ -11,8 +11,8 @@ from contracts.state import Table
 from ledger.ledger import Ledger
 from ledger.verification_report import unbalanced_books
 from node.client import NodeClient
-from node.era_files import begun_eras
 from node.errors import TestnetError
+from node.home.era_files import begun_eras
 from node.home.genesis_file import load_genesis
 from node.meter.readings_file import EnergySummary
 from node.replies.node import CommitLatencyStatus, StatusReply, TotalsStatus

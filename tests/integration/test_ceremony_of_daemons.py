@@ -14,7 +14,7 @@ import pytest
 
 from contracts.transactions import transaction_digest
 from ledger.verify import verify_ledger
-from node.era_files import begun_eras
+from node.home.era_files import begun_eras
 from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_NAME
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street

@@ -31,10 +31,10 @@ from node.chain.block_server import read_decided
 from node.chain.block_sync import check_decided
 from node.chain.driver import _proposal_has_its_name
 from node.chain.mempool import Mempool, MempoolLimits
+from node.chain.stored_start import PREPARED_KEY, VOTED_KEY
 from node.chain.sync_planner import SyncFault
 from node.errors import SubmissionRefused
 from node.home.storage import set_aside
-from node.stored_start import PREPARED_KEY, VOTED_KEY
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,

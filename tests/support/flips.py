@@ -35,9 +35,9 @@ from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
 from node.chain.block_server import read_decided
 from node.chain.driver import Driver, MeshLinks
+from node.chain.stored_start import PREPARED_KEY, VOTED_KEY
 from node.home.sign_state import SignStateFile
 from node.metrics.counters import NodeMetrics
-from node.stored_start import PREPARED_KEY, VOTED_KEY
 from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder
 from tests.support.long_chain import scratch

@@ -9,11 +9,12 @@ import pytest
 from consensus.codec import decode
 from consensus.events import SignState
 from ledger.ledger import Ledger
-from node import cli_ceremony, era_files
+from node.cli import ceremony as cli_ceremony
 from node.cli.main import main
-from node.era_files import JoinFile, StatementFile, begun_eras, read_record, write_record
 from node.errors import NodeError
+from node.home import era_files
 from node.home.bounded_file import read_bounded
+from node.home.era_files import JoinFile, StatementFile, begun_eras, read_record, write_record
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile

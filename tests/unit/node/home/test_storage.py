@@ -18,6 +18,7 @@ from ledger.block import block_digest
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.chain.driver import Driver, MeshLinks
+from node.chain.stored_start import PREPARED_KEY
 from node.cli.main import app
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable
@@ -27,7 +28,6 @@ from node.home.genesis_file import write_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import kept_aside, open_storage
 from node.metrics.counters import NodeMetrics
-from node.stored_start import PREPARED_KEY
 from tests.support.contracts import Community, make_genesis
 from tests.support.ledger import ChainBuilder, certify
 

@@ -11,15 +11,15 @@ from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height, Pub
 from ledger.ledger import Ledger
 from node.admission.identity import load_certificate_key, load_key
 from node.chain.block_server import read_decided
-from node.era_files import begun_eras
+from node.chain.stored_start import has_older_records, stored_start
 from node.home.configuration import Configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import open_sign_state, read_sign_state
-from node.stored_start import has_older_records, stored_start
 
 
 class CeremonyHome:

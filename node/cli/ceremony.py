@@ -23,10 +23,12 @@ from consensus.quorum import quorum
 from contracts.genesis import Genesis
 from ledger.eras import BegunEra
 from node.admission.identity import load_certificate_key, load_key
-from node.ceremony_home import CeremonyHome, authority_key, open_home
+from node.cli.ceremony_home import CeremonyHome, authority_key, open_home
 from node.cli.recover import recover
 from node.cli.terminal import output_console
-from node.era_files import (
+from node.errors import FileRefused, NodeError
+from node.home.configuration import load_configuration
+from node.home.era_files import (
     JoinFile,
     PlanFile,
     StatementFile,
@@ -37,8 +39,6 @@ from node.era_files import (
     read_record,
     write_record,
 )
-from node.errors import FileRefused, NodeError
-from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.storage import set_aside
