@@ -53,6 +53,7 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
     reported = member.clocks.reported(now)
     return Explanation(
         height=state.height,
+        era=state.era.number,
         own=member.own,
         members=tuple(
             _member_facts(member, address, now, contacts.get(address, NO_CONTACT), reported.get(address))
@@ -98,6 +99,7 @@ def _member_facts(
         is_reachable=is_own or (contact.is_connected and is_heard),
         undecided=state.height if is_own else member.told.get(address),
         clock_slot=now.slot(member.tau_ms) if is_own else reported,
+        other_era=member.other_eras.get(address),
         vote=_highest(state.votes, address),
         commit=_highest(state.commits, address),
         view_change=max((change.slot for change in state.view_changes.of(address)), default=None),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from consensus.codec import DecodeError, decode
 from consensus.era_plans import EraProof
 from consensus.eras import Era, Eras, EraStart
-from consensus.identifiers import Digest, EraNumber, Height
+from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership, Memberships
 from contracts.run import EraBeginning
 from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, MemberList, Overlay, StateReader
@@ -72,6 +72,10 @@ class BegunEras:
         """Returns the members of the two heights above a decided one."""
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
         return Memberships(undecided=sets[0], following=sets[1])
+
+    def member_of(self, key: PublicKey) -> Address | None:
+        """Returns whose node key this is when the newest era begins: who is behind knows its peers by it."""
+        return Membership(self._begun[-1].proof.plan.members).member_of(key) if self._begun else None
 
     def proof_in(self, height: Height) -> EraProof | None:
         """Returns what the block of a height must carry: a ceremony if an era begins with it."""

@@ -77,6 +77,7 @@ from ledger.validation import (
     form_refusal,
     judged_in,
     last_nonce_in,
+    node_key_in,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -262,12 +263,18 @@ class Ledger:
         return self._begun.carried_at(Height(self.height + 1))
 
     def member_of(self, key: PublicKey) -> Address | None:
-        """Returns whose node key this is at height + 1 or height + 2, None if it is nobody's."""
-        return self._parent.memberships.member_of(key)
+        """Returns whose node key this is at height + 1 or height + 2, or in the newest era that this home began; None
+        if it is nobody's.
+        """
+        return self._parent.memberships.member_of(key) or self._begun.member_of(key)
 
     def last_nonce(self, sender: Address) -> int | None:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""
         return last_nonce_in(self, sender)
+
+    def node_key_of(self, sender: Address) -> PublicKey | None:
+        """Returns the present node key of a member, gone or not; None if the chain knows no such member."""
+        return node_key_in(self, sender)
 
     # --- consensus' side -----------------------------------------------------------------------------------
 
@@ -394,6 +401,15 @@ class Ledger:
     def undecided(self) -> dict[bytes, bytes]:
         """Returns consensus' own records of height + 1; `append` drops them."""
         return dict(self._undecided)
+
+    def drop_undecided(self) -> None:
+        """Forgets consensus' own records of height + 1: another era has begun.
+
+        Raises:
+            LedgerWriteFailed: as `persist_undecided`.
+        """
+        self._store.write({}, [undecided_key(name) for name in self._undecided])
+        self._undecided.clear()
 
     def _validate(self, block: Block) -> ExecutedBlock | BlockRefusal:
         judged = judged_in(block.header, self._parent, self._begun, self)

@@ -11,16 +11,18 @@ from enum import Enum
 from consensus.codec import decode
 from consensus.era_plans import is_complete
 from consensus.eras import Era, Eras
-from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
 from contracts.state import (
     Account,
+    Member,
     Overlay,
     StateReader,
     account_key,
+    member_key,
 )
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
@@ -102,6 +104,12 @@ def last_nonce_in(state: StateReader, sender: Address) -> int | None:
     """Returns the nonce of a sender's last transaction, None if the state has no such account."""
     account = Overlay(state).get(account_key(sender), Account)
     return None if account is None else account.nonce
+
+
+def node_key_in(state: StateReader, sender: Address) -> PublicKey | None:
+    """Returns the present node key of a member, gone or not; None if the state knows no such member."""
+    member = Overlay(state).get(member_key(sender), Member)
+    return None if member is None else member.node_key
 
 
 def judged_in(
@@ -259,6 +267,7 @@ class Admission:
         self._state = state
         self._height = height
         self._nonces: dict[Address, int] = {}
+        self._keys: dict[Address, PublicKey | None] = {}
 
     def admit(self, transaction: Transaction) -> Transaction:
         """Returns the transaction.
@@ -270,7 +279,11 @@ class Admission:
         last_nonce = self._nonces.get(sender)
         if last_nonce is None:
             last_nonce = last_nonce_in(self._state, sender)
-        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=self._height)
+        if sender not in self._keys:
+            self._keys[sender] = node_key_in(self._state, sender)
+        refusal = envelope_refusal(
+            transaction, last_nonce=last_nonce, height=self._height, node_key=self._keys[sender]
+        )
         if refusal is not None:
             raise refusal
         self._nonces[sender] = transaction.envelope.nonce

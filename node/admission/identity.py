@@ -55,6 +55,11 @@ class Identity:
     certificate_file: Path
     authority_file: Path
 
+    @property
+    def signer(self) -> SigningKey:
+        """The node key as this member's: its address is the hash of the member's first node key."""
+        return self.node_key.of_member(self.address)
+
     def server_ssl_context(self) -> ssl.SSLContext:
         """Returns the context for incoming links: TLS 1.3, a certificate of the authority required."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
@@ -179,6 +184,15 @@ def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
     except ValueError:
         raise IdentityError("the peer shows a damaged certificate") from None
     return _ed25519_key(certificate)
+
+
+def load_certificate_key(path: Path) -> PublicKey:
+    """Returns the Ed25519 key that a certificate in PEM form is of.
+
+    Raises:
+        IdentityError: it cannot be read, or holds another kind of key.
+    """
+    return _ed25519_key(_load_certificate(path))
 
 
 def _load_certificate(path: Path) -> x509.Certificate:

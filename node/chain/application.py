@@ -19,6 +19,7 @@ from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from node.chain.applied import AppliedBlock
+from node.chain.records import DecidedChain
 from node.chain.transaction_pool import TransactionPool
 from node.logs import get_logger
 
@@ -26,32 +27,8 @@ DECODED_BLOCKS_MAX: Final = 4
 """Blocks kept decoded: a proposal is named, executed and applied within a moment, by the same bytes."""
 
 
-class Application(Protocol):
+class Application(DecidedChain, Protocol):
     """One member's decided chain, its records of the undecided height, and its waiting requests."""
-
-    @property
-    def eras(self) -> Eras:
-        """Of the chain, for every height."""
-        ...
-
-    @property
-    def height(self) -> Height:
-        """Last decided height."""
-        ...
-
-    @property
-    def tip(self) -> Digest:
-        """Digest of the last decided block."""
-        ...
-
-    @property
-    def tip_slot(self) -> Slot:
-        """Header slot of the last decided block."""
-        ...
-
-    def memberships(self) -> Memberships:
-        """Returns the members of the undecided height and of the next."""
-        ...
 
     def decided(self, height: Height) -> Decided:
         """Returns a decided block with the certificate that decided it here."""
@@ -87,6 +64,10 @@ class Application(Protocol):
 
     def records(self) -> Mapping[bytes, bytes]:
         """Returns the records of the undecided height (`records`)."""
+        ...
+
+    def drop_records(self) -> None:
+        """Drops the records, in one synced write."""
         ...
 
     def persist(self, records: Mapping[bytes, bytes]) -> None:
@@ -157,10 +138,7 @@ class LedgerApplication:
         Raises:
             LedgerDamaged: it is not there, or not what was written.
         """
-        proposal, certificate = self._ledger.block_bytes(height), self._ledger.certificate(height)
-        if proposal is None or certificate is None:
-            raise LedgerDamaged("block or certificate is missing", height=height)
-        return Decided(certificate=certificate, proposal=proposal)
+        return read_decided(self._ledger, height)
 
     # --- blocks as bytes ----------------------------------------------------------------------------------------
 
@@ -208,7 +186,7 @@ class LedgerApplication:
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
         block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
-        if not block.transactions and not may_be_empty:
+        if not block.transactions and not may_be_empty and self._ledger.carried is None:
             return None
         return block_digest(block.header), encode(block)
 
@@ -217,6 +195,14 @@ class LedgerApplication:
     def records(self) -> Mapping[bytes, bytes]:
         """Returns the records of the undecided height."""
         return self._ledger.undecided()
+
+    def drop_records(self) -> None:
+        """Drops the records, in one synced write.
+
+        Raises:
+            LedgerWriteFailed: they are not known to be gone; the node must stop.
+        """
+        self._ledger.drop_undecided()
 
     def persist(self, records: Mapping[bytes, bytes]) -> None:
         """Adds to the records, or replaces them by key, in one synced write.
@@ -256,7 +242,22 @@ class LedgerApplication:
 
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""
-        return self._pool.mempool.oldest_arrival_ms()
+        oldest_ms = self._pool.mempool.oldest_arrival_ms()
+        if oldest_ms is None and self._ledger.carried is not None:
+            return 0  # a block that a ceremony carries waits by itself, since this height began
+        return oldest_ms
+
+
+def read_decided(ledger: Ledger, height: Height) -> Decided:
+    """Returns a decided block of a ledger with the certificate that decided it here.
+
+    Raises:
+        LedgerDamaged: it is not there, or not what was written.
+    """
+    proposal, certificate = ledger.block_bytes(height), ledger.certificate(height)
+    if proposal is None or certificate is None:
+        raise LedgerDamaged("block or certificate is missing", height=height)
+    return Decided(certificate=certificate, proposal=proposal)
 
 
 def _decoded(proposal: bytes) -> Block:

@@ -14,6 +14,7 @@ from ledger.ledger import Ledger
 from node.chain.records import PREPARED_KEY
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
@@ -78,7 +79,7 @@ def _read_ledger(home: Home) -> tuple[int, Height, bool, EraStanding]:
     standing of a member in the ledger's era.
     """
     try:
-        ledger = Ledger.open(home.ledger, load_genesis(home))
+        ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
     except LedgerUnreadable:
         raise
     except LedgerError as error:

@@ -98,7 +98,7 @@ def export_receipt(ledger: Ledger, text: str, key: SigningKey) -> Slices[SignedR
         NotFound: none, or several.
     """
     found = yield from find_receipt(ledger, text)
-    content = _content(ledger, found, key.address)
+    content = _content(ledger, found, ledger.member_of(key.public_key) or key.address)
     return SignedReceipt(content=content, signature=key.sign(encode(content)))
 
 

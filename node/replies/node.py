@@ -354,8 +354,9 @@ class TransactionModel(ApiModel):
     """A signed transaction."""
 
     sender: Hash
-    """Address of the wallet it acts for: the hash of `sender_key`."""
+    """Address of the wallet it acts for: the hash of the first `sender_key` that it had."""
     sender_key: Hash
+    """The sender's present key."""
     nonce: Count
     valid_until_height: HeightNumber
     """Last height whose block may contain it."""

@@ -147,6 +147,9 @@ class OpaqueApplication:
     def persist(self, records: Records) -> None:
         self._records |= records
 
+    def drop_records(self) -> None:
+        self._records.clear()
+
     def append(self, decision: Decision) -> None:
         """One write appends the block and drops the records of its height."""
         assert decision.height == self.height + 1, "blocks are appended in order"

@@ -15,6 +15,7 @@ from ledger.validation import BlockRefusalReason
 from ledger.verify import verify_ledger
 from tests.support.begun_eras import ErasChain
 from tests.support.changing_members import certify_by, member_list
+from tests.support.contracts import raw_transaction, transfer
 
 BASE = 3
 
@@ -86,6 +87,27 @@ def test_a_replaced_home_signs_contracts_under_its_new_key(chain):
         key for _, key in chain.begun[0].proof.plan.members
     }
     assert chain.ledger.member_of(chain.community.node_keys[0].public_key) is None
+
+
+def test_a_replaced_home_spends_by_its_new_key_and_by_no_other(chain):
+    """From the block after the one that begins the era on: what a block may contain, the state before it says."""
+    (replaced,) = departures(chain)
+    chain.begin(chain.plan(1, absent=[replaced]))
+    chain.grow()
+    old, new = chain.community.node_keys[0], chain.keys[replaced.node_key]
+    action = transfer(chain.community, 1, 7)
+    nonce = chain.ledger.last_nonce(old.address) + 1
+
+    def signed(key: SigningKey, nonce: int) -> bytes:
+        return raw_transaction(chain.community, key, action, nonce=nonce)
+
+    built = chain.builder.build([signed(old, nonce), signed(new, nonce), signed(new, nonce + 1)])
+    assert built.transactions == (signed(new, nonce), signed(new, nonce + 1))
+    forged = replace(built, transactions=(signed(old, nonce),))
+    assert refusal(chain, forged) is not None
+    chain.ledger.append(built, certify_by(chain.ledger, built, chain.signers(built.header.height)))
+    assert [receipt.sender for receipt in chain.ledger.receipts(chain.ledger.height)] == [old.address] * 2
+    assert is_whole(chain)
 
 
 def test_blocks_of_the_old_era_do_not_go_on_and_those_of_the_new_say_why(chain):

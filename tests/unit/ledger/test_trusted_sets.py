@@ -9,7 +9,7 @@ from consensus.identifiers import EraNumber, Height
 from contracts.genesis import Genesis
 from ledger.ledger import Ledger
 from ledger.trusted_sets import SetChange, TrustedSets
-from tests.support.changing_members import ChangingChain, certify_by, changing_chain
+from tests.support.changing_members import ChangingChain, certify_by, member_changes
 from tests.support.contracts import make_genesis
 
 LAST = 12
@@ -17,10 +17,12 @@ LAST = 12
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    with changing_chain(tmp_path_factory.mktemp("sets") / "ledger") as made:
+    made = ChangingChain(tmp_path_factory.mktemp("sets") / "ledger")
+    with member_changes(made.changes):
         while made.ledger.height < LAST:
             made.grow()
-        yield made
+    yield made
+    made.ledger.close()
 
 
 def taken(changes: tuple[SetChange, ...], genesis: Genesis) -> TrustedSets | str:

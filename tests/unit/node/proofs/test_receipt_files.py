@@ -21,7 +21,7 @@ from node.proofs.receipt_file import (
     record_of,
 )
 from tests.support.begun_eras import ErasChain
-from tests.support.changing_members import ChangingChain, changing_chain
+from tests.support.changing_members import ChangingChain, member_changes
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.stories import StoryChain, told
 
@@ -231,11 +231,13 @@ def test_the_readable_part_names_people_and_amounts(chain: StoryChain) -> None:
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChangingChain]:
     """A transfer before the members change, and one after each change."""
-    with changing_chain(tmp_path_factory.mktemp("changed") / "ledger") as made:
+    made = ChangingChain(tmp_path_factory.mktemp("changed") / "ledger")
+    with member_changes(made.changes):
         while made.ledger.height < 12:
             is_noted = made.ledger.height % 3 == 0
             made.grow([made.builder.transfer(2, 3, 1)] if is_noted else [])
-        yield made
+    yield made
+    made.ledger.close()
 
 
 def transfer_receipt(changed: ChangingChain, height: int) -> SignedReceipt:
