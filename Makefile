@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation sim soak integration api-long endurance faults lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit simulation mutants sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -45,8 +45,12 @@ simulation: setup  ## the production replica on a virtual clock, network and dis
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
 
-sim: setup  ## 20,000 seeds and every Twins scenario; writes docs/simulation-result.json
+mutants: setup  ## rules, driver and block sync broken on purpose, one by one: each must be noticed (part of `simulation`)
+	@$(BIN)/pytest tests/simulation/test_mutants.py -q -n auto
+
+sim: setup  ## 20,000 seeds, every Twins scenario, dead links; writes docs/simulation-result.json, docs/links-result.json
 	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json
+	@$(BIN)/p2pnode-sim links --members 4:7 --output docs/links-result.json
 
 soak: setup  ## seeds until one fails
 	@$(BIN)/p2pnode-sim soak
@@ -63,6 +67,11 @@ endurance: setup  ## kills, pauses, flipped bytes and long catching up, at full 
 faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and in 48 hours of 7 homes: 7 minutes; writes build/faults.json, build/street-of-seven.json
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.faults.street_of_seven
+
+fuzz: setup  ## 5,000,000 damaged and grown inputs for all decoders, minutes; what fails is kept in build/fuzz
+	@nice -n 19 $(BIN)/python -m tests.fuzz run --cases 5000000
+
+long: sim fuzz api-long faults endurance  ## all that takes longer than `make test`, one after the other: hours
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .

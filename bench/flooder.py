@@ -147,6 +147,13 @@ class Arsenal:
         )
         return Decided(certificate=certificate, proposal=body)
 
+    def _status(self, undecided: int, slot: int, tip: Digest) -> Status:
+        """Hears nobody: everybody is to pass it on."""
+        number, origin = Slot(slot), self._key.address
+        return Status(
+            era=FIRST_ERA, undecided=Height(undecided), tip=tip, clock_slot=number, origin=origin, hears=bytes(2)
+        )
+
     # --- the three classes -----------------------------------------------------------------------------------
 
     def far_future(self) -> Iterator[PeerMessage]:
@@ -155,7 +162,7 @@ class Arsenal:
             height = self._random.choice((10**6, 10**9, 10**15, NUMBER_MAX - 10**6)) + self._random.randrange(10**6)
             slot = self._random.randrange(10**9, NUMBER_MAX)
             yield from self.statements(height, slot, self._digest())
-            yield Status(era=FIRST_ERA, undecided=Height(height), tip=self._digest(), clock_slot=Slot(slot))
+            yield self._status(height, slot, self._digest())
             yield self._proposal(height, slot, self._junk[:1_000])
             yield self._decided(height, self._junk[:1_000])
             yield Body(height=Height(height), block=self._digest(), proposal=self._junk[:1_000])
@@ -175,8 +182,8 @@ class Arsenal:
         return [
             *self.statements(undecided, slot, block),
             *self.statements(max(1, undecided - 20), 1, block),
-            Status(era=FIRST_ERA, undecided=Height(undecided), tip=block, clock_slot=Slot(slot)),
-            Status(era=FIRST_ERA, undecided=Height(1), tip=self._chain, clock_slot=Slot(slot)),
+            self._status(undecided, slot, block),
+            self._status(1, slot, self._chain),
             BlocksRequest(first=Height(1), count=BLOCKS_PER_ANSWER_MAX),
             question_of(self._key, bytes(NONCE_SIZE_BYTES), self._era),
             OfferRequest(request_id=1, interval_start_ms=Milliseconds(0), wanted_wh=WattHours(1)),
@@ -214,9 +221,7 @@ class Arsenal:
 
     def garbage(self) -> bytes:
         """Returns a frame that is no message."""
-        whole = encode_peer_message(
-            Status(era=FIRST_ERA, undecided=Height(1), tip=self._digest(), clock_slot=Slot(1))
-        )
+        whole = encode_peer_message(self._status(1, 1, self._digest()))
         kinds = (whole[:-1], whole + b"\0", self._junk[: self._random.randrange(1, 5_000)], b"")
         return self._random.choice(kinds)
 

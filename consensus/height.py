@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState
-from consensus.evidence import Offence
+from consensus.evidence import Offence, Signed
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Commit, Prepare, PrePrepare, ViewChange
@@ -47,6 +47,9 @@ class HeightState:
     accused: set[tuple[Address, Offence]] = field(default_factory=set)
     """What evidence was handed out: once per member and offence."""
 
+    relayed: dict[tuple[type[Signed], Address], set[Slot]] = field(default_factory=dict)
+    """Per kind and signer: slots of the statements passed on since the last resending."""
+
     # what the host was asked and answered
     validating: set[Digest] = field(default_factory=set)
     header_slots: dict[Digest, Slot | None] = field(default_factory=dict)
@@ -57,6 +60,8 @@ class HeightState:
     # time
     voted_ms: int | None = None
     """Monotonic time of the last vote."""
+    said_ms: int | None = None
+    """Monotonic time of the last vote, COMMIT or VIEW-CHANGE, when it was first sent."""
     sent_ms: int = 0
     """Monotonic time of the last sending or resending at this height."""
     view_change_quorum_ms: int | None = None

@@ -4,6 +4,7 @@ answers with decided blocks. Answers and questions are rate-limited, so that nob
 
 from typing import Final
 
+from consensus import relaying
 from consensus.events import Instant, SendDecided
 from consensus.identifiers import Address, EraNumber, Height
 from consensus.member import Member
@@ -19,7 +20,14 @@ ASK_FRACTION: Final = 4
 def status(member: Member, now: Instant) -> Status:
     """Returns this member's STATUS."""
     state = member.state
-    return Status(era=state.era.number, undecided=state.height, tip=state.tip, clock_slot=now.slot(member.tau_ms))
+    return Status(
+        era=state.era.number,
+        undecided=state.height,
+        tip=state.tip,
+        clock_slot=now.slot(member.tau_ms),
+        origin=member.own,
+        hears=relaying.heard_bitmap(member, now),
+    )
 
 
 def send_status_each_slot(member: Member, now: Instant) -> None:
@@ -38,12 +46,23 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
 
 
 def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:
-    """Notes the sender's clock; answers who is behind, asks who is ahead, tells who is in another era."""
+    """Notes the sender's clock; answers who is behind, asks who is ahead, tells who is in another era. Anyone can
+    pass on what another one never said, so a STATUS that came over others only leads to decided blocks for its
+    origin (`relaying`).
+    """
+    is_own = message.origin == sender
     if member.eras.at(message.undecided).number != message.era:
-        note_other_era(member, sender, message.era, now)
+        if is_own:
+            note_other_era(member, sender, message.era, now)
+        return
+    if not is_own:
+        relaying.answer_origin(member, sender, message, now)
         return
     member.other_eras.pop(sender, None)
+    relaying.pass_on_status(member, message, now)
+    relaying.note_unheard(member, message, now)
     if sender in member.state.membership:
+        member.hears[sender] = message.hears
         member.clocks.report(sender, message.clock_slot, now)
         member.told[sender] = message.undecided
     if message.undecided < member.state.height:

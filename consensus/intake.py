@@ -1,8 +1,9 @@
 """Sorts what members send by height before any signature is checked, and bounds what waits.
 
 Of the undecided height everything new goes on to verification; of lower heights the sender is answered (but for
-DECIDED, whose sender needs none); of the next height one message per member of it and kind is held until the height
-before is applied; beyond that the sender is told where this member stands.
+DECIDED, whose sender needs none); of the next height one message per sender, signer and kind is held until the height
+before is applied, if the signer is a member of it; beyond that the sender is told where this member stands.
+A sender may pass on what others signed, so what it holds of one signer never takes the place of another's.
 DECIDED blocks, which members send in runs to who is behind, are held for a few heights so that catching up is not
 one round trip per block.
 """
@@ -36,17 +37,21 @@ HELD_SIZE_BYTES_MAX: Final = PROPOSAL_SIZE_BYTES_MAX
 
 
 class Intake:
-    """Messages that wait for their height. Memory: per member one message of each kind and one DECIDED run."""
+    """Messages that wait for their height. Memory: per sender one statement of each signer and kind and one DECIDED
+    run.
+    """
 
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[tuple[Address, type[Message], Height], Arrived] = {}
+        self._held: dict[tuple[Address, Address, type[Message], Height], Arrived] = {}
+        """By sender, signer, kind and height."""
 
     def admit(self, arrived: Arrived, member: Member, now: Instant) -> bool:
         """Says whether a message is to be verified now; otherwise holds, answers or drops it."""
         if arrived.sender not in member.state.memberships:
             return False
+        member.heard[arrived.sender] = now.monotonic_ms
         if isinstance(arrived.message, Status):
             return True
         height = height_of(arrived.message)
@@ -61,26 +66,32 @@ class Intake:
             if not isinstance(arrived.message, Decided):
                 answer_lower(member, arrived.sender, height, now)
         elif height > undecided:
-            if isinstance(arrived.message, Decided) or arrived.sender in member.state.memberships.following:
-                self._hold(arrived, height - undecided)
+            self._hold(arrived, member, height - undecided)
             if height > undecided + 1:
                 ask(member, arrived.sender, now)
-        return height == undecided and member.phase is not Phase.APPLYING and not _is_known(arrived, member)
+        return height == undecided and member.phase is not Phase.APPLYING and not is_known(arrived.message, member)
 
-    def _hold(self, arrived: Arrived, heights_ahead: int) -> None:
-        message = arrived.message
+    def _hold(self, arrived: Arrived, member: Member, heights_ahead: int) -> None:
+        message, signer = arrived.message, signer_of(arrived)
         ahead_max = DECIDED_RUN_MAX - 1 if isinstance(message, Decided) else 1
         if heights_ahead > ahead_max or isinstance(message, BodyRequest | Body):
             return  # bodies are asked for at the undecided height only
-        key = (arrived.sender, type(message), height_of(message))
+        if not isinstance(message, Decided) and signer not in member.state.memberships.following:
+            return  # of names that anyone could invent nothing is kept
+        if signer != arrived.sender and not member.may_relay:
+            return
+        key = (arrived.sender, signer, type(message), height_of(message))
         others = (held for other, held in self._held.items() if other[0] == arrived.sender and other != key)
         if _size_bytes(arrived) + sum(map(_size_bytes, others)) <= HELD_SIZE_BYTES_MAX:
             self._held[key] = arrived
 
     def release(self, undecided: Height) -> list[Arrived]:
-        """Returns the messages held for the height that is undecided now, DECIDED first, and forgets all below."""
-        released = [arrived for (_, _, height), arrived in self._held.items() if height == undecided]
-        self._held = {key: arrived for key, arrived in self._held.items() if key[2] > undecided}
+        """Returns the messages held for the height that is undecided now, DECIDED first, what several senders brought
+        once, and forgets all below.
+        """
+        held = (arrived for (*_, height), arrived in self._held.items() if height == undecided)
+        released = {arrived.message: arrived for arrived in held}.values()
+        self._held = {key: arrived for key, arrived in self._held.items() if key[-1] > undecided}
         return sorted(released, key=lambda arrived: not isinstance(arrived.message, Decided))
 
 
@@ -90,14 +101,20 @@ def height_of(message: Message) -> Height:
     return message.certificate.height if isinstance(message, Decided) else message.height
 
 
+def signer_of(arrived: Arrived) -> Address:
+    """Returns who signed a message; of one that nobody signed, its sender."""
+    message = arrived.message
+    return message.signer if isinstance(message, PrePrepare | Prepare | Commit | ViewChange) else arrived.sender
+
+
 def _size_bytes(arrived: Arrived) -> int:
     message = arrived.message
     return len(message.proposal) if isinstance(message, PrePrepare | Decided) else 0
 
 
-def _is_known(arrived: Arrived, member: Member) -> bool:
-    """A statement sent again costs no second verification."""
-    state, message = member.state, arrived.message
+def is_known(message: Message, member: Member) -> bool:
+    """Says whether a statement is at hand already: sent again it costs no second verification."""
+    state = member.state
     match message:
         case PrePrepare():
             return message in state.proposals.of(message.signer) or state.waiting.get(message.signer) == message

@@ -218,6 +218,7 @@ def rule_resend(member: Member, now: Instant) -> bool:
     if now.monotonic_ms - state.sent_ms < member.tau_ms or member.phase is Phase.APPLYING:
         return False
     state.sent_ms = now.monotonic_ms
+    state.relayed.clear()  # what was passed on may be lost, too
     if not member.may_sign():
         return False
     signed = state.sign_state

@@ -1,6 +1,7 @@
 """The mutable heart of a replica: what the rules read and write, and how they speak to the outside.
 
-The rules themselves are free functions over it: `safety` (S1 to S5), `liveness` (P1 to P7), `heights` (P8).
+The rules themselves are free functions over it: `safety` (S1 to S5), `liveness` (P1 to P7), `heights` (P8),
+`relaying` (P9).
 """
 
 from collections.abc import Iterable
@@ -12,8 +13,8 @@ from consensus.eras import Eras
 from consensus.events import Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
-from consensus.membership import cluster, leader
-from consensus.messages import BodyRequest, Message
+from consensus.membership import Membership, cluster, leader
+from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
 
 
@@ -89,6 +90,20 @@ class Member:
         """Of the members that said they are in another era. Only shown, never acted on."""
         self.asked: dict[Address, int] = {}
         """Per member: monotonic time of the last question for decided blocks."""
+        self.relay_through = Height(0)
+        """Up to this height what others signed is passed on (`relaying`)."""
+        self.started_ms = state.started_ms
+        """When this object was made (monotonic)."""
+        self.heard: dict[Address, int] = {}
+        """Per member: monotonic time of the last message over its own link."""
+        self.hears: dict[Address, bytes] = {}
+        """Per member: whom it hears, by its last STATUS (`Status.hears`)."""
+        self.unheard_ms: int | None = None
+        """When one that is ahead last said that it does not hear this member (monotonic)."""
+        self.passed_on: dict[Address, int] = {}
+        """Per member: monotonic time at which its STATUS was last passed on."""
+        self.answered_over: dict[tuple[Address, Address], int] = {}
+        """Per sender and origin of a STATUS passed on: monotonic time of the last answer to the origin."""
 
     def enter(self, phase: Phase) -> None:
         """Changes the phase as the table allows."""
@@ -120,6 +135,16 @@ class Member:
             self.own_clock.follow(now)
         return self.own_clock.followed(now)
 
+    @property
+    def may_relay(self) -> bool:
+        """Says whether members are few enough to pass on what others say."""
+        return len(self.state.membership) <= RELAY_MEMBERS_MAX
+
+    @property
+    def is_relaying(self) -> bool:
+        """Says whether links seem dead, so that what others signed at this height is passed on."""
+        return self.may_relay and self.relay_through >= self.state.height
+
     def present_slot(self, now: Instant) -> Slot:
         """Returns the slot that this member holds to be the present one (docs/protocol.md, terms)."""
         state = self.state
@@ -128,6 +153,20 @@ class Member:
             # the chain is ahead of the clocks: count whole slots since its last decision
             slot = Slot(state.parent_slot + (now.monotonic_ms - state.started_ms) // self.tau_ms)
         return slot
+
+    def keep_only(self, members: Membership) -> None:
+        """Forgets what was told by, or heard of, those who are no members (any more)."""
+        self.clocks.keep_only(members.addresses)
+        self.told = {address: height for address, height in self.told.items() if address in members}
+        self.other_eras = {address: era for address, era in self.other_eras.items() if address in members}
+        self.heard = {address: heard_ms for address, heard_ms in self.heard.items() if address in members}
+        self.hears = {address: bitmap for address, bitmap in self.hears.items() if address in members}
+        self.passed_on = {address: passed_ms for address, passed_ms in self.passed_on.items() if address in members}
+        self.answered_over = {
+            (sender, origin): answered_ms
+            for (sender, origin), answered_ms in self.answered_over.items()
+            if sender in members and origin in members
+        }
 
     def leader_at(self, slot: Slot) -> Address:
         """Returns the leader of a slot at the undecided height (Eq. 1)."""
@@ -153,14 +192,17 @@ class Member:
         self.send(message, voters + self.state.memberships.joining)
 
     def body_or_ask(self, block: Digest, holders: Iterable[Address], now: Instant) -> bytes | None:
-        """Returns a body at hand, else asks its holders for it once a slot and returns None."""
+        """Returns a body at hand, else asks its holders for it once a slot and returns None. While links seem dead
+        all members are asked: some other one has it, too.
+        """
         state = self.state
         body = state.bodies.get(block)
         if body is None:
             asked_ms = state.bodies_wanted.get(block)
             if asked_ms is None or now.monotonic_ms - asked_ms >= self.tau_ms:
                 state.bodies_wanted[block] = now.monotonic_ms
-                self.send(BodyRequest(height=state.height, block=block), sorted(set(holders)))
+                asked = state.membership.addresses if self.is_relaying else sorted(set(holders))
+                self.send(BodyRequest(height=state.height, block=block), asked)
         return body
 
     def request_validation(self, block: Digest) -> bool:

@@ -31,6 +31,9 @@ PROPOSAL_SIZE_BYTES_MAX: Final = 6 * 1024 * 1024
 MESSAGE_SIZE_BYTES_MAX: Final = PROPOSAL_SIZE_BYTES_MAX + 512 * 1024
 """Largest encoded message: a proposal with a justification of 256 headers and a certificate."""
 
+RELAY_MEMBERS_MAX: Final = 13
+"""Up to so many members pass on what others say (`relaying`); its cost grows with their cube."""
+
 NUMBER_MAX: Final = 2**63 - 1
 
 DigestField = Annotated[Digest, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
@@ -196,6 +199,12 @@ class Status(Record, frozen=True, kw_only=True, tag="status"):
     tip: DigestField
     """Digest of the last decided block (the chain id at genesis)."""
     clock_slot: SlotField
+    origin: AddressField
+    """Who stands there; not the sender where another member passes it on."""
+    hears: Annotated[bytes, Meta(max_length=(RELAY_MEMBERS_MAX + 7) // 8)]
+    """Whom the origin lately heard itself: a bit per member in the order of admission, the lowest first. Empty above
+    `RELAY_MEMBERS_MAX` members.
+    """
 
 
 class BodyRequest(Record, frozen=True, kw_only=True, tag="body-request"):

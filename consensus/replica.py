@@ -6,7 +6,7 @@ Theory of operation
 replica holds the state of one height, the undecided one. A message only adds to it; then `RULES` are tried in
 their order, again and again, until none applies.
 
-The rules carry the names of docs/protocol.md: S1 to S5 keep the chain safe and never look at a clock; P1 to P8
+The rules carry the names of docs/protocol.md: S1 to S5 keep the chain safe and never look at a clock; P1 to P9
 keep it going. The slot is PBFT's view; the leader of slot s at height h is `membership.leader` (Eq. 1).
 
 It never reads a clock, a socket, a disk or randomness. `assert` means a bug of ours: the host stops the node.
@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from consensus import heights, liveness, proposals, safety
+from consensus import heights, liveness, proposals, relaying, safety
 from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
@@ -65,6 +65,7 @@ from consensus.phases import Phase
 Rule = Callable[[Member, Instant], bool]
 
 RULES: Final[tuple[Rule, ...]] = (
+    relaying.rule_relay,  # first: the statement that decides the height here is passed on, too
     proposals.rule_take_waiting,
     safety.rule_decide,
     safety.rule_commit,
@@ -77,11 +78,13 @@ RULES: Final[tuple[Rule, ...]] = (
     liveness.rule_propose_justified,
     liveness.rule_propose_fast,
     liveness.rule_resend,
+    relaying.rule_start_relaying,
 )
 
-TIMED_RULES: Final = frozenset({liveness.rule_next_attempt, liveness.rule_start})
-"""They give a slot up once time has passed, and are tried on a `Tick` only: before it, the host hands in what had
-arrived. A process that was held up for two slots would otherwise give up with the decision unread at its door.
+TIMED_RULES: Final = frozenset({liveness.rule_next_attempt, liveness.rule_start, relaying.rule_start_relaying})
+"""They give a slot, or links, up once time has passed, and are tried on a `Tick` only: before it, the host hands in
+what had arrived. A process that was held up for two slots would otherwise give up with the decision unread at its
+door.
 """
 
 RULES_PER_STEP_MAX: Final = 2_048
@@ -341,10 +344,7 @@ class Replica:
             sent_ms=now.monotonic_ms,
             sign_state=fresh_sign_state(following, member.state.sign_state.standing),
         )
-        members = event.memberships.undecided
-        member.clocks.keep_only(members.addresses)
-        member.told = {address: height for address, height in member.told.items() if address in members}
-        member.other_eras = {address: era for address, era in member.other_eras.items() if address in members}
+        member.keep_only(event.memberships.undecided)
         member.out.verify += self._intake.release(following)
 
     def _note_own_block(self, event: Applied, now: Instant) -> None:
@@ -374,12 +374,14 @@ class Replica:
         state.sign_state, state.voted, state.prepared = signed, start.voted, start.prepared
         if start.voted is not None:
             state.bodies[start.voted.block] = start.voted.proposal
-            state.voted_ms = now.monotonic_ms
+            state.voted_ms = state.said_ms = now.monotonic_ms
             member.enter(Phase.VOTED)
         if start.prepared is not None:
             state.bodies[start.prepared.certificate.block] = start.prepared.proposal
+            state.said_ms = now.monotonic_ms
             member.enter(Phase.PREPARED)
         if signed.attempts > 0:
+            state.said_ms = now.monotonic_ms
             member.enter(Phase.CHANGING_VIEW)
 
 

@@ -107,6 +107,7 @@ def rule_commit(member: Member, now: Instant) -> bool:
     state.prepared = PreparedBlock(certificate=certificate, proposal=body)
     state.sign_state = msgspec.structs.replace(state.sign_state, prepared=Claim(slot=slot, block=block))
     member.out.prepared = state.prepared
+    state.said_ms = now.monotonic_ms
     member.enter(Phase.PREPARED)
     send_commit(member, now)
     return True
@@ -153,7 +154,7 @@ def vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         state.sign_state, voted=Claim(slot=proposal.slot, block=proposal.block)
     )
     state.voted = proposal
-    state.voted_ms = now.monotonic_ms
+    state.voted_ms = state.said_ms = now.monotonic_ms
     member.out.voted = proposal
     member.enter(Phase.VOTED)
     send_vote(member, proposal, now)
@@ -205,6 +206,8 @@ def view_change(member: Member, slot: Slot, now: Instant) -> bool:
     signed = state.sign_state
     state.sign_state = msgspec.structs.replace(signed, promise=slot, attempts=signed.attempts + 1)
     state.view_change_quorum_ms = None
+    state.said_ms = now.monotonic_ms
+    state.relayed.clear()  # from now on it goes to all
     member.view_changes_sent += 1
     member.enter(Phase.CHANGING_VIEW)
     send_view_change(member, now)

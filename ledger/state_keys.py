@@ -34,6 +34,9 @@ from ledger.errors import StateKeyRefused
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NUMBER_SIZE_BYTES: Final = 8
 
+TEXT_LENGTH_MAX: Final = 300
+"""The longest key, two addresses and a time with all its digits, takes about 170 characters."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
@@ -68,7 +71,7 @@ def _read_time(text: str) -> bytes:
         raise ValueError(f"{text!r} has neither Z nor an offset")
     if moment < EPOCH:
         raise ValueError(f"{text!r} is before 1970")
-    return ((moment - EPOCH) // timedelta(milliseconds=1)).to_bytes(NUMBER_SIZE_BYTES, "big")
+    return ((moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)).to_bytes(NUMBER_SIZE_BYTES, "big")
 
 
 def _show_time(value: bytes) -> str:
@@ -118,6 +121,8 @@ def parse_state_key(text: str) -> StateKey:
     Raises:
         StateKeyRefused: it names none, and why.
     """
+    if len(text) > TEXT_LENGTH_MAX:
+        raise StateKeyRefused(f"a key has at most {TEXT_LENGTH_MAX} characters, not {len(text)}")
     singleton = _SINGLETONS.get(text)
     if singleton is not None:
         return singleton

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -160,7 +160,7 @@ def load_key(path: Path) -> SigningKey:
         )
     try:
         key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
         raise IdentityError(f"{path} is not a private key in PKCS8 PEM form") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise IdentityError(f"{path} is not an Ed25519 key")
@@ -181,7 +181,7 @@ def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
         raise IdentityError("the peer shows no certificate")
     try:
         certificate = x509.load_der_x509_certificate(encoded)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise IdentityError("the peer shows a damaged certificate") from None
     return _ed25519_key(certificate)
 
@@ -202,7 +202,7 @@ def _load_certificate(path: Path) -> x509.Certificate:
         raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
     except FileTooLargeError as error:
         raise IdentityError(f"{path} {error}, which no certificate is") from None
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise IdentityError(f"{path} is not a certificate in PEM form") from None
 
 

@@ -93,8 +93,8 @@ class BlockSync:
     # --- what members send --------------------------------------------------------------------------------------
 
     def on_status(self, sender: Address, message: Status) -> None:
-        """Notes how far a member says that it is."""
-        if message.era == self._application.eras.at(message.undecided).number:
+        """Notes how far a member says that it is; what others say of it counts for nothing."""
+        if message.origin == sender and message.era == self._application.eras.at(message.undecided).number:
             self._planner.note_claim(sender, message.undecided)
 
     def on_blocks(self, sender: Address, message: Blocks) -> None:

@@ -56,9 +56,16 @@ class AppendLog:
         self._added: list[Entry] = []
         try:
             self._descriptor = _open(path)
-            self._entries = self._read()
         except OSError as error:
             raise self._failed(error) from None
+        try:
+            self._entries = self._read()
+        except OSError as error:
+            self.close()
+            raise self._failed(error) from None
+        except AppendLogError:
+            self.close()
+            raise
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -112,19 +119,33 @@ class AppendLog:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             os.ftruncate(self._descriptor, len(whole))
-        return tuple(self._parse(number, line) for number, line in enumerate(whole.splitlines(), start=1))
+        return tuple(self._parse(number, line) for number, line in enumerate(whole.split(b"\n")[:-1], start=1))
 
     def _parse(self, number: int, line: bytes) -> Entry:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             entry = None
-        if not isinstance(entry, dict):
+        if not isinstance(entry, dict) or _line(entry) != line + b"\n":
             raise AppendLogError(f"{self._path}, line {number}: is damaged")
         return entry
 
     def _failed(self, error: OSError) -> AppendLogError:
         return AppendLogError(f"{self._path} cannot be used: {error.strerror or error}")
+
+
+def require_same(read: Entry, written: Entry) -> None:
+    """Refuses an entry that is not what its reader would write: one line per value.
+
+    Raises:
+        ValueError: it differs.
+    """
+    if _line(read) != _line(written):
+        raise ValueError("not in the form that is written here")
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
 def _open(path: Path) -> int:
@@ -134,7 +155,7 @@ def _open(path: Path) -> int:
 
 
 def _write(descriptor: int, entries: Iterable[Entry]) -> None:
-    lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
+    lines = b"".join(map(_line, entries))
     while lines:
         lines = lines[os.write(descriptor, lines) :]
     os.fdatasync(descriptor)

@@ -34,9 +34,24 @@ PEERS_MAX: Final = 255
 
 HOST_NAMES_MAX: Final = 64
 
-FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
+FILE_SIZE_BYTES_MAX: Final = 256 * 1024
 """255 peers take about 60 kB, and comments are welcome."""
 
+LINE_DOTS_MAX: Final = 256
+"""A key has two parts at most; a peer with the dots of its host has a line of its own."""
+
+PROBLEMS_TOLD_MAX: Final = 20
+SHOWN_LENGTH_MAX: Final = 80
+"""Of what is wrong in a file of any size: this many problems, and so much of a key."""
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no file's name holds a NUL byte")
+    return path
+
+
+_Path = Annotated[Path, AfterValidator(_without_nul)]
 _HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
 
 
@@ -64,7 +79,7 @@ class NodeTable(_Table):
     """This node."""
 
     name: str = Field(min_length=1, max_length=64, description="Label of this node in logs, metrics and tables.")
-    home: Path = Field(
+    home: _Path = Field(
         default=Path(),
         description="Folder of the keys, the sign state and the ledger; relative to the folder of this file.",
     )
@@ -161,7 +176,7 @@ class MeterTable(_Table):
         max_length=64,
         description="The household whose rows of the readings file this meter measures.",
     )
-    readings_file: Path = Field(
+    readings_file: _Path = Field(
         default=Path(READINGS_NAME),
         description="CSV file of readings (timestamp, household_id, consumption_wh, generation_wh); relative "
         "to home.",
@@ -264,7 +279,9 @@ def load_configuration(path: Path) -> Configuration:
 
 def _read_tables(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8"))
+        text = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX).decode("utf-8")
+        _refuse_long_keys(text)
+        data = tomllib.loads(text)
     except OSError as error:
         inside = path / CONFIGURATION_NAME
         hint = f"; is {inside} meant?" if inside.is_file() else ""
@@ -273,14 +290,25 @@ def _read_tables(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: {error}, which no configuration is") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from None
     for key in data:
         if key not in TABLES:
-            raise ConfigurationError(f"{path}: unknown table [{key}]; known are {', '.join(TABLES)}")
+            raise ConfigurationError(f"{path}: unknown table [{_shortened(key)}]; known are {', '.join(TABLES)}")
     for variable in os.environ:
         _check_variable(variable)
     return data
+
+
+def _refuse_long_keys(text: str) -> None:
+    """The parser takes memory by the square of a key's parts: 15 kB of `a.a.a...` took 100 MB."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.count(".") > LINE_DOTS_MAX:
+            raise ValueError(f"line {number} has more than {LINE_DOTS_MAX} dots")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_LENGTH_MAX else f"{text[:SHOWN_LENGTH_MAX]}..."
 
 
 def _check_variable(variable: str) -> None:
@@ -296,14 +324,16 @@ def _check_variable(variable: str) -> None:
 def _explain(path: Path, error: ValidationError) -> str:
     """Returns one line for all that is wrong, each with where it stands."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
+    told = [
         f"{_place(path, tuple(map(str, problem['loc'])))}: {_reason(problem['type'], problem['msg'])}"
-        for problem in problems
-    )
+        for problem in problems[:PROBLEMS_TOLD_MAX]
+    ]
+    more = len(problems) - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)
 
 
 def _place(path: Path, location: tuple[str, ...]) -> str:
-    table, key = location[0], ".".join(location[1:])
+    table, key = location[0], _shortened(".".join(location[1:]))
     variable = ENVIRONMENT_PREFIX + ENVIRONMENT_DELIMITER.join(location[:2]).upper()
     given = {name.upper() for name in os.environ}
     origin = f"environment variable {variable}" if variable in given else f"{path}"

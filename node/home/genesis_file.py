@@ -81,9 +81,10 @@ def parse_genesis(text: bytes) -> Genesis:
     try:
         fields = json.loads(text)
         genesis = msgspec.convert(_unrendered(fields, type_info(Genesis)), Genesis)
-    except (KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
+        shown = json.loads(render_genesis(genesis))
+    except (KeyError, TypeError, OverflowError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not the form of genesis.json ({type(error).__name__}: {error})") from None
-    if json.loads(render_genesis(genesis)) != fields:
+    if shown != fields:
         raise ValueError("chain and addresses are not those that follow from its content: it was changed")
     return genesis
 

@@ -22,7 +22,7 @@ from contracts.transactions import (
     transaction_digest,
 )
 from ledger.reading import TransactionLocation
-from node.home.append_log import AppendLogError, Journal
+from node.home.append_log import AppendLogError, Entry, Journal, require_same
 
 VALID_HEIGHTS: Final = 1_000
 """Heights for which a transaction stays valid: minutes on a chain at work, ten seconds on the fastest one."""
@@ -93,14 +93,14 @@ class OwnTransactions:
         self._chain = chain
         self._ledger = ledger
         self._journal = journal
-        written = [_from_entry(entry.get("raw")) for entry in journal.entries]
+        written = [_from_entry(entry) for entry in journal.entries]
         written.sort(key=lambda transaction: transaction.envelope.nonce)
         self._waiting = {transaction.digest: transaction for transaction in written}
         self._nonces = Nonces(written[-1].envelope.nonce if written else -1)
         self.follow()
         kept = {**self._waiting, **{last.digest: last for last in written[-1:]}}
         if len(kept) < len(written):
-            journal.replace({"raw": transaction.raw.hex()} for transaction in kept.values())
+            journal.replace(_entry(transaction) for transaction in kept.values())
 
     def sign(self, action: Action) -> OwnTransaction:
         """Returns a new transaction, which may leave the node after the next `sync`."""
@@ -113,7 +113,7 @@ class OwnTransactions:
         )
         transaction = _from_raw(raw)
         self._waiting[transaction.digest] = transaction
-        self._journal.append({"raw": raw.hex()})
+        self._journal.append(_entry(transaction))
         return transaction
 
     def sync(self) -> None:
@@ -145,8 +145,14 @@ def _from_raw(raw: bytes) -> OwnTransaction:
     return OwnTransaction(raw=raw, digest=transaction_digest(raw), envelope=decode_transaction(raw).envelope)
 
 
-def _from_entry(text: object) -> OwnTransaction:
+def _entry(transaction: OwnTransaction) -> Entry:
+    return {"raw": transaction.raw.hex()}
+
+
+def _from_entry(entry: Entry) -> OwnTransaction:
     try:
-        return _from_raw(bytes.fromhex(str(text)))
-    except (ValueError, DecodeError) as error:
+        transaction = _from_raw(bytes.fromhex(entry["raw"]))
+        require_same(entry, _entry(transaction))
+    except (KeyError, TypeError, ValueError, DecodeError) as error:
         raise AppendLogError(f"the journal of own transactions holds something else: {error}") from None
+    return transaction

@@ -16,9 +16,9 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Address, Signature, Slot
 from contracts.state import Interval, StateReader, interval_key, offer_key
 from contracts.state_reading import read
-from contracts.transactions import SpotTerms, trade_amount
+from contracts.transactions import COUNTER_MAX, SpotTerms, trade_amount
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
-from node.home.append_log import AppendLogError, Journal
+from node.home.append_log import AppendLogError, Journal, require_same
 
 OFFER_LIFETIME_SLOTS: Final = 40
 """From an offer's signature to its expiry: ten seconds at the testnet's slots, time for a few failed leaders."""
@@ -169,10 +169,14 @@ def _entry(promise: Promise) -> dict[str, Any]:
 
 def _from_entry(entry: Mapping[str, Any]) -> Promise:
     try:
-        return Promise(
+        promise = Promise(
             interval_start_ms=Milliseconds(int(entry["interval_start_ms"])),
             terms=decode(bytes.fromhex(entry["terms"]), SpotTerms, size_bytes_max=TERMS_SIZE_BYTES_MAX),
             seller_signature=Signature(bytes.fromhex(entry["seller_signature"])),
         )
-    except (KeyError, TypeError, ValueError, DecodeError) as error:
+        require_same(entry, _entry(promise))
+    except (KeyError, TypeError, ValueError, OverflowError, DecodeError) as error:
         raise AppendLogError(f"the journal of promises holds something else: {error}") from None
+    if not 0 <= promise.interval_start_ms <= COUNTER_MAX:
+        raise AppendLogError("the journal of promises holds an interval that starts at no time of a chain")
+    return promise

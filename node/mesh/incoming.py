@@ -1,10 +1,8 @@
-"""The incoming half of the mesh: accepts connections, admits members, reads their frames.
+"""The incoming half of the mesh: accepts connections and admits members.
 
 A connection passes three gates under one deadline: TLS with a certificate of the authority, a key that the state
-gives to a known member, and a WebSocket request of the one route. Until then it holds one of few places. Behind them
-each member has one link; a new one replaces the old, as a restarted peer dials before its old link is known to
-be dead. Whatever a peer does wrong ends its own link only. Nothing is read ahead of the quota: a peer that
-sends too much is not read, and TCP makes it wait.
+gives to a known member, and a WebSocket request of the one route. Until then it holds one of few places. What lies
+behind them is `link.py`.
 """
 
 import asyncio
@@ -12,22 +10,20 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
-from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp import web
 from aiolimiter import AsyncLimiter
 
-from consensus.codec import DecodeError
 from consensus.identifiers import Address, PublicKey
 from node.admission.identity import key_of_peer
 from node.errors import IdentityError
-from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal, PeerQuota
-from node.mesh.messages import FRAME_SIZE_BYTES_MAX, PeerMessage, decode_peer_message
-from node.mesh.shared_key import PROCESS_HEADER, SHARED_KEY_CLOSE_CODE, ProcessWatch, Sign
+from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
+from node.mesh.link import Connection, PeerLink
+from node.mesh.messages import FRAME_SIZE_BYTES_MAX
+from node.mesh.shared_key import PROCESS_HEADER
 
 LISTEN_BACKLOG: Final = 128
 """Connections that the kernel holds while this node accepts at its own pace."""
@@ -48,27 +44,13 @@ _REFUSAL_STATUS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLink:
-    """A member's WebSocket and what it runs over."""
-
-    websocket: web.WebSocketResponse
-    transport: asyncio.Transport
-
-
 class MemberState:
     """What is remembered of a member over all its connections."""
 
-    def __init__(self, name: str, limits: MeshLimits) -> None:
-        """Takes its label."""
-        self.name: Final = name
-        self.quota: Final = PeerQuota(limits)
+    def __init__(self, link: PeerLink, limits: MeshLimits) -> None:
+        """Takes what its connections are handed to."""
+        self.link: Final = link
         self.connects: Final = AsyncLimiter(limits.connects_per_period, limits.connect_period_s)
-        self.link: OpenLink | None = None
-        """Its present link, None if it has none."""
-        self.processes: Final = ProcessWatch()
-        self.key_shared: Final = Sign(asyncio.get_running_loop().time)
-        """Two processes connect with its key."""
 
 
 class IncomingLinks:
@@ -78,37 +60,31 @@ class IncomingLinks:
         self,
         *,
         context: ssl.SSLContext,
-        names: Mapping[Address, str],
+        links: Mapping[Address, PeerLink],
         member_of: MemberOf,
         listener: socket.socket,
-        handler: Callable[[Address, PeerMessage], None],
-        on_link: Callable[[Address], None],
-        on_failure: Callable[[BaseException], None],
         limits: MeshLimits,
         counters: MeshCounters,
+        process_id: str,
     ) -> None:
         """Takes what it serves with; must be made inside a running event loop.
 
         Args:
             context: shows this node's certificate and requires one of the same authority.
-            names: the other members and their labels.
+            links: to the other members.
             member_of: whose a node key is.
             listener: bound, listening and non-blocking; closed by `stop`.
-            handler: called with each message and its sender; what it raises is this node's own bug.
-            on_link: called with each member that opened a link.
-            on_failure: called with such a bug.
             limits: bounds.
             counters: what happens is counted here.
+            process_id: shown to who dials.
         """
         self._context = context
         self._member_of = member_of
         self._listener = listener
-        self._handler = handler
-        self._on_link = on_link
-        self._on_failure = on_failure
         self._limits = limits
         self._counters = counters
-        self._members = {address: MemberState(name, limits) for address, name in names.items()}
+        self._process_id = process_id
+        self._members = {address: MemberState(link, limits) for address, link in links.items()}
         self._answers: dict[web.RequestHandler, asyncio.Future[None]] = {}
         self._openings: dict[asyncio.Task[None], None] = {}  # in the order of accepting
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="mesh")
@@ -139,18 +115,14 @@ class IncomingLinks:
             opening.add_done_callback(self._on_opened)
             await asyncio.sleep(0)  # the new task starts, and so owns the connection
 
-    def members_with_shared_keys(self) -> tuple[str, ...]:
-        """Returns the members with whose keys two processes were seen lately."""
-        return tuple(member.name for member in self._members.values() if member.key_shared.holds)
-
     async def stop(self) -> None:
         """Closes the socket and every connection. `run` must have ended."""
         self._listener.close()
         for opening in self._openings:
             opening.cancel()
         await asyncio.gather(*self._openings, return_exceptions=True)
-        links = [member.link for member in self._members.values() if member.link is not None]
-        await asyncio.gather(*(link.websocket.close(code=WSCloseCode.GOING_AWAY) for link in links))
+        for member in self._members.values():
+            member.link.end("this node stops")
         await self._http.shutdown(self._limits.close_s)
 
     # --- from accepting to a WebSocket ---------------------------------------------------------------------
@@ -230,12 +202,10 @@ class IncomingLinks:
         await member.connects.acquire()  # there is capacity, so this does not wait
         if request.path != MESH_PATH or not websocket.can_prepare(request):
             return self._refusal(MeshRefusal.BAD_REQUEST)
+        websocket.headers[PROCESS_HEADER] = self._process_id
         await websocket.prepare(request)
-        if request.transport is not None:
-            link = OpenLink(websocket=websocket, transport=request.transport)
-            if member.processes.has_returned(request.headers.get(PROCESS_HEADER)) and member.key_shared.notice():
-                self._log.error("two processes use a member's key", peer=member.name, peer_address=sender.hex()[:8])
-            await self._serve(link, sender, member)
+        shown = request.headers.get(PROCESS_HEADER)
+        await member.link.serve(Connection(websocket, is_dialled=False, process_id=shown))
         return websocket
 
     def _refusal(self, refusal: MeshRefusal) -> web.Response:
@@ -244,87 +214,8 @@ class IncomingLinks:
         response.force_close()
         return response
 
-    # --- an open link --------------------------------------------------------------------------------------
-
-    async def _serve(self, link: OpenLink, sender: Address, member: MemberState) -> None:
-        replaced, member.link = member.link, link
-        if replaced is not None:
-            await self._end_replaced(replaced, member)
-        log = self._log.bind(peer=member.name, peer_address=sender.hex()[:8])
-        told = logging.DEBUG if member.key_shared.holds else logging.INFO  # two processes throw each other off
-        log.log(told, "peer_listening_link_up")
-        self._on_link(sender)
-        try:
-            ended = await self._receive(link, sender, member)
-        finally:
-            if member.link is link:
-                member.link = None
-        if ended is None:
-            log.log(told, "peer_listening_link_down", reason="closed")
-            return
-        self._refuse(ended)
-        log.warning("peer_listening_link_down", reason=ended.value)
-        await link.websocket.close(code=WSCloseCode.POLICY_VIOLATION)
-
-    async def _end_replaced(self, link: OpenLink, member: MemberState) -> None:
-        """Ends the link that a newer one replaced; told why if another process opened that one."""
-        if member.key_shared.holds:
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(self._limits.close_s):
-                    await link.websocket.close(code=SHARED_KEY_CLOSE_CODE)
-        link.transport.abort()
-
-    async def _receive(self, link: OpenLink, sender: Address, member: MemberState) -> MeshRefusal | None:
-        """Hands every message to the handler until the link ends; returns what the peer did wrong, if it did."""
-        while member.link is link:
-            try:
-                incoming = await link.websocket.receive(self._limits.idle_s)
-            except TimeoutError:
-                return MeshRefusal.IDLE
-            match incoming.type:
-                case WSMsgType.BINARY:
-                    frame: bytes = incoming.data
-                    await member.quota.spend(len(frame))
-                    self._counters.on_frame_received(member.name, len(frame))
-                    try:
-                        message = decode_peer_message(frame)
-                    except DecodeError:
-                        return MeshRefusal.MALFORMED_MESSAGE
-                    self._deliver(sender, message)
-                case WSMsgType.PING:
-                    await member.quota.spend(len(incoming.data))
-                    try:
-                        async with asyncio.timeout(self._limits.write_s):
-                            await link.websocket.pong(incoming.data)
-                    except TimeoutError:
-                        return MeshRefusal.SLOW_READER
-                case WSMsgType.PONG:
-                    await member.quota.spend(len(incoming.data))
-                case WSMsgType.TEXT:
-                    return MeshRefusal.BAD_FRAME
-                case _:
-                    return _refusal_of(incoming.data)
-        return None  # replaced
-
-    def _deliver(self, sender: Address, message: PeerMessage) -> None:
-        try:
-            self._handler(sender, message)
-        except Exception as bug:
-            self._on_failure(bug)
-            raise ConnectionAbortedError("this node stops") from bug
-
     def _refuse(self, refusal: MeshRefusal) -> None:
         self._counters.on_message_refused(refusal.value)
-
-
-def _refusal_of(end: object) -> MeshRefusal | None:
-    """Returns what was wrong if a link ended by silence or a frame against the WebSocket protocol."""
-    if isinstance(end, TimeoutError):  # no pong
-        return MeshRefusal.IDLE
-    if not isinstance(end, WebSocketError):
-        return None
-    too_large = end.code == WSCloseCode.MESSAGE_TOO_BIG
-    return MeshRefusal.FRAME_TOO_LARGE if too_large else MeshRefusal.BAD_FRAME
 
 
 def _key_of(request: web.BaseRequest) -> PublicKey | None:

@@ -14,7 +14,7 @@ MemberOf = Callable[[PublicKey], Address | None]
 """Says whose node key this is, as the chain's state has it now; None for a key of nobody."""
 
 MESH_PATH: Final = "/p2p"
-"""The one route of the mesh: a WebSocket that carries frames from the dialling to the listening node."""
+"""The one route of the mesh: a WebSocket that carries frames both ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class MeshCounters(Protocol):
         """A connection or frame was refused; `reason` is the value of a `MeshRefusal`."""
 
     def on_reconnect(self, peer: str) -> None:
-        """The outgoing link to the peer broke and is dialled again."""
+        """The link to the peer broke, and there is no other."""
 
 
 class PeerQuota:

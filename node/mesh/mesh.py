@@ -1,8 +1,8 @@
-"""The mesh: every node dials every other over mutual TLS and sends on the links that it dialled.
+"""The mesh: one link over mutual TLS between every two members, whoever of them dialled.
 
 A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the member whose
 node key the certificate of the link has, never something in the frame. Nothing here waits for a peer: sending
-fills a bounded queue (`outgoing.py`), receiving is bounded in rate, size and number of connections
+fills a bounded queue, receiving is bounded in rate and size (`link.py`) and in the number of connections
 (`incoming.py`). Messages may be lost whenever a link breaks: consensus sends again.
 """
 
@@ -17,8 +17,9 @@ from consensus.identifiers import Address
 from node.admission.identity import Identity
 from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
 from node.mesh.limits import MemberOf, MeshCounters, MeshLimits, PeerEndpoint
+from node.mesh.link import PeerLink
 from node.mesh.messages import PeerMessage, encode_peer_message
-from node.mesh.outgoing import OutgoingLink
+from node.mesh.outgoing import DialledWebSocket, Dialler
 from node.mesh.shared_key import draw_process_id
 
 STOP_ONE: Final = "one of them must stop, as both sign with it and what they sign will contradict itself"
@@ -62,7 +63,7 @@ class Mesh:
         self._handler = handler
         self._metrics = metrics
         self._limits = MeshLimits() if limits is None else limits
-        self._links: dict[Address, OutgoingLink] = {}
+        self._links: dict[Address, PeerLink] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._session: aiohttp.ClientSession | None = None
         self._incoming: IncomingLinks | None = None
@@ -92,26 +93,35 @@ class Mesh:
         listener = await _listen(self._listen_host, self._listen_port)
         self._listen_port = listener.getsockname()[1]
         self._failed = asyncio.get_running_loop().create_future()
+        process_id = draw_process_id()
+        for peer in self._peers:
+            self._links[peer.address] = PeerLink(
+                endpoint=peer,
+                own=self._identity.address,
+                handler=self._handler,
+                on_failure=self._on_failure,
+                limits=self._limits,
+                counters=self._metrics,
+            )
         self._incoming = IncomingLinks(
             context=server_context,
-            names={peer.address: peer.name for peer in self._peers},
+            links=self._links,
             member_of=self._member_of,
             listener=listener,
-            handler=self._handler,
-            on_link=self._on_link,
-            on_failure=self._on_failure,
             limits=self._limits,
             counters=self._metrics,
+            process_id=process_id,
         )
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # each link has its own deadlines
+            ws_response_class=DialledWebSocket,
         )
-        process_id = draw_process_id()
-        for peer in self._peers:
-            self._links[peer.address] = OutgoingLink(
-                endpoint=peer,
+        self._supervise(self._incoming.run())
+        for link in self._links.values():
+            dialler = Dialler(
+                link=link,
                 member_of=self._member_of,
                 session=self._session,
                 context=client_context,
@@ -119,8 +129,8 @@ class Mesh:
                 counters=self._metrics,
                 process_id=process_id,
             )
-        for work in (self._incoming.run(), *(link.run() for link in self._links.values())):
-            self._supervise(work)
+            self._supervise(dialler.run())
+            self._supervise(link.send_queued())
 
     async def stop(self) -> None:
         """Closes every link and the listening socket; what is still queued is dropped."""
@@ -149,28 +159,19 @@ class Mesh:
             link.put(frame)
 
     def connected(self) -> frozenset[Address]:
-        """Returns the peers whose outgoing link is up."""
+        """Returns the peers to which a link is up."""
         return frozenset(address for address, link in self._links.items() if link.connected)
 
     def notices(self) -> tuple[str, ...]:
         """Returns what somebody must put right so that the links work, a sentence each."""
-        assert self._incoming is not None, "the mesh is started"
-        told_by = ", ".join(link.name for link in self._links.values() if link.is_key_shared)
+        links = self._links.values()
+        told_by = ", ".join(link.name for link in links if link.is_own_key_shared)
         own = [f"Another process connects with this node's key, as {told_by} noticed: {STOP_ONE}."] if told_by else []
-        shared = self._incoming.members_with_shared_keys()
         return (
             *own,
-            *(f"Two processes use the key of {name}: {STOP_ONE}." for name in shared),
-            *(
-                f"The link to {link.name} is down: {link.problem}"
-                for link in self._links.values()
-                if "certificate" in link.problem
-            ),
+            *(f"Two processes use the key of {link.name}: {STOP_ONE}." for link in links if link.is_peer_key_shared),
+            *(f"The link to {link.name} is down: {link.problem}" for link in links if "certificate" in link.problem),
         )
-
-    def _on_link(self, sender: Address) -> None:
-        """Who opened a link listens, too: a member that comes back need not wait for the end of our pause."""
-        self._links[sender].dial_soon()
 
     def _supervise(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

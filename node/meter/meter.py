@@ -15,7 +15,7 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
 from contracts.transactions import PublishReading, Reading, gross_commitment
 from contracts.units import Milliseconds, WattHours
-from node.home.append_log import AppendLogError, Journal
+from node.home.append_log import AppendLogError, Entry, Journal, require_same
 from node.meter.readings_file import GrossReading, Readings
 
 SALT_SIZE_BYTES: Final = 32
@@ -85,14 +85,7 @@ class Meter:
         if salt is None:
             salt = self._new_salt()
             self._salts[start_ms] = salt
-            self._journal.append(
-                {
-                    "interval_start_ms": start_ms,
-                    "consumption_wh": gross.consumption_wh,
-                    "generation_wh": gross.generation_wh,
-                    "salt": salt.hex(),
-                }
-            )
+            self._journal.append(_entry(start_ms, gross, salt))
         return salt
 
     def sync(self) -> None:
@@ -106,8 +99,23 @@ def measured_hours(readings: Readings, household: str, hours: int) -> dict[Milli
     return dict(zip(starts, readings.by_household[household], strict=False))
 
 
+def _entry(start_ms: Milliseconds, gross: GrossReading, salt: bytes) -> Entry:
+    return {
+        "interval_start_ms": start_ms,
+        "consumption_wh": gross.consumption_wh,
+        "generation_wh": gross.generation_wh,
+        "salt": salt.hex(),
+    }
+
+
 def _from_entry(entry: Mapping[str, Any]) -> tuple[Milliseconds, bytes]:
     try:
-        return Milliseconds(int(entry["interval_start_ms"])), bytes.fromhex(entry["salt"])
-    except (KeyError, TypeError, ValueError) as error:
+        start_ms, salt = Milliseconds(int(entry["interval_start_ms"])), bytes.fromhex(entry["salt"])
+        gross = GrossReading(
+            consumption_wh=WattHours(int(entry["consumption_wh"])),
+            generation_wh=WattHours(int(entry["generation_wh"])),
+        )
+        require_same(entry, _entry(start_ms, gross, salt))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AppendLogError(f"the journal of salts holds something else: {error}") from None
+    return start_ms, salt

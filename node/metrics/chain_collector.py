@@ -84,7 +84,7 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
         GaugeMetricFamily("p2pnode_members", "Members of the next height."),
-        GaugeMetricFamily("p2pnode_peers_connected", "Peers whose outgoing link is up."),
+        GaugeMetricFamily("p2pnode_peers_connected", "Peers to which a link is up."),
         GaugeMetricFamily("p2pnode_mempool_transactions", "Transactions that wait for a block."),
         GaugeMetricFamily("p2pnode_mempool_bytes", "Bytes of the transactions that wait for a block."),
     )

@@ -115,9 +115,7 @@ class NodeMetrics:
         self._bytes = self._counter(
             "p2pnode_mesh_bytes_total", "Bytes of frames exchanged with peers.", "peer", "direction"
         )
-        self._reconnects = self._counter(
-            "p2pnode_mesh_reconnects_total", "Outgoing links that had to be dialled again.", "peer"
-        )
+        self._reconnects = self._counter("p2pnode_mesh_reconnects_total", "Links that broke.", "peer")
         for refusal in MeshRefusal:
             self._messages_refused.labels(refusal.value)
 
@@ -190,7 +188,7 @@ class NodeMetrics:
         self._bytes.labels(peer, "received").inc(size_bytes)
 
     def on_reconnect(self, peer: str) -> None:
-        """Notes that the outgoing link to a peer has to be dialled again."""
+        """Notes that the link to a peer broke."""
         self._reconnects.labels(peer).inc()
 
     # --- REST API ------------------------------------------------------------------------------------------

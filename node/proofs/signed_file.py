@@ -61,7 +61,7 @@ def parse_file(content: bytes, file_format: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FileRefused("it is not a JSON object")
     if document.get("format") != file_format:
-        raise FileRefused(f"its format is {document.get('format')!r}, this software reads {file_format!r}")
+        raise FileRefused(f"its format is {str(document.get('format'))[:80]!r}, this software reads {file_format!r}")
     return document
 
 

@@ -174,7 +174,7 @@ class StatusReply(ApiModel):
     view_changes: Count
     """VIEW-CHANGEs sent since the node started."""
     peers_connected: Count
-    """Peers whose outgoing link is up."""
+    """Peers to which a link is up."""
     members: Count
     """Members of the next height, this node among them."""
     mempool_transactions: Count

@@ -96,12 +96,15 @@ class TestnetProcesses:
         Returns:
             Names of the nodes that had to be killed.
         """
+        stubborn: dict[str, int] = {}
         self._signal(signal.SIGTERM, self._alive())
-        if await _wait_until(lambda: not self._alive(), STOP_DEADLINE_S):
-            return ()
-        stubborn = self._alive()
-        self._signal(signal.SIGKILL, stubborn)
-        await _wait_until(lambda: not self._alive(), STOP_DEADLINE_S)
+        if not await _wait_until(lambda: not self._alive(), STOP_DEADLINE_S):
+            stubborn = self._alive()
+            self._signal(signal.SIGKILL, stubborn)
+            await _wait_until(lambda: not self._alive(), STOP_DEADLINE_S)
+        for started in self._started.values():
+            assert started.stdin is not None, "it is a pipe"
+            started.stdin.close()
         return tuple(stubborn)
 
     def _alive(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from consensus.messages import Commit, PrePrepare
 from node.daemon import run_daemon
 from node.home.configuration import load_configuration
 from node.home.sign_state import SignStateFile
-from node.mesh.outgoing import OutgoingLink
+from node.mesh.link import PeerLink
 from node.metrics.counters import NodeMetrics
 from tests.endurance.witness import FILE_NAME, WitnessDriver
 
@@ -61,7 +61,7 @@ class Death:
         return cls(**json.loads((home / DEATH_NAME).read_text(encoding="utf-8")))
 
 
-class CountedLink(OutgoingLink):
+class CountedLink(PeerLink):
     """Counts the frames of all links that wait to be sent."""
 
     unsent = 0
@@ -170,7 +170,7 @@ def main() -> int:
     DyingDriver.file = DyingDriver.home / FILE_NAME
     with ExitStack() as stack:
         stack.enter_context(patch("node.chain.participant.Driver", DyingDriver))
-        stack.enter_context(patch("node.mesh.mesh.OutgoingLink", CountedLink))
+        stack.enter_context(patch("node.mesh.mesh.PeerLink", CountedLink))
         stack.enter_context(patch.object(SignStateFile, "save", save_sign_state))
         stack.enter_context(patch.object(NodeMetrics, "on_frame_sent", count_sent))
         return run_daemon(load_configuration(options.config))

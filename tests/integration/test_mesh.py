@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from aiohttp import WSMsgType
 from structlog.testing import capture_logs
 
 from consensus.cryptography import address_of
@@ -22,6 +23,7 @@ from consensus.messages import Body, Status
 from node.admission.authority import Authority
 from node.admission.identity import Identity, create_key
 from node.mesh.limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
+from node.mesh.link import USE_THIS
 from node.mesh.mesh import Mesh
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX, OfferDecline, PeerMessage, encode_peer_message
 
@@ -198,7 +200,14 @@ async def ended(connection: aiohttp.ClientWebSocketResponse) -> int | None:
 
 
 def status(number: int) -> Status:
-    return Status(era=EraNumber(0), undecided=Height(number + 1), tip=Digest(bytes(32)), clock_slot=Slot(number))
+    return Status(
+        era=EraNumber(0),
+        undecided=Height(number + 1),
+        tip=Digest(bytes(32)),
+        clock_slot=Slot(number),
+        origin=Address(bytes(32)),
+        hears=b"",
+    )
 
 
 # --- honest nodes ------------------------------------------------------------------------------------------
@@ -252,7 +261,7 @@ async def test_a_restarted_node_is_back_with_what_was_queued_for_it(town: Town) 
     assert first.counts.reconnects[name_of(second.address)] >= 1
 
 
-async def test_a_peer_that_dials_is_dialled_at_once(town: Town) -> None:
+async def test_a_peer_that_dials_is_connected_at_once(town: Town) -> None:
     first, second = await town.started(2, limits=replace(QUICK, backoff_initial_s=3_600, backoff_max_s=3_600))
     await second.stop()
     await until(lambda: not meshed(first).connected())
@@ -271,11 +280,12 @@ async def test_idle_links_outlive_every_deadline(town: Town) -> None:
 
 async def test_both_ends_send_without_delay(town: Town) -> None:
     first, second = await town.started(2)
+    await until(lambda: open_connections(first.port) + open_connections(second.port) == 1)
     options = []
     for connection in established_sockets(first.port) + established_sockets(second.port):
         with connection:
             options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-    assert options == [1, 1, 1, 1], "two links, each with two ends"
+    assert options == [1, 1], "one link with two ends"
 
 
 async def test_stopping_is_quick_and_leaves_nothing_open(town: Town) -> None:
@@ -301,6 +311,134 @@ async def test_a_bug_in_the_handler_is_told_and_not_swallowed(town: Town) -> Non
         async with asyncio.timeout(DEADLINE_S):
             await meshed(second).failed
     assert not meshed(first).failed.done()
+
+
+# --- one link, whoever dialled ------------------------------------------------------------------------------
+
+
+async def test_who_cannot_be_dialled_but_dials_is_a_full_member(town: Town) -> None:
+    first, home = town.node(), town.node()
+    elsewhere = replace(home.endpoint, port=free_port())
+    await first.start(elsewhere)
+    meshed(first).send(home.address, status(1))
+    await home.start(first.endpoint)
+    await until(lambda: meshed(first).connected() == {home.address})
+    meshed(home).send(first.address, status(2))
+    meshed(first).send(home.address, status(3))
+    await until(lambda: home.received == [(first.address, status(1)), (first.address, status(3))])
+    await until(lambda: first.received == [(home.address, status(2))])
+    await first.stop()
+    await until(lambda: not meshed(home).connected())
+    await first.start(elsewhere)  # nobody but the home can bring the link back
+    meshed(first).send(home.address, status(4))
+    await until(lambda: (first.address, status(4)) in home.received)
+
+
+async def test_many_that_dial_each_other_at_once_end_with_one_link_each_and_lose_nothing(town: Town) -> None:
+    nodes = [town.node() for _ in range(5)]
+    others = {node.address: [other for other in nodes if other is not node] for node in nodes}
+    limits = replace(QUICK, handshake_s=DEADLINE_S)  # 20 at once take their time
+    starting = (node.start(*(other.endpoint for other in others[node.address]), limits=limits) for node in nodes)
+    await asyncio.gather(*starting)
+    for number in range(100):
+        for node in nodes:
+            meshed(node).broadcast(status(number))
+        await asyncio.sleep(0.005)
+    await until(lambda: sum(open_connections(node.port) for node in nodes) == 5 * 4 // 2)
+    for node in nodes:
+        await until(lambda node=node: len(node.received) == 4 * 100)  # type: ignore[misc]
+        assert set(node.received) == {
+            (other.address, status(n)) for other in others[node.address] for n in range(100)
+        }
+        assert not node.counts.reconnects
+        assert not node.counts.dropped
+
+
+def ordered(town: Town, *, first_is_lower: bool) -> tuple[Node, Identity]:
+    """A node and a member for the test to play, in the order of their addresses or against it."""
+    node, played = town.node(), town.identity()
+    while (node.address < played.address) is not first_is_lower:
+        played = town.identity()
+    return node, played
+
+
+def ordered_nodes(town: Town, *, first_is_lower: bool) -> tuple[Node, Node]:
+    first, identity = ordered(town, first_is_lower=first_is_lower)
+    second = Node(identity, free_port())
+    town.cleanup.push_async_callback(second.stop)
+    return first, second
+
+
+async def test_who_decides_uses_the_newest_link_says_so_and_closes_the_other(town: Town) -> None:
+    node, played = ordered(town, first_is_lower=True)
+    heard: list[bytes] = []
+    closed: list[int | None] = []
+
+    async def listen(connection: Connection, _: asyncio.Transport) -> None:
+        while (message := await connection.receive()).type in (WSMsgType.BINARY, WSMsgType.PING):
+            heard.append(bytes(message.data))
+        closed.append(message.data)
+
+    async with listening(played, free_port(), listen) as endpoint:
+        await node.start(endpoint, limits=MeshLimits(close_s=0.3))
+        await until(lambda: USE_THIS in heard)
+        async with dialled(played, node.port) as newest:
+            assert (await newest.receive()).data == USE_THIS
+            meshed(node).send(played.address, status(1))
+            assert (await newest.receive()).data == encode_peer_message(status(1))
+            assert (await newest.receive()).data == USE_THIS
+            await until(lambda: closed == [aiohttp.WSCloseCode.GOING_AWAY])
+            assert set(heard) == {USE_THIS}
+            assert meshed(node).connected() == {played.address}
+    assert node.counts.reconnects == Counter()
+
+
+async def test_who_does_not_decide_writes_where_it_is_told_to(town: Town) -> None:
+    node, played = ordered(town, first_is_lower=False)
+    heard: list[bytes] = []
+
+    async def listen(connection: Connection, _: asyncio.Transport) -> None:
+        while (message := await connection.receive()).type is WSMsgType.BINARY:
+            heard.append(message.data)
+
+    async with listening(played, free_port(), listen) as endpoint:
+        await node.start(endpoint, limits=MeshLimits(close_s=0.3))
+        await until(lambda: meshed(node).connected() == {played.address})
+        async with dialled(played, node.port) as newest:
+            await newest.send_bytes(encode_peer_message(status(1)))
+            await until(lambda: (played.address, status(1)) in node.received)
+            meshed(node).send(played.address, status(2))
+            await until(lambda: heard == [encode_peer_message(status(2))])
+            await newest.ping(USE_THIS)
+            assert (await newest.receive()).type is WSMsgType.PONG
+            meshed(node).send(played.address, status(3))
+            assert (await newest.receive()).data == encode_peer_message(status(3))
+        meshed(node).send(played.address, status(4))  # the first one is still there
+        await until(lambda: heard[1:] == [encode_peer_message(status(4))])
+    assert node.counts.reconnects == Counter()
+
+
+async def test_two_links_of_a_member_share_its_quota(town: Town) -> None:
+    limits = MeshLimits(frames_per_s=100, burst_s=1, close_s=0.3, write_s=0.5)
+    node, flooder = ordered(town, first_is_lower=False)
+    frames = 125
+
+    async def flood(connection: Connection | aiohttp.ClientWebSocketResponse, *_: object) -> None:
+        for number in range(frames):
+            await connection.send_bytes(encode_peer_message(status(number)))
+
+    async def flood_and_stay(connection: Connection, _: asyncio.Transport) -> None:
+        await flood(connection)
+        await connection.receive()
+
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    async with listening(flooder, free_port(), flood_and_stay) as endpoint:
+        await node.start(endpoint, limits=limits)
+        async with dialled(flooder, node.port) as connection:
+            await flood(connection)
+            await until(lambda: len(node.received) == 2 * frames)
+    assert loop.time() - began_s > (2 * frames - 100) / 100 * 0.9, "100 at once, the others at 100 per second"
 
 
 # --- who is not let in -------------------------------------------------------------------------------------
@@ -403,7 +541,7 @@ def endpoint_of(identity: Identity) -> PeerEndpoint:
 
 
 async def with_liar(town: Town, limits: MeshLimits = QUICK) -> tuple[Node, Node, Identity]:
-    """Two honest nodes with a link each way, and a third member for the test to play."""
+    """Two honest nodes with a link, and a third member for the test to play."""
     liar = town.identity()
     first, second = town.node(), town.node()
     await first.start(second.endpoint, endpoint_of(liar), limits=limits)
@@ -565,19 +703,34 @@ async def test_a_listeners_ping_is_answered(town: Town) -> None:
         await until(lambda: answers == [b"there?"])
 
 
-async def test_a_listener_that_sends_is_left(town: Town) -> None:
-    """Each side sends on the links that it dialled: a link's sender is its dialler, without exception."""
+async def test_a_listener_that_goes_before_its_pings_are_answered_stops_nobody(town: Town) -> None:
+    dialler, hasty = town.node(), town.identity()
+    few_at_once = replace(QUICK, frames_per_s=10, burst_s=1)
+
+    async def ping_and_go(connection: Connection, transport: asyncio.Transport) -> None:
+        for _ in range(20):
+            await connection.ping(b"there?")
+        transport.abort()
+
+    async with listening(hasty, free_port(), ping_and_go) as endpoint:
+        await dialler.start(endpoint, limits=few_at_once)
+        await until(lambda: dialler.counts.reconnects["mute"] >= 2)
+    assert not meshed(dialler).failed.done()
+
+
+async def test_a_listener_is_heard_on_the_link_that_was_dialled(town: Town) -> None:
     dialler, talker = town.node(), town.identity()
 
     async def talk(connection: Connection, _: asyncio.Transport) -> None:
         await connection.send_bytes(encode_peer_message(status(1)))
+        await connection.send_bytes(b"\xc1garbage")
         await connection.receive()
 
     async with listening(talker, free_port(), talk) as endpoint:
         await dialler.start(endpoint)
-        await until(lambda: dialler.counts.has_refused(MeshRefusal.BAD_FRAME))
+        await until(lambda: dialler.counts.has_refused(MeshRefusal.MALFORMED_MESSAGE))
         await until(lambda: dialler.counts.reconnects["mute"] >= 1)
-    assert not dialler.received
+    assert set(dialler.received) == {(talker.address, status(1))}
 
 
 async def test_a_slow_reader_does_not_make_memory_grow(town: Town) -> None:
@@ -696,6 +849,25 @@ async def test_two_processes_with_one_key_are_told_on_all_sides(town: Town) -> N
     assert all(count <= 2 for count in events.values()), "once in each process, by each of the others"
     (notice,) = meshed(second).notices()
     assert notice.startswith(f"Two processes use the key of {name}: one of them must stop")
+
+
+@pytest.mark.parametrize("first_is_lower", [True, False])
+@pytest.mark.parametrize("first_dials", [True, False])
+async def test_a_second_process_is_noticed_whoever_dialled_and_whoever_decides(
+    town: Town, first_dials: bool, first_is_lower: bool
+) -> None:
+    first, second = ordered_nodes(town, first_is_lower=first_is_lower)
+    dialler, listener = (first, second) if first_dials else (second, first)
+    late = replace(QUICK, backoff_initial_s=1)  # it finds nobody at first, and is dialled before it tries again
+    await listener.start(dialler.endpoint, limits=late)
+    await dialler.start(listener.endpoint)
+    await until(lambda: bool(meshed(first).connected() and meshed(second).connected()))
+    copy = Node(first.identity, free_port())
+    town.cleanup.push_async_callback(copy.stop)
+    await copy.start(second.endpoint)
+    for node in (first, copy):
+        await until(lambda node=node: any("this node's key" in notice for notice in meshed(node).notices()))  # type: ignore[misc]
+    await until(lambda: any("Two processes use the key" in notice for notice in meshed(second).notices()))
 
 
 async def test_restarts_are_no_second_process(town: Town) -> None:

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from consensus.messages import RELAY_MEMBERS_MAX
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
 from tests.simulation.leading import lead as lead_blocks
+from tests.simulation.links import run_patterns
 from tests.simulation.runs import Summary, revision, run_all, run_seeds
-from tests.simulation.seeds import Outcome, run_seed
+from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
 from tests.simulation.thirty_days import draw, simulate, write_figures
 from tests.simulation.twins import SCENARIOS, run_scenario
 
@@ -105,6 +107,33 @@ def record(
     raise typer.Exit(EXIT_FAILED if ran.has_failed or twin.has_failed else 0)
 
 
+@app.command(epilog="Example: p2pnode-sim links --members 4:7 --output docs/links-result.json")
+def links(
+    members: Annotated[str, typer.Option(help="A:B, with A to B members, of 4 to 13.")] = "4:4",
+    count: Annotated[
+        int, typer.Option("--drawn", min=1, help="Patterns that are drawn where there are too many to list.")
+    ] = 10_000,
+    output: Annotated[Path | None, typer.Option(help="A result file.", callback=_refuse_unwritable)] = None,
+    processes: Processes = None,
+) -> None:
+    """Runs every class of patterns of dead links, or drawn ones, and prints how soon requests are answered; exit code
+    1 if anything is not executed by all.
+    """
+    smallest, largest = _member_range(members)
+    figures = []
+    for number in range(smallest, largest + 1):
+        for is_one_way in (False, True):
+            what = f"N = {number}, {'one-way' if is_one_way else 'both ways'}"
+            told = Countdown(what)
+            one = run_patterns(number, is_one_way=is_one_way, count=count, processes=processes, progress=told)
+            typer.echo(one.sentence())
+            figures.append(one)
+    if output is not None:
+        result = {"revision": revision(), "runs": [one.as_json() for one in figures]}
+        output.write_text(_json(result) + "\n")
+    raise typer.Exit(EXIT_FAILED if any(one.stood for one in figures) else 0)
+
+
 @app.command(epilog="Example: p2pnode-sim soak --first 1000000")
 def soak(
     first: Annotated[int, typer.Option(help="The first seed.")] = 1_000_000, processes: Processes = None
@@ -148,7 +177,7 @@ def lead(
     ] = None,
 ) -> None:
     """Has members that lead a slot before it begins, member 1 by default, decide blocks under an endless backlog;
-    exit code 1 if someone leads 10 % more or fewer than others, or a view changes.
+    exit code 1 if someone leads 10 % more or 12.5 % fewer than an equal share, or a view changes.
     """
     chosen = [1] if greedy is None else greedy
     if max(chosen) >= members:
@@ -224,6 +253,19 @@ class Progress:
             typer.echo(f"{done:,} of {of:,} {_text(self._what, summary, done=False)}", err=True)
 
 
+class Countdown:
+    """A line on standard error every few seconds."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._told_s = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        if time.monotonic() - self._told_s >= PROGRESS_S:
+            self._told_s = time.monotonic()
+            typer.echo(f"{self._what}: {done:,} of {of:,} patterns", err=True)
+
+
 def _text(what: str, summary: Summary, *, done: bool = True) -> str:
     rate = summary.seeds / max(summary.wall_s, 0.001)
     counts = f"{summary.violations} violations, {summary.stuck} stuck, {summary.heights:,} heights decided"
@@ -250,6 +292,14 @@ def _range(text: str) -> range:
             f"{text[:SEEDS_SHOWN]!r} is not A:B with A < B, of {SEED_DIGITS_MAX} digits at most", param_hint="--seeds"
         )
     return range(int(bounds[1]), int(bounds[2]))
+
+
+def _member_range(text: str) -> tuple[int, int]:
+    bounds = SEED_RANGE.fullmatch(text)
+    if bounds is None or not LINKS_MEMBERS_MIN <= int(bounds[1]) <= int(bounds[2]) <= RELAY_MEMBERS_MAX:
+        wanted = f"A:B with {LINKS_MEMBERS_MIN} <= A <= B <= {RELAY_MEMBERS_MAX}"
+        raise typer.BadParameter(f"{text[:SEEDS_SHOWN]!r} is not {wanted}", param_hint="--members")
+    return int(bounds[1]), int(bounds[2])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from consensus import clock, heights, intake, member, quorum, recovery, replica, safety, verification
+from consensus import clock, heights, intake, member, quorum, recovery, relaying, replica, safety, verification
 from consensus.codec import encode
 from consensus.cryptography import HashKind, digest
 from consensus.events import Instant, Outbox, SignState, fresh_sign_state
@@ -198,13 +198,26 @@ def receive_of_any_slot(self: replica.Replica, message: PrePrepare, now: Any) ->
         true_receive_pre_prepare(self, message, now)
 
 
+true_rule_relay = relaying.rule_relay
+true_send = member.Member.send
+
+
+def relay_to_the_signer(own: member.Member, now: Any) -> bool:
+    def to_all(self: member.Member, message: Any, _recipients: Any) -> None:
+        true_send(self, message, self.state.membership.addresses)
+
+    with patch.object(member.Member, "send", to_all):
+        return true_rule_relay(own, now)
+
+
 def waiting_since_arrival_ms(own: member.Member) -> int | None:
     since_ms = [at_ms for at_ms in (own.state.voted_ms, own.oldest_arrival_ms) if at_ms is not None]
     return min(since_ms, default=None)
 
 
-def hold_everything(self: intake.Intake, arrived: Any, _heights_ahead: int) -> None:
-    self._held[arrived.sender, type(arrived.message), intake.height_of(arrived.message)] = arrived
+def hold_everything(self: intake.Intake, arrived: Any, _member: Any, _heights_ahead: int) -> None:
+    key = (arrived.sender, intake.signer_of(arrived), type(arrived.message), intake.height_of(arrived.message))
+    self._held[key] = arrived
 
 
 def trust_the_own_clock(clocks: clock.MemberClocks, _own: Any, now: Any, _members: int) -> Slot:

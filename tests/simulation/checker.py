@@ -11,6 +11,7 @@ from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.intake import DECIDED_RUN_MAX
 from consensus.membership import Membership
 from consensus.messages import (
+    RELAY_MEMBERS_MAX,
     Claim,
     Commit,
     CommitCertificate,
@@ -25,6 +26,7 @@ from consensus.messages import (
     view_change_bytes,
 )
 from consensus.recovery import AnswerRefusal
+from consensus.relaying import RELAYED_PER_SIGNER_MAX
 from consensus.tally import SLOTS_PER_SIGNER_MAX
 from node.chain.sync_planner import HELD_SIZE_BYTES_MAX, REQUESTS_MAX, WINDOW_BLOCKS
 from tests.simulation.application import prepared_in, voted_in
@@ -38,7 +40,7 @@ REQUEST_DROPPED: Final = "blocks_request_dropped"
 Step = tuple[Address, Height, Slot]
 
 HELD_KINDS: Final = 4
-"""Of which one message per member waits for the next height: PRE-PREPARE, PREPARE, COMMIT, VIEW-CHANGE."""
+"""Of which one message per signer waits for the next height: PRE-PREPARE, PREPARE, COMMIT, VIEW-CHANGE."""
 
 
 class Checker:
@@ -59,6 +61,8 @@ class Checker:
         self.bound: set[tuple[Address, Height]] = set()
         """Who has signed a vote or VIEW-CHANGE at which height."""
         self.commits: dict[Step, Digest] = {}
+        self.forgotten_through = Height(0)
+        """What was signed up to this height a long run keeps no more."""
         self.view_changes: dict[Step, Claim | None] = {}
         self.promises: dict[tuple[Address, Height], Slot] = {}
 
@@ -87,7 +91,11 @@ class Checker:
             key = membership.key_of(endorsement.signer)
             assert key is not None, "a COMMIT of nobody"
             assert verification.verify(key, signed, endorsement.signature), "a forged COMMIT"
-            if endorsement.signer in host.network.byzantine or len(membership) == 1:
+            if (
+                endorsement.signer in host.network.byzantine
+                or len(membership) == 1
+                or height <= self.forgotten_through
+            ):
                 continue  # who is alone sends its COMMIT to nobody
             sent = self.commits.get((endorsement.signer, height, slot))
             is_own = endorsement.signer == host.key.address  # counted as soon as it is durable
@@ -119,6 +127,8 @@ class Checker:
 
     def note_sent(self, host: "Host", message: object) -> None:
         """An honest member signs one thing per step, keeps its promises, and sends nothing that is not durable."""
+        if isinstance(message, PrePrepare | Prepare | Commit | ViewChange) and message.signer != host.key.address:
+            return  # passed on: its signer answers for it
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)
@@ -218,11 +228,18 @@ class Checker:
         blocks_max = 2 * kept_max + 2 + quorum.fault_bound(members) + 1
         for blocks in (state.bodies, state.header_slots, state.bodies_wanted):
             assert len(blocks) <= blocks_max, "more bodies than statements that name them"
-        held = Counter(sender for sender, _, _ in intake._held)
+        held = Counter((sender, signer) for sender, signer, *_ in intake._held)
         held_max = HELD_KINDS + DECIDED_RUN_MAX
         assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
-        for known in (member.answered, member.asked, member.told, member.clocks._reports):
+        for sender, signer in held:
+            is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.membership
+            assert is_relayed or signer == sender, "held is what a stranger signed, or what nobody passes on"
+        said = (member.answered, member.asked, member.told, member.heard, member.passed_on, member.clocks._reports)
+        for known in said:
             assert len(known) <= members, "something is kept of who is no member"
+        assert len(member.answered_over) <= members**2, "more answers over others remembered than could be asked for"
+        for slots in state.relayed.values():
+            assert len(slots) <= RELAYED_PER_SIGNER_MAX, "more of one signer is passed on than bounds allow"
         planner = host.participant.sync._planner
         assert planner.open_requests <= REQUESTS_MAX, "more requests are open than bounds allow"
         assert len(planner._held) <= WINDOW_BLOCKS, "more blocks are held than bounds allow"

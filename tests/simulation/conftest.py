@@ -14,4 +14,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if count:
             terminalreporter.write_line(f"{count:,} {what}")
     if killed:
-        terminalreporter.write_line(f"{killed} of {len((*MUTANTS, *CEREMONY_MUTANTS))} mutants killed")
+        terminalreporter.write_line(f"killed {killed} of {len((*MUTANTS, *CEREMONY_MUTANTS))}")

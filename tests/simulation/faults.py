@@ -96,6 +96,12 @@ class Faults:
     partition_ms: int = 0
     """Every so long, the members are cut in two for the same time; 0 for never. Short ones flap."""
     cut: Cut = Cut.SYMMETRIC
+    dead_links: frozenset[tuple[int, int]] = frozenset()
+    """Sender and recipient, by number: what one sends the other is lost, also after all other faults have ended."""
+    dead_link_share: float = 0.0
+    """The same for links drawn between members without a role: about so many, and each member keeps a quorum that it
+    reaches over at most one other.
+    """
     roles: tuple[Role, ...] = ()
     """Of the first F members in an order drawn from the seed; more roles than F are not given."""
 

@@ -22,6 +22,7 @@ from ledger.errors import LedgerDamaged
 from node.chain.block_sync import PLAN_INTERVAL_S
 from node.chain.participant import ChainMessage, Participant, Ports
 from node.chain.sign_recovery import ASK_INTERVAL_S
+from node.chain.sync_planner import SyncFault
 from node.errors import SignStateError
 from node.home.sign_state import SignStateStore
 from node.mesh.messages import Blocks, BlocksRequest
@@ -41,6 +42,7 @@ ASK_MS = int(ASK_INTERVAL_S * 1_000)
 PLAN_MS = int(PLAN_INTERVAL_S * 1_000)
 
 BACKUPS_MAX = 4
+BLOCK_FAULTS = frozenset(fault.value for fault in SyncFault)
 
 
 class Crashed(BaseException):
@@ -397,7 +399,7 @@ class Host:
         self.network.send(self, recipient, message)
 
     def connected(self) -> frozenset[Address]:
-        return frozenset(host.key.address for host in self.network.hosts if host.is_up and host.key is not self.key)
+        return self.network.connected(self)
 
     def verify_ahead(self, _: tuple[bytes, ...], then: Callable[[], None]) -> None:
         self.network.later(self, then)
@@ -408,4 +410,5 @@ class Host:
     def note_refused(self, reason: str, sender: Address | None) -> None:
         """Only liars are refused anything, but for an answer that comes too late."""
         self.network.occurred[f"refused: {reason}"] += 1
+        self.network.occurred["refused: a range of blocks"] += reason in BLOCK_FAULTS
         self.network.checker.note_refused(self, sender, reason)

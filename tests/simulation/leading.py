@@ -14,7 +14,11 @@ BACKLOG = 5 * BLOCK_REQUESTS_MAX
 """Requests that wait at any time: some blocks' worth."""
 
 TOLERANCE = 0.1
-"""Of a leader's share. Delays are drawn, and the predecessor of a greedy leader goes without that one's vote."""
+"""How much of an equal share a leader may gain. Delays are drawn."""
+LOSS_TOLERANCE = 0.125
+"""How much one may lose: the predecessor of a greedy leader goes without that one's vote, which costs it 9 to 12 % at
+N = 4, by seed.
+"""
 
 LOOK_MS = TAU_MS // 4
 SLOTS_PER_BLOCK_MAX = 10
@@ -35,7 +39,7 @@ class Led:
     def is_fair(self) -> bool:
         """Says whether all led equally much, nearly, and no view changed."""
         equal = sum(self.blocks) / len(self.blocks)
-        is_equal = all(abs(blocks - equal) <= TOLERANCE * equal for blocks in self.blocks)
+        is_equal = all(-LOSS_TOLERANCE <= blocks / equal - 1 <= TOLERANCE for blocks in self.blocks)
         return is_equal and self.view_changes == 0
 
 

@@ -23,6 +23,7 @@ from consensus import (
     proposals,
     quorum,
     recovery,
+    relaying,
     replica,
     safety,
     tally,
@@ -34,11 +35,12 @@ from consensus.identifiers import Height
 from consensus.membership import Membership, Memberships
 from consensus.tally import Tally
 from node.chain import driver
-from tests.simulation import breaks, byzantine, checker, wrong_clocks
+from tests.simulation import breaks, byzantine, checker, test_links, wrong_clocks
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.inquiries import run_inquiries
 from tests.simulation.leading import lead
+from tests.simulation.links import run_pattern
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.simulation.schedules import CommittedThenRestarted
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -49,6 +51,7 @@ from tests.unit.consensus import (
     test_progress,
     test_proposals,
     test_recovery,
+    test_relaying,
     test_replica_normal_case,
     test_replica_restart,
     test_replica_safety,
@@ -160,7 +163,33 @@ def a_backlog_of_many_blocks() -> None:
 def forging_liars() -> None:
     """They propose and prove what they should not, and every vote is checked for what it follows from."""
     faults = Faults(until_ms=FAULTY_MS, loss=0.2, delay_ms_max=300, straggling=0.05, roles=(Role.FORGING,) * 2)
-    simulate(7, range(50), faults, 2 * REQUESTS)
+    simulate(7, range(70), faults, 2 * REQUESTS)
+
+
+def dead_pairs() -> None:
+    """Members 0 and 1 do not hear each other, nor do 2 and 3."""
+    decides_in_spite_of({(0, 1), (1, 0), (2, 3), (3, 2)})
+
+
+def dead_one_way() -> None:
+    """Somebody hears nobody who hears it: that it is behind others learn over third ones only."""
+    for pattern in ONE_WAY:
+        decides_in_spite_of(pattern)
+
+
+ONE_WAY = (
+    {(0, 3), (1, 0), (2, 0)},
+    {(0, 1), (1, 2), (2, 0), (3, 0)},
+    {(0, 2), (1, 0), (1, 2), (3, 0)},
+)
+
+
+def decides_in_spite_of(dead: set[tuple[int, int]]) -> None:
+    assert not run_pattern(frozenset(dead), 4).stood, "stuck"
+
+
+def no_message_more_where_all_links_work() -> None:
+    test_links.test_where_all_links_work_passing_on_changes_nothing(4, 20)
 
 
 def forgetful_members() -> None:
@@ -537,6 +566,60 @@ MUTANTS = (
         rule="P7",
         breaks=(breaks.without(liveness.rule_resend),),
         killers=(loss_for_ever,),
+    ),
+    Mutant(
+        name="nothing is passed on",
+        rule="P9",
+        breaks=(breaks.without(relaying.rule_relay),),
+        killers=(dead_pairs, test_relaying.test_then_each_statement_goes_to_all_but_its_signer_once),
+    ),
+    Mutant(
+        name="what is passed on is held by sender",
+        rule="P9",
+        breaks=((intake, "signer_of", lambda arrived: arrived.sender),),
+        killers=(test_intake.test_what_a_member_passes_on_of_several_signers_waits_side_by_side,),
+    ),
+    Mutant(
+        name="a statement is passed on to its signer",
+        rule="P9",
+        breaks=(breaks.instead(relaying.rule_relay, breaks.relay_to_the_signer),),
+        killers=(dead_pairs,),
+    ),
+    Mutant(
+        name="the STATUS of who is not heard is not passed on",
+        rule="P9",
+        breaks=((relaying, "pass_on_status", breaks.nothing_happens),),
+        killers=(dead_one_way,),
+    ),
+    Mutant(
+        name="everything is always passed on",
+        rule="P9",
+        breaks=((member.Member, "is_relaying", property(lambda own: own.may_relay)),),
+        killers=(
+            no_message_more_where_all_links_work,
+            test_relaying.test_nothing_is_passed_on_before_two_thirds_of_a_slot_of_silence,
+        ),
+    ),
+    Mutant(
+        name="what is passed on goes to those that hear the signer, too",
+        rule="P9",
+        breaks=((relaying, "_hearing", lambda *_: ()),),
+        killers=(
+            lambda: test_links.test_where_all_links_work_passing_on_changes_nothing(4, 150),
+            test_relaying.test_who_says_that_it_hears_a_signer_is_passed_nothing_of_it,
+        ),
+    ),
+    Mutant(
+        name="any number of statements of one member is passed on",
+        rule="P9",
+        breaks=((relaying, "RELAYED_PER_SIGNER_MAX", 10**9),),
+        killers=(test_relaying.test_however_much_a_member_signs_little_of_it_is_passed_on_until_the_next_resending,),
+    ),
+    Mutant(
+        name="what others say of a member that is heard is believed",
+        rule="P9",
+        breaks=((relaying, "_is_heard", lambda *_: False),),
+        killers=(test_relaying.test_who_is_heard_speaks_for_itself,),
     ),
     Mutant(
         name="who is behind is not answered",

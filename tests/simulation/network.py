@@ -19,7 +19,17 @@ from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address
 from consensus.membership import Membership
-from consensus.messages import Decided, HeightAnswer, HeightQuestion, Message, Status
+from consensus.messages import (
+    Commit,
+    Decided,
+    HeightAnswer,
+    HeightQuestion,
+    Message,
+    Prepare,
+    PrePrepare,
+    Status,
+    ViewChange,
+)
 from consensus.quorum import fault_bound
 from node.chain.participant import ChainMessage
 from node.mesh.messages import Blocks, BlocksRequest, PeerMessage
@@ -27,6 +37,7 @@ from tests.simulation.application import Application
 from tests.simulation.checker import Checker
 from tests.simulation.faults import CALM_DELAY_MS_MAX, STRAGGLER_MS_MAX, Cut, Faults, Role
 from tests.simulation.host import TAU_MS, Host
+from tests.simulation.link_patterns import Pattern, mixed
 from tests.simulation.opaque import OpaqueApplication
 from tests.simulation.signing import Key
 
@@ -120,6 +131,7 @@ class Network:
         """One side of a partition; empty while there is none."""
         self.is_lost: Callable[[Host, Host, Payload], bool] = self.is_cut_off
         self.hosts = self.make_hosts(application or self.opaque_application, roles or self.draw_roles())
+        self.dead_links = faults.dead_links | self.draw_dead_links()
         self.honest = [host for host in self.hosts if host.is_honest]
         self.byzantine = frozenset(host.key.address for host in self.hosts if not host.is_honest)
         self.by_address: dict[Address, list[Host]] = {}
@@ -145,6 +157,12 @@ class Network:
         numbers = list(range(len(self.keys)))
         self.random.shuffle(numbers)
         return dict(zip(numbers[: fault_bound(len(numbers))], self.faults.roles, strict=False))
+
+    def draw_dead_links(self) -> Pattern:
+        if not self.faults.dead_link_share:
+            return frozenset()
+        steady = [host.index for host in self.hosts if host.role is None]
+        return mixed(len(self.keys), steady, self.faults.dead_link_share, self.random)
 
     def make_hosts(
         self, application: Callable[[Membership, int], Application], roles: Mapping[int, Role]
@@ -201,6 +219,10 @@ class Network:
     def send(self, host: Host, recipient: Address, payload: Payload) -> None:
         if host.liar is None:
             self.checker.note_sent(host, payload)
+            is_others = host.key.address not in {getattr(payload, "signer", None), getattr(payload, "origin", None)}
+            if isinstance(payload, Prepare | PrePrepare | Commit | ViewChange | Status) and is_others:
+                self.occurred[f"{type(payload).__name__} was passed on"] += 1
+            assert getattr(payload, "signer", None) != recipient, "a statement goes to who signed it"
             self.deliver(host, recipient, payload)
             return
         for held_back_ms, told in host.liar.outgoing(recipient, payload):
@@ -223,6 +245,9 @@ class Network:
                 is_lost = (self.is_faulty and self.random.random() < self.faults.loss) or self.is_lost(
                     sender, host, payload
                 )
+                is_dead = (sender.index, host.index) in self.dead_links
+                self.occurred["a message was sent over a dead link"] += is_dead
+                is_lost |= is_dead
                 self.occurred["a message was lost"] += is_lost
                 if self.observer is not None:
                     arrival_ms = None if is_lost else self.now_ms + delay_ms
@@ -247,6 +272,16 @@ class Network:
         if self.faults.cut is Cut.ONE_WAY:
             return is_inside and not is_to_inside
         return is_inside != is_to_inside
+
+    def connected(self, host: Host) -> frozenset[Address]:
+        """One direction that lives is enough: who asks over such a link must cope with answers that never come."""
+        return frozenset(
+            other.key.address
+            for other in self.hosts
+            if other.is_up
+            and other.key is not host.key
+            and not {(host.index, other.index), (other.index, host.index)} <= self.dead_links
+        )
 
     # --- time ---------------------------------------------------------------------------------------------------
 

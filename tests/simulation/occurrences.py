@@ -31,6 +31,8 @@ EXPECTED: Final = (
     "a message was lost",
     "a message was doubled",
     *(f"a {flaps}{cut.value} partition" for cut in Cut for flaps in ("", "flapping ")),
+    "a message was sent over a dead link",
+    *(f"{kind} was passed on" for kind in ("PrePrepare", "Prepare", "Commit", "ViewChange", "Status")),
     "a member paused",
     "a clock jumped",
     "a clock jumped by more than ten minutes",

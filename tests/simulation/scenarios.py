@@ -1,7 +1,8 @@
 """Scenarios: how the protocol goes, told event by event in golden/.
 
 Each function directs one run of production replicas: who is asked for what, whose messages are lost, who dies. All
-clocks agree, a message takes 5 ms, executing a block 1 ms; nothing is drawn. `python -m tests.simulation.scenarios
+clocks agree, a message takes 5 ms, executing a block 1 ms; nothing is drawn. What members pass on of others (P9) is
+lost but in the scenario about it, so that each shows its own rule. `python -m tests.simulation.scenarios
 --write` writes the traces, and the test compares them with what is there: a change of the protocol shows as a diff of
 sentences.
 """
@@ -19,7 +20,7 @@ from consensus.messages import Prepare, PrePrepare
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import START_MS, Network, Payload
-from tests.simulation.telling import Loss, Teller
+from tests.simulation.telling import Loss, Teller, is_passed_on
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 DELAY_MS: Final = 5
@@ -46,6 +47,9 @@ class Stage:
         self.network = Network(members, 1, Faults())
         self.hosts = self.network.hosts
         self.network.observer = self.teller
+        self.passes_on = False
+        """Whether what members pass on of others arrives."""
+        self.lose(None)
         self._direct()
         self._requests = 0
 
@@ -63,7 +67,12 @@ class Stage:
 
     def lose(self, is_lost: Loss | None) -> None:
         """Loses such messages from now on; None for none."""
-        self.network.is_lost = is_lost or (lambda *_: False)
+
+        def is_lost_or_passed_on(sender: Host, recipient: Host, payload: Payload) -> bool:
+            is_unwanted = not self.passes_on and is_passed_on(sender, payload)
+            return is_unwanted or (is_lost is not None and is_lost(sender, recipient, payload))
+
+        self.network.is_lost = is_lost_or_passed_on
 
     def ask(self, member: int, requests: int = 1) -> None:
         """A client asks a member for something."""
@@ -96,12 +105,13 @@ class Stage:
         assert self.network.run(condition, SLOTS_MAX * TAU_MS), "the scenario does not come about"
 
     def until_sent(self, kind: type, slot: int) -> None:
-        """Time passes until a member sent such a message of a slot, whether or not it arrives."""
+        """Time passes until a member sent such a message of its own of a slot, whether or not it arrives."""
         sent: list[Payload] = []
         is_lost = self.network.is_lost
 
         def watched(sender: Host, recipient: Host, payload: Payload) -> bool:
-            if isinstance(payload, kind) and getattr(payload, "slot", None) == slot:
+            is_own = isinstance(payload, kind) and not is_passed_on(sender, payload)
+            if is_own and getattr(payload, "slot", None) == slot:
                 sent.append(payload)
             return is_lost(sender, recipient, payload)
 
@@ -296,6 +306,23 @@ def wiped_disk(stage: Stage) -> None:
     stage.until_decided(4)
 
 
+def dead_links(stage: Stage) -> None:
+    """Dead links (P9): members 0 and 1 never hear each other, nor do 2 and 3. Each has the votes of three, itself
+    included, only over another one.
+
+    Their STATUS says so by now. Two thirds of a slot after its own vote a member passes on what it holds of others to
+    those that do not hear them; at the next height at once.
+    """
+    stage.passes_on = True
+    dead = ({0, 1}, {2, 3})
+    stage.lose(lambda sender, recipient, _: {sender.index, recipient.index} in dead)
+    stage.until_slot(12)
+    for height in (1, 2):
+        stage.say(f"height {height}")
+        stage.ask(2)
+        stage.until_decided(height)
+
+
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     normal_case,
     several_heights_in_one_slot,
@@ -308,6 +335,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     two_slot_race,
     catching_up,
     wiped_disk,
+    dead_links,
 )
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from consensus.clock import CLOCK_SETTLE_MS
 from consensus.membership import Membership
+from consensus.messages import RELAY_MEMBERS_MAX
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application
 from tests.simulation.faults import Cut, Faults, Role
@@ -42,6 +43,10 @@ REQUESTS_BEHIND: Final = 100
 LARGE_SHARE: Final = 0.02
 """Of runs whose blocks are as large as genesis allows by default."""
 LARGE_REQUEST_BYTES: Final = 1024 * 1024 // BLOCK_REQUESTS_MAX
+LINKS_MEMBERS_MIN: Final = 4
+"""With fewer, every member must hear every other."""
+DEAD_LINKS_SHARE: Final = 0.3
+"""Of runs in which links are dead for good."""
 DISK_ROLES: Final = [Role.BIT_ROT, Role.LOSES_BLOCKS, Role.FORGETS, Role.OLD_SIGN_STATE]
 MEMORY_DISK: Final = Path("/dev/shm")
 
@@ -138,7 +143,13 @@ def _faults(random: Random, kind: Kind, members: int, until_ms: int, *, is_behin
         roles=_roles(random, kind, fault_bound(members), is_behind=is_behind),
         joint_jump_ms=int(maybe(300, 1_000, 3_000)),
         clock_settle_ms=random.choice((500, 2_000, CLOCK_SETTLE_MS)),
+        dead_link_share=_dead_link_share(random, members),
     )
+
+
+def _dead_link_share(random: Random, members: int) -> float:
+    is_drawn = LINKS_MEMBERS_MIN <= members <= RELAY_MEMBERS_MAX and random.random() < DEAD_LINKS_SHARE
+    return random.choice((0.1, 0.3, 0.5)) if is_drawn else 0.0
 
 
 def _roles(random: Random, kind: Kind, fault_bound: int, *, is_behind: bool) -> tuple[Role, ...]:

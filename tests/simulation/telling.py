@@ -1,14 +1,16 @@
 """Tells a run in words, one line per event: who does what in which slot, and whom it reaches.
 
 What a member signs for the first time is told with what it means; what it sends again is told as such, once, and
-again when it reaches others. STATUS is told where it says something new to its recipient, requests that members pass
-on to each other never. Blocks are named A, B, C ... in the order in which they appear.
+again when it reaches others. STATUS and what members pass on of others are told where they say something new to
+their recipient, requests that members pass on to each other never. Blocks are named A, B, C ... in the order in which
+they appear.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 from consensus.identifiers import Address, Digest, Height
+from consensus.intake import is_known
 from consensus.messages import (
     Body,
     BodyRequest,
@@ -48,7 +50,8 @@ class Teller:
     def on_message(
         self, *, sent_ms: int, arrival_ms: int | None, sender: Host, recipient: Host, payload: Payload
     ) -> None:
-        if isinstance(payload, tuple) or (isinstance(payload, Status) and not _is_news(payload, recipient)):
+        is_unheard = arrival_ms is None and is_passed_on(sender, payload)
+        if isinstance(payload, tuple) or is_unheard or not _is_news(sender, payload, recipient):
             return
         if self._open is None or self._open[:2] != (sent_ms, sender) or self._open[2] is not payload:
             self.flush()
@@ -105,6 +108,9 @@ class Teller:
         signature = getattr(payload, "signature", None)
         if signature is None:
             return what
+        if is_passed_on(host, payload):
+            signer = host.replica.membership.addresses.index(payload.signer)  # type: ignore[union-attr]
+            return f"passes on of member {signer}: {what}"
         told = self._said.setdefault((host.key.address, type(payload).__name__.encode() + signature), [])
         if len(told) > 1 and told[-1] == reached:
             return None
@@ -163,8 +169,18 @@ class Teller:
         return f"decides {name} at height {height}, by the COMMITs of {_listed(signers)} at slot {certificate.slot}"
 
 
-def _is_news(status: Status, recipient: Host) -> bool:
-    return recipient.is_up and status.undecided != recipient.replica.height
+def _is_news(sender: Host, payload: Payload, recipient: Host) -> bool:
+    """Says whether a STATUS, or what is passed on, tells its recipient something."""
+    if isinstance(payload, Status):
+        return recipient.is_up and payload.undecided != recipient.replica.height
+    if not is_passed_on(sender, payload):
+        return True
+    return recipient.is_up and not is_known(payload, recipient.replica._member)  # type: ignore[arg-type]
+
+
+def is_passed_on(sender: Host, payload: Payload) -> bool:
+    """Says whether a message is a statement of another member than its sender."""
+    return getattr(payload, "signer", sender.key.address) != sender.key.address
 
 
 def _because(justification: Justification | None) -> str:

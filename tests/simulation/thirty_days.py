@@ -220,6 +220,7 @@ class Simulation:
         for signed in (checker.votes, checker.commits, checker.view_changes, checker.promises):
             for step in [step for step in signed if step[1] <= everybody]:
                 del signed[step]  # type: ignore[arg-type]
+        checker.forgotten_through = everybody
 
     def result(self, days: int) -> Month:
         simulated = self.network

@@ -21,6 +21,7 @@ from consensus.events import (
     Proposed,
     ProposeRequest,
     Received,
+    Send,
     SendDecided,
     SignState,
     Tick,
@@ -30,7 +31,7 @@ from consensus.events import (
     fresh_sign_state,
 )
 from consensus.evidence import Evidence
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.member import Parameters
 from consensus.membership import Membership, Memberships
 from consensus.messages import (
@@ -45,6 +46,7 @@ from consensus.messages import (
     Prepare,
     PreparedCertificate,
     PrePrepare,
+    Status,
     ViewChange,
     ViewChangeHeader,
     commit_bytes,
@@ -169,6 +171,25 @@ class Members:
             certificate=prepared,
         )
 
+    def status(
+        self,
+        member: int,
+        undecided: int,
+        slot: int = 4,
+        hears: Iterable[int] | None = None,
+        era: int = ERA.number,
+    ) -> Status:
+        """Where a member stands that hears these (all of them, if None)."""
+        chosen = range(len(self.keys)) if hears is None else hears
+        return Status(
+            era=EraNumber(era),
+            undecided=Height(undecided),
+            tip=CHAIN,
+            clock_slot=Slot(slot),
+            origin=self.address(member),
+            hears=sum(1 << number for number in chosen).to_bytes(2, "little"),
+        )
+
     def justification(
         self,
         slot: int,
@@ -228,6 +249,8 @@ class Scenario:
     def forget(self) -> None:
         self.sent: list[Message] = []
         self.recipients: list[tuple[Address, ...]] = []
+        self.passed_on: list[Send] = []
+        """What others said; `sent` is only what this member says itself."""
         self.answers: list[SendDecided] = []
         self.validations: list[ValidateRequest] = []
         self.proposals: list[ProposeRequest] = []
@@ -250,8 +273,11 @@ class Scenario:
         self.voted = effects.voted or self.voted
         self.prepared = effects.prepared or self.prepared
         for send in effects.send:
-            self.sent.append(send.message)
-            self.recipients.append(send.recipients)
+            if speaker_of(send.message) in {self.address, None}:
+                self.sent.append(send.message)
+                self.recipients.append(send.recipients)
+            else:
+                self.passed_on.append(send)
         self.answers += effects.send_decided
         self.validations += effects.validate
         self.proposals += [effects.propose] if effects.propose else []
@@ -270,11 +296,11 @@ class Scenario:
             self.refused.append(result)
 
     def receive(self, *messages: Message, sender: int | None = None) -> None:
-        """Messages arrive from their signers, or from `sender`."""
+        """Messages arrive from those that say them, or from `sender`."""
         self.forget()
         for message in messages:
-            signer = getattr(message, "signer", None)
-            link = signer if sender is None and signer is not None else self.members.address(sender or 0)
+            speaker = speaker_of(message)
+            link = speaker if sender is None and speaker is not None else self.members.address(sender or 0)
             self.step(Arrived(sender=link, message=message))
 
     def tick(self, slots: float = 0) -> None:
@@ -347,6 +373,11 @@ class Scenario:
         self.vote_for(slot, proposal)
         others = [member for member in range(len(self.members.keys)) if member != self.own]
         self.receive(*(self.members.vote(member, slot, block_of(proposal)) for member in others))
+
+
+def speaker_of(message: Message) -> Address | None:
+    """Returns whom a message names as the one that says it, None if it names nobody."""
+    return getattr(message, "signer", None) or getattr(message, "origin", None)
 
 
 def body(proposal: bytes = A, height: int = 1) -> Body:

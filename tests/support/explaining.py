@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from consensus.eras import FIRST_ERA
 from consensus.explanation import Contact, Explanation
-from consensus.identifiers import Address, EraNumber, Height, Slot
+from consensus.identifiers import Address
 from consensus.messages import Status
 from consensus.verdict import sentence_of
-from tests.support.consensus import CHAIN, TAU_MS, Scenario
+from tests.support.consensus import TAU_MS, Members, Scenario
 
 
 def contacts(scenario: Scenario, *, silent: Collection[int] = (), heard_age_ms: int = 0) -> dict[Address, Contact]:
@@ -41,8 +41,8 @@ def numbers(scenario: Scenario, addresses: Collection[Address]) -> list[int]:
     return [number_of(scenario, address) for address in addresses]
 
 
-def status_of(undecided: int, *, slot: float = 0, era: int = FIRST_ERA) -> Status:
-    return Status(era=EraNumber(era), undecided=Height(undecided), tip=CHAIN, clock_slot=Slot(int(slot)))
+def status_of(undecided: int, *, by: int, slot: float = 0, era: int = FIRST_ERA) -> Status:
+    return Members(4).status(by, undecided, int(slot), era=era)
 
 
 def stalled_view_change(*, own: int = 1, slot: int = 4) -> Scenario:

@@ -128,7 +128,7 @@ def jump(scenario: Scenario, slots: float) -> None:
 def told(scenario: Scenario, slot: int, *members: int) -> None:
     """Members report their slot."""
     for member in members:
-        scenario.receive(status_of(1, slot=slot), sender=member)
+        scenario.receive(status_of(1, by=member, slot=slot), sender=member)
 
 
 @pytest.mark.parametrize("slots", [0.1, CLOCK_JUMP_SLOTS, -CLOCK_JUMP_SLOTS])

@@ -4,14 +4,14 @@ import tracemalloc
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.codec import ELEMENTS_MAX, RECORD_SIZE_BYTES_MAX, DecodeError, Malformed, Record, decode, encode
-from consensus.eras import FIRST_ERA
 from consensus.events import PreparedBlock, SignState
-from consensus.identifiers import Height, Slot
+from consensus.identifiers import Address, Height, Slot
 from consensus.messages import (
     MEMBERS_MAX,
     NUMBER_MAX,
@@ -26,7 +26,7 @@ from tests.support.consensus import BLOCK_A, BLOCK_B, CHAIN, A, Members, body
 
 FOUR = Members(4)
 PREPARED = FOUR.prepared(3)
-STATUS = Status(era=FIRST_ERA, undecided=Height(9), tip=CHAIN, clock_slot=Slot(300))
+STATUS = FOUR.status(2, 9, slot=300, hears=(0, 1, 3))
 SIGN_STATE = SignState(
     height=Height(7), voted=Claim(slot=Slot(9), block=BLOCK_A), promise=Slot(9), attempts=2, prepared=None
 )
@@ -204,8 +204,8 @@ TAG = packed(["status"])[1:]
         pytest.param(STATUS_BYTES.replace(b"\xcd\x01\x2c", b"\xce\x00\x00\x01\x2c"), id="uint32 for a uint16"),
         pytest.param(STATUS_BYTES.replace(b"\xc4\x20", b"\xc5\x00\x20"), id="bin16 for a bin8"),
         pytest.param(STATUS_BYTES.replace(TAG, b"\xd9\x06status"), id="str8 for a fixstr"),
-        pytest.param(b"\xdc\x00\x05" + STATUS_BYTES[1:], id="array16 for a fixarray"),
-        pytest.param(b"\xdd\x00\x00\x00\x05" + STATUS_BYTES[1:], id="array32 for a fixarray"),
+        pytest.param(b"\xdc\x00\x07" + STATUS_BYTES[1:], id="array16 for a fixarray"),
+        pytest.param(b"\xdd\x00\x00\x00\x07" + STATUS_BYTES[1:], id="array32 for a fixarray"),
     ],
 )
 def test_a_long_form_of_a_valid_message_is_refused(data: bytes) -> None:
@@ -282,11 +282,13 @@ def test_the_longest_array(count: int, is_accepted: bool) -> None:
 @pytest.mark.parametrize(
     ("message", "is_accepted"),
     [
-        (Status(era=FIRST_ERA, undecided=Height(1), tip=CHAIN, clock_slot=Slot(NUMBER_MAX)), True),
-        (Status(era=FIRST_ERA, undecided=Height(1), tip=CHAIN, clock_slot=Slot(NUMBER_MAX + 1)), False),
-        (Status(era=FIRST_ERA, undecided=Height(1), tip=CHAIN, clock_slot=Slot(-1)), False),
+        (FOUR.status(0, 1, slot=NUMBER_MAX), True),
+        (FOUR.status(0, 1, slot=NUMBER_MAX + 1), False),
+        (FOUR.status(0, 1, slot=-1), False),
+        (msgspec.structs.replace(STATUS, hears=bytes(3)), False),
+        (msgspec.structs.replace(STATUS, origin=Address(bytes(31))), False),
         # height 0 is genesis, which nobody decides: an answer to it would ask for a block that is none
-        (Status(era=FIRST_ERA, undecided=Height(0), tip=CHAIN, clock_slot=Slot(0)), False),
+        (FOUR.status(0, 0, slot=0), False),
         (BodyRequest(height=Height(0), block=BLOCK_A), False),
         (FOUR.vote(0, 0, height=0), False),
         (FOUR.vote(0, 0, height=1), True),

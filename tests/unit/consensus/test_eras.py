@@ -130,7 +130,7 @@ def test_a_member_signs_in_the_era_of_the_height_and_names_it_in_certificates() 
 
 
 def status(era: int, undecided: int) -> Status:
-    return Status(era=EraNumber(era), undecided=Height(undecided), tip=CHAIN, clock_slot=Slot(4))
+    return OLD.status(2, undecided, era=era)
 
 
 def test_who_is_in_another_era_is_told_where_this_member_is_and_sent_nothing_else() -> None:

@@ -355,9 +355,9 @@ def test_the_holders_of_a_claimed_block_are_its_claimants() -> None:
 def test_behind_is_what_f_plus_one_others_say() -> None:
     scenario = Scenario()
     scenario.tick(2)
-    scenario.receive(status_of(9), sender=2)
+    scenario.receive(status_of(9, by=2), sender=2)
     assert verdict_of(explained(scenario)) is Verdict.NOTHING_TO_DO, "one may lie"
-    scenario.receive(status_of(7), sender=3)
+    scenario.receive(status_of(7, by=3), sender=3)
     found = explained(scenario, silent=(0, 2, 3))
     assert verdict_of(found) is Verdict.BEHIND
     assert [member.undecided for member in found.members] == [None, 1, 9, 7]
@@ -368,7 +368,7 @@ def test_behind_is_what_f_plus_one_others_say() -> None:
 
 def test_a_message_of_a_height_tells_that_its_sender_has_reached_it() -> None:
     scenario = Scenario(slot=4)
-    scenario.receive(status_of(1), sender=2)
+    scenario.receive(status_of(1, by=2), sender=2)
     scenario.prepare_at(4)
     scenario.receive(*(scenario.members.commit(member, 4) for member in (0, 2)))
     scenario.applied()
@@ -380,7 +380,7 @@ def test_a_message_of_a_height_tells_that_its_sender_has_reached_it() -> None:
 def test_a_moment_behind_is_not_behind() -> None:
     scenario = Scenario()
     for sender in (0, 2, 3):
-        scenario.receive(status_of(2), sender=sender)
+        scenario.receive(status_of(2, by=sender), sender=sender)
     assert verdict_of(explained(scenario)) is Verdict.NOTHING_TO_DO
 
 
@@ -469,7 +469,7 @@ def test_a_later_era_that_an_honest_member_is_in_is_told_to_the_operator() -> No
     later = [(0, 2), (3, 1), (4, 1)]  # F + 1 say so; the highest of them alone says 2
     for number, (sender, era) in enumerate(later, 1):
         assert verdict_of(explained(scenario)) is Verdict.NOTHING_TO_DO, f"{number} of 3"
-        scenario.receive(status_of(9, era=era), sender=sender)
+        scenario.receive(status_of(9, by=sender, era=era), sender=sender)
     found = explained(scenario)
     assert (verdict_of(found), later_era(found), found.era) == (Verdict.LATER_ERA, 1, 0)
     assert [member.other_era for member in found.members] == [2, None, None, 1, 1, None, None]
@@ -485,7 +485,7 @@ def test_members_left_in_an_earlier_era_are_no_reason() -> None:
     scenario.sign_state = fresh_sign_state(Height(1), standing_in(scenario.eras.newest))
     scenario.restart()
     for sender in (0, 2, 3):
-        scenario.receive(status_of(9), sender=sender)
+        scenario.receive(status_of(9, by=sender), sender=sender)
     found = explained(scenario)
     assert [member.other_era for member in found.members] == [0, None, 0, 0]
     assert (verdict_of(found), found.era) == (Verdict.NOTHING_TO_DO, 1)
@@ -497,7 +497,7 @@ def test_members_left_in_an_earlier_era_are_no_reason() -> None:
 def test_a_slot_that_the_members_hold_back_shows_beside_the_own_clock() -> None:
     scenario = Scenario(slot=3_600)
     for sender in (0, 2, 3):
-        scenario.receive(status_of(1, slot=10), sender=sender)
+        scenario.receive(status_of(1, by=sender, slot=10), sender=sender)
     found = explained(scenario)
     assert (found.present_slot, found.clock_slot) == (10, 3_600)
     assert [member.clock_slot for member in found.members] == [10, 3_600, 10, 10]

@@ -2,14 +2,14 @@
 
 import sys
 
+import msgspec
 import pytest
 
-from consensus.eras import FIRST_ERA
 from consensus.events import Arrived, Connected, SendDecided
-from consensus.identifiers import Height, Slot
+from consensus.identifiers import Height
 from consensus.intake import DECIDED_RUN_MAX, HELD_SIZE_BYTES_MAX, Intake
 from consensus.messages import PROPOSAL_SIZE_BYTES_MAX, BodyRequest, Decided, Message, Status
-from tests.support.consensus import BLOCK_A, BLOCK_B, CHAIN, TAU_MS, A, B, Members, Scenario, block_of, body
+from tests.support.consensus import BLOCK_A, BLOCK_B, TAU_MS, A, B, Members, Scenario, block_of, body
 
 FOUR = Members(4)
 STRANGERS = Members(5)
@@ -23,10 +23,6 @@ def at_height(height: int, own: int = 1, slot: int = 4) -> Scenario:
         scenario.applied(header_slot=slot)
     scenario.forget()
     return scenario
-
-
-def status(height: int) -> Status:
-    return Status(era=FIRST_ERA, undecided=Height(height), tip=CHAIN, clock_slot=Slot(4))
 
 
 def answered(scenario: Scenario) -> list[tuple[int, Height]]:
@@ -47,7 +43,12 @@ def test_messages_of_the_undecided_height_go_on_to_verification() -> None:
 def test_who_is_no_member_is_not_heard() -> None:
     scenario = at_height(3)
     stranger = STRANGERS.address(4)
-    for message in (FOUR.vote(2, 4, height=3), FOUR.vote(2, 4, height=2), FOUR.vote(2, 4, height=9), status(1)):
+    for message in (
+        FOUR.vote(2, 4, height=3),
+        FOUR.vote(2, 4, height=2),
+        FOUR.vote(2, 4, height=9),
+        STRANGERS.status(4, 1),
+    ):
         scenario.step(Arrived(sender=stranger, message=message))
     assert (scenario.verified, scenario.answers, scenario.sent) == (0, [], [])
 
@@ -118,7 +119,7 @@ def test_one_that_catches_up_is_answered_sooner_but_four_times_a_slot_at_most() 
     scenario = at_height(60)
     answers = []
     for height in range(1, 51):
-        scenario.receive(status(height), sender=2)
+        scenario.receive(FOUR.status(2, height), sender=2)
         answers += answered(scenario)
         scenario.tick(0.02)
     assert answers == [(2, 1), (2, 14), (2, 27), (2, 40)]
@@ -143,6 +144,51 @@ def test_of_the_next_height_one_message_per_member_and_kind_waits() -> None:
     assert scenario.verified == 3
     state = scenario.replica._member.state
     assert state.votes.of(FOUR.address(2)) == (FOUR.vote(2, 999, height=2),)
+
+
+def passed_on_by_two(*messages: Message, members: int = 4) -> Scenario:
+    """A replica that decided height 1 after member 2 had passed on what others signed at height 2."""
+    scenario = Scenario(members=members, own=1, slot=4)
+    scenario.receive(*messages, sender=2)
+    scenario.receive(scenario.members.decided(4))
+    scenario.applied(header_slot=4)
+    return scenario
+
+
+def test_what_a_member_passes_on_of_several_signers_waits_side_by_side() -> None:
+    votes = [FOUR.vote(member, 4, height=2) for member in (0, 2, 3)]
+    state = passed_on_by_two(*votes).replica._member.state
+    assert sorted(state.votes, key=lambda vote: vote.signer) == sorted(votes, key=lambda vote: vote.signer)
+
+
+def test_of_signers_that_are_no_members_nothing_waits() -> None:
+    scenario = passed_on_by_two(*(STRANGERS.vote(4, slot, height=2) for slot in range(9)))
+    assert scenario.verified == 0
+
+
+def test_where_nothing_is_passed_on_only_the_senders_own_waits() -> None:
+    many = Members(14)
+    votes = [many.vote(member, 4, height=2) for member in (0, 2, 3)]
+    assert list(passed_on_by_two(*votes, members=14).replica._member.state.votes) == votes[1:2]
+
+
+def test_what_several_members_pass_on_is_verified_once() -> None:
+    scenario, vote = Scenario(own=1, slot=4), FOUR.vote(0, 4, height=2)
+    for sender in (0, 2, 3):
+        scenario.receive(vote, sender=sender)
+    scenario.receive(FOUR.decided(4))
+    scenario.applied(header_slot=4)
+    assert scenario.verified == 1
+
+
+def test_a_liars_statement_under_anothers_name_does_not_take_the_place_of_the_true_one() -> None:
+    scenario, vote = Scenario(own=1, slot=4), FOUR.vote(0, 4, height=2)
+    forged = FOUR.vote(2, 5, height=2)
+    scenario.receive(vote, sender=0)
+    scenario.receive(vote, msgspec.structs.replace(forged, signer=vote.signer), sender=2)
+    scenario.receive(FOUR.decided(4))
+    scenario.applied(header_slot=4)
+    assert list(scenario.replica._member.state.votes) == [vote]
 
 
 @pytest.mark.parametrize("message", [body(height=2), BodyRequest(height=Height(2), block=BLOCK_A)])
@@ -199,11 +245,11 @@ def test_that_is_rate_limited_and_nothing_is_kept() -> None:
 
 def test_a_higher_status_is_answered_with_the_own_and_a_lower_one_with_blocks() -> None:
     scenario = at_height(3)
-    scenario.receive(status(4), sender=2)
+    scenario.receive(FOUR.status(2, 4), sender=2)
     assert [message.undecided for message in scenario.sent_of(Status)] == [3]
-    scenario.receive(status(1), sender=3)
+    scenario.receive(FOUR.status(3, 1), sender=3)
     assert answered(scenario) == [(3, 1)]
-    scenario.receive(status(3), sender=0)
+    scenario.receive(FOUR.status(0, 3), sender=0)
     assert (scenario.sent, scenario.answers) == ([], [])
 
 
@@ -321,5 +367,5 @@ def footprint(scenario: Scenario) -> int:
 
 def test_an_answer_names_its_recipient_and_first_height() -> None:
     scenario = at_height(4)
-    scenario.receive(status(2), sender=0)
+    scenario.receive(FOUR.status(0, 2), sender=0)
     assert scenario.answers == [SendDecided(recipient=FOUR.address(0), first=Height(2))]

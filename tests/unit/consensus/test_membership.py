@@ -6,9 +6,8 @@ Four members become five (`FIVE` has one more behind them) or three (`THREE` lac
 import pytest
 
 from consensus.cryptography import SigningKey
-from consensus.eras import FIRST_ERA
 from consensus.events import Arrived
-from consensus.identifiers import Height, PublicKey
+from consensus.identifiers import PublicKey
 from consensus.membership import Membership, Memberships
 from consensus.messages import Commit, Decided, Prepare, PrePrepare, Status, ViewChange
 from tests.support.consensus import BLOCK_A, BLOCK_B, A, B, Members, Scenario
@@ -97,7 +96,7 @@ def test_who_joins_two_heights_later_is_not_heard_yet() -> None:
 
 def test_a_joining_members_clock_and_height_do_not_count_before_its_first_height() -> None:
     scenario = joining(at=2)
-    status = Status(era=FIRST_ERA, undecided=Height(1), tip=scenario.tip, clock_slot=40)  # type: ignore[arg-type]
+    status = FIVE.status(4, 1, slot=40)
     scenario.step(Arrived(sender=FIVE.address(4), message=status))
     member = scenario.replica._member
     assert member.clocks.reported(scenario.now()) == {}

@@ -285,15 +285,22 @@ def test_a_leader_that_was_shown_a_claim_while_it_built_still_may_use_the_quorum
     assert proposal.justification == FOUR.justification(9, by=(0, 1, 2))
 
 
-def test_every_claimant_is_asked_for_a_missing_body() -> None:
+@pytest.mark.parametrize(("members", "slot", "asked"), [(4, 9, (0, 2, 3)), (14, 15, (0, 2))])
+def test_every_claimant_is_asked_for_a_missing_body_and_others_where_links_may_be_dead(
+    members: int, slot: int, asked: tuple[int, ...]
+) -> None:
     # the first of them may be dead or lie
-    scenario = Scenario(own=1, slot=4)
-    scenario.receive(FOUR.view_change(0, 9, PREPARED_4A), FOUR.view_change(2, 9, PREPARED_4A))
-    scenario.tick(1)
-    asked = {
-        to for message, to in zip(scenario.sent, scenario.recipients, strict=True) if type(message) is BodyRequest
-    }
-    assert asked == {tuple(sorted((FOUR.address(0), FOUR.address(2))))}
+    scenario = Scenario(members=members, own=1, slot=4)
+    many = scenario.members
+    prepared = many.prepared(4)
+    claimed = (many.view_change(member, slot, prepared) for member in (0, 2))
+    others = (many.view_change(member, slot) for member in range(3, many.membership.quorum))
+    scenario.receive(*claimed, *others)
+    scenario.tick(0.7)
+    scenario.tick(0.3)
+    sent = zip(scenario.sent, scenario.recipients, strict=True)
+    requests = [set(to) for message, to in sent if type(message) is BodyRequest]
+    assert requests == [{many.address(member) for member in asked}]
 
 
 def test_a_claimed_body_is_kept_while_proposals_come_and_go() -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.cryptography import SigningKey, verify
-from consensus.eras import FIRST_ERA, first_era
+from consensus.eras import first_era
 from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import (
@@ -19,12 +19,11 @@ from consensus.messages import (
     Message,
     PreparedCertificate,
     PrePrepare,
-    Status,
     ViewChange,
     ViewChangeHeader,
 )
 from consensus.verification import Refusal, Verified, verify_message
-from tests.support.consensus import BLOCK_A, BLOCK_B, CHAIN, ERA, A, B, Members, body
+from tests.support.consensus import BLOCK_A, BLOCK_B, ERA, A, B, Members, body
 
 SEVEN = Members(7)
 """Q = 5."""
@@ -56,7 +55,7 @@ def check(message: Message, members: Members = SEVEN) -> Refusal | None:
         SEVEN.view_change(2, 5),
         SEVEN.view_change(2, 5, PREPARED),
         SEVEN.decided(5),
-        Status(era=FIRST_ERA, undecided=Height(3), tip=CHAIN, clock_slot=Slot(9)),
+        SEVEN.status(2, 3),
         BodyRequest(height=Height(3), block=BLOCK_A),
         body(),
     ],

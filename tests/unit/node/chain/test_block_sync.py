@@ -31,6 +31,7 @@ from tests.support.ledger import ChainBuilder, certify
 TIP = 150
 PEERS = tuple(Address(bytes([number]) * 32) for number in (1, 2, 3))
 LIAR = PEERS[0]
+FAR = Height(2**40)
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +111,15 @@ class Behind:
     async def running(self) -> AsyncIterator[None]:
         for peer in PEERS:
             status = Status(
-                era=FIRST_ERA, undecided=Height(self.source.height + 1), tip=self.source.tip, clock_slot=Slot(0)
+                era=FIRST_ERA,
+                undecided=Height(self.source.height + 1),
+                tip=self.source.tip,
+                clock_slot=Slot(0),
+                origin=peer,
+                hears=b"",
             )
             self.sync.on_status(peer, status)
+            self.sync.on_status(peer, replace(status, undecided=FAR, origin=Address(bytes(32))))  # counts for nothing
         work = [
             self.sync.run(partial(verify_ahead, self.ledger)),
             *(server.run() for server in self.servers.values()),
@@ -230,7 +237,14 @@ async def test_who_sends_blocks_of_another_era_is_no_liar_and_is_asked_again_onc
         await behind.reach(TIP)
         assert set(behind.refused) == {SyncFault.OTHER_ERA.value}
         assert behind.sync._planner.banned(behind.sync._now_ms()) == frozenset()
-        later = Status(era=EraNumber(1), undecided=Height(10**6), tip=behind.source.tip, clock_slot=Slot(0))
+        later = Status(
+            era=EraNumber(1),
+            undecided=Height(10**6),
+            tip=behind.source.tip,
+            clock_slot=Slot(0),
+            origin=LIAR,
+            hears=b"",
+        )
         behind.sync.on_status(LIAR, later)
         assert behind.sync._planner.target(behind.sync._now_ms()) <= TIP, "a claim of another era is none"
     assert behind.ledger.state_root == behind.source.state_root

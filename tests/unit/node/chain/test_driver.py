@@ -107,6 +107,13 @@ def test_a_run_of_decided_blocks_is_bounded_in_bytes(
 ) -> None:
     monkeypatch.setattr(driver_module, "DECIDED_RUN_SIZE_BYTES_MAX", size_bytes_max)
     with running(home) as (driver, world):
-        question = Status(era=FIRST_ERA, undecided=Height(1), tip=COMMUNITY.chain, clock_slot=Slot(0))
+        question = Status(
+            era=FIRST_ERA,
+            undecided=Height(1),
+            tip=COMMUNITY.chain,
+            clock_slot=Slot(0),
+            origin=COMMUNITY.addresses[0],
+            hears=b"",
+        )
         driver.receive(COMMUNITY.addresses[0], question)
         assert sum(isinstance(message, Decided) for message in world.sent) == blocks

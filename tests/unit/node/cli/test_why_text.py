@@ -58,7 +58,7 @@ def test_votes_and_commits_are_listed_by_slot_and_block() -> None:
 def test_a_body_and_a_clock_that_is_held_back_are_shown() -> None:
     scenario = Scenario(slot=3_600)
     for sender in (0, 2, 3):
-        scenario.receive(status_of(1, slot=10), sender=sender)
+        scenario.receive(status_of(1, by=sender, slot=10), sender=sender)
     scenario.receive(*(scenario.members.vote(member, 8) for member in (0, 2, 3)))
     text = shown(reply_of(scenario))
     assert "10 (held back by the members' clocks; own clock: 3,600), led by home-2" in text

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from node.mesh.outgoing import OutgoingQueue
+from node.mesh.link import OutgoingQueue
 
 
 async def drained(queue: OutgoingQueue, count: int) -> list[bytes]:

@@ -1,0 +1,166 @@
+"""The progress rule P9 of docs/protocol.md: where links between members are dead, what others said is passed on.
+
+Statements prove themselves by their signatures, whoever brings them, so they are passed on as they are: one hop by
+each member that heard them, which makes two hops and more of a network in which not all pairs hear each other. Only
+in a network of few members, only once a height shows that direct links do not do, and only to who does not say that
+it hears the signer itself: members that are merely slow pass nothing on.
+
+A STATUS is not signed, so it is passed on only by who has it over its origin's own link, and believed only by who
+does not hear the origin itself.
+
+What a liar can make others send is bounded by what it can sign: see `RELAYED_PER_SIGNER_MAX` and the STATUS rules.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from consensus.events import Instant, SendDecided
+from consensus.evidence import Signed
+from consensus.identifiers import Address, Height, Slot
+from consensus.member import Member
+from consensus.messages import PrePrepare, Status
+from consensus.phases import Phase
+from consensus.tally import SLOTS_PER_SIGNER_MAX
+
+RELAY_HEIGHTS: Final = 16
+"""Heights after a silent one at which everything is passed on at once: links that are dead mostly stay so."""
+
+RELAYED_PER_SIGNER_MAX: Final = SLOTS_PER_SIGNER_MAX
+"""Statements of a signer and kind that are passed on between two resendings (P7), however many it signs: to N - 2
+others about once a slot.
+"""
+
+PROPOSAL_FRACTION: Final = 8
+"""A proposal is passed on 1/8 of a slot after the own vote: by then votes show who has it."""
+
+HEARD_SLOTS_MIN: Final = 4
+"""A member that was not heard for so many slots (or N, if that is more) is not heard: STATUS comes more often."""
+
+PASSED_ON_FRACTION: Final = 2
+"""The STATUS of one member is passed on at most so often per slot."""
+
+
+def rule_start_relaying(member: Member, now: Instant) -> bool:
+    """P9: two thirds of a slot after an own vote, COMMIT or VIEW-CHANGE the height is still undecided."""
+    state = member.state
+    if state.said_ms is None or not member.may_relay or member.phase is Phase.APPLYING:
+        return False
+    through = Height(state.height + RELAY_HEIGHTS)
+    if member.relay_through >= through or now.monotonic_ms - state.said_ms < 2 * member.tau_ms // 3:
+        return False
+    member.relay_through = through
+    return True
+
+
+def rule_relay(member: Member, now: Instant) -> bool:
+    """P9: what others signed goes to who may lack it, once, and again after each resending (P7)."""
+    if member.phase is Phase.APPLYING or not member.is_relaying:
+        return False
+    state = member.state
+    fresh = [statement for statement in _statements(member, now) if _is_fresh(member, statement)]
+    for statement in fresh:
+        state.relayed.setdefault((type(statement), statement.signer), set()).add(statement.slot)
+        has_it = {statement.signer, *_hearing(member, statement.signer, now)}
+        if isinstance(statement, PrePrepare):
+            has_it |= {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
+        member.send(statement, [address for address in state.membership.addresses if address not in has_it])
+    return bool(fresh)
+
+
+def _statements(member: Member, now: Instant) -> Iterator[Signed]:
+    """Yields what others signed at this height. Of proposals only the one that this member voted for: it is valid,
+    and an honest member votes once a slot, so a liar's large blocks go no further.
+    """
+    state = member.state
+    for statement in (*state.view_changes, *state.votes, *state.commits):
+        if statement.signer != member.own:
+            yield statement
+    voted, voted_ms = state.voted, state.voted_ms
+    if voted is None or voted_ms is None or voted.signer == member.own:
+        return
+    if now.monotonic_ms - voted_ms >= member.tau_ms // PROPOSAL_FRACTION:
+        yield voted
+
+
+def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:
+    """Yields who hears a signer itself, by its own last STATUS: nothing need be passed on to it. Nobody once this
+    member gave a slot up: a link may have died since.
+    """
+    addresses = member.state.membership.addresses
+    if member.state.sign_state.attempts > 0 or signer not in addresses:
+        return
+    number = addresses.index(signer)
+    for address, bitmap in member.hears.items():
+        if _is_in(bitmap, number) and _is_heard(member, address, now):
+            yield address
+
+
+def _is_fresh(member: Member, statement: Signed) -> bool:
+    slots: set[Slot] = member.state.relayed.get((type(statement), statement.signer), set())
+    return statement.slot not in slots and len(slots) < RELAYED_PER_SIGNER_MAX
+
+
+# --- STATUS ------------------------------------------------------------------------------------------------------
+
+
+def heard_bitmap(member: Member, now: Instant) -> bytes:
+    """Returns `Status.hears`: whom this member lately heard over their own links. Nobody, so that all pass it on, if
+    one that is ahead does not hear this one: it would answer if it did.
+    """
+    addresses = member.state.membership.addresses
+    if not member.may_relay:
+        return b""
+    bits = 0
+    if member.unheard_ms is None or now.monotonic_ms - member.unheard_ms >= _heard_max_ms(member):
+        bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
+    return bits.to_bytes((len(addresses) + 7) // 8, "little")
+
+
+def note_unheard(member: Member, message: Status, now: Instant) -> None:
+    """Notes whether one that is ahead hears this member."""
+    addresses = member.state.membership.addresses
+    if member.own in addresses and message.undecided > member.state.height:
+        is_heard = _is_in(message.hears, addresses.index(member.own))
+        member.unheard_ms = member.unheard_ms if is_heard else now.monotonic_ms
+
+
+def pass_on_status(member: Member, message: Status, now: Instant) -> None:
+    """Passes on where a member stands that does not hear this one: this one cannot answer it, others may."""
+    addresses = member.state.membership.addresses
+    if not member.may_relay or member.own not in addresses or _is_in(message.hears, addresses.index(member.own)):
+        return
+    passed_ms = member.passed_on.get(message.origin)
+    is_early = now.monotonic_ms - member.started_ms < _heard_max_ms(member)  # who just started was not heard yet
+    if is_early or (passed_ms is not None and now.monotonic_ms - passed_ms < member.tau_ms // PASSED_ON_FRACTION):
+        return
+    member.passed_on[message.origin] = now.monotonic_ms
+    member.send(message, [address for address in addresses if address != message.origin])
+
+
+def answer_origin(member: Member, sender: Address, message: Status, now: Instant) -> None:
+    """Sends decided blocks to a member that is behind and not heard here but over others: once a slot for each of
+    those. Whoever is heard speaks for itself.
+    """
+    origin = message.origin
+    is_member = origin in member.state.membership and origin != member.own
+    if not member.may_relay or not is_member or _is_heard(member, origin, now):
+        return
+    answered_ms = member.answered_over.get((sender, origin))
+    is_again = answered_ms is not None and now.monotonic_ms - answered_ms < member.tau_ms
+    if message.undecided < member.state.height and not is_again:
+        member.answered_over[sender, origin] = now.monotonic_ms
+        member.out.send_decided.append(SendDecided(recipient=origin, first=message.undecided))
+
+
+def _is_heard(member: Member, address: Address, now: Instant) -> bool:
+    """At first everybody counts as heard."""
+    heard_ms = member.heard.get(address, member.started_ms)
+    return now.monotonic_ms - heard_ms < _heard_max_ms(member)
+
+
+def _heard_max_ms(member: Member) -> int:
+    return max(HEARD_SLOTS_MIN, len(member.state.membership)) * member.tau_ms
+
+
+def _is_in(bitmap: bytes, number: int) -> bool:
+    return number // 8 >= len(bitmap) or bool(bitmap[number // 8] >> number % 8 & 1)

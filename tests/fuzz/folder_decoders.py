@@ -1,0 +1,332 @@
+"""Decoders of what a node keeps in its folder: sign state, side files of the ledger, journals, keys and certificates,
+and the record of a testnet.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from consensus.codec import decode, encode
+from consensus.cryptography import address_of
+from consensus.events import SignState
+from consensus.identifiers import Digest, Height, Signature, Slot
+from contracts.transactions import SpotTerms
+from ledger.errors import LedgerDamaged
+from ledger.side_files import (
+    DATABASE_FOLDER,
+    SEAL_FILE,
+    TIP_FILE,
+    Seal,
+    TipMark,
+    _checksum,
+    create_tip_mark,
+    read_tip_mark,
+    seal_faults,
+    write_seal,
+)
+from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, address_of_peer, load_key
+from node.errors import (
+    IdentityError,
+    SignStateError,
+    TestnetError,
+)
+from node.home.append_log import AppendLog, AppendLogError, Entry
+from node.home.sign_state import PAYLOAD_SIZE_BYTES_MAX, SignStateStore
+from node.home.storage import read_sign_state
+from node.household import own_transactions, promises
+from node.meter.meter import Meter, MeterIdentity
+from node.testnet.folder import MANIFEST_NAME, Manifest, Testnet, TestnetNode
+from tests.fuzz.decoder import Decoder, Form, through
+from tests.fuzz.specimens import encodings
+from tests.support.contracts import FIRST_INTERVAL_MS, seeded_key, trade_terms
+from tests.support.stories import StoryChain
+
+ROOTS: Final = (Seal, SignState, SpotTerms)
+"""All records in these files: every record in them has a specimen."""
+
+
+def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Iterator[Decoder]:
+    """Yields them; files are written into `directory`, which is theirs alone."""
+    yield from _sign_state_decoders(random)
+    yield from _side_file_decoders(directory / "ledger")
+    yield from _journal_decoders(chain, directory)
+    yield from _identity_decoders(directory)
+    yield _manifest_decoder(directory)
+
+
+class MemoryDevice:
+    """The bytes of a sign state, as the simulator holds them."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = bytearray(content)
+
+    def read(self) -> bytes:
+        return bytes(self._content)
+
+    def write(self, data: bytes, offset: int) -> None:
+        self._content[offset : offset + len(data)] = data
+
+    def close(self) -> None:
+        pass
+
+
+def _sign_state_decoders(random: Random) -> Iterator[Decoder]:
+    payloads = encodings(SignState, random)
+
+    def read(content: bytes) -> SignState:
+        return read_sign_state(SignStateStore(MemoryDevice(content), Path("sign-state")))  # type: ignore[arg-type]
+
+    written = MemoryDevice(SignStateStore.content(payloads[0]))
+    store = SignStateStore(written, Path("sign-state"))
+    store.save(payloads[1])
+    yield Decoder(
+        name="sign-state",
+        read=read,
+        write=lambda state: SignStateStore.content(encode(state)),
+        refusals=(SignStateError,),
+        specimens=(*map(SignStateStore.content, payloads), written.read()),
+        form=Form.FREE,
+    )
+    yield Decoder(
+        name="sign-state-record",  # under a checksum that holds
+        read=lambda payload: read(SignStateStore.content(payload[:PAYLOAD_SIZE_BYTES_MAX])),
+        write=encode,
+        refusals=(SignStateError,),
+        specimens=payloads,
+        kept=lambda payload: payload[:PAYLOAD_SIZE_BYTES_MAX],
+    )
+
+
+class AlteredError(Exception):
+    """What `seal_faults` found."""
+
+
+def _side_file_decoders(directory: Path) -> Iterator[Decoder]:
+    (directory / DATABASE_FOLDER).mkdir(parents=True)
+    for name in ("000005.ldb", "CURRENT"):
+        (directory / DATABASE_FOLDER / name).write_text(name)
+    marks = [TipMark(height=Height(height), block=Digest(bytes([height % 256]) * 32)) for height in (1, 2, 2**62)]
+
+    def written(mark: TipMark) -> bytes:
+        create_tip_mark(directory, mark)
+        return (directory / TIP_FILE).read_bytes()
+
+    tips = tuple(map(written, marks))
+    yield Decoder(
+        name="tip-mark",
+        read=through(directory / TIP_FILE, lambda path: read_tip_mark(path.parent)),
+        write=written,
+        refusals=(LedgerDamaged,),
+        specimens=(*tips, tips[0][: len(tips[0]) // 2] + tips[1][len(tips[1]) // 2 :]),
+        form=Form.FREE,
+    )
+    sealed = directory.with_name("sealed")
+    (sealed / DATABASE_FOLDER).mkdir(parents=True)
+    for name in ("000005.ldb", "CURRENT"):
+        (sealed / DATABASE_FOLDER / name).write_text(name)
+    write_seal(sealed, height=Height(7), tip=Digest(bytes(32)))
+    seal = (sealed / SEAL_FILE).read_bytes()
+
+    def unaltered(data: bytes) -> bytes:
+        (sealed / SEAL_FILE).write_bytes(data)
+        faults = seal_faults(sealed)
+        if faults:
+            raise AlteredError(faults[0])
+        return encode(decode(data[32:], Seal))
+
+    yield Decoder(
+        name="seal",
+        read=unaltered,
+        write=lambda body: _checksum(body) + body,
+        refusals=(AlteredError,),
+        specimens=(seal,),
+    )
+    yield Decoder(
+        name="seal-content",  # under a checksum that holds
+        read=lambda body: unaltered(_checksum(body) + body),
+        write=bytes,
+        refusals=(AlteredError,),
+        specimens=(seal[32:],),
+    )
+
+
+def _whole_lines(data: bytes) -> bytes:
+    return data[: data.rfind(b"\n") + 1]
+
+
+class EmptyChain:
+    """What journals ask of a chain on which nothing was decided."""
+
+    height = Height(0)
+
+    def get(self, key: bytes) -> None:
+        return None
+
+    def last_nonce(self, sender: bytes) -> None:
+        return None
+
+    def find_transaction(self, digest: bytes) -> None:
+        return None
+
+
+def _journal_decoders(chain: StoryChain, directory: Path) -> Iterator[Decoder]:
+    path, other = directory / "journal", directory / "rewritten"
+    community, nothing = chain.community, EmptyChain()
+    terms = [trade_terms(community, 0, 1, 10, offer_counter=counter) for counter in (5, 6)]
+    promised = [
+        promises.Promise(interval_start_ms=FIRST_INTERVAL_MS, terms=each, seller_signature=Signature(bytes(64)))
+        for each in terms
+    ]
+    salts = [
+        {"interval_start_ms": start, "consumption_wh": 5, "generation_wh": 0, "salt": bytes(32).hex()}
+        for start in (FIRST_INTERVAL_MS, FIRST_INTERVAL_MS + 3_600_000)
+    ]
+    raws = [{"raw": raw.hex()} for raw in chain.ledger.decided_block(Height(1)).transactions[:2]]
+
+    def lines(entries: Sequence[Entry]) -> bytes:
+        other.unlink(missing_ok=True)
+        log = AppendLog(other)
+        for entry in entries:
+            log.append(entry)
+        log.sync()
+        log.close()
+        return other.read_bytes()
+
+    def read_promises(journal: AppendLog) -> Sequence[Entry]:
+        promises.Promises(journal=journal, state=nothing, tip=Slot(0))  # type: ignore[arg-type]
+        return [promises._entry(promises._from_entry(entry)) for entry in journal.entries]
+
+    def read_salts(journal: AppendLog) -> Sequence[Entry]:
+        identity = MeterIdentity(key=seeded_key("meter", 0), member=community.addresses[0], chain=community.chain)
+        Meter(identity=identity, hours={}, salts=journal)
+        return journal.entries
+
+    def read_own(journal: AppendLog) -> Sequence[Entry]:
+        own_transactions.OwnTransactions(
+            key=community.node_keys[0],
+            chain=community.chain,
+            ledger=nothing,  # type: ignore[arg-type]
+            journal=journal,
+        )
+        return [own_transactions._entry(own_transactions._from_entry(entry)) for entry in journal.entries]
+
+    readers: Mapping[str, tuple[Callable[[AppendLog], Sequence[Entry]], Sequence[Entry]]] = {
+        "journal-of-promises": (read_promises, [promises._entry(promise) for promise in promised]),
+        "journal-of-salts": (read_salts, salts),
+        "journal-of-transactions": (read_own, raws),
+    }
+
+    def reader_of(read: Callable[[AppendLog], Sequence[Entry]]) -> Callable[[Path], Sequence[Entry]]:
+        def read_entries(file: Path) -> Sequence[Entry]:
+            log = AppendLog(file)
+            try:
+                return read(log)
+            finally:
+                log.close()
+
+        return read_entries
+
+    for name, (read, entries) in readers.items():
+        yield Decoder(
+            name=name,
+            read=through(path, reader_of(read)),
+            write=lines,
+            refusals=(AppendLogError,),
+            specimens=(lines(entries[:1]), lines(entries)),
+            is_text=True,
+            kept=_whole_lines,
+        )
+
+
+class Connection:
+    """A TLS connection whose other end shows some bytes as its certificate."""
+
+    def __init__(self, certificate: bytes) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        return self._certificate
+
+
+def _identity_decoders(directory: Path) -> Iterator[Decoder]:
+    own = Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node1")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def key_pem(seed: bytes) -> bytes:
+        key = Ed25519PrivateKey.from_private_bytes(seed)
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def certificate(public_key: bytes, encoding: Encoding = Encoding.PEM) -> bytes:
+        builder = x509.CertificateBuilder(name, name, Ed25519PublicKey.from_public_bytes(public_key), 1, day, day)
+        return builder.sign(own, algorithm=None).public_bytes(encoding)
+
+    path = directory / "node.key"
+    path.touch(mode=KEY_FILE_MODE)
+    yield Decoder(
+        name="private-key",
+        read=through(path, lambda file: load_key(file)._secret[:32]),
+        write=key_pem,
+        refusals=(IdentityError,),
+        specimens=tuple(key_pem(bytes([number]) * 32) for number in (1, 2)),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+    def shown_key(data: bytes) -> bytes:
+        address = address_of_peer(Connection(data))  # type: ignore[arg-type]
+        key = _ed25519_key(x509.load_der_x509_certificate(data))
+        assert address == address_of(key)
+        return key
+
+    yield Decoder(
+        name="certificate-of-a-peer",
+        read=shown_key,
+        write=lambda key: certificate(key, Encoding.DER),
+        refusals=(IdentityError,),
+        specimens=tuple(certificate(seeded_key("node", number).public_key, Encoding.DER) for number in (1, 2)),
+        form=Form.FREE,
+    )
+    yield Decoder(
+        name="certificate",
+        read=through(directory / "node.crt", lambda file: _ed25519_key(_load_certificate(file))),
+        write=certificate,
+        refusals=(IdentityError,),
+        specimens=tuple(certificate(seeded_key("node", number).public_key) for number in (1, 2)),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+
+def _manifest_decoder(directory: Path) -> Decoder:
+    nodes = tuple(
+        TestnetNode(
+            name=f"node{number}",
+            address=f"{number:064x}",
+            household=household,
+            p2p_host="127.0.0.1",
+            p2p_port=7_000 + number,
+            api_host="127.0.0.1",
+            api_port=8_000 + number,
+        )
+        for number, household in ((1, "home1"), (2, None))
+    )
+    manifest = Manifest(
+        chain="00" * 32, layout="loopback", readings_name="households.csv", readings_sha256="11" * 32, nodes=nodes
+    )
+    return Decoder(
+        name="testnet-manifest",
+        read=through(directory / MANIFEST_NAME, lambda path: Testnet.open(path.parent).manifest),
+        write=lambda value: value.model_dump_json().encode(),
+        refusals=(TestnetError,),
+        specimens=(manifest.model_dump_json(indent=2).encode(),),
+        form=Form.FREE,
+        is_text=True,
+    )

@@ -1,0 +1,145 @@
+"""Decoders of records: of the mesh, of transactions, and of what a ledger stores."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any, Final
+
+from consensus.codec import DecodeError, decode, encode
+from consensus.events import PreparedBlock, SignState
+from consensus.identifiers import Digest, Height
+from consensus.messages import CommitCertificate, PrePrepare
+from contracts.receipts import Receipt
+from contracts.state import StateValue, Table
+from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction
+from ledger.block import Block
+from ledger.errors import LedgerDamaged, LedgerForeign
+from ledger.ledger import Ledger
+from ledger.reading import BlockReader, TransactionLocation
+from ledger.startup import _check_format, _read_tip
+from ledger.store import Store, StoredFormat, StoredTip, height_bytes, location_bytes
+from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
+from node.stories.misconduct import Evidence
+from tests.fuzz.decoder import Decoder
+from tests.fuzz.specimens import encodings
+from tests.support.contracts import make_genesis
+
+PLAIN: Final[dict[str, Any]] = {
+    "state-value": StateValue,
+    "undecided-vote": PrePrepare,
+    "undecided-block": PreparedBlock,
+    "undecided-sign-state": SignState,
+    "proposal": Block,
+    "evidence": Evidence,
+    "terms": SpotTerms,
+}
+"""What production code hands to `decode` as it came, with nothing between."""
+
+STORED: Final[dict[str, tuple[Callable[[BlockReader], Any], Any]]] = {
+    "block": (lambda reader: reader.block(HEIGHT), Block),
+    "certificate": (lambda reader: reader.certificate(HEIGHT), CommitCertificate),
+    "receipts": (lambda reader: reader.receipts(HEIGHT), tuple[Receipt, ...]),
+}
+"""What the ledger reads of a height, and the type of it."""
+
+ROOTS: Final = (
+    Frame,
+    SignedTransaction,
+    StoredFormat,
+    StoredTip,
+    *PLAIN.values(),
+    *(row[1] for row in STORED.values()),
+)
+"""All that is decoded here: every record in them has a specimen."""
+
+HEIGHT: Final = Height(1)
+DIGEST: Final = Digest(bytes(32))
+
+
+class OneValue:
+    """A database that holds one value under every key; the store and all above it are the production code's."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def get(self, key: bytes, *, verify_checksums: bool) -> bytes:
+        return self._value
+
+
+def store_of(value: bytes) -> Store:
+    return Store(OneValue(value), verify_checksums=False)
+
+
+def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
+    """Yields them with specimens of every kind, and with those of a chain on which everything happened."""
+    lived = lived_on(ledger)
+    rows: list[tuple[str, Any, Callable[[bytes], Any], Callable[[Any], bytes], tuple[type[Exception], ...]]] = [
+        ("frame", Frame, decode_peer_message, encode_peer_message, (DecodeError,)),
+        ("transaction", SignedTransaction, decode_transaction, encode, (DecodeError,)),
+        ("tip", StoredTip, lambda data: _read_tip(store_of(data)), encode, (LedgerDamaged,)),
+    ]
+    rows += [(name, root, _decoder_of(root), encode, (DecodeError,)) for name, root in PLAIN.items()]
+    rows += [(name, root, _reader_of(read), encode, (LedgerDamaged,)) for name, (read, root) in STORED.items()]
+    for name, root, read, write, refusals in rows:
+        specimens = (*encodings(root, random), *lived.get(name, ()))
+        yield Decoder(name=name, read=read, write=write, refusals=refusals, specimens=specimens)
+    yield _format_decoder()
+    yield from _index_decoders()
+
+
+def _decoder_of(root: Any) -> Callable[[bytes], Any]:
+    return lambda data: decode(data, root)
+
+
+def _reader_of(read: Callable[[BlockReader], Any]) -> Callable[[bytes], Any]:
+    return lambda data: read(BlockReader(store_of(data)))
+
+
+def _format_decoder() -> Decoder:
+    community = make_genesis()
+    right = encode(StoredFormat(version=2, chain=community.chain))
+    other = encode(StoredFormat(version=70_000, chain=DIGEST))
+
+    def read(data: bytes) -> bytes:
+        _check_format(store_of(data), community.genesis)
+        return right
+
+    return Decoder(
+        name="format", read=read, write=bytes, refusals=(LedgerDamaged, LedgerForeign), specimens=(right, other)
+    )
+
+
+def _index_decoders() -> Iterator[Decoder]:
+    heights = tuple(height_bytes(Height(number)) for number in (0, 1, 300, 2**63 - 1))
+    yield Decoder(
+        name="height-of-block",
+        read=lambda data: BlockReader(store_of(data)).height_of_block(DIGEST),
+        write=height_bytes,
+        refusals=(LedgerDamaged,),
+        specimens=heights,
+    )
+
+    def location(data: bytes) -> TransactionLocation | None:
+        return BlockReader(store_of(data)).find_transaction(DIGEST)
+
+    yield Decoder(
+        name="place-of-transaction",
+        read=location,
+        write=lambda found: location_bytes(found.height, found.index),
+        refusals=(LedgerDamaged,),
+        specimens=tuple(height + bytes(4) for height in heights),
+    )
+
+
+def lived_on(ledger: Ledger) -> dict[str, tuple[bytes, ...]]:
+    """Returns what a chain has really written, by decoder."""
+    heights = [Height(number) for number in range(1, ledger.height + 1)]
+    blocks = [ledger.decided_block(height) for height in heights]
+    encoded_blocks = tuple(map(encode, blocks))
+    return {
+        "transaction": tuple(raw for block in blocks for raw in block.transactions),
+        "block": encoded_blocks,
+        "proposal": encoded_blocks,
+        "certificate": tuple(encode(ledger.certificate(height)) for height in heights),
+        "receipts": tuple(encode(ledger.receipts(height)) for height in heights),
+        "state-value": tuple(sorted({value for table in Table for _, value in ledger.scan(table)})),
+    }
