@@ -18,9 +18,9 @@ again `COPY_DISTANCE_BYTES` behind.
 A write goes to the position of the older record, both copies at once. If it is torn, the newest whole copy is the
 record before it or itself; nothing was signed under it yet, as `save` had not returned, and to be bound by it already
 does no harm. If a bit of the newest record rots, its other copy still says what was signed; falling back to the
-record before would forget it. So a position without a whole copy is damage, and is refused, and a newest record of
-which one copy is left is written again before it is used. Writes never change the file's length, so a file of another
-length was damaged, too.
+record before would forget it. So a position without a whole copy is damage, and is refused. Where one copy is lost,
+the next torn write could take the other; so it is made again, it alone, before anything else is written. Writes never
+change the file's length, so a file of another length was damaged, too.
 """
 
 import fcntl
@@ -91,17 +91,17 @@ class SignStateStore:
         """Finds the newest record of a device, whose name in messages is `path`.
 
         Raises:
-            SignStateError: a record damaged in both copies, or one copy of the newest one damaged and the disk does
-                not take it again.
+            SignStateError: a record damaged in both copies, or in one and the disk does not take it again.
         """
         self._path = path
         self._device: SignStateDevice | None = device
         try:
             content = _read_whole(device, path)
             _require_version(content, path)
-            self._record = _newest(content, path)
-            if not _is_twofold(content, self._record):
-                self.save(self._record.payload)
+            records = _newest_records(content, path)
+            self._record = max(records)
+            for record in records:
+                self._mend(record, content)
         except BaseException:
             self.close()
             raise
@@ -109,7 +109,7 @@ class SignStateStore:
     @staticmethod
     def content(payload: bytes) -> bytes:
         """Returns all bytes of a new sign state that holds `payload`."""
-        return b"".join(_encode_copies(_Record(sequence, payload)) for sequence in (0, 1))
+        return b"".join(_encode_copy(_Record(sequence, payload)) * 2 for sequence in (0, 1))
 
     def load(self) -> bytes:
         """Returns the newest durable payload."""
@@ -122,16 +122,24 @@ class SignStateStore:
             SignStateError: the write or its sync failed. Nothing may be believed of the disk after that, so
                 every later call raises too.
         """
+        record = _Record(self._record.sequence + 1, payload)
+        self._write(_encode_copy(record) * 2, _offsets(record)[0])
+        self._record = record
+
+    def _mend(self, record: _Record, content: bytes) -> None:
+        copy = _encode_copy(record)
+        for offset in _offsets(record):
+            if content[offset : offset + COPY_DISTANCE_BYTES] != copy:
+                self._write(copy, offset)
+
+    def _write(self, data: bytes, offset: int) -> None:
         if self._device is None:
             raise SignStateError(SignStateFault.WRITE_FAILED, f"{self._path} is closed")
-        record = _Record(self._record.sequence + 1, payload)
-        offset = record.sequence % 2 * POSITION_SIZE_BYTES
         try:
-            self._device.write(_encode_copies(record), offset)
+            self._device.write(data, offset)
         except OSError as error:
             self.close()
             raise _write_failed(self._path, error) from None
-        self._record = record
 
     def close(self) -> None:
         """Gives up the bytes and their lock. `load` still answers, `save` raises."""
@@ -150,7 +158,7 @@ class SignStateFile(SignStateStore):
 
         Raises:
             SignStateError: missing, not to be opened by this process, in use by another one, a record damaged in
-                both copies, or one copy of the newest one damaged and the disk does not take it again.
+                both copies, or in one and the disk does not take it again.
         """
         super().__init__(_LockedFile(_open_locked(path)), path)
 
@@ -234,31 +242,31 @@ def _read_whole(device: SignStateDevice, path: Path) -> bytes:
     return content
 
 
-def _newest(content: bytes, path: Path) -> _Record:
+def _newest_records(content: bytes, path: Path) -> list[_Record]:
+    """Returns the newest whole record of each position."""
     newest = [_newest_at(content, position) for position in (0, 1)]
     whole = [record for record in newest if record is not None]
     if len(whole) < len(newest):
         raise SignStateError(SignStateFault.DAMAGED, f"a record of {path} is damaged in both copies")
-    return max(whole)
+    return whole
 
 
 def _newest_at(content: bytes, position: int) -> _Record | None:
-    start = position * POSITION_SIZE_BYTES
     copies = [
         _decode(content[offset : offset + COPY_DISTANCE_BYTES], position)
-        for offset in (start, start + COPY_DISTANCE_BYTES)
+        for offset in _offsets(_Record(position, b""))
     ]
     return max((record for record in copies if record is not None), default=None)
 
 
-def _is_twofold(content: bytes, record: _Record) -> bool:
+def _offsets(record: _Record) -> tuple[int, int]:
+    """Returns where the two copies of a record begin."""
     start = record.sequence % 2 * POSITION_SIZE_BYTES
-    return content[start : start + POSITION_SIZE_BYTES] == _encode_copies(record)
+    return start, start + COPY_DISTANCE_BYTES
 
 
-def _encode_copies(record: _Record) -> bytes:
-    """Returns the whole page of a record's position."""
-    return _encode(record).ljust(COPY_DISTANCE_BYTES, b"\0") * 2
+def _encode_copy(record: _Record) -> bytes:
+    return _encode(record).ljust(COPY_DISTANCE_BYTES, b"\0")
 
 
 def _encode(record: _Record) -> bytes:

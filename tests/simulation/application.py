@@ -18,6 +18,7 @@ from consensus.messages import PrePrepare
 from ledger.errors import LedgerDamaged
 from node.chain import application
 from node.chain.records import PREPARED_KEY, VOTED_KEY
+from node.home.sign_state import POSITION_SIZE_BYTES
 
 Records = Mapping[bytes, bytes]
 
@@ -117,8 +118,8 @@ class SignDevice:
         """Takes the bytes, and what is called before each write, with what tears that write."""
         self._content = bytearray(content)
         self._before_write = before_write
-        self.writes = 0
-        """Complete ones."""
+        self.saves = 0
+        """Complete ones; a lost copy that is made again is none."""
 
     def read(self) -> bytes:
         return bytes(self._content)
@@ -126,7 +127,7 @@ class SignDevice:
     def write(self, data: bytes, offset: int) -> None:
         self._before_write(lambda random: self._put(data[: random.randint(0, len(data))], offset))
         self._put(data, offset)
-        self.writes += 1
+        self.saves += len(data) == POSITION_SIZE_BYTES
 
     def _put(self, data: bytes, offset: int) -> None:
         """Only the first bytes of a torn write reach the disk, perhaps none, perhaps all."""

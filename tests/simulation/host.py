@@ -23,7 +23,7 @@ from node.chain.block_sync import PLAN_INTERVAL_S
 from node.chain.participant import ChainMessage, Participant, Ports
 from node.chain.sign_recovery import ASK_INTERVAL_S
 from node.chain.sync_planner import SyncFault
-from node.errors import SignStateError
+from node.errors import SignStateError, SignStateFault
 from node.home.sign_state import SignStateStore
 from node.mesh.messages import Blocks, BlocksRequest
 from tests.simulation.application import Application, Records, SignDevice
@@ -214,15 +214,17 @@ class Host:
 
     def open_sign_state(self) -> SignStateStore:
         """As the node: where what was signed cannot be told any more, nothing is signed."""
-        writes = self.sign_device.writes
+        saves = self.sign_device.saves
         try:
             store = SignStateStore(self.sign_device, Path("sign-state"))
-        except SignStateError:
+        except SignStateError as error:
+            if error.fault is SignStateFault.WRITE_FAILED:  # a lost copy that the disk does not take
+                raise
             assert self.role is Role.BIT_ROT, "a sign state is damaged"
             self.network.occurred["a sign state was damaged beyond reading"] += 1
             self.forget()
             return SignStateStore(self.sign_device, Path("sign-state"))
-        assert store._record.sequence > writes, "a sign state that was durable is gone"
+        assert store._record.sequence > saves, "a sign state that was durable is gone"
         return store
 
     def forget(self) -> None:

@@ -37,8 +37,9 @@ from tests.simulation.seeds import (
 TRACE_OF_A_SEED = "from tests.simulation.seeds import run_seed; print(run_seed({seed}).trace)"
 
 
-FAILED_ONCE = (4523, 4526)
-"""A crash between the sync of a COMMIT and its sending, then a VIEW-CHANGE that claims it, then the COMMIT."""
+FAILED_ONCE = (4523, 4526, 1221)
+"""A crash between the sync of a COMMIT and its sending, then a VIEW-CHANGE that claims it, then the COMMIT. A torn
+sign state whose lost copy the disk does not take at the next start either."""
 
 
 @pytest.mark.parametrize("seed", [*range(26), *FAILED_ONCE])

@@ -5,7 +5,9 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -17,6 +19,7 @@ from node.home.sign_state import (
     PAYLOAD_SIZE_BYTES_MAX,
     POSITION_SIZE_BYTES,
     SignStateFile,
+    SignStateStore,
 )
 
 
@@ -163,6 +166,53 @@ def test_a_record_of_which_one_copy_is_left_is_made_twofold_before_it_is_used(
         damaged[index] ^= 1
         path.write_bytes(damaged)
         assert loaded(path) == b"two", index
+
+
+@pytest.mark.parametrize("interval", [1, 7, 40])
+def test_a_write_torn_after_a_torn_write_and_any_number_of_them_leave_a_record(path: Path, interval: int) -> None:
+    # each opening mends what the last tear left, and may be torn itself
+    class DiesError(Exception):
+        pass
+
+    @dataclass
+    class Device:
+        content: bytearray
+        bytes_left: int = 0
+
+        def read(self) -> bytes:
+            return bytes(self.content)
+
+        def write(self, data: bytes, offset: int) -> None:
+            taken = data[: self.bytes_left]
+            self.content[offset : offset + len(taken)] = taken
+            self.bytes_left -= len(taken)
+            if len(taken) < len(data):
+                raise DiesError
+
+        def close(self) -> None:
+            pass
+
+    ends = [
+        *range(0, 80, interval),
+        *range(COPY_DISTANCE_BYTES - 3, COPY_DISTANCE_BYTES + 80, interval),
+        POSITION_SIZE_BYTES,
+    ]
+    random = Random(interval)
+    device = Device(bytearray(SignStateStore.content(b"0")))
+    durable, attempted, torn = 0, 0, 0
+    for life in range(3_000):
+        device.bytes_left = random.choice(ends) + random.choice((0, 0, POSITION_SIZE_BYTES))
+        try:
+            store = SignStateStore(device, path)
+            assert durable <= int(store.load()) <= attempted, life
+            durable = attempted = int(store.load())
+            while True:
+                attempted = durable + 1
+                store.save(str(attempted).encode())
+                durable = attempted
+        except DiesError:
+            torn += 1
+    assert torn == 3_000
 
 
 @pytest.mark.parametrize("position", [0, 1])
