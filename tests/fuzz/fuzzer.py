@@ -1,6 +1,8 @@
 """Runs portions of cases: each with its own random numbers, seeds that grow, and bounds on memory and work."""
 
 import atexit
+import ctypes
+import gc
 import resource
 import signal
 import time
@@ -18,6 +20,7 @@ from typing import Final
 
 from cryptography.utils import CryptographyDeprecationWarning
 
+from tests.fuzz.ceremony_decoders import ceremony_decoders
 from tests.fuzz.decoder import Decoder, Verdict, WrongError, judge
 from tests.fuzz.file_decoders import file_decoders
 from tests.fuzz.folder_decoders import folder_decoders
@@ -166,6 +169,8 @@ def _bounded_judge(decoder: Decoder, data: bytes) -> Verdict:
 @contextmanager
 def bounded() -> Iterator[None]:
     """Bounds this process: what it may allocate from here on, and what a case may take."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # or what is left over from earlier work would be free on top of the bound
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES_MAX, before[1]))
@@ -190,6 +195,7 @@ def decoders(folder: Path | None = None) -> Mapping[str, Decoder]:
     found = [
         *record_decoders(chain.ledger, random),
         *file_decoders(chain, directory, random),
+        *ceremony_decoders(directory, random),
         *folder_decoders(chain, directory, random),
     ]
     chain.ledger.close()

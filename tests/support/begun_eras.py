@@ -17,7 +17,7 @@ from consensus.replica import Start
 from ledger.block import Block, block_digest
 from ledger.eras import BegunEra, parent_of
 from ledger.ledger import Ledger
-from node.chain.block_server import read_decided
+from node.chain.application import read_decided
 from tests.support.changing_members import certify_by
 from tests.support.ledger import ChainBuilder
 

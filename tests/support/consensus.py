@@ -219,7 +219,6 @@ class Scenario:
     def __init__(self, members: int = 4, own: int = 1, slot: int = 0, attempt_max_ms: int = ATTEMPT_MAX_MS) -> None:
         self.members = Members(members)
         self.own = own
-        self.address = self.members.address(own)
         self.parameters = Parameters(slot_duration_ms=TAU_MS, attempt_max_ms=attempt_max_ms)
         self.monotonic_ms = 50_000
         self.clock_ms = slot * TAU_MS
@@ -234,6 +233,10 @@ class Scenario:
         """Who the members are from a height on; `members` before the lowest."""
         self.forget()
         self.restart()
+
+    @property
+    def address(self) -> Address:
+        return self.members.address(self.own)
 
     def set_of(self, height: int) -> Membership:
         """M(height)."""

@@ -42,7 +42,7 @@ def numbers(scenario: Scenario, addresses: Collection[Address]) -> list[int]:
 
 
 def status_of(undecided: int, *, by: int, slot: float = 0, era: int = FIRST_ERA) -> Status:
-    return Members(4).status(by, undecided, int(slot), era=era)
+    return Members(7).status(by, undecided, int(slot), era=era)
 
 
 def stalled_view_change(*, own: int = 1, slot: int = 4) -> Scenario:

@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import pytest
@@ -84,16 +85,18 @@ def test_every_flipped_bit_is_refused():
 )
 def test_sender_nonce_and_last_valid_height(last_nonce, height, reason):
     transaction = transaction_of(raw(7, valid_until_height=10))
-    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height))
+    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height), node_key=None)
     assert (found and found.reason) is reason
 
 
 def test_a_member_acts_by_its_present_key_and_another_wallet_by_the_key_that_names_it():
-    envelope = TransactionVerifier(COMMUNITY.chain).verify(raw(7)).envelope
+    transaction = transaction_of(raw(7))
+    envelope = transaction.envelope
     other = COMMUNITY.node_keys[1]
 
     def reason(envelope: Envelope, node_key: PublicKey | None) -> TransactionRefusal | None:
-        found = envelope_refusal(envelope, last_nonce=6, height=Height(1), node_key=node_key)
+        present = dataclasses.replace(transaction, envelope=envelope)
+        found = envelope_refusal(present, last_nonce=6, height=Height(1), node_key=node_key)
         return found and found.reason
 
     assert reason(envelope, envelope.sender_key) is None

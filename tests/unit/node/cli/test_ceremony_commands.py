@@ -20,6 +20,7 @@ from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
 from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.testnet import write_readings
 
 Recover = Callable[..., str]
 
@@ -29,7 +30,8 @@ class Street:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(nodes=4))
+        readings = write_readings(directory / "readings.csv", households=4, hours=1)
+        testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
         self.homes = [testnet.home(node) for node in testnet.nodes]
         for home in self.homes:
             Ledger.create(home.ledger, load_genesis(home)).close()
@@ -38,7 +40,7 @@ class Street:
         return self.directory / name
 
     def state(self, number: int) -> SignState:
-        file = SignStateFile.open(self.homes[number].sign_state)
+        file = SignStateFile(self.homes[number].sign_state)
         try:
             return read_sign_state(file)
         finally:
