@@ -1,8 +1,6 @@
 """Runs portions of cases: each with its own random numbers, seeds that grow, and bounds on memory and work."""
 
 import atexit
-import ctypes
-import gc
 import resource
 import signal
 import time
@@ -169,8 +167,6 @@ def _bounded_judge(decoder: Decoder, data: bytes) -> Verdict:
 @contextmanager
 def bounded() -> Iterator[None]:
     """Bounds this process: what it may allocate from here on, and what a case may take."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # or what is left over from earlier work would be free on top of the bound
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES_MAX, before[1]))
