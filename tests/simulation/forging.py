@@ -143,7 +143,7 @@ def _other_status(host: "Host", status: Status) -> Status:
         undecided=Height(max(1, status.undecided + drawn * host.network.random.choice((-1, 1)))),
         clock_slot=Slot(max(0, status.clock_slot - drawn)),
         tip=OTHER_BLOCK,
-        origin=host.network.random.choice((status.origin, *host.application.membership().addresses)),
+        origin=host.network.random.choice((status.origin, *host.network.membership.addresses)),
         hears=bytes(len(status.hears)),
     )
 
