@@ -24,6 +24,7 @@ from typing import Any, Final
 import aiohttp
 
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA, first_era
 from consensus.identifiers import Digest, Height, Signature, Slot
 from consensus.messages import (
     NONCE_SIZE_BYTES,
@@ -35,7 +36,6 @@ from consensus.messages import (
     CommitCertificate,
     Decided,
     HeightAnswer,
-    HeightQuestion,
     Prepare,
     PrePrepare,
     Status,
@@ -44,6 +44,7 @@ from consensus.messages import (
     view_change_bytes,
     vote_bytes,
 )
+from consensus.recovery import question_of
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX
 from contracts.units import Milliseconds, WattHours
 from node.admission.identity import load_identity
@@ -104,6 +105,7 @@ class Arsenal:
     def __init__(self, key: SigningKey, chain: Digest, seed: int) -> None:
         self._key = key
         self._chain = chain
+        self._era = first_era(chain)
         self._random = random.Random(seed)
         self._junk = self._random.randbytes(JUNK_SIZE_BYTES)
 
@@ -119,9 +121,9 @@ class Arsenal:
         def signed(statement: bytes) -> Signature:
             return self._key.sign(statement) if signature is None else signature
 
-        vote = signed(vote_bytes(self._chain, height, number, block))
-        commit = signed(commit_bytes(self._chain, height, number, block))
-        view_change = signed(view_change_bytes(self._chain, height, number, None))
+        vote = signed(vote_bytes(self._era.domain, height, number, block))
+        commit = signed(commit_bytes(self._era.domain, height, number, block))
+        view_change = signed(view_change_bytes(self._era.domain, height, number, None))
         return [
             Prepare(height=height, slot=number, block=block, signer=own, signature=vote),
             Commit(height=height, slot=number, block=block, signer=own, signature=commit),
@@ -140,13 +142,17 @@ class Arsenal:
         )
 
     def _decided(self, height: int, body: bytes) -> Decided:
-        certificate = CommitCertificate(height=Height(height), slot=Slot(1), block=self._digest(), endorsements=())
+        certificate = CommitCertificate(
+            era=FIRST_ERA, height=Height(height), slot=Slot(1), block=self._digest(), endorsements=()
+        )
         return Decided(certificate=certificate, proposal=body)
 
     def _status(self, undecided: int, slot: int, tip: Digest) -> Status:
         """Hears nobody: everybody is to pass it on."""
         number, origin = Slot(slot), self._key.address
-        return Status(undecided=Height(undecided), tip=tip, clock_slot=number, origin=origin, hears=bytes(2))
+        return Status(
+            era=FIRST_ERA, undecided=Height(undecided), tip=tip, clock_slot=number, origin=origin, hears=bytes(2)
+        )
 
     # --- the three classes -----------------------------------------------------------------------------------
 
@@ -179,7 +185,7 @@ class Arsenal:
             self._status(undecided, slot, block),
             self._status(1, slot, self._chain),
             BlocksRequest(first=Height(1), count=BLOCKS_PER_ANSWER_MAX),
-            HeightQuestion(nonce=bytes(NONCE_SIZE_BYTES)),
+            question_of(self._key, bytes(NONCE_SIZE_BYTES), self._era),
             OfferRequest(request_id=1, interval_start_ms=Milliseconds(0), wanted_wh=WattHours(1)),
         ]
 
@@ -201,7 +207,14 @@ class Arsenal:
             self._decided(undecided, self._junk[:500]),
             Body(height=height, block=block, proposal=self._junk[:500]),
             Blocks(first=height, blocks=(self._decided(undecided, self._junk[:500]),)),
-            HeightAnswer(nonce=bytes(NONCE_SIZE_BYTES), undecided=height, certificate=None),
+            HeightAnswer(
+                era=FIRST_ERA,
+                asker=self._key.address,
+                nonce=bytes(NONCE_SIZE_BYTES),
+                undecided=height,
+                signer=self._key.address,
+                signature=NO_SIGNATURE,
+            ),
             Transactions(raw=(self._junk[:TRANSACTION_SIZE_BYTES_MAX], self._junk[:100])),
             OfferDecline(offer_counter=7),
         ]

@@ -10,6 +10,7 @@ from bench.machine import microseconds
 from bench.wallets import Wallet, wallets_of
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import Height
 from consensus.membership import leader
 from consensus.messages import CommitCertificate, CommitStatement, Endorsement
@@ -110,7 +111,9 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 def _certificate(ledger: Ledger, keys: Sequence[SigningKey], block: Block) -> CommitCertificate:
     """Decides a block with the signatures of a quorum."""
     header, digest = block.header, block_digest(block.header)
-    statement = encode(CommitStatement(chain=ledger.chain, height=header.height, slot=header.slot, block=digest))
+    statement = encode(CommitStatement(domain=ledger.chain, height=header.height, slot=header.slot, block=digest))
     signers = sorted(keys[: ledger.membership().quorum], key=lambda key: key.address)
     endorsements = tuple(Endorsement(signer=key.address, signature=key.sign(statement)) for key in signers)
-    return CommitCertificate(height=header.height, slot=header.slot, block=digest, endorsements=endorsements)
+    return CommitCertificate(
+        era=FIRST_ERA, height=header.height, slot=header.slot, block=digest, endorsements=endorsements
+    )

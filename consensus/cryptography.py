@@ -4,6 +4,7 @@ Every node uses this one Ed25519 implementation: implementations differ on malfo
 that one node accepts and another refuses would be a fork.
 """
 
+from copy import copy
 from enum import Enum
 from hashlib import blake2b
 from typing import Final
@@ -30,8 +31,10 @@ class HashKind(bytes, Enum):
     ADDRESS = b"p2p.address"
     BLOCK = b"p2p.block"
     BODY = b"p2p.body"
+    CEREMONY = b"p2p.ceremony"
     CERTIFICATE = b"p2p.certificate"
     COMMITMENT = b"p2p.commitment"
+    ERA = b"p2p.era"
     GENESIS = b"p2p.genesis"
     MAP_EMPTY = b"p2p.map.empty"
     MAP_INNER = b"p2p.map.inner"
@@ -42,7 +45,9 @@ class HashKind(bytes, Enum):
     MISCONDUCT = b"p2p.misconduct"
     ORDER = b"p2p.order"
     PACKET = b"p2p.packet"
+    PLAN = b"p2p.plan"
     SIGN_STATE = b"p2p.signstate"
+    STATEMENT = b"p2p.statement"
     TRADE = b"p2p.trade"
     TRANSACTION = b"p2p.transaction"
     TREE_INNER = b"p2p.tree.inner"
@@ -80,7 +85,13 @@ class SigningKey:
             raise ValueError(f"an Ed25519 seed has {SEED_SIZE_BYTES} bytes, not {len(seed)}")
         public_key, self._secret = crypto_sign_seed_keypair(seed)
         self.public_key: Final = PublicKey(public_key)
-        self.address: Final = address_of(self.public_key)
+        self.address = address_of(self.public_key)
+
+    def of_member(self, address: Address) -> "SigningKey":
+        """Returns this key as that of a member that had another one before: an address is the hash of the first."""
+        key = copy(self)
+        key.address = address
+        return key
 
     def sign(self, message: bytes) -> Signature:
         """Returns the 64-byte signature of `message`."""

@@ -6,16 +6,21 @@ that takes `Applied`, after the block's synced write.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
+from msgspec.structs import replace
 
 from consensus.codec import Record
+from consensus.eras import FIRST_ERA, Era, EraField
 from consensus.evidence import Evidence
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.membership import Memberships
 from consensus.messages import (
     NUMBER_MAX,
     Claim,
     CommitCertificate,
+    DigestField,
     Message,
     PreparedCertificate,
     PrePrepare,
@@ -40,6 +45,43 @@ class Instant:
 # --- durable state -----------------------------------------------------------------------------------------
 
 
+class JoinedPlan(Record, frozen=True, kw_only=True):
+    """A plan of a ceremony that this member agreed to; it agrees to one per era."""
+
+    era: EraField
+    plan: DigestField
+
+
+class EraStanding(Record, frozen=True, kw_only=True):
+    """Where this member stands among the eras (`ceremony`); it outlives the heights."""
+
+    era: EraField = FIRST_ERA
+    """The era that it takes part in."""
+    plan: DigestField | None = None
+    """That began it; None of the first era."""
+    sealed_below: EraField = FIRST_ERA
+    """Nothing is signed or appended in an era below this one."""
+    joined: JoinedPlan | None = None
+    """The plan of the highest era that it agreed to."""
+    statement: Annotated[int, Meta(ge=0, le=NUMBER_MAX)] = 0
+    """How many statements it made; the newest has this number."""
+    stated: DigestField | None = None
+    """Digest of the newest one, None before the first: a sign state that is made anew knows none."""
+
+    @property
+    def is_sealed(self) -> bool:
+        """Says whether it gave up its era, and no later one has begun for it."""
+        return self.sealed_below > self.era
+
+
+FIRST_STANDING: Final = EraStanding()
+
+
+def standing_in(era: Era) -> EraStanding:
+    """Returns the standing of a member that takes part in an era and knows of no other ceremony."""
+    return EraStanding(era=era.number, plan=era.plan, sealed_below=era.number)
+
+
 class SignState(Record, frozen=True, kw_only=True, tag="sign-state"):
     """All that bounds what this member may still sign at a height. Kept beside the key, synced before sending."""
 
@@ -58,6 +100,14 @@ class SignState(Record, frozen=True, kw_only=True, tag="sign-state"):
     ends at is asked for (`recovery`).
     """
 
+    standing: EraStanding = FIRST_STANDING
+
+    @property
+    def bound_through(self) -> Height:
+        """The last height that something was signed at, as far as this says."""
+        is_unsigned = self.is_fresh and self.prepared is None
+        return Height(self.height - 1) if is_unsigned else self.height
+
     @property
     def is_fresh(self) -> bool:
         """True while neither a vote nor a VIEW-CHANGE was sent at this height."""
@@ -75,9 +125,14 @@ class PreparedBlock(Record, frozen=True, kw_only=True, tag="prepared-block"):
     proposal: bytes
 
 
-def fresh_sign_state(height: Height) -> SignState:
+def fresh_sign_state(height: Height, standing: EraStanding = FIRST_STANDING) -> SignState:
     """Returns the sign state of a height at which nothing was signed."""
-    return SignState(height=height, voted=None, promise=Slot(0), attempts=0, prepared=None)
+    return SignState(height=height, voted=None, promise=Slot(0), attempts=0, prepared=None, standing=standing)
+
+
+def forgetful_sign_state(height: Height, standing: EraStanding = FIRST_STANDING) -> SignState:
+    """Returns the sign state of a member that remembers nothing: it forbids every signature."""
+    return replace(fresh_sign_state(height, standing), silent_through=UNANSWERED)
 
 
 # --- events ------------------------------------------------------------------------------------------------
@@ -147,8 +202,8 @@ class Applied:
     height: Height
     block: Digest
     header_slot: Slot
-    membership: Membership
-    """Members of the next height."""
+    memberships: Memberships
+    """Of the next height and of the one after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

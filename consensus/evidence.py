@@ -8,7 +8,8 @@ from enum import Enum
 
 from consensus.codec import Record, encode
 from consensus.cryptography import verify
-from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.eras import Era, EraField
+from consensus.identifiers import Address, Digest, Domain, Height, PublicKey, Slot
 from consensus.messages import (
     AddressField,
     Claim,
@@ -99,6 +100,8 @@ class Equivocation(Record, frozen=True, kw_only=True, tag="equivocation"):
     """Two signed statements of one member; `proven_offence` says whether they contradict each other."""
 
     offender: AddressField
+    era: EraField
+    """Of the height that both are about: it decides under which key and domain they are checked."""
     first: SignedStatement
     second: SignedStatement
 
@@ -108,37 +111,38 @@ class Equivocation(Record, frozen=True, kw_only=True, tag="equivocation"):
         return self.first.statement.height
 
 
-def equivocation_of(evidence: Evidence, chain: Digest) -> Equivocation:
+def equivocation_of(evidence: Evidence, era: Era) -> Equivocation:
     """Returns a replica's evidence in the form that travels: without proposals, justifications and certificates."""
-    first, second = (_signed_statement(message, chain) for message in (evidence.first, evidence.second))
-    return Equivocation(offender=evidence.signer, first=first, second=second)
+    first, second = (_signed_statement(message, era.domain) for message in (evidence.first, evidence.second))
+    return Equivocation(offender=evidence.signer, era=era.number, first=first, second=second)
 
 
-def _signed_statement(message: Signed, chain: Digest) -> SignedStatement:
+def _signed_statement(message: Signed, domain: Domain) -> SignedStatement:
     height, slot = message.height, message.slot
     statement: Statement
     match message:
         case PrePrepare() | Prepare():
-            statement = VoteStatement(chain=chain, height=height, slot=slot, block=message.block)
+            statement = VoteStatement(domain=domain, height=height, slot=slot, block=message.block)
         case Commit():
-            statement = CommitStatement(chain=chain, height=height, slot=slot, block=message.block)
+            statement = CommitStatement(domain=domain, height=height, slot=slot, block=message.block)
         case ViewChange():
-            statement = ViewChangeStatement(chain=chain, height=height, slot=slot, claim=message.claim)
+            statement = ViewChangeStatement(domain=domain, height=height, slot=slot, claim=message.claim)
     return SignedStatement(statement=statement, signature=message.signature)
 
 
-def proven_offence(evidence: Equivocation, key: PublicKey, chain: Digest) -> Offence | None:
+def proven_offence(evidence: Equivocation, key: PublicKey, era: Era) -> Offence | None:
     """Returns what two signed statements prove of the owner of a key; None if they prove nothing.
 
     Args:
         evidence: the statements.
-        key: the offender's node key.
-        chain: statements for other chains prove nothing here.
+        key: the offender's node key at the height.
+        era: of the height; statements of another era, or of two, prove nothing.
     """
     signed = (evidence.first, evidence.second)
     first, second = (_message(item, evidence.offender) for item in signed)
     is_proof = (
-        all(item.statement.chain == chain for item in signed)
+        evidence.era == era.number
+        and all(item.statement.domain == era.domain for item in signed)
         and first.height == second.height
         and all(verify(key, encode(item.statement), item.signature) for item in signed)
     )

@@ -53,6 +53,7 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
     reported = member.clocks.reported(now)
     return Explanation(
         height=state.height,
+        era=state.era.number,
         own=member.own,
         members=tuple(
             _member_facts(member, address, now, contacts.get(address, NO_CONTACT), reported.get(address))
@@ -98,6 +99,7 @@ def _member_facts(
         is_reachable=is_own or (contact.is_connected and is_heard),
         undecided=state.height if is_own else member.told.get(address),
         clock_slot=now.slot(member.tau_ms) if is_own else reported,
+        other_era=member.other_eras.get(address),
         vote=_highest(state.votes, address),
         commit=_highest(state.commits, address),
         view_change=max((change.slot for change in state.view_changes.of(address)), default=None),
@@ -119,8 +121,12 @@ def _is_pending(member: Member) -> bool:
 
 
 def _silence(member: Member) -> Silence | None:
-    if member.own not in member.state.membership:
+    if member.state.membership.key_of(member.own) != member.signer.public_key:
         return Silence.NOT_A_MEMBER
+    if member.is_sealed:
+        return Silence.SEALED
+    if member.state.sign_state.standing.era != member.state.era.number:
+        return Silence.OLDER_ERA
     if member.state.height > member.silent_through:
         return None
     return Silence.STATE_ASKED if member.silent_through == UNANSWERED else Silence.STATE_LOST

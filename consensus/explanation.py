@@ -9,7 +9,7 @@ from enum import Enum
 
 from consensus.clock import ClockJump
 from consensus.events import SignState
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.messages import Claim
 from consensus.phases import Phase
 
@@ -30,6 +30,10 @@ class Silence(Enum):
     """It is no member of this height."""
     STATE_LOST = "state_lost"
     """What it signed up to some height is not at hand."""
+    SEALED = "sealed"
+    """Its operator gave up this era, and has not begun the next one."""
+    OLDER_ERA = "older_era"
+    """It takes part in a later era; the height belongs to one before."""
     STATE_ASKED = "state_asked"
     """The same, and not enough others have answered yet up to which height."""
 
@@ -121,6 +125,8 @@ class MemberFacts:
     """Its undecided height, as it said last."""
     clock_slot: Slot | None
     """Slot of the clock that it follows, by its last report."""
+    other_era: EraNumber | None
+    """The era of the chain that it said it is in last, if that is not this member's."""
     vote: Claim | None
     """Its vote of the highest slot at this height, the leader's proposal among them."""
     commit: Claim | None
@@ -133,6 +139,8 @@ class Explanation:
 
     height: Height
     """The undecided height."""
+    era: EraNumber
+    """The era of the chain that it belongs to."""
     own: Address
     members: tuple[MemberFacts, ...]
     """In the order of admission; N is their number."""

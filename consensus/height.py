@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState
 from consensus.evidence import Offence, Signed
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import Commit, Prepare, PrePrepare, ViewChange
 from consensus.tally import Tally
 
@@ -16,7 +17,8 @@ class HeightState:
     """One height from its start to its decision. All of it is rebuilt from messages but for the durable part."""
 
     height: Height
-    membership: Membership
+    era: Era
+    memberships: Memberships
     tip: Digest
     """Digest of the decided block that this height extends."""
     parent_slot: Slot
@@ -64,6 +66,16 @@ class HeightState:
     """Monotonic time of the last sending or resending at this height."""
     view_change_quorum_ms: int | None = None
     """When VIEW-CHANGEs of Q members for slots >= promise were first seen; None until then."""
+
+    @property
+    def membership(self) -> Membership:
+        """M(h): the members of this height."""
+        return self.memberships.undecided
+
+    @property
+    def carried(self) -> Digest | None:
+        """The block that this height must be, as the ceremony before its era found; None: any."""
+        return self.era.carried if self.height == self.era.base + 1 else None
 
     @property
     def base(self) -> Slot:

@@ -6,7 +6,7 @@ from typing import Final
 
 from consensus import relaying
 from consensus.events import Instant, SendDecided
-from consensus.identifiers import Address, Height
+from consensus.identifiers import Address, EraNumber, Height
 from consensus.member import Member
 from consensus.messages import Body, BodyRequest, Status
 
@@ -19,9 +19,11 @@ ASK_FRACTION: Final = 4
 
 def status(member: Member, now: Instant) -> Status:
     """Returns this member's STATUS."""
+    state = member.state
     return Status(
-        undecided=member.state.height,
-        tip=member.state.tip,
+        era=state.era.number,
+        undecided=state.height,
+        tip=state.tip,
         clock_slot=now.slot(member.tau_ms),
         origin=member.own,
         hears=relaying.heard_bitmap(member, now),
@@ -35,7 +37,7 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
     if member.status_ms is not None and now.monotonic_ms - member.status_ms < member.tau_ms:
         return
     member.status_ms = now.monotonic_ms
-    addresses = member.state.membership.addresses
+    addresses = member.state.memberships.addresses
     own = addresses.index(member.own) if member.own in addresses else 0
     others = [address for address in addresses[own:] + addresses[:own] if address != member.own]
     turns = range(member.status_turns, member.status_turns + min(STATUS_RECIPIENTS, len(others)))
@@ -44,17 +46,25 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
 
 
 def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:
-    """Notes the sender's clock; answers who is behind, asks who is ahead. Anyone can pass on what another one never
-    said, so a STATUS that came over others only leads to decided blocks for its origin (`relaying`).
+    """Notes the sender's clock; answers who is behind, asks who is ahead, tells who is in another era. Anyone can
+    pass on what another one never said, so a STATUS that came over others only leads to decided blocks for its
+    origin (`relaying`).
     """
-    if message.origin != sender:
+    is_own = message.origin == sender
+    if member.eras.at(message.undecided).number != message.era:
+        if is_own:
+            note_other_era(member, sender, message.era, now)
+        return
+    if not is_own:
         relaying.answer_origin(member, sender, message, now)
         return
+    member.other_eras.pop(sender, None)
     relaying.pass_on_status(member, message, now)
     relaying.note_unheard(member, message, now)
-    member.hears[sender] = message.hears
-    member.clocks.report(sender, message.clock_slot, now)
-    member.told[sender] = message.undecided
+    if sender in member.state.membership:
+        member.hears[sender] = message.hears
+        member.clocks.report(sender, message.clock_slot, now)
+        member.told[sender] = message.undecided
     if message.undecided < member.state.height:
         _send_decided(member, sender, message.undecided, now)
     elif message.undecided > member.state.height:
@@ -65,6 +75,16 @@ def ask(member: Member, other: Address, now: Instant) -> None:
     """Asks a member that is ahead for decided blocks, by telling it where this one stands."""
     asked_ms = member.asked.get(other)
     if asked_ms is None or now.monotonic_ms - asked_ms >= member.tau_ms // ASK_FRACTION:
+        member.asked[other] = now.monotonic_ms
+        member.send(status(member, now), (other,))
+
+
+def note_other_era(member: Member, other: Address, era: EraNumber, now: Instant) -> None:
+    """Tells a member that lives in another era where this one stands: neither can use what the other has."""
+    if other in member.state.membership:
+        member.other_eras[other] = era
+    asked_ms = member.asked.get(other)
+    if asked_ms is None or now.monotonic_ms - asked_ms >= member.tau_ms:
         member.asked[other] = now.monotonic_ms
         member.send(status(member, now), (other,))
 

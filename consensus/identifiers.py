@@ -14,6 +14,12 @@ Address = NewType("Address", bytes)
 Digest = NewType("Digest", bytes)
 """32 bytes: BLAKE2b-256 under the `person` of the kind of object (see `cryptography.HashKind`)."""
 
+Domain = NewType("Domain", bytes)
+"""32 bytes that every statement of consensus names: the hash of genesis in era 0, of era and plan above (`eras`)."""
+
+EraNumber = NewType("EraNumber", int)
+"""How many ceremonies the chain has had."""
+
 PublicKey = NewType("PublicKey", bytes)
 """32 bytes: an Ed25519 public key."""
 
@@ -25,3 +31,5 @@ PUBLIC_KEY_SIZE_BYTES: Final = 32
 SIGNATURE_SIZE_BYTES: Final = 64
 
 GENESIS_HEIGHT: Final = Height(0)
+FIRST_HEIGHT: Final = Height(1)
+"""Of the first block."""

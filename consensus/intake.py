@@ -2,7 +2,7 @@
 
 Of the undecided height everything new goes on to verification; of lower heights the sender is answered (but for
 DECIDED, whose sender needs none); of the next height one message per sender, signer and kind is held until the height
-before is applied (its membership is known only then); beyond that the sender is told where this member stands.
+before is applied, if the signer is a member of it; beyond that the sender is told where this member stands.
 A sender may pass on what others signed, so what it holds of one signer never takes the place of another's.
 DECIDED blocks, which members send in runs to who is behind, are held for a few heights so that catching up is not
 one round trip per block.
@@ -11,7 +11,7 @@ one round trip per block.
 from typing import Final
 
 from consensus.events import Arrived, Instant
-from consensus.heights import answer_lower, ask
+from consensus.heights import answer_lower, ask, note_other_era
 from consensus.identifiers import Address, Height
 from consensus.member import Member
 from consensus.messages import (
@@ -49,13 +49,18 @@ class Intake:
 
     def admit(self, arrived: Arrived, member: Member, now: Instant) -> bool:
         """Says whether a message is to be verified now; otherwise holds, answers or drops it."""
-        if arrived.sender not in member.state.membership:
+        if arrived.sender not in member.state.memberships:
             return False
         member.heard[arrived.sender] = now.monotonic_ms
         if isinstance(arrived.message, Status):
             return True
         height = height_of(arrived.message)
         undecided = member.state.height
+        if isinstance(arrived.message, Decided):
+            era = arrived.message.certificate.era
+            if era != member.eras.at(height).number:
+                note_other_era(member, arrived.sender, era, now)
+                return False
         if height < undecided:
             # two that answer each other's DECIDED would go on for ever
             if not isinstance(arrived.message, Decided):
@@ -71,8 +76,10 @@ class Intake:
         ahead_max = DECIDED_RUN_MAX - 1 if isinstance(message, Decided) else 1
         if heights_ahead > ahead_max or isinstance(message, BodyRequest | Body):
             return  # bodies are asked for at the undecided height only
-        if signer != arrived.sender and not (member.may_relay and signer in member.state.membership):
+        if not isinstance(message, Decided) and signer not in member.state.memberships.following:
             return  # of names that anyone could invent nothing is kept
+        if signer != arrived.sender and not member.may_relay:
+            return
         key = (arrived.sender, signer, type(message), height_of(message))
         others = (held for other, held in self._held.items() if other[0] == arrived.sender and other != key)
         if _size_bytes(arrived) + sum(map(_size_bytes, others)) <= HELD_SIZE_BYTES_MAX:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.clock import CLOCK_SETTLE_MS, MemberClocks, OwnClock
+from consensus.eras import Eras
 from consensus.events import Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
-from consensus.identifiers import Address, Digest, Height, Signature, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
 from consensus.membership import Membership, cluster, leader
 from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
@@ -25,6 +26,11 @@ class Signer(Protocol):
         """The member's address."""
         ...
 
+    @property
+    def public_key(self) -> PublicKey:
+        """The node key that its signatures are checked under."""
+        ...
+
     def sign(self, message: bytes) -> Signature:
         """Returns the signature of `message`."""
         ...
@@ -34,7 +40,6 @@ class Signer(Protocol):
 class Parameters:
     """What genesis fixes for every replica, and the bounds of its own clock."""
 
-    chain: Digest
     slot_duration_ms: int
     """tau."""
     attempt_max_ms: int
@@ -47,11 +52,18 @@ class Member:
     """One member's view of the undecided height and of the other members."""
 
     def __init__(
-        self, *, signer: Signer, parameters: Parameters, state: HeightState, phase: Phase, now: Instant
+        self,
+        *,
+        signer: Signer,
+        parameters: Parameters,
+        eras: Eras,
+        state: HeightState,
+        phase: Phase,
+        now: Instant,
     ) -> None:
         self.signer = signer
         self.own = signer.address
-        self.chain = parameters.chain
+        self.eras = eras
         self.tau_ms = parameters.slot_duration_ms
         self.attempt_max_ms = parameters.attempt_max_ms
         self.state = state
@@ -74,6 +86,8 @@ class Member:
         """Per member: first height and monotonic time of the last answer with decided blocks."""
         self.told: dict[Address, Height] = {}
         """Per member: its undecided height, by its last STATUS and what it sent since. Only shown, never acted on."""
+        self.other_eras: dict[Address, EraNumber] = {}
+        """Of the members that said they are in another era. Only shown, never acted on."""
         self.asked: dict[Address, int] = {}
         """Per member: monotonic time of the last question for decided blocks."""
         self.relay_through = Height(0)
@@ -95,12 +109,21 @@ class Member:
         """Changes the phase as the table allows."""
         self.phase = enter(self.phase, phase)
 
+    @property
+    def is_sealed(self) -> bool:
+        """Says whether this member gave up its era: what that era decides it neither signs nor appends."""
+        return self.state.sign_state.standing.is_sealed
+
     def may_sign(self) -> bool:
-        """False once decided, for who is no member, and where what was signed before is not at hand."""
+        """False once decided, where what was signed before is not at hand, for who is no member with this key, and
+        for who gave up the height's era or takes part in a later one.
+        """
         return (
             self.phase is not Phase.APPLYING
+            and not self.is_sealed
+            and self.state.era.number == self.state.sign_state.standing.era
             and self.state.height > self.silent_through
-            and self.own in self.state.membership
+            and self.state.membership.key_of(self.own) == self.signer.public_key
         )
 
     def follow_clock(self, now: Instant) -> Instant:
@@ -135,6 +158,7 @@ class Member:
         """Forgets what was told by, or heard of, those who are no members (any more)."""
         self.clocks.keep_only(members.addresses)
         self.told = {address: height for address, height in self.told.items() if address in members}
+        self.other_eras = {address: era for address, era in self.other_eras.items() if address in members}
         self.heard = {address: heard_ms for address, heard_ms in self.heard.items() if address in members}
         self.hears = {address: bitmap for address, bitmap in self.hears.items() if address in members}
         self.passed_on = {address: passed_ms for address, passed_ms in self.passed_on.items() if address in members}
@@ -159,8 +183,13 @@ class Member:
             self.out.add_send(message, others)
 
     def send_all(self, message: Message) -> None:
-        """Queues a message to all other members."""
-        self.send(message, self.state.membership.addresses)
+        """Queues a message to all other members of the undecided height and of the next one."""
+        self.send(message, self.state.memberships.addresses)
+
+    def send_cluster(self, message: Message, slot: Slot) -> None:
+        """Queues a message to the cluster of a slot, and to who joins with the next height: so it hears its first."""
+        voters = self.cluster_at(slot)
+        self.send(message, voters + self.state.memberships.joining)
 
     def body_or_ask(self, block: Digest, holders: Iterable[Address], now: Instant) -> bytes | None:
         """Returns a body at hand, else asks its holders for it once a slot and returns None. While links seem dead

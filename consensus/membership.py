@@ -1,6 +1,12 @@
-"""The members of a height, in the order of admission, with the keys that their signatures are checked under."""
+"""The members of a height, in the order of admission, with the keys that their signatures are checked under.
 
-from collections.abc import Sequence
+A member is named by its address, which stays when its node key is replaced. So M(h), the set of height h, is an
+ordered list of (address, node key) pairs, fixed by block h - 2: while a height u is undecided, M(u) and M(u + 1) are
+known.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from consensus import quorum
 from consensus.codec import encode
@@ -9,19 +15,26 @@ from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 
 
 class Membership:
-    """N members and their quorums. Immutable; a changed membership is another value."""
+    """M(h): N members and their quorums. Immutable; a changed membership is another value."""
 
-    __slots__ = ("_keys", "addresses", "fault_bound", "quorum", "weak_quorum")
+    __slots__ = ("_by_key", "_keys", "addresses", "fault_bound", "members", "quorum", "weak_quorum")
 
-    def __init__(self, keys: Sequence[PublicKey]) -> None:
-        """Takes the members' public keys in the order of admission: at least one, all different."""
-        self._keys = {address_of(key): key for key in keys}
-        assert keys, "a chain has at least one member"
-        assert len(self._keys) == len(keys), "member keys are all different"
+    def __init__(self, members: Iterable[tuple[Address, PublicKey]]) -> None:
+        """Takes the members' addresses and node keys in their order: at least one, all different."""
+        self.members = tuple(members)
+        self._keys = dict(self.members)
+        self._by_key = {key: address for address, key in self.members}
+        assert self.members, "a chain has at least one member"
+        assert len(self._keys) == len(self._by_key) == len(self.members), "addresses and node keys are all different"
         self.addresses = tuple(self._keys)
-        self.quorum = quorum.quorum(len(keys))
-        self.weak_quorum = quorum.weak_quorum(len(keys))
-        self.fault_bound = quorum.fault_bound(len(keys))
+        self.quorum = quorum.quorum(len(self.members))
+        self.weak_quorum = quorum.weak_quorum(len(self.members))
+        self.fault_bound = quorum.fault_bound(len(self.members))
+
+    @classmethod
+    def of_keys(cls, keys: Sequence[PublicKey]) -> "Membership":
+        """Returns the members that genesis names: each one's address is the hash of its first key."""
+        return cls((address_of(key), key) for key in keys)
 
     def __len__(self) -> int:
         return len(self.addresses)
@@ -30,12 +43,43 @@ class Membership:
         return address in self._keys
 
     def key_of(self, address: Address) -> PublicKey | None:
-        """Returns a member's public key, None for anyone else."""
+        """Returns a member's node key, None for anyone else."""
         return self._keys.get(address)
 
+    def member_of(self, key: PublicKey) -> Address | None:
+        """Returns the member that has a node key, None if nobody has it."""
+        return self._by_key.get(key)
+
     def digest(self) -> Digest:
-        """Returns the hash that headers carry for the membership of the next height."""
-        return digest(HashKind.MEMBERSHIP, encode(tuple(self._keys.values())))
+        """Returns the hash that headers carry: over the pairs, in their order."""
+        return digest(HashKind.MEMBERSHIP, encode(self.members))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memberships:
+    """Both sets that are known while a height u is undecided."""
+
+    undecided: Membership
+    """M(u): decides, votes, signs at u."""
+    following: Membership
+    """M(u + 1): hears what is said at u, and may speak of u + 1 already."""
+
+    def __contains__(self, address: object) -> bool:
+        return address in self.undecided or address in self.following
+
+    @property
+    def joining(self) -> tuple[Address, ...]:
+        """The members of u + 1 that are none of u."""
+        return tuple(address for address in self.following.addresses if address not in self.undecided)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The members of u, and behind them those that only u + 1 has."""
+        return self.undecided.addresses + self.joining
+
+    def member_of(self, key: PublicKey) -> Address | None:
+        """Returns whose node key this is at u or at u + 1."""
+        return self.undecided.member_of(key) or self.following.member_of(key)
 
 
 def cluster(membership: Membership, height: Height, slot: Slot) -> tuple[Address, ...]:

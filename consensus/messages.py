@@ -1,6 +1,6 @@
 """What members sign, the certificates made of it, and the messages that carry both.
 
-Signed are statements only: VOTE, COMMIT and VIEW-CHANGE over (chain, height, slot, ...). PRE-PREPARE and
+Signed are statements only: VOTE, COMMIT and VIEW-CHANGE over (domain, height, slot, ...). PRE-PREPARE and
 PREPARE carry the same VOTE; the leader sends no PREPARE. Justifications, certificates and bodies are not
 signed: they prove themselves by the statements inside.
 """
@@ -10,11 +10,13 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from consensus.codec import Record, encode
+from consensus.eras import EraField
 from consensus.identifiers import (
     DIGEST_SIZE_BYTES,
     SIGNATURE_SIZE_BYTES,
     Address,
     Digest,
+    Domain,
     Height,
     Signature,
     Slot,
@@ -35,6 +37,7 @@ RELAY_MEMBERS_MAX: Final = 13
 NUMBER_MAX: Final = 2**63 - 1
 
 DigestField = Annotated[Digest, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
+DomainField = Annotated[Domain, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
 AddressField = Annotated[Address, Meta(min_length=DIGEST_SIZE_BYTES, max_length=DIGEST_SIZE_BYTES)]
 SignatureField = Annotated[Signature, Meta(min_length=SIGNATURE_SIZE_BYTES, max_length=SIGNATURE_SIZE_BYTES)]
 HeightField = Annotated[Height, Meta(ge=0, le=NUMBER_MAX)]
@@ -47,19 +50,19 @@ ProposalField = Annotated[bytes, Meta(max_length=PROPOSAL_SIZE_BYTES_MAX)]
 # --- statements: the bytes under a signature ---------------------------------------------------------------
 
 
-class VoteStatement(Record, frozen=True, kw_only=True, tag="p2pnode-1-vote"):
+class VoteStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-vote"):
     """This block is valid and was executed by the signer, at this height and slot."""
 
-    chain: DigestField
+    domain: DomainField
     height: BlockHeightField
     slot: SlotField
     block: DigestField
 
 
-class CommitStatement(Record, frozen=True, kw_only=True, tag="p2pnode-1-commit"):
+class CommitStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-commit"):
     """The signer holds a certificate of Q votes for this block, at this height and slot."""
 
-    chain: DigestField
+    domain: DomainField
     height: BlockHeightField
     slot: SlotField
     block: DigestField
@@ -72,10 +75,10 @@ class Claim(Record, frozen=True, kw_only=True):
     block: DigestField
 
 
-class ViewChangeStatement(Record, frozen=True, kw_only=True, tag="p2pnode-1-view-change"):
+class ViewChangeStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-view-change"):
     """The signer votes and commits no more below this slot, and holds this block (or none) as prepared."""
 
-    chain: DigestField
+    domain: DomainField
     height: BlockHeightField
     slot: SlotField
     claim: Claim | None
@@ -97,6 +100,7 @@ Endorsements = Annotated[tuple[Endorsement, ...], Meta(max_length=MEMBERS_MAX)]
 class PreparedCertificate(Record, frozen=True, kw_only=True, tag="prepared"):
     """PC(s, d): exactly Q VOTEs for one block at one height and slot, sorted by signer."""
 
+    era: EraField
     height: BlockHeightField
     slot: SlotField
     block: DigestField
@@ -106,6 +110,7 @@ class PreparedCertificate(Record, frozen=True, kw_only=True, tag="prepared"):
 class CommitCertificate(Record, frozen=True, kw_only=True, tag="committed"):
     """CC(s, d): exactly Q COMMITs for one block at one height and slot, sorted by signer. Decides the block."""
 
+    era: EraField
     height: BlockHeightField
     slot: SlotField
     block: DigestField
@@ -187,6 +192,8 @@ class Decided(Record, frozen=True, kw_only=True, tag="decided"):
 class Status(Record, frozen=True, kw_only=True, tag="status"):
     """Where the sender stands: asks whoever is ahead for what it lacks."""
 
+    era: EraField
+    """Of that height, as far as the sender knows: who is in another era is told so, not taken for a liar."""
     undecided: BlockHeightField
     """The height that the sender has not decided yet."""
     tip: DigestField
@@ -218,36 +225,78 @@ class Body(Record, frozen=True, kw_only=True, tag="body"):
 NONCE_SIZE_BYTES: Final = 32
 
 
-class HeightQuestion(Record, frozen=True, kw_only=True, tag="height-question"):
-    """A member that does not know what it signed asks the others how far the chain is (`recovery`)."""
+NonceField = Annotated[bytes, Meta(min_length=NONCE_SIZE_BYTES, max_length=NONCE_SIZE_BYTES)]
+"""Random; an answer to an earlier question does not have it."""
 
-    nonce: Annotated[bytes, Meta(min_length=NONCE_SIZE_BYTES, max_length=NONCE_SIZE_BYTES)]
-    """Random; an answer to an earlier question does not have it."""
+
+class HeightQuestionStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-height-question"):
+    """The signer asks how far the chain is."""
+
+    domain: DomainField
+    asker: AddressField
+    nonce: NonceField
+
+
+class HeightAnswerStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-height-answer"):
+    """The signer has decided nothing from this height on, and keeps silent at none from it on."""
+
+    domain: DomainField
+    asker: AddressField
+    nonce: NonceField
+    undecided: BlockHeightField
+
+
+class HeightQuestion(Record, frozen=True, kw_only=True, tag="height-question"):
+    """A member that does not know what it signed asks the others how far the chain is (`recovery`).
+
+    Signed, and naming who asks: anybody may pass it on.
+    """
+
+    era: EraField
+    """The newest one that the asker knows of, whose domain the signature covers."""
+    asker: AddressField
+    nonce: NonceField
+    signature: SignatureField
+    """Under the `HeightQuestionStatement`."""
 
 
 class HeightAnswer(Record, frozen=True, kw_only=True, tag="height-answer"):
-    """Answers a `HeightQuestion` with a proof."""
+    """Answers a `HeightQuestion`. It proves nothing: it counts once the asker's own ledger is as far."""
 
-    nonce: Annotated[bytes, Meta(min_length=NONCE_SIZE_BYTES, max_length=NONCE_SIZE_BYTES)]
+    era: EraField
+    """The newest one that the signer knows of, whose domain the signature covers."""
+    asker: AddressField
+    nonce: NonceField
     undecided: BlockHeightField
-    """The height that the sender has not decided yet."""
-    certificate: CommitCertificate | None
-    """That decided the height before; None at height 1, which needs no proof."""
+    """The height that the signer has not decided yet."""
+    signer: AddressField
+    signature: SignatureField
+    """Under the `HeightAnswerStatement`."""
 
 
 Message = PrePrepare | Prepare | Commit | ViewChange | Decided | Status | BodyRequest | Body
 
 
-def vote_bytes(chain: Digest, height: Height, slot: Slot, block: Digest) -> bytes:
+def vote_bytes(domain: Domain, height: Height, slot: Slot, block: Digest) -> bytes:
     """Returns the bytes that a VOTE signs."""
-    return encode(VoteStatement(chain=chain, height=height, slot=slot, block=block))
+    return encode(VoteStatement(domain=domain, height=height, slot=slot, block=block))
 
 
-def commit_bytes(chain: Digest, height: Height, slot: Slot, block: Digest) -> bytes:
+def commit_bytes(domain: Domain, height: Height, slot: Slot, block: Digest) -> bytes:
     """Returns the bytes that a COMMIT signs."""
-    return encode(CommitStatement(chain=chain, height=height, slot=slot, block=block))
+    return encode(CommitStatement(domain=domain, height=height, slot=slot, block=block))
 
 
-def view_change_bytes(chain: Digest, height: Height, slot: Slot, claim: Claim | None) -> bytes:
+def view_change_bytes(domain: Domain, height: Height, slot: Slot, claim: Claim | None) -> bytes:
     """Returns the bytes that a VIEW-CHANGE signs."""
-    return encode(ViewChangeStatement(chain=chain, height=height, slot=slot, claim=claim))
+    return encode(ViewChangeStatement(domain=domain, height=height, slot=slot, claim=claim))
+
+
+def height_question_bytes(domain: Domain, asker: Address, nonce: bytes) -> bytes:
+    """Returns the bytes that a HEIGHT-QUESTION signs."""
+    return encode(HeightQuestionStatement(domain=domain, asker=asker, nonce=nonce))
+
+
+def height_answer_bytes(domain: Domain, asker: Address, nonce: bytes, undecided: Height) -> bytes:
+    """Returns the bytes that a HEIGHT-ANSWER signs."""
+    return encode(HeightAnswerStatement(domain=domain, asker=asker, nonce=nonce, undecided=undecided))

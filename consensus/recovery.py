@@ -2,13 +2,17 @@
 
 Forgotten it has if its sign state is gone, or is older than what it signed: then some certificate or justification
 shows a statement of its own that the sign state does not bound. Such a member signs nothing (`KeepSilent` with
-`UNANSWERED`, durable) and asks Q others for their undecided height, with a nonce. Each proves its answer by the
-commit certificate of the height before. Once Q others have answered, let m be the highest height proven: the member
-keeps silent through m + 1, again durable, and then is a member as before.
+`UNANSWERED`, durable). Let w be its undecided height, which grows as it fetches blocks. It asks the members of w + 1
+for their undecided height, with a nonce. Answers are signed and prove nothing: one counts while it is at most w, so
+the asker catches up first, and blocks are the only proof. Once Q members of w + 1 other than itself have answered so,
+it keeps silent through w + 1, again durable, and then is a member as before.
 
-Why m + 1: let u be the height that was undecided here when this member signed last. It had seen height u - 1 decided,
-by COMMITs of Q members. These and the Q others that answer share an honest member, which decides u - 1 or a later
-height before it answers with more than u - 1: so m >= u - 1, and m + 1 >= u covers all that was ever signed.
+Why w + 1: let u be the height at which this member signed last before it forgot, and say u > w + 1. Then height w + 1
+was decided before it forgot, by COMMITs of Q members of w + 1. These and the Q that answered lie in one set, so they
+share an honest member other than the asker. It committed at w + 1 before the question was asked, so ever after its
+undecided height was w + 1 or more, or it kept silent there and did not answer: it did not answer with w or less. So
+u <= w + 1. The set must be that of w + 1: members change from height to height, and two quorums of different sets may
+share nobody.
 
 With one or two members there are not Q others: only the operator knows (`p2pnode recover`). Nothing here does I/O.
 """
@@ -18,9 +22,12 @@ from enum import Enum
 from typing import Final
 
 from consensus import quorum
+from consensus.cryptography import verify
+from consensus.eras import Era
 from consensus.events import SignState
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.member import Signer
+from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Commit,
     CommitCertificate,
@@ -33,10 +40,9 @@ from consensus.messages import (
     PreparedCertificate,
     PrePrepare,
     ViewChange,
+    height_answer_bytes,
+    height_question_bytes,
 )
-from consensus.verification import commit_certificate_holds
-
-FIRST_HEIGHT: Final = Height(GENESIS_HEIGHT + 1)
 
 
 class StatementKind(Enum):
@@ -120,59 +126,109 @@ def can_ask(members: int) -> bool:
     return members - 1 >= quorum.quorum(members)
 
 
+def asked_members(memberships: Memberships) -> Membership:
+    """Returns whom a member asks whose undecided height is w: the members of w + 1."""
+    return memberships.following
+
+
+def question_of(signer: Signer, nonce: bytes, era: Era) -> HeightQuestion:
+    """Returns a member's question; nobody may have seen its nonce before."""
+    signed = height_question_bytes(era.domain, signer.address, nonce)
+    return HeightQuestion(era=era.number, asker=signer.address, nonce=nonce, signature=signer.sign(signed))
+
+
+def question_holds(question: HeightQuestion, memberships: Memberships, era: Era) -> bool:
+    """Says whether a member asks, in this era."""
+    signed = height_question_bytes(era.domain, question.asker, question.nonce)
+    keys = {members.key_of(question.asker) for members in (memberships.undecided, memberships.following)}
+    return question.era == era.number and any(
+        key is not None and verify(key, signed, question.signature) for key in keys
+    )
+
+
+def answer_to(
+    question: HeightQuestion, signer: Signer, era: Era, *, undecided: Height, silent_through: Height
+) -> HeightAnswer | None:
+    """Returns a member's answer; None from one that keeps silent itself: it does not know how far it was."""
+    if undecided <= silent_through:
+        return None
+    signed = height_answer_bytes(era.domain, question.asker, question.nonce, undecided)
+    return HeightAnswer(
+        era=era.number,
+        asker=question.asker,
+        nonce=question.nonce,
+        undecided=undecided,
+        signer=signer.address,
+        signature=signer.sign(signed),
+    )
+
+
 class AnswerRefusal(Enum):
     """Why an answer does not count."""
 
     NOT_ASKED = "answer_not_asked"
-    """Another nonce, or not from another member."""
-    UNPROVEN = "answer_unproven"
-    """Its certificate does not decide the height before."""
+    """Another nonce, or not from another member of the height that is asked about."""
+    OTHER_ERA = "answer_other_era"
+    """The signer is in another era."""
+    BAD_SIGNATURE = "answer_bad_signature"
+    """Not signed by who it says, under the node key of that height."""
 
 
 class Inquiry:
     """One question to the others, until Q of them have answered it."""
 
-    __slots__ = ("_chain", "_membership", "_own", "_proven", "question")
+    __slots__ = ("_answers", "_era", "_key", "_own", "question")
 
-    def __init__(self, *, own: Address, chain: Digest, membership: Membership, nonce: bytes) -> None:
-        """Takes who asks, and a nonce that nobody could guess or has seen."""
-        assert can_ask(len(membership)), "there are Q others"
-        self._own = own
-        self._chain = chain
-        self._membership = membership
-        self._proven: dict[Address, Height] = {}
-        self.question: Final = HeightQuestion(nonce=nonce)
+    def __init__(self, signer: Signer, era: Era, *, nonce: bytes) -> None:
+        """Takes who asks, in which era, and a nonce that nobody could guess or has seen."""
+        self._own, self._key = signer.address, signer.public_key
+        self._era = era
+        self._answers: dict[tuple[Address, PublicKey], Height] = {}
+        """By signer and key: a member under another key is another home."""
+        self.question: Final = question_of(signer, nonce, era)
 
-    def unanswered(self) -> tuple[Address, ...]:
-        """Returns the members that have not given a proven answer."""
+    def unanswered(self, memberships: Memberships) -> tuple[Address, ...]:
+        """Returns the members to ask: those of w + 1 that have not answered, also who only just became one."""
         return tuple(
-            member for member in self._membership.addresses if member != self._own and member not in self._proven
+            address
+            for address, key in asked_members(memberships).members
+            if address != self._own and (address, key) not in self._answers
         )
 
-    def take(self, sender: Address, answer: HeightAnswer) -> AnswerRefusal | None:
-        """Counts an answer; `sender` is who the link's certificate names. Returns why it does not count."""
-        is_other = sender in self._membership and sender != self._own
-        if answer.nonce != self.question.nonce or not is_other:
+    def take(self, answer: HeightAnswer, memberships: Memberships) -> AnswerRefusal | None:
+        """Keeps an answer, whoever passed it on. Returns why it is none; the first one of a member stays."""
+        signer, key = answer.signer, asked_members(memberships).key_of(answer.signer)
+        if (answer.asker, answer.nonce) != (self._own, self.question.nonce) or key is None or signer == self._own:
             return AnswerRefusal.NOT_ASKED
-        if not self._is_proven(answer):
-            return AnswerRefusal.UNPROVEN
-        self._proven[sender] = answer.undecided
+        if answer.era != self._era.number:
+            return AnswerRefusal.OTHER_ERA
+        if not _is_signed(answer, key, self._era):
+            return AnswerRefusal.BAD_SIGNATURE
+        self._answers.setdefault((signer, key), answer.undecided)
         return None
 
-    def _is_proven(self, answer: HeightAnswer) -> bool:
-        certificate = answer.certificate
-        if certificate is None:
-            return answer.undecided == FIRST_HEIGHT
-        return certificate.height == answer.undecided - 1 and commit_certificate_holds(
-            certificate, self._membership, self._chain
-        )
-
-    def silent_through(self, undecided: Height) -> Height | None:
-        """Returns m + 1 once Q others have answered, None before.
+    def silent_through(self, undecided: Height, memberships: Memberships) -> Height | None:
+        """Returns w + 1 once Q others have answers that count, None before.
 
         Args:
-            undecided: this member's own undecided height, which its own ledger proves.
+            undecided: w, this member's own undecided height, which its own ledger proves.
+            memberships: of w and w + 1.
         """
-        if len(self._proven) < self._membership.quorum:
-            return None
-        return Height(max(undecided, *self._proven.values()) + 1)
+        members = asked_members(memberships)
+        if members.key_of(self._own) != self._key:
+            return None  # a key that enters later binds nothing so far, and one that left signs nothing any more
+        counting = [
+            self._counts(self._answers[address, key], undecided)
+            for address, key in members.members
+            if (address, key) in self._answers
+        ]
+        return Height(undecided + 1) if sum(counting) >= members.quorum else None
+
+    @staticmethod
+    def _counts(answered: Height, undecided: Height) -> bool:
+        return answered <= undecided
+
+
+def _is_signed(answer: HeightAnswer, key: PublicKey, era: Era) -> bool:
+    signed = height_answer_bytes(era.domain, answer.asker, answer.nonce, answer.undecided)
+    return verify(key, signed, answer.signature)

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from consensus import heights, liveness, proposals, relaying, safety
+from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
     Arrived,
@@ -35,16 +36,18 @@ from consensus.events import (
     Tick,
     Validated,
     WorkWaiting,
+    forgetful_sign_state,
     fresh_sign_state,
+    standing_in,
 )
 from consensus.evidence import Evidence, Signed, contradiction
 from consensus.explain import explain
 from consensus.explanation import Contact, Explanation
 from consensus.height import HeightState
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, Slot
 from consensus.intake import Intake
 from consensus.member import Member, Parameters, Signer
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Body,
     BodyRequest,
@@ -94,7 +97,9 @@ class Start:
 
     height: Height
     """The undecided height."""
-    membership: Membership
+    eras: Eras
+    memberships: Memberships
+    """Of that height and the next."""
     tip: Digest
     parent_slot: Slot
     sign_state: SignState
@@ -117,21 +122,26 @@ class Replica:
         proposal or certificate newer than the sign state was written just before a crash: it binds as if it
         had been sent.
         """
+        signed = standing_where_the_chain_is(start)
         state = HeightState(
             height=start.height,
-            membership=start.membership,
+            era=start.eras.at(start.height),
+            memberships=start.memberships,
             tip=start.tip,
             parent_slot=start.parent_slot,
             started_ms=now.monotonic_ms,
             sent_ms=now.monotonic_ms - parameters.slot_duration_ms,
-            sign_state=fresh_sign_state(start.height),
+            sign_state=fresh_sign_state(start.height, signed.standing),
         )
         self._intake = Intake()
-        self._member = Member(signer=signer, parameters=parameters, state=state, phase=Phase.WAITING, now=now)
+        self._member = Member(
+            signer=signer, parameters=parameters, eras=start.eras, state=state, phase=Phase.WAITING, now=now
+        )
         self._durable = start.sign_state
         """As the host last persisted it."""
-        lost_through = start.sign_state.height if start.sign_state.height > start.height else GENESIS_HEIGHT
-        self._member.silent_through = max(lost_through, start.sign_state.silent_through)
+        if signed != start.sign_state:
+            state.sign_state = signed
+        self._member.silent_through = max(_lost_through(signed, start.height), signed.silent_through)
         if self._member.silent_through < start.height:
             self._restore(start, now)
 
@@ -148,6 +158,16 @@ class Replica:
         return self._member.state.membership
 
     @property
+    def era(self) -> Era:
+        """The era of the undecided height."""
+        return self._member.state.era
+
+    @property
+    def other_eras(self) -> Mapping[Address, EraNumber]:
+        """The members that said they are in another era, and in which. Anybody may say anything."""
+        return self._member.other_eras
+
+    @property
     def phase(self) -> Phase:
         """What this member did last at the undecided height."""
         return self._member.phase
@@ -161,7 +181,7 @@ class Replica:
     def remembered(self) -> SignState:
         """What this member signed last, at the undecided height or an earlier one."""
         signed = self._member.state.sign_state
-        return self._durable if signed == fresh_sign_state(self.height) else signed
+        return self._durable if signed == fresh_sign_state(self.height, signed.standing) else signed
 
     @property
     def view_changes_sent(self) -> int:
@@ -195,7 +215,7 @@ class Replica:
         if not isinstance(event, Arrived):  # nothing is known of it before it is verified: no rule can act on it
             self._apply_rules(now, is_tick=isinstance(event, Tick))
         signed = member.state.sign_state
-        if signed != self._durable and signed != fresh_sign_state(member.state.height):
+        if signed != self._durable and signed != fresh_sign_state(member.state.height, signed.standing):
             member.out.sign_state = self._durable = signed
         return member.out.effects()
 
@@ -232,7 +252,8 @@ class Replica:
             heights.receive_status(member, sender, message, now)
             return
         height = message.certificate.height if isinstance(message, Decided) else message.height
-        member.told[sender] = max(member.told.get(sender, height), height)
+        if sender in member.state.membership:
+            member.told[sender] = max(member.told.get(sender, height), height)
         if height != member.state.height or member.phase is Phase.APPLYING:
             return  # decided while the host verified it
         match message:
@@ -315,14 +336,15 @@ class Replica:
         following = Height(event.height + 1)
         member.state = HeightState(
             height=following,
-            membership=event.membership,
+            era=member.eras.at(following),
+            memberships=event.memberships,
             tip=event.block,
             parent_slot=event.header_slot,
             started_ms=now.monotonic_ms,
             sent_ms=now.monotonic_ms,
-            sign_state=fresh_sign_state(following),
+            sign_state=fresh_sign_state(following, member.state.sign_state.standing),
         )
-        member.keep_only(event.membership)
+        member.keep_only(event.memberships.undecided)
         member.out.verify += self._intake.release(following)
 
     def _note_own_block(self, event: Applied, now: Instant) -> None:
@@ -335,8 +357,7 @@ class Replica:
     def _take_silence(self, event: KeepSilent) -> None:
         """What is remembered stays as it is: a sign state of a later height goes on keeping silent through it."""
         member, remembered = self._member, self.remembered
-        lost_through = remembered.height if remembered.height > member.state.height else GENESIS_HEIGHT
-        member.silent_through = max(event.through, lost_through)
+        member.silent_through = max(event.through, _lost_through(remembered, member.state.height))
         silent = msgspec.structs.replace(remembered, silent_through=event.through)
         if silent.height == member.state.height:
             member.state.sign_state = silent
@@ -346,7 +367,7 @@ class Replica:
 
     def _restore(self, start: Start, now: Instant) -> None:
         member, state = self._member, self._member.state
-        signed = _binding(start)
+        signed = binding(start)
         if signed is None:
             member.silent_through = start.height
             return
@@ -364,14 +385,34 @@ class Replica:
             member.enter(Phase.CHANGING_VIEW)
 
 
-def _binding(start: Start) -> SignState | None:
+def standing_where_the_chain_is(start: Start) -> SignState:
+    """Returns the sign state, or, of a member that knows nothing of the era that its ledger is in, a forgetful one:
+    an old one was put back, and it may have signed in this era. Who gave its era up does not go on by itself.
+    """
+    standing, newest = start.sign_state.standing, start.eras.newest
+    if standing.is_sealed or (standing.era, standing.plan) == (newest.number, newest.plan):
+        return start.sign_state
+    assert standing.era < newest.number, "the host has the plan of the era that the sign state names"
+    return forgetful_sign_state(start.height, standing_in(newest))
+
+
+def _lost_through(signed: SignState, undecided: Height) -> Height:
+    """Returns the last height of lost blocks that a sign state says something was signed at."""
+    return signed.bound_through if signed.height > undecided else GENESIS_HEIGHT
+
+
+def binding(start: Start) -> SignState | None:
     """Returns what binds this member at the height it starts at, None if it cannot be told any more.
 
     Proposals and certificates are written before the sign state that names them, so after a crash in between
     they are newer by one step. What is older or missing was lost: the member does not know what it signed.
     A promise has no record of its own but the copy of the sign state, written with them.
     """
-    signed = start.sign_state if start.sign_state.height == start.height else fresh_sign_state(start.height)
+    signed = (
+        start.sign_state
+        if start.sign_state.height == start.height
+        else fresh_sign_state(start.height, start.sign_state.standing)
+    )
     voted = None if start.voted is None else Claim(slot=start.voted.slot, block=start.voted.block)
     certificate = None if start.prepared is None else start.prepared.certificate
     prepared = None if certificate is None else Claim(slot=certificate.slot, block=certificate.block)

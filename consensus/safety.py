@@ -62,16 +62,16 @@ def _may_vote(member: Member, proposal: PrePrepare) -> bool:
     header_slot = member.state.header_slots.get(proposal.block)
     if header_slot is None or not _is_votable(member, proposal):
         return False
-    # only a claimed block keeps its older header; else a far-future header slot could end the chain
+    # only a claimed or carried block keeps its older header; else a far-future header slot could end the chain
     is_claimed = proposal.justification is not None and not claims_nothing(proposal.justification)
-    return header_slot == proposal.slot or is_claimed
+    return header_slot == proposal.slot or is_claimed or proposal.block == member.state.carried
 
 
 def _is_votable(member: Member, proposal: PrePrepare) -> bool:
     """S1 but for the block's content: the slot is free for a vote, and without justification the height is fresh."""
     state = member.state
     is_free = proposal.justification is not None or state.sign_state.is_fresh
-    return is_free and state.may_vote_at(proposal.slot)
+    return is_free and state.carried in {None, proposal.block} and state.may_vote_at(proposal.slot)
 
 
 def has_proposal_to_judge(member: Member, earliest: Slot) -> bool:
@@ -101,7 +101,9 @@ def rule_commit(member: Member, now: Instant) -> bool:
     body = member.body_or_ask(block, (endorsement.signer for endorsement in endorsements), now)
     if body is None:
         return False
-    certificate = PreparedCertificate(height=state.height, slot=slot, block=block, endorsements=endorsements)
+    certificate = PreparedCertificate(
+        era=state.era.number, height=state.height, slot=slot, block=block, endorsements=endorsements
+    )
     state.prepared = PreparedBlock(certificate=certificate, proposal=body)
     state.sign_state = msgspec.structs.replace(state.sign_state, prepared=Claim(slot=slot, block=block))
     member.out.prepared = state.prepared
@@ -114,7 +116,7 @@ def rule_commit(member: Member, now: Instant) -> bool:
 def rule_decide(member: Member, now: Instant) -> bool:
     """S5: Q COMMITs for one block at one slot decide it, whatever was promised; never across slots."""
     state = member.state
-    if member.phase is Phase.APPLYING:
+    if member.phase is Phase.APPLYING or member.is_sealed:
         return False
     found = quorum_for_block(state.commits, state.membership.quorum)
     if found is None:
@@ -125,14 +127,20 @@ def rule_decide(member: Member, now: Instant) -> bool:
         return False
     decide(
         member,
-        CommitCertificate(height=state.height, slot=slot, block=block, endorsements=endorsements),
+        CommitCertificate(
+            era=state.era.number, height=state.height, slot=slot, block=block, endorsements=endorsements
+        ),
         body,
     )
     return True
 
 
 def decide(member: Member, certificate: CommitCertificate, proposal: bytes) -> None:
-    """Hands a decided block to the host; nothing at this height happens any more."""
+    """Hands a decided block to the host; nothing at this height happens any more. Who gave up its era appends nothing
+    that this era decides: people have counted what it has.
+    """
+    if member.is_sealed:
+        return
     member.enter(Phase.APPLYING)
     member.out.apply = Decision(
         height=member.state.height, block=certificate.block, proposal=proposal, certificate=certificate
@@ -160,7 +168,7 @@ def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         state.votes.add(vote_of(proposal))
         member.send_all(proposal)
         return
-    signed = vote_bytes(member.chain, state.height, proposal.slot, proposal.block)
+    signed = vote_bytes(state.era.domain, state.height, proposal.slot, proposal.block)
     prepare = Prepare(
         height=state.height,
         slot=proposal.slot,
@@ -169,7 +177,7 @@ def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         signature=member.signer.sign(signed),
     )
     state.votes.add(prepare)
-    member.send(prepare, member.cluster_at(proposal.slot))
+    member.send_cluster(prepare, proposal.slot)
 
 
 def send_commit(member: Member, now: Instant) -> None:
@@ -178,7 +186,7 @@ def send_commit(member: Member, now: Instant) -> None:
     claim = state.sign_state.prepared
     assert claim is not None, "COMMIT without a certificate"
     state.sent_ms = now.monotonic_ms
-    signed = commit_bytes(member.chain, state.height, claim.slot, claim.block)
+    signed = commit_bytes(state.era.domain, state.height, claim.slot, claim.block)
     commit = Commit(
         height=state.height,
         slot=claim.slot,
@@ -187,7 +195,7 @@ def send_commit(member: Member, now: Instant) -> None:
         signature=member.signer.sign(signed),
     )
     state.commits.add(commit)
-    member.send(commit, member.cluster_at(claim.slot))
+    member.send_cluster(commit, claim.slot)
 
 
 def view_change(member: Member, slot: Slot, now: Instant) -> bool:
@@ -218,7 +226,7 @@ def send_view_change(member: Member, now: Instant) -> None:
         slot=promise,
         claim=claim,
         signer=member.own,
-        signature=member.signer.sign(view_change_bytes(member.chain, state.height, promise, claim)),
+        signature=member.signer.sign(view_change_bytes(state.era.domain, state.height, promise, claim)),
         certificate=None if state.prepared is None else state.prepared.certificate,
     )
     state.view_changes.add(message)
@@ -238,7 +246,7 @@ def pre_prepare(
     state = member.state
     assert member.leader_at(slot) == member.own, "only the slot's leader proposes"
     assert state.may_vote_at(slot), "a proposal is a vote"
-    signed = vote_bytes(member.chain, state.height, slot, block)
+    signed = vote_bytes(state.era.domain, state.height, slot, block)
     message = PrePrepare(
         height=state.height,
         slot=slot,

@@ -10,7 +10,7 @@ from typing import Final
 
 from consensus.clock import ClockJump
 from consensus.explanation import Explanation, Silence, Step, Support, Wait
-from consensus.identifiers import Address, Digest, Height
+from consensus.identifiers import Address, Digest, EraNumber, Height
 from consensus.liveness import START_AGE_SLOTS
 from consensus.phases import Phase
 
@@ -33,6 +33,8 @@ class Verdict(Enum):
 
     APPLYING = "applying"
     """It is: the host writes the block."""
+    LATER_ERA = "later_era"
+    """Others are in a later era of the chain, which this member's operator has not begun here."""
     BEHIND = "behind"
     """Others have decided it; this member fetches what it lacks."""
     TOO_FEW_MEMBERS = "too_few_members"
@@ -73,6 +75,13 @@ def height_of_others(explanation: Explanation) -> Height | None:
     return proven if proven > explanation.height else None
 
 
+def later_era(explanation: Explanation) -> EraNumber | None:
+    """Returns an era above this member's own that an honest member is in, None if none is known; F + 1 say so."""
+    told = sorted((member.other_era or EraNumber(0) for member in explanation.members), reverse=True)
+    proven = told[explanation.weak_quorum - 1] if len(told) >= explanation.weak_quorum else EraNumber(0)
+    return proven if proven > explanation.era else None
+
+
 def _is_behind(explanation: Explanation) -> bool:
     # members decide a height within moments of each other: that alone is not being behind
     is_old = explanation.undecided_ms > explanation.slot_duration_ms
@@ -101,6 +110,7 @@ def _is_in_time(explanation: Explanation) -> bool:
 
 VERDICTS: Final[tuple[tuple[Verdict, Callable[[Explanation], bool]], ...]] = (
     (Verdict.APPLYING, lambda explanation: explanation.phase is Phase.APPLYING),
+    (Verdict.LATER_ERA, lambda explanation: later_era(explanation) is not None),
     (Verdict.BEHIND, _is_behind),
     (Verdict.TOO_FEW_MEMBERS, lambda explanation: able_members(explanation) < explanation.quorum),
     (Verdict.SILENT, lambda explanation: explanation.silence is not None),
@@ -154,6 +164,13 @@ def _applying(explanation: Explanation, _: NameOf) -> str:
     return f"Height {explanation.height} is decided; this member is writing its block."
 
 
+def _later_era(explanation: Explanation, _: NameOf) -> str:
+    return (
+        f"Others are in era {later_era(explanation)} of the chain, this member is in era {explanation.era}: "
+        "its operator begins the later one with `p2pnode recover apply` and the agreed plan."
+    )
+
+
 def _behind(explanation: Explanation, _: NameOf) -> str:
     others = height_of_others(explanation)
     assert others is not None, "the verdict says so"
@@ -175,6 +192,8 @@ def _too_few_members(explanation: Explanation, name_of: NameOf) -> str:
 def _silent(explanation: Explanation, _: NameOf) -> str:
     reasons = {
         Silence.NOT_A_MEMBER: f"it is no member at height {explanation.height}",
+        Silence.SEALED: "its operator gave up this era of the chain; `p2pnode recover` goes on or takes that back",
+        Silence.OLDER_ERA: "the height belongs to an era of the chain before the one that this member takes part in",
         Silence.STATE_LOST: f"what it signed up to height {explanation.silent_through} is not at hand",
         Silence.STATE_ASKED: "what it signed is not at hand, and it asks the others up to which height that matters",
     }
@@ -229,6 +248,7 @@ def _view_change(explanation: Explanation, name_of: NameOf) -> str:
 
 _SENTENCES: Final[dict[Verdict, Callable[[Explanation, NameOf], str]]] = {
     Verdict.APPLYING: _applying,
+    Verdict.LATER_ERA: _later_era,
     Verdict.BEHIND: _behind,
     Verdict.TOO_FEW_MEMBERS: _too_few_members,
     Verdict.SILENT: _silent,

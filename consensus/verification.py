@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from consensus.cryptography import verify
+from consensus.eras import Era
 from consensus.identifiers import Address, Digest, Height, Signature, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import (
@@ -50,35 +51,35 @@ class Verified(msgspec.Struct, Generic[M], frozen=True):
     message: M
 
 
-def verify_message(message: Message, membership: Membership, chain: Digest) -> Verified[Message] | Refusal:
+def verify_message(message: Message, membership: Membership, era: Era) -> Verified[Message] | Refusal:
     """Checks everything about a message that needs keys but no replica state.
 
     Args:
         message: as decoded from the wire.
         membership: the members of the message's height.
-        chain: hash of genesis.
+        era: the message's height belongs to.
 
     Returns:
         The message as `Verified`, or why it is refused.
     """
-    refusal = _check(message, membership, chain)
+    refusal = _check(message, membership, era)
     return Verified(message) if refusal is None else refusal
 
 
-def _check(message: Message, membership: Membership, chain: Digest) -> Refusal | None:
+def _check(message: Message, membership: Membership, era: Era) -> Refusal | None:
     match message:
         case PrePrepare():
-            return _check_pre_prepare(message, membership, chain)
+            return _check_pre_prepare(message, membership, era)
         case Prepare():
-            signed = vote_bytes(chain, message.height, message.slot, message.block)
+            signed = vote_bytes(era.domain, message.height, message.slot, message.block)
             return _check_signature(message.signer, signed, message.signature, membership)
         case Commit():
-            signed = commit_bytes(chain, message.height, message.slot, message.block)
+            signed = commit_bytes(era.domain, message.height, message.slot, message.block)
             return _check_signature(message.signer, signed, message.signature, membership)
         case ViewChange():
-            return _check_view_change(message, membership, chain)
+            return _check_view_change(message, membership, era)
         case Decided():
-            holds = commit_certificate_holds(message.certificate, membership, chain)
+            holds = commit_certificate_holds(message.certificate, membership, era)
             return None if holds else Refusal.BAD_CERTIFICATE
         case _:
             return None  # unsigned: STATUS and bodies are checked by what they lead to
@@ -91,27 +92,27 @@ def _check_signature(signer: Address, signed: bytes, signature: Signature, membe
     return None if verify(key, signed, signature) else Refusal.BAD_SIGNATURE
 
 
-def _check_pre_prepare(message: PrePrepare, membership: Membership, chain: Digest) -> Refusal | None:
+def _check_pre_prepare(message: PrePrepare, membership: Membership, era: Era) -> Refusal | None:
     if message.signer != leader(membership, message.height, message.slot):
         return Refusal.NOT_THE_LEADER
-    signed = vote_bytes(chain, message.height, message.slot, message.block)
+    signed = vote_bytes(era.domain, message.height, message.slot, message.block)
     refusal = _check_signature(message.signer, signed, message.signature, membership)
     if refusal is not None or message.justification is None:
         return refusal
-    holds = justification_holds(message.justification, message.height, message.slot, message.block, membership, chain)
+    holds = justification_holds(message.justification, message.height, message.slot, message.block, membership, era)
     return None if holds else Refusal.BAD_JUSTIFICATION
 
 
-def _check_view_change(message: ViewChange, membership: Membership, chain: Digest) -> Refusal | None:
+def _check_view_change(message: ViewChange, membership: Membership, era: Era) -> Refusal | None:
     """S2: a claim >= s or without its certificate is thrown away, never read as "none"."""
     if not _claim_has_its_certificate(message):
         return Refusal.CLAIM_WITHOUT_CERTIFICATE
-    signed = view_change_bytes(chain, message.height, message.slot, message.claim)
+    signed = view_change_bytes(era.domain, message.height, message.slot, message.claim)
     refusal = _check_signature(message.signer, signed, message.signature, membership)
     certificate = message.certificate
     if refusal is not None or certificate is None:
         return refusal
-    holds = prepared_certificate_holds(certificate, membership, chain)
+    holds = prepared_certificate_holds(certificate, membership, era)
     return None if holds else Refusal.CLAIM_WITHOUT_CERTIFICATE
 
 
@@ -134,7 +135,7 @@ def justification_holds(
     slot: Slot,
     block: Digest,
     membership: Membership,
-    chain: Digest,
+    era: Era,
 ) -> bool:
     """Says whether Q VIEW-CHANGEs for exactly (height, slot) allow `block` (docs/protocol.md, rule S2)."""
     headers = justification.headers
@@ -151,12 +152,12 @@ def justification_holds(
         or highest.slot >= slot
         or highest.block != block
         or not certificate_is_for(certificate, height, highest)
-        or not prepared_certificate_holds(certificate, membership, chain)
+        or not prepared_certificate_holds(certificate, membership, era)
     ):
         return False
     return all(
         _check_signature(
-            header.signer, view_change_bytes(chain, height, slot, header.claim), header.signature, membership
+            header.signer, view_change_bytes(era.domain, height, slot, header.claim), header.signature, membership
         )
         is None
         for header in headers
@@ -169,16 +170,16 @@ def highest_claim(justification: Justification) -> Claim | None:
     return max(claims, key=lambda claim: claim.slot, default=None)
 
 
-def prepared_certificate_holds(certificate: PreparedCertificate, membership: Membership, chain: Digest) -> bool:
+def prepared_certificate_holds(certificate: PreparedCertificate, membership: Membership, era: Era) -> bool:
     """Says whether exactly Q distinct members voted for the certificate's block at its height and slot."""
-    signed = vote_bytes(chain, certificate.height, certificate.slot, certificate.block)
-    return _endorsements_hold(certificate.endorsements, signed, membership)
+    signed = vote_bytes(era.domain, certificate.height, certificate.slot, certificate.block)
+    return certificate.era == era.number and _endorsements_hold(certificate.endorsements, signed, membership)
 
 
-def commit_certificate_holds(certificate: CommitCertificate, membership: Membership, chain: Digest) -> bool:
+def commit_certificate_holds(certificate: CommitCertificate, membership: Membership, era: Era) -> bool:
     """Says whether exactly Q distinct members committed to the certificate's block at its height and slot."""
-    signed = commit_bytes(chain, certificate.height, certificate.slot, certificate.block)
-    return _endorsements_hold(certificate.endorsements, signed, membership)
+    signed = commit_bytes(era.domain, certificate.height, certificate.slot, certificate.block)
+    return certificate.era == era.number and _endorsements_hold(certificate.endorsements, signed, membership)
 
 
 def _endorsements_hold(endorsements: tuple[Endorsement, ...], signed: bytes, membership: Membership) -> bool:

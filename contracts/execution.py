@@ -1,8 +1,9 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
-A block runs in a fixed order: service rewards for block h - 1, what is due by itself, the transactions one by one,
-what they made due, then the books are checked. Everything happens on an overlay, the temporary ledger; the state
-below is only read. The same state, context and transactions give the same bytes on every node.
+A block runs in a fixed order: the era that it begins, service rewards for block h - 1, what is due by itself, the
+transactions one by one, what they made due, then the books are checked. Everything happens on an overlay, the
+temporary ledger; the state below is only read. The same state, context and transactions give the same bytes on every
+node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from contracts.cancellations import execute_cancellation
 from contracts.closing import close_gate
 from contracts.conservation import assert_conserved
 from contracts.debts import execute_pay_debt
+from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
@@ -85,6 +87,7 @@ def execute_block(
     assert context.height > 0, "genesis is not executed"
     overlay = Overlay(state)
     run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
+    begin_era(run)
     reward_service(run)
     postings = _carry_out_due(run)
     receipts: list[Receipt] = []

@@ -8,20 +8,24 @@ from msgspec.structs import replace
 
 from consensus.codec import ELEMENTS_MAX, DecodeError, decode, encode
 from consensus.cryptography import address_of
+from consensus.identifiers import FIRST_HEIGHT
 from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
     AGENDA_KEY,
+    ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     TOTALS_KEY,
     Account,
     Agenda,
+    EraTable,
     LastBlock,
     Member,
     MemberList,
+    MemberTerm,
     Score,
     ScoreCause,
     StateKey,
@@ -158,7 +162,18 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
 
 def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
     return {
-        MEMBER_LIST_KEY: MemberList(addresses=tuple(address_of(member.node_key) for member in genesis.members)),
+        MEMBER_LIST_KEY: MemberList(
+            terms=tuple(
+                MemberTerm(
+                    address=address_of(member.node_key),
+                    node_key=member.node_key,
+                    first_height=FIRST_HEIGHT,
+                    last_height=None,
+                )
+                for member in genesis.members
+            )
+        ),
+        ERAS_KEY: EraTable(starts=()),
         AGENDA_KEY: Agenda(size=0, made=0),
         LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),
         TOTALS_KEY: replace(

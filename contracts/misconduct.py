@@ -8,11 +8,22 @@ from typing import Final
 
 from consensus.codec import encode
 from consensus.cryptography import HashKind, digest, verify
+from consensus.eras import Eras
 from consensus.evidence import Equivocation, proven_offence
 from consensus.identifiers import Digest, PublicKey
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
-from contracts.state import Member, Misconduct, member_key, misconduct_key
+from contracts.state import (
+    ERAS_KEY,
+    MEMBER_LIST_KEY,
+    EraTable,
+    Member,
+    MemberList,
+    Misconduct,
+    Overlay,
+    member_key,
+    misconduct_key,
+)
 from contracts.transactions import DoubleOffer, ReportMisconduct
 
 DOUBLE_OFFER: Final = "double_offer"
@@ -22,10 +33,9 @@ def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct)
     """Suspends the offender, or declines: no member, nothing proven, known already."""
     evidence = action.evidence
     offender = evidence.offender
-    member = run.overlay.get(member_key(offender), Member)
-    if member is None:
+    if run.overlay.get(member_key(offender), Member) is None:
         return declined(Reason.EVIDENCE_UNKNOWN_OFFENDER, f"{offender.hex()} is no member")
-    offence = proven(evidence, member.node_key, run.context.chain)
+    offence = proven(evidence, run.overlay, run.context.chain)
     if offence is None:
         detail = f"the two statements do not prove that {offender.hex()} contradicted itself"
         return declined(Reason.EVIDENCE_PROVES_NOTHING, detail)
@@ -41,19 +51,26 @@ def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct)
     return Outcome(reference=name)
 
 
-def proven(evidence: Equivocation | DoubleOffer, key: PublicKey, chain: Digest) -> str | None:
-    """Returns the offence that two signed statements prove of the owner of a key, None if they prove nothing.
+def proven(evidence: Equivocation | DoubleOffer, state: Overlay, chain: Digest) -> str | None:
+    """Returns the offence that two signed statements prove of a member, None if they prove nothing.
 
     Args:
         evidence: the statements with their signatures.
-        key: the offender's node key; whether it is the offender's, the caller knows.
+        state: says whose key was which at every height, and which era a height belongs to.
         chain: hash of genesis; statements for other chains prove nothing here.
     """
     if isinstance(evidence, Equivocation):
-        offence = proven_offence(evidence, key, chain)
+        key = state.require(MEMBER_LIST_KEY, MemberList).key_at(evidence.offender, evidence.height)
+        eras = Eras(chain, state.require(ERAS_KEY, EraTable).starts)
+        offence = None if key is None else proven_offence(evidence, key, eras.at(evidence.height))
         return None if offence is None else offence.value
+    member = state.get(member_key(evidence.offender), Member)
+    return DOUBLE_OFFER if member is not None and _is_double(evidence, member.node_key, chain) else None
+
+
+def _is_double(evidence: DoubleOffer, key: PublicKey, chain: Digest) -> bool:
     first, second = evidence.first, evidence.second
-    is_double = (
+    return (
         first.chain == second.chain == chain
         and (first.seller, first.offer_counter) == (second.seller, second.offer_counter)
         and first != second
@@ -61,7 +78,6 @@ def proven(evidence: Equivocation | DoubleOffer, key: PublicKey, chain: Digest) 
         and verify(key, encode(first), evidence.first_signature)
         and verify(key, encode(second), evidence.second_signature)
     )
-    return DOUBLE_OFFER if is_double else None
 
 
 def misconduct_name(evidence: Equivocation | DoubleOffer, offence: str) -> Digest:

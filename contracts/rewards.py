@@ -4,7 +4,15 @@ from typing import Final
 
 from consensus.identifiers import Address, Digest
 from contracts.run import BlockRun
-from contracts.state import LAST_BLOCK_KEY, LastBlock, RewardedPair, ScoreCause, rewarded_pair_key
+from contracts.state import (
+    LAST_BLOCK_KEY,
+    MEMBER_LIST_KEY,
+    LastBlock,
+    MemberList,
+    RewardedPair,
+    ScoreCause,
+    rewarded_pair_key,
+)
 from contracts.units import Milliseconds
 from qscore.deltas import Role, after_fault, rewarded
 from qscore.equation import Defaulter, equation_2_of_mean
@@ -25,9 +33,11 @@ def reward_service(run: BlockRun) -> None:
     """
     trades = run.overlay.require(LAST_BLOCK_KEY, LastBlock).trades_rewarded
     run.overlay.put(LAST_BLOCK_KEY, LastBlock(trades_rewarded=0))
+    members = run.overlay.require(MEMBER_LIST_KEY, MemberList).addresses  # who left meanwhile earns nothing
     for voter in run.context.parent_voters:
-        _reward_service(run, voter, Role.VALIDATOR, trades)
-    if run.context.parent_leader is not None:
+        if voter in members:
+            _reward_service(run, voter, Role.VALIDATOR, trades)
+    if run.context.parent_leader in members:
         _reward_service(run, run.context.parent_leader, Role.LEADER, trades)
 
 

@@ -6,7 +6,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus.codec import Record
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.eras import EraStart
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.genesis import Genesis
 from contracts.receipts import DETAIL_CHARACTERS_MAX, Posting, Reason
 from contracts.state import (
@@ -24,6 +25,17 @@ from qscore.parameters import Millionths, ScoreParameters
 from qscore.way_back import WayBack, present_score, way_back_after_fault, way_back_after_reward
 
 
+class EraBeginning(Record, frozen=True, kw_only=True):
+    """What the first block of an era begins with, as its ceremony found."""
+
+    starts: tuple[EraStart, ...]
+    """Of this era, and of earlier ones that never came to a block of their own."""
+    base: Height
+    """Last height under the members before."""
+    members: tuple[tuple[Address, PublicKey], ...]
+    """From the height above on, in their order."""
+
+
 class BlockContext(Record, frozen=True, kw_only=True):
     """What a block's execution knows besides the state: the header's claims and the carried certificate."""
 
@@ -38,6 +50,8 @@ class BlockContext(Record, frozen=True, kw_only=True):
     """Signers of the certificate of h - 1 in this block's body that lie in its cluster; empty at height 1."""
     cluster: tuple[Address, ...]
     """Members of this block's cluster, whose scores give Eq. 2's v."""
+    beginning: EraBeginning | None = None
+    """Of an era's first block."""
 
 
 class Refusal(Record, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Agenda`, `MemberList`, `LastBlock` |
+| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
@@ -26,6 +26,7 @@ from enum import Enum
 from typing import Final, NewType, Protocol, TypeVar
 
 from consensus.codec import Record, decode, encode
+from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
@@ -74,10 +75,47 @@ class Member(Record, frozen=True, kw_only=True, tag="member"):
     capacity_w: int
 
 
-class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
-    """All members in the order of admission; N = len(addresses)."""
+class MemberTerm(Record, frozen=True, kw_only=True, tag="member-term"):
+    """A member took part under one node key at these heights."""
 
-    addresses: tuple[Address, ...]
+    address: Address
+    node_key: PublicKey
+    first_height: Height
+    last_height: Height | None
+    """None: until a block says otherwise."""
+
+    def includes(self, height: Height) -> bool:
+        """Says whether the member has this key at a height."""
+        return self.first_height <= height and (self.last_height is None or height <= self.last_height)
+
+
+class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
+    """Who is and was a member, under which node key: M(h) for every height up to two above the block that wrote it.
+
+    In the order of admission. A term under a new key stands behind the one under the old key, so a member keeps its
+    place; who returns goes to the end.
+    """
+
+    terms: tuple[MemberTerm, ...]
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The members of the newest set."""
+        return tuple(term.address for term in self.terms if term.last_height is None)
+
+    def at(self, height: Height) -> tuple[tuple[Address, PublicKey], ...]:
+        """Returns the (address, node key) pairs of M(height), in their order."""
+        return tuple((term.address, term.node_key) for term in self.terms if term.includes(height))
+
+    def key_at(self, address: Address, height: Height) -> PublicKey | None:
+        """Returns the node key that a member had at a height, None if it was none."""
+        return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
+
+
+class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
+    """Every era but the first, in their order."""
+
+    starts: tuple[EraStart, ...]
 
 
 class Packet(Record, frozen=True, kw_only=True, tag="packet"):
@@ -341,6 +379,7 @@ StateValue = (
     | Debt
     | Deficit
     | Due
+    | EraTable
     | Interval
     | LastBlock
     | Member
@@ -359,6 +398,7 @@ StateValue = (
 TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
 AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
+ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from consensus.codec import Record, decode, encode
-from consensus.cryptography import HashKind, SigningKey, address_of, digest, verify
+from consensus.cryptography import HashKind, SigningKey, digest, verify
 from consensus.evidence import Equivocation
 from consensus.identifiers import (
     DIGEST_SIZE_BYTES,
@@ -196,17 +196,15 @@ class Envelope(Record, frozen=True, kw_only=True):
     """What the sender signs."""
 
     chain: DigestBytes
+    sender: AddressBytes
+    """The wallet and member that this transaction acts for."""
     sender_key: PublicKeyBytes
+    """Its present node key, as the state says; of a wallet that is no member's, the key that it is named by."""
     nonce: Counter
     """Strictly greater than the sender's last; gaps are allowed."""
     valid_until_height: Annotated[Height, Meta(ge=0, le=COUNTER_MAX)]
     """Last height whose block may contain this transaction."""
     action: Action
-
-    @property
-    def sender(self) -> Address:
-        """The wallet and member that this transaction acts for."""
-        return address_of(self.sender_key)
 
 
 class SignedTransaction(Record, frozen=True, kw_only=True):
@@ -224,9 +222,12 @@ class Transaction:
     """As its sender signed and sent it."""
     digest: Digest
     """Its name."""
-    sender: Address
-    """Address of the key that signed it."""
     envelope: Envelope
+
+    @property
+    def sender(self) -> Address:
+        """The wallet and member that it acts for."""
+        return self.envelope.sender
 
 
 def transaction_digest(raw: bytes) -> Digest:
@@ -239,7 +240,12 @@ def sign_transaction(
 ) -> bytes:
     """Returns the raw bytes of a transaction of `key`'s member, ready to submit."""
     envelope = Envelope(
-        chain=chain, sender_key=key.public_key, nonce=nonce, valid_until_height=valid_until_height, action=action
+        chain=chain,
+        sender=key.address,
+        sender_key=key.public_key,
+        nonce=nonce,
+        valid_until_height=valid_until_height,
+        action=action,
     )
     return encode(SignedTransaction(envelope=envelope, signature=key.sign(encode(envelope))))
 

@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
+from consensus.era_plans import EraProof
+from consensus.eras import EraField
 from consensus.identifiers import Digest
 from consensus.messages import AddressField, CommitCertificate, DigestField, HeightField, SlotField
 from contracts.receipts import Posting
@@ -22,6 +24,8 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     version: int
     """Protocol version that the block follows."""
     chain: DigestField
+    era: EraField
+    """In which it was made; a block that a ceremony carries over keeps it."""
     height: HeightField
     slot: SlotField
     """Slot of the first proposal; a block proposed again in a later slot keeps it."""
@@ -37,7 +41,9 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     state_root: DigestField
     """Root of the authenticated map after executing this block."""
     membership: DigestField
-    """Digest of the membership of h + 1."""
+    """Digest of M(h + 2): its members' addresses and node keys, in their order."""
+    ceremony: DigestField
+    """Hash of the carried ceremony, or of nil."""
     vrf_proof: Annotated[bytes, Meta(max_length=0)]
     """Randomness for sampled clusters; empty while clusters are all members."""
 
@@ -52,6 +58,8 @@ class Block(Record, frozen=True, kw_only=True, tag="block"):
     """The leader's claimed escrow postings, recomputed by every validator."""
     parent_certificate: CommitCertificate | None
     """Exactly Q COMMITs for h - 1, sorted by signer; None at height 1."""
+    ceremony: EraProof | None = None
+    """Of the first block that an era makes: why it began."""
 
 
 def block_digest(header: BlockHeader) -> Digest:
@@ -64,6 +72,11 @@ def certificate_digest(certificate: CommitCertificate | None) -> Digest:
     return digest(HashKind.CERTIFICATE, encode(certificate))
 
 
+def ceremony_digest(proof: EraProof | None) -> Digest:
+    """Returns the hash of a carried ceremony (or of nil) that a header commits to."""
+    return digest(HashKind.CEREMONY, encode(proof))
+
+
 def block_is_whole(block: Block) -> bool:
     """Says whether the body is the one that the header commits to, as far as that shows without executing it.
 
@@ -74,4 +87,5 @@ def block_is_whole(block: Block) -> bool:
         tree_root(block.transactions) == header.transactions_root
         and tree_root([encode(posting) for posting in block.postings]) == header.postings_root
         and certificate_digest(block.parent_certificate) == header.parent_certificate
+        and ceremony_digest(block.ceremony) == header.ceremony
     )

@@ -88,6 +88,7 @@ class TransactionRefusal(Enum):
     WRONG_CHAIN = "wrong_chain"
     BAD_SIGNATURE = "bad_signature"
     UNKNOWN_SENDER = "unknown_sender"
+    OTHER_KEY = "other_key"
     NONCE_PASSED = "nonce_passed"
     EXPIRED = "expired"
 

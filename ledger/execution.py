@@ -7,23 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.codec import encode
+from consensus.codec import decode, encode
+from consensus.era_plans import EraProof
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, cluster
+from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
-from contracts.state import MEMBER_LIST_KEY, StateKey, StateReader, Table
+from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
 from contracts.transactions import Transaction
 from ledger.authenticated_map import MapUpdate, update_map
-from ledger.block import Block, BlockHeader, block_digest, certificate_digest
+from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
+from ledger.eras import BegunEras, membership_in
 from ledger.merkle_tree import tree_root
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
     Parent,
     first_difference,
-    membership_in,
     parent_voters,
 )
 
@@ -45,6 +46,7 @@ class Draft:
     transactions: tuple[bytes, ...]
     """Raw, in their order."""
     parent_certificate: CommitCertificate | None
+    ceremony: EraProof | None
 
 
 def draft_of(block: Block) -> Draft:
@@ -54,6 +56,7 @@ def draft_of(block: Block) -> Draft:
         leader=block.header.leader,
         transactions=block.transactions,
         parent_certificate=block.parent_certificate,
+        ceremony=block.ceremony,
     )
 
 
@@ -65,10 +68,14 @@ class ExecutedBlock:
     digest: Digest
     execution: Execution
     map_update: MapUpdate
-    next_membership: Membership
 
-    def as_parent(self, membership: Membership) -> Parent:
-        """Returns what the next block extends; `membership` is this block's own."""
+    def as_parent(self, *, membership: Membership, memberships: Memberships) -> Parent:
+        """Returns what the next block extends.
+
+        Args:
+            membership: M(height) of this block.
+            memberships: of the two heights above it.
+        """
         header = self.block.header
         return Parent(
             height=header.height,
@@ -77,7 +84,7 @@ class ExecutedBlock:
             leader=header.leader,
             state_root=header.state_root,
             membership=membership,
-            next_membership=self.next_membership,
+            memberships=memberships,
         )
 
 
@@ -88,7 +95,7 @@ def execute(
     state: State,
     parent: Parent,
     genesis: Genesis,
-    chain: Digest,
+    begun: BegunEras,
 ) -> ExecutedBlock:
     """Executes what a leader chose and returns the block that it makes.
 
@@ -98,27 +105,29 @@ def execute(
         state: after the parent.
         parent: what the block extends.
         genesis: parameters.
-        chain: hash of genesis.
+        begun: eras of the chain.
 
     Raises:
         NodeMissing: the state's map is damaged.
     """
     height = Height(parent.height + 1)
     context = BlockContext(
-        chain=chain,
+        chain=begun.chain,
         height=height,
         slot=draft.slot,
         leader=draft.leader,
         parent_leader=parent.leader,
         parent_voters=parent_voters(draft.parent_certificate, parent),
-        cluster=cluster(parent.next_membership, height, draft.slot),
+        cluster=cluster(parent.memberships.undecided, height, draft.slot),
+        beginning=begun.beginning_in(height, state),
     )
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
-    next_membership = _next_membership(state, parent, execution)
+    fixed_membership = _fixed_membership(state, execution, Height(height + 2))
     header = BlockHeader(
         version=genesis.protocol_version,
-        chain=chain,
+        chain=begun.chain,
+        era=begun.at(height).number,
         height=height,
         slot=draft.slot,
         leader=draft.leader,
@@ -128,7 +137,8 @@ def execute(
         postings_root=tree_root([encode(posting) for posting in execution.postings]),
         receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
         state_root=map_update.root,
-        membership=next_membership.digest(),
+        membership=fixed_membership.digest(),
+        ceremony=ceremony_digest(draft.ceremony),
         vrf_proof=b"",
     )
     return ExecutedBlock(
@@ -137,11 +147,11 @@ def execute(
             transactions=draft.transactions,
             postings=execution.postings,
             parent_certificate=draft.parent_certificate,
+            ceremony=draft.ceremony,
         ),
         digest=block_digest(header),
         execution=execution,
         map_update=map_update,
-        next_membership=next_membership,
     )
 
 
@@ -164,19 +174,7 @@ def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None
     )
 
 
-class _After:
-    """The state after a block, for reading the members of the next height."""
-
-    def __init__(self, state: StateReader, execution: Execution) -> None:
-        self._state = state
-        self._changes = execution.changes
-
-    def get(self, key: StateKey) -> bytes | None:
-        return self._changes[key] if key in self._changes else self._state.get(key)
-
-
-def _next_membership(state: StateReader, parent: Parent, execution: Execution) -> Membership:
-    touched = MEMBER_LIST_KEY in execution.changes or any(
-        key.startswith(Table.MEMBER.value) for key in execution.changes
-    )
-    return membership_in(_After(state, execution)) if touched else parent.next_membership
+def _fixed_membership(state: StateReader, execution: Execution, height: Height) -> Membership:
+    """Returns M(height), which the executed block fixes: of the list that it wrote, or else of the one before."""
+    written = execution.changes.get(MEMBER_LIST_KEY)
+    return membership_in(state, height) if written is None else Membership(decode(written, MemberList).at(height))

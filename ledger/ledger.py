@@ -6,22 +6,24 @@ makes a decided block permanent. For use by one thread at a time.
 
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from consensus.codec import encode
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.codec import decode, encode
+from consensus.eras import Eras
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
+from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt
-from contracts.state import StateKey, Table
+from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, no_nodes, prove, update_map
 from ledger.block import Block, block_digest
+from ledger.eras import BegunEra, BegunEras
 from ledger.errors import (
     BlockNotNext,
     DecidedBlockRefused,
@@ -34,7 +36,7 @@ from ledger.errors import (
 from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal
 from ledger.merkle_tree import prove_inclusion
 from ledger.proofs import ReceiptProof, StateProof
-from ledger.reading import BlockReader, TransactionLocation, membership_of
+from ledger.reading import BlockReader, TransactionLocation
 from ledger.side_files import (
     DATABASE_FOLDER,
     DirectoryLock,
@@ -67,12 +69,15 @@ from ledger.store import (
     version_key,
 )
 from ledger.transactions import TransactionVerifier
+from ledger.trusted_sets import FIXED_AHEAD, SetChange, SetStep
 from ledger.validation import (
     Admission,
     BlockRefusal,
     Parent,
     form_refusal,
+    judged_in,
     last_nonce_in,
+    node_key_in,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -93,6 +98,7 @@ class Ledger:
         genesis: Genesis,
         parent: Parent,
         verifier: TransactionVerifier,
+        begun: BegunEras,
     ) -> None:
         """Takes checked parts; use `create` or `open`."""
         self.genesis: Final = genesis
@@ -106,6 +112,7 @@ class Ledger:
         self._executed: OrderedDict[Digest, ExecutedBlock] = OrderedDict()
         self._undecided = {key[1:]: value for key, value in store.entries(Space.UNDECIDED.value)}
         self._closed = False
+        self._begun = begun
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -119,13 +126,21 @@ class Ledger:
         return is_there(database_path(directory))
 
     @classmethod
-    def create(cls, directory: Path, genesis: Genesis, verifier: TransactionVerifier | None = None) -> "Ledger":
+    def create(
+        cls,
+        directory: Path,
+        genesis: Genesis,
+        verifier: TransactionVerifier | None = None,
+        *,
+        begun: Sequence[BegunEra] = (),
+    ) -> "Ledger":
         """Makes a new ledger with the genesis state, durably and all at once, and opens it.
 
         Args:
             directory: for the ledger alone; made if it is not there.
             genesis: of the chain.
             verifier: to share remembered transactions with; by default one of its own.
+            begun: eras that ceremonies began at this home.
 
         Raises:
             LedgerExists: there is one already.
@@ -142,11 +157,18 @@ class Ledger:
             raise LedgerWriteFailed(f"cannot create a ledger: {error}") from None
         finally:
             lock.release()
-        return cls.open(directory, genesis, verifier)
+        return cls.open(directory, genesis, verifier, begun=begun)
 
     @classmethod
-    def open(cls, directory: Path, genesis: Genesis, verifier: TransactionVerifier | None = None) -> "Ledger":
-        """Opens a ledger after checking, cheaply, that it is what was written (`startup`).
+    def open(
+        cls,
+        directory: Path,
+        genesis: Genesis,
+        verifier: TransactionVerifier | None = None,
+        *,
+        begun: Sequence[BegunEra] = (),
+    ) -> "Ledger":
+        """Opens a ledger after checking, cheaply, that it is what was written (`startup`); arguments as `create`.
 
         Raises:
             LedgerMissing: there is none.
@@ -160,11 +182,12 @@ class Ledger:
         require_access(directory, database_path(directory), is_writing=True)
         lock = DirectoryLock(directory)
         store: Store | None = None
+        eras = BegunEras(chain_id(genesis), begun)
         try:
             check_files(directory)
             remove_seal(directory)
             store = Store.open(database_path(directory), verify_checksums=True)
-            parent = check_recent_blocks(directory, store, genesis)
+            parent = check_recent_blocks(directory, store, eras)
         except BaseException:
             if store is not None:
                 store.close()
@@ -177,6 +200,7 @@ class Ledger:
             genesis=genesis,
             parent=parent,
             verifier=TransactionVerifier(chain_id(genesis)) if verifier is None else verifier,
+            begun=eras,
         )
 
     def close(self) -> None:
@@ -217,21 +241,45 @@ class Ledger:
 
     def membership(self) -> Membership:
         """Returns the members of height + 1."""
-        return self._parent.next_membership
+        return self._parent.memberships.undecided
+
+    def memberships(self) -> Memberships:
+        """Returns the members of height + 1 and of height + 2."""
+        return self._parent.memberships
 
     def membership_at(self, height: Height) -> Membership:
-        """Returns the members of a height, 1 to height + 1 of the tip."""
-        assert GENESIS_HEIGHT < height <= self.height + 1
-        return membership_of(self._store, height)
+        """Returns the members of a height, 1 to height + 2 of the tip, from the history that the state keeps."""
+        assert GENESIS_HEIGHT < height <= self.height + 2
+        return self._begun.membership_at(height, self)
+
+    @property
+    def eras(self) -> Eras:
+        """The eras that this home knows of; another one begins only while nobody has the ledger open."""
+        return self._begun.eras
+
+    @property
+    def carried(self) -> bytes | None:
+        """The block that height + 1 must be, as a ceremony found; None if it may be any."""
+        return self._begun.carried_at(Height(self.height + 1))
+
+    def member_of(self, key: PublicKey) -> Address | None:
+        """Returns whose node key this is at height + 1 or height + 2, or in the newest era that this home began; None
+        if it is nobody's.
+        """
+        return self._parent.memberships.member_of(key) or self._begun.member_of(key)
 
     def last_nonce(self, sender: Address) -> int | None:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""
         return last_nonce_in(self, sender)
 
+    def node_key_of(self, sender: Address) -> PublicKey | None:
+        """Returns the present node key of a member, gone or not; None if the chain knows no such member."""
+        return node_key_in(self, sender)
+
     # --- consensus' side -----------------------------------------------------------------------------------
 
     def build(self, *, slot: Slot, leader: Address, candidates: Iterable[Transaction]) -> Block:
-        """Makes the block of height + 1 that a leader proposes, and remembers its execution.
+        """Makes the block of height + 1 that a leader proposes, and remembers its execution. A carried one is made.
 
         Args:
             slot: of the proposal.
@@ -239,8 +287,13 @@ class Ledger:
             candidates: verified transactions in the order of preference; those that no block of this height may
                 contain are left out, and the block ends where the next one would exceed a limit of genesis.
         """
+        if self.carried is not None:
+            block = decode(self.carried, Block)
+            refusal = self.check(block)
+            assert refusal is None, f"the carried block is invalid: {refusal}"
+            return block
         draft, transactions = self._draft(slot, leader, candidates)
-        executed = self._execute(draft, transactions)
+        executed = self._execute(draft, transactions, self._parent, self._begun)
         self._remember(executed)
         return executed.block
 
@@ -266,6 +319,7 @@ class Ledger:
             leader=leader_address,
             transactions=tuple(transaction.raw for transaction in transactions),
             parent_certificate=self.certificate(self.height),
+            ceremony=self._begun.proof_in(Height(self.height + 1)),
         )
         return draft, transactions
 
@@ -309,7 +363,10 @@ class Ledger:
         stale = [node_key(name) for name in executed.map_update.removed]
         stale += [undecided_key(name) for name in self._undecided]
         self._store.write(_block_entries(executed, certificate), stale)
-        self._parent = executed.as_parent(self.membership())
+        height = executed.block.header.height
+        self._parent = executed.as_parent(
+            membership=self.membership(), memberships=self._begun.memberships_after(height, self)
+        )
         self._undecided.clear()
         self._executed.clear()
         self._mark_tip()
@@ -345,20 +402,33 @@ class Ledger:
         """Returns consensus' own records of height + 1; `append` drops them."""
         return dict(self._undecided)
 
+    def drop_undecided(self) -> None:
+        """Forgets consensus' own records of height + 1: another era has begun.
+
+        Raises:
+            LedgerWriteFailed: as `persist_undecided`.
+        """
+        self._store.write({}, [undecided_key(name) for name in self._undecided])
+        self._undecided.clear()
+
     def _validate(self, block: Block) -> ExecutedBlock | BlockRefusal:
-        refusal = form_refusal(block, self._parent, self.genesis, self.chain) or parent_certificate_refusal(
-            block, self._parent, self.chain
-        )
+        judged = judged_in(block.header, self._parent, self._begun, self)
+        if isinstance(judged, BlockRefusal):
+            return judged
+        parent, begun = judged
+        refusal = form_refusal(block, parent, self.genesis, begun) or parent_certificate_refusal(block, parent, begun)
         if refusal is not None:
             return refusal
         transactions = verified_transactions(block, self, self.verifier)
         if isinstance(transactions, BlockRefusal):
             return transactions
-        executed = self._execute(draft_of(block), list(transactions))
+        executed = self._execute(draft_of(block), list(transactions), parent, begun)
         return result_refusal(block, executed) or executed
 
-    def _execute(self, draft: Draft, transactions: list[Transaction]) -> ExecutedBlock:
-        return execute(draft, transactions, state=self, parent=self._parent, genesis=self.genesis, chain=self.chain)
+    def _execute(
+        self, draft: Draft, transactions: list[Transaction], parent: Parent, begun: BegunEras
+    ) -> ExecutedBlock:
+        return execute(draft, transactions, state=self, parent=parent, genesis=self.genesis, begun=begun)
 
     def _remember(self, executed: ExecutedBlock) -> None:
         self._executed[executed.digest] = executed
@@ -451,6 +521,20 @@ class Ledger:
             receipt=receipts[location.index],
             inclusion=prove_inclusion([encode(receipt) for receipt in receipts], location.index),
         )
+
+    def set_steps(self) -> tuple[SetStep, ...]:
+        """Returns what leads from genesis to the members of every height: headers of changes, and ceremonies."""
+        terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
+        ends = [term.last_height + 1 for term in terms if term.last_height is not None]
+        steps: dict[Height, tuple[SetStep, ...]] = dict(self._begun.proofs())
+        for first in {term.first_height for term in terms}.union(ends) - {FIRST_HEIGHT, *steps}:
+            steps[Height(first)] = (self._set_change(Height(first - FIXED_AHEAD)),)
+        return tuple(step for first in sorted(steps) for step in steps[first])
+
+    def _set_change(self, height: Height) -> SetChange:
+        header, certificate = self._blocks.decided_header(height)
+        members = self.membership_at(Height(height + FIXED_AHEAD)).members
+        return SetChange(header=header, certificate=certificate, members=members)
 
     def prove_state(self, key: StateKey) -> StateProof:
         """Returns a key's newest value, or that it has none, with the proof against the tip's header.

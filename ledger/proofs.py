@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from consensus.codec import Record, encode
+from consensus.eras import Eras
 from consensus.identifiers import Digest
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate
@@ -62,34 +63,34 @@ def posting_proof_holds(proof: PostingProof, header: BlockHeader) -> bool:
 
 
 def header_is_decided(
-    header: BlockHeader, certificate: CommitCertificate, *, membership: Membership, chain: Digest
+    header: BlockHeader, certificate: CommitCertificate, *, membership: Membership, eras: Eras
 ) -> bool:
     """Says whether a quorum of the members of the header's height decided it on this chain."""
-    fault = certificate_fault(certificate, header.height, block_digest(header), membership, chain)
-    return header.chain == chain and fault is None
+    fault = certificate_fault(certificate, header.height, block_digest(header), membership, eras.at(header.height))
+    return header.chain == eras.chain and fault is None
 
 
-def receipt_proof_holds(proof: ReceiptProof, *, membership: Membership, chain: Digest) -> bool:
+def receipt_proof_holds(proof: ReceiptProof, *, membership: Membership, eras: Eras) -> bool:
     """Says whether a receipt is on the chain.
 
     Args:
         proof: from anyone.
         membership: the members of the proof's height, which the verifier knows and does not take from the prover.
-        chain: hash of genesis.
+        eras: of the chain, which the verifier knows likewise.
     """
-    return header_is_decided(proof.header, proof.certificate, membership=membership, chain=chain) and inclusion_holds(
+    return header_is_decided(proof.header, proof.certificate, membership=membership, eras=eras) and inclusion_holds(
         proof.inclusion, proof.header.receipts_root, encode(proof.receipt)
     )
 
 
-def state_proof_holds(proof: StateProof, *, membership: Membership, chain: Digest) -> bool:
+def state_proof_holds(proof: StateProof, *, membership: Membership, eras: Eras) -> bool:
     """Says whether a key had the proof's value, or none, after the block of the proof's header.
 
     Args:
         proof: from anyone.
         membership: the members of the proof's height, which the verifier knows and does not take from the prover.
-        chain: hash of genesis.
+        eras: of the chain, which the verifier knows likewise.
     """
-    return header_is_decided(proof.header, proof.certificate, membership=membership, chain=chain) and proof_holds(
+    return header_is_decided(proof.header, proof.certificate, membership=membership, eras=eras) and proof_holds(
         proof.path, proof.header.state_root, proof.key, proof.value
     )

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from consensus.codec import DecodeError, Record, decode
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
-from consensus.membership import Membership
+from consensus.identifiers import Digest, Height
 from consensus.messages import CommitCertificate
 from contracts.receipts import Receipt
 from contracts.state import StateKey
@@ -23,7 +22,6 @@ from ledger.store import (
     receipts_key,
     transaction_key,
 )
-from ledger.validation import membership_in
 
 T = TypeVar("T")
 
@@ -39,23 +37,17 @@ class TransactionLocation(Record, frozen=True, kw_only=True, tag="location"):
     """Its place in the block, from 0."""
 
 
-class StateAt:
-    """The state after a height, as a `StateReader`."""
+class NewestState:
+    """The state after the tip, as a `StateReader`."""
 
-    def __init__(self, store: Store, height: Height) -> None:
-        """Takes the store and the height."""
+    def __init__(self, store: Store) -> None:
+        """Takes the store."""
         self._store = store
-        self._height = height
 
     def get(self, key: StateKey) -> bytes | None:
-        """Returns the value that the key had."""
-        version = self._store.version_at(key, self._height)
+        """Returns the value that the key has."""
+        version = self._store.newest_version(key)
         return None if version is None else version[1]
-
-
-def membership_of(store: Store, height: Height) -> Membership:
-    """Returns the members of a height (>= 1, at most tip + 1): those that the state before it names."""
-    return membership_in(StateAt(store, Height(max(GENESIS_HEIGHT, height - 1))))
 
 
 class BlockReader:

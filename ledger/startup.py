@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
-from consensus.membership import Membership
-from contracts.genesis import Genesis, chain_id
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Digest, Height, Slot
+from consensus.membership import Membership, Memberships
 from contracts.state import (
     AGENDA_KEY,
+    ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     TOTALS_KEY,
@@ -24,9 +24,10 @@ from contracts.state import (
 from contracts.transactions import transaction_digest
 from ledger.authenticated_map import proof_holds, prove
 from ledger.block import Block, block_digest, block_is_whole
+from ledger.eras import BegunEras
 from ledger.errors import LedgerDamaged, LedgerForeign, NodeMissing
 from ledger.merkle_tree import tree_root
-from ledger.reading import BlockReader, TransactionLocation, membership_of
+from ledger.reading import BlockReader, NewestState, TransactionLocation
 from ledger.side_files import read_damage, read_tip_mark, seal_faults
 from ledger.store import FORMAT_KEY, FORMAT_VERSION, TIP_KEY, Space, Store, StoredFormat, StoredTip
 from ledger.validation import Parent, certificate_fault
@@ -54,14 +55,14 @@ def check_files(directory: Path) -> None:
         raise LedgerDamaged(shown + (f"; and {more} more" if more > 0 else ""))
 
 
-def check_recent_blocks(directory: Path, store: Store, genesis: Genesis) -> Parent:
+def check_recent_blocks(directory: Path, store: Store, begun: BegunEras) -> Parent:
     """Checks an opened store and returns its tip.
 
     Raises:
         LedgerForeign: it is of another chain or format.
         LedgerDamaged: it is not what was written.
     """
-    _check_format(store, genesis)
+    _check_format(store, begun.chain)
     tip = _read_tip(store)
     _check_tip_mark(directory, tip)
     for space in (Space.BLOCK, Space.CERTIFICATE, Space.RECEIPTS):
@@ -70,13 +71,13 @@ def check_recent_blocks(directory: Path, store: Store, genesis: Genesis) -> Pare
             raise LedgerDamaged(f"a record of table {space.name} lies above the tip", height=highest)
     first = Height(max(GENESIS_HEIGHT + 1, tip.height - RECENT_BLOCKS + 1))
     for number in range(first, tip.height + 1):
-        _check_block(store, Height(number), genesis)
-    parent = _parent(store, tip, genesis)
+        _check_block(store, Height(number), begun)
+    parent = _parent(store, tip, begun)
     _check_map(store, parent)
     return parent
 
 
-def _check_format(store: Store, genesis: Genesis) -> None:
+def _check_format(store: Store, chain: Digest) -> None:
     data = store.get(FORMAT_KEY)
     if data is None:
         raise LedgerDamaged("the format record is missing")
@@ -86,8 +87,8 @@ def _check_format(store: Store, genesis: Genesis) -> None:
         raise LedgerDamaged(f"the format record is not one: {error}") from None
     if stored.version != FORMAT_VERSION:
         raise LedgerForeign(f"format {stored.version}, this software reads {FORMAT_VERSION}")
-    if stored.chain != chain_id(genesis):
-        raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain_id(genesis).hex()}")
+    if stored.chain != chain:
+        raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain.hex()}")
 
 
 def _read_tip(store: Store) -> StoredTip:
@@ -111,17 +112,17 @@ def _check_tip_mark(directory: Path, tip: StoredTip) -> None:
         raise LedgerDamaged("the mark beside the database names another block", height=tip.height)
 
 
-def _check_block(store: Store, height: Height, genesis: Genesis) -> None:
+def _check_block(store: Store, height: Height, begun: BegunEras) -> None:
     reader = BlockReader(store)
     block, certificate = reader.block(height), reader.certificate(height)
     if block is None or certificate is None:
         raise LedgerDamaged("block or certificate is missing", height=height)
-    header, digest, chain = block.header, block_digest(block.header), chain_id(genesis)
-    fault = certificate_fault(certificate, height, digest, _membership_of(store, height), chain)
+    header, digest = block.header, block_digest(block.header)
+    fault = certificate_fault(certificate, height, digest, _membership_of(store, height, begun), begun.at(height))
     if fault is not None:
         raise LedgerDamaged(f"the certificate does not decide the block: {fault}", height=height)
     previous = reader.block(Height(height - 1))
-    expected_parent = chain if previous is None else block_digest(previous.header)
+    expected_parent = begun.chain if previous is None else block_digest(previous.header)
     receipts = [encode(receipt) for receipt in reader.receipts(height)]
     checks = {
         "the header names another height": header.height == height,
@@ -143,25 +144,30 @@ def _transactions_indexed(reader: BlockReader, height: Height, block: Block) -> 
     )
 
 
-def _membership_of(store: Store, height: Height) -> Membership:
+def _membership_of(store: Store, height: Height, begun: BegunEras) -> Membership:
     try:
-        return membership_of(store, height)
+        return begun.membership_at(height, NewestState(store))
     except (AssertionError, DecodeError) as error:
         raise LedgerDamaged(f"the stored membership cannot be read: {error}", height=height) from None
 
 
-def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
-    membership = _membership_of(store, tip.height)
-    next_membership = _membership_of(store, Height(tip.height + 1))
+def _named_by_state(store: Store, height: Height) -> Membership:
+    """What the tip's header commits to, whatever era begins above it."""
+    return _membership_of(store, height, BegunEras(Digest(b"")))
+
+
+def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:
+    membership = _membership_of(store, Height(max(FIRST_HEIGHT, tip.height)), begun)
+    following = _membership_of(store, Height(tip.height + 2), begun)
     if tip.height == GENESIS_HEIGHT:
-        if tip.block != chain_id(genesis):
+        if tip.block != begun.chain:
             raise LedgerDamaged("the tip is not genesis", height=tip.height)
         slot, leader = Slot(0), None
     else:
         header, _ = BlockReader(store).decided_header(tip.height)
         if (tip.block, tip.state_root) != (block_digest(header), header.state_root):
             raise LedgerDamaged("the tip record names another block", height=tip.height)
-        if header.membership != next_membership.digest():
+        if header.membership != _named_by_state(store, Height(tip.height + 2)).digest():
             raise LedgerDamaged("the stored membership is another", height=tip.height)
         slot, leader = header.slot, header.leader
     return Parent(
@@ -171,13 +177,13 @@ def _parent(store: Store, tip: StoredTip, genesis: Genesis) -> Parent:
         leader=leader,
         state_root=tip.state_root,
         membership=membership,
-        next_membership=next_membership,
+        memberships=Memberships(undecided=_membership_of(store, Height(tip.height + 1), begun), following=following),
     )
 
 
 def _check_map(store: Store, parent: Parent) -> None:
-    keys = [TOTALS_KEY, MEMBER_LIST_KEY, AGENDA_KEY, LAST_BLOCK_KEY]
-    for address in parent.next_membership.addresses:
+    keys = [TOTALS_KEY, MEMBER_LIST_KEY, ERAS_KEY, AGENDA_KEY, LAST_BLOCK_KEY]
+    for address in parent.memberships.following.addresses:
         keys += [account_key(address), member_key(address), score_key(address)]
     for key in keys:
         try:

@@ -7,7 +7,7 @@
 | `debt:ADDRESS` | what a seller owes the grid account |
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `last-block`, `members`, `totals` | singletons |
+| `agenda`, `eras`, `last-block`, `members`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from consensus.identifiers import DIGEST_SIZE_BYTES
-from contracts.state import AGENDA_KEY, LAST_BLOCK_KEY, MEMBER_LIST_KEY, TOTALS_KEY, StateKey, Table
+from contracts.state import AGENDA_KEY, ERAS_KEY, LAST_BLOCK_KEY, MEMBER_LIST_KEY, TOTALS_KEY, StateKey, Table
 from contracts.transactions import COUNTER_MAX
 from ledger.errors import StateKeyRefused
 
@@ -108,6 +108,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "agenda": AGENDA_KEY,
+    "eras": ERAS_KEY,
     "last-block": LAST_BLOCK_KEY,
     "members": MEMBER_LIST_KEY,
     "totals": TOTALS_KEY,

@@ -9,7 +9,8 @@ from threading import Lock
 from typing import Final
 
 from consensus.codec import DecodeError, Malformed
-from consensus.identifiers import Digest, Height
+from consensus.cryptography import address_of
+from consensus.identifiers import Address, Digest, Height, PublicKey
 from contracts.transactions import (
     SignedTransaction,
     Transaction,
@@ -56,7 +57,7 @@ class TransactionVerifier:
         sender = envelope.sender
         if not signature_holds(signed):
             raise TransactionRefused(TransactionRefusal.BAD_SIGNATURE, f"not signed by {sender.hex()}")
-        transaction = Transaction(raw=raw, digest=digest, sender=sender, envelope=envelope)
+        transaction = Transaction(raw=raw, digest=digest, envelope=envelope)
         self._remember(transaction)
         return transaction
 
@@ -85,7 +86,7 @@ def _decoded(raw: bytes) -> SignedTransaction:
 
 
 def envelope_refusal(
-    transaction: Transaction, *, last_nonce: int | None, height: Height
+    transaction: Transaction, *, last_nonce: int | None, height: Height, node_key: PublicKey | None
 ) -> TransactionRefused | None:
     """Says whether the block of a height may contain a verified transaction.
 
@@ -93,13 +94,18 @@ def envelope_refusal(
         transaction: as `TransactionVerifier.verify` returned it.
         last_nonce: of the sender before this transaction; None if the chain does not know the sender.
         height: of the block.
+        node_key: the sender's present one; None if it is no member, and its first key acts for it for ever.
 
     Returns:
-        None, or the refusal: `UNKNOWN_SENDER`, `NONCE_PASSED` or `EXPIRED`.
+        None, or the refusal: `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED` or `EXPIRED`.
     """
     envelope = transaction.envelope
     if last_nonce is None:
-        return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{transaction.sender.hex()} has no account")
+        return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{envelope.sender.hex()} has no account")
+    if not _acts_for(envelope.sender_key, envelope.sender, node_key):
+        return TransactionRefused(
+            TransactionRefusal.OTHER_KEY, f"{envelope.sender_key.hex()} is not the key of {envelope.sender.hex()}"
+        )
     if envelope.nonce <= last_nonce:
         return TransactionRefused(
             TransactionRefusal.NONCE_PASSED, f"nonce {envelope.nonce}, the sender's last is {last_nonce}"
@@ -110,3 +116,7 @@ def envelope_refusal(
             f"valid until height {envelope.valid_until_height}, this is {height}",
         )
     return None
+
+
+def _acts_for(key: PublicKey, sender: Address, node_key: PublicKey | None) -> bool:
+    return address_of(key) == sender if node_key is None else key == node_key

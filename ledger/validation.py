@@ -5,26 +5,28 @@ here depends on a clock: no block is refused because it is old.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import Membership, cluster, leader
+from consensus.codec import decode
+from consensus.era_plans import is_complete
+from consensus.eras import Era, Eras
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
+from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
 from contracts.state import (
-    MEMBER_LIST_KEY,
     Account,
     Member,
-    MemberList,
     Overlay,
     StateReader,
     account_key,
     member_key,
 )
 from contracts.transactions import Transaction, transaction_digest
-from ledger.block import Block, BlockHeader, certificate_digest
+from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
+from ledger.eras import BegunEras, membership_in
 from ledger.errors import TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 
@@ -34,11 +36,15 @@ class BlockRefusalReason(Enum):
 
     WRONG_VERSION = "wrong_version"
     WRONG_CHAIN = "wrong_chain"
+    WRONG_ERA = "wrong_era"
     WRONG_HEIGHT = "wrong_height"
     WRONG_PARENT = "wrong_parent"
     SLOT_BEFORE_PARENT = "slot_before_parent"
     NOT_THE_LEADER = "not_the_leader"
     VRF_PROOF = "vrf_proof"
+    CEREMONY = "ceremony"
+    NOT_CARRIED = "not_carried"
+    """A ceremony found another block that this height must be."""
     TOO_MANY_TRANSACTIONS = "too_many_transactions"
     TOO_LARGE = "too_large"
     PARENT_CERTIFICATE = "parent_certificate"
@@ -77,15 +83,21 @@ class Parent:
     state_root: Digest
     membership: Membership
     """Whose certificate decided it; at genesis the first members."""
-    next_membership: Membership
-    """The members of height + 1."""
+    memberships: Memberships
+    """Of height + 1 and of height + 2, which this block fixed."""
 
 
-def membership_in(state: StateReader) -> Membership:
-    """Returns the members that a state names, in the order of admission."""
-    view = Overlay(state)
-    addresses = view.require(MEMBER_LIST_KEY, MemberList).addresses
-    return Membership([view.require(member_key(address), Member).node_key for address in addresses])
+def genesis_parent(begun: BegunEras, state_root: Digest, state: StateReader) -> Parent:
+    """Returns what the first block extends; the first members are those of heights 1 and 2."""
+    return Parent(
+        height=GENESIS_HEIGHT,
+        digest=begun.chain,
+        slot=Slot(0),
+        leader=None,
+        state_root=state_root,
+        membership=membership_in(state, FIRST_HEIGHT),
+        memberships=begun.memberships_after(GENESIS_HEIGHT, state),
+    )
 
 
 def last_nonce_in(state: StateReader, sender: Address) -> int | None:
@@ -94,12 +106,52 @@ def last_nonce_in(state: StateReader, sender: Address) -> int | None:
     return None if account is None else account.nonce
 
 
-def form_refusal(block: Block, parent: Parent, genesis: Genesis, chain: Digest) -> BlockRefusal | None:
+def node_key_in(state: StateReader, sender: Address) -> PublicKey | None:
+    """Returns the present node key of a member, gone or not; None if the state knows no such member."""
+    member = Overlay(state).get(member_key(sender), Member)
+    return None if member is None else member.node_key
+
+
+def judged_in(
+    header: BlockHeader, parent: Parent, begun: BegunEras, state: StateReader
+) -> tuple[Parent, BegunEras] | BlockRefusal:
+    """Returns what a block is judged by: for a carried one, the members and eras as the era that made it saw them."""
+    height = Height(parent.height + 1)
+    carried = begun.carried_at(height)
+    if carried is None or header.height != height:
+        return parent, begun
+    name = block_digest(decode(carried, Block).header)
+    if block_digest(header) != name:
+        detail = f"{block_digest(header).hex()}, a ceremony carries {name.hex()}"
+        return BlockRefusal(reason=BlockRefusalReason.NOT_CARRIED, detail=detail)
+    older = begun.up_to(header.era)
+    return replace(parent, memberships=older.memberships_after(parent.height, state)), older
+
+
+def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return _header_refusal(block.header, parent, genesis, chain) or _limits_refusal(block, genesis)
+    return (
+        _header_refusal(block.header, parent, genesis, begun.eras)
+        or _ceremony_refusal(block, begun)
+        or _limits_refusal(block, genesis)
+    )
 
 
-def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, chain: Digest) -> BlockRefusal | None:
+def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
+    """The first block of an era carries why it began, as this home knows it; no other block carries anything."""
+    expected = begun.proof_in(block.header.height)
+    found = None if block.ceremony is None else block.ceremony.plan
+    right = None if expected is None else expected.plan
+    if found != right or ceremony_digest(block.ceremony) != block.header.ceremony:
+        said = "none" if found is None else f"of era {found.era}"
+        wanted = "none" if right is None else f"of era {right.era}, as begun here"
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=f"its ceremony is {said}, should be {wanted}")
+    if block.ceremony is not None and not is_complete(block.ceremony.plan, block.ceremony.joins):
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail="its agreements are of no quorum")
+    return None
+
+
+def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
     expected_height = Height(parent.height + 1)
     if header.height != expected_height:
         return BlockRefusal(
@@ -109,10 +161,11 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, chain
         return BlockRefusal(
             reason=BlockRefusalReason.SLOT_BEFORE_PARENT, detail=f"{header.slot}, parent has {parent.slot}"
         )
-    expected_leader = leader(parent.next_membership, header.height, header.slot)
+    expected_leader = leader(parent.memberships.undecided, header.height, header.slot)
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
         (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
-        (BlockRefusalReason.WRONG_CHAIN, header.chain, chain),
+        (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
+        (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
         (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
         (BlockRefusalReason.VRF_PROOF, header.vrf_proof, b""),
@@ -150,7 +203,7 @@ def _limits_refusal(block: Block, genesis: Genesis) -> BlockRefusal | None:
     return None
 
 
-def parent_certificate_refusal(block: Block, parent: Parent, chain: Digest) -> BlockRefusal | None:
+def parent_certificate_refusal(block: Block, parent: Parent, begun: BegunEras) -> BlockRefusal | None:
     """Checks that the carried certificate is any one that decides the parent, and the one the header names."""
     certificate = block.parent_certificate
     if certificate_digest(certificate) != block.header.parent_certificate:
@@ -159,7 +212,7 @@ def parent_certificate_refusal(block: Block, parent: Parent, chain: Digest) -> B
         return None if certificate is None else _certificate_refusal("genesis has none")
     if certificate is None:
         return _certificate_refusal("missing")
-    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, chain)
+    fault = certificate_fault(certificate, parent.height, parent.digest, parent.membership, begun.at(parent.height))
     return None if fault is None else _certificate_refusal(fault)
 
 
@@ -168,14 +221,16 @@ def _certificate_refusal(detail: str) -> BlockRefusal:
 
 
 def certificate_fault(
-    certificate: CommitCertificate, height: Height, block: Digest, membership: Membership, chain: Digest
+    certificate: CommitCertificate, height: Height, block: Digest, membership: Membership, era: Era
 ) -> str | None:
     """Says in words why a certificate does not decide a block at a height; None if it does."""
     if certificate.height != height:
         return f"for height {certificate.height}, not {height}"
     if certificate.block != block:
         return f"for block {certificate.block.hex()}, not {block.hex()}"
-    if not commit_certificate_holds(certificate, membership, chain):
+    if certificate.era != era.number:
+        return f"of era {certificate.era}, height {height} is of era {era.number}"
+    if not commit_certificate_holds(certificate, membership, era):
         return f"not exactly {membership.quorum} valid COMMITs of members, sorted by signer"
     return None
 
@@ -212,6 +267,7 @@ class Admission:
         self._state = state
         self._height = height
         self._nonces: dict[Address, int] = {}
+        self._keys: dict[Address, PublicKey | None] = {}
 
     def admit(self, transaction: Transaction) -> Transaction:
         """Returns the transaction.
@@ -223,7 +279,11 @@ class Admission:
         last_nonce = self._nonces.get(sender)
         if last_nonce is None:
             last_nonce = last_nonce_in(self._state, sender)
-        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=self._height)
+        if sender not in self._keys:
+            self._keys[sender] = node_key_in(self._state, sender)
+        refusal = envelope_refusal(
+            transaction, last_nonce=last_nonce, height=self._height, node_key=self._keys[sender]
+        )
         if refusal is not None:
             raise refusal
         self._nonces[sender] = transaction.envelope.nonce

@@ -7,12 +7,12 @@ stays as it is.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height, Slot
+from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
 from consensus.messages import CommitCertificate
 from contracts.conservation import unbalanced_books
 from contracts.genesis import Genesis, chain_id
@@ -21,6 +21,7 @@ from contracts.state import TOTALS_KEY, StateKey, Totals
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, MapUpdate, no_nodes, update_map
 from ledger.block import Block, block_digest
+from ledger.eras import BegunEra, BegunEras
 from ledger.errors import LedgerDamaged, LedgerMissing
 from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal
 from ledger.side_files import database_path, locked, read_tip_mark, seal_faults
@@ -46,10 +47,10 @@ from ledger.transactions import TransactionVerifier
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
-    Parent,
     certificate_fault,
     form_refusal,
-    membership_in,
+    genesis_parent,
+    judged_in,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -62,13 +63,16 @@ Progress = Callable[[Height, Height], None]
 """Called after each height with the height and the tip."""
 
 
-def verify_ledger(directory: Path, genesis: Genesis, progress: Progress) -> VerificationReport:
+def verify_ledger(
+    directory: Path, genesis: Genesis, progress: Progress, *, begun: Sequence[BegunEra] = ()
+) -> VerificationReport:
     """Checks everything that a ledger's directory holds, from genesis to the tip.
 
     Args:
         directory: of a ledger that nobody has open.
         genesis: of the chain, from the node's own folder.
         progress: told after each height.
+        begun: eras that ceremonies began at this home, from its own folder.
 
     Returns:
         What was checked and everything that is wrong; a damaged ledger raises nothing.
@@ -83,7 +87,7 @@ def verify_ledger(directory: Path, genesis: Genesis, progress: Progress) -> Veri
         raise LedgerMissing(f"{directory} holds no ledger")
     require_access(directory, database_path(directory), is_writing=False)
     with locked(directory):
-        audit = _Audit(genesis, Findings())
+        audit = _Audit(genesis, Findings(), begun)
         for fault in seal_faults(directory):
             audit.findings.add(None, fault)
         with snapshot(directory) as copy:
@@ -128,22 +132,14 @@ class MemoryState:
 class _Audit:
     """One verification in progress."""
 
-    def __init__(self, genesis: Genesis, findings: Findings) -> None:
+    def __init__(self, genesis: Genesis, findings: Findings, begun: Sequence[BegunEra]) -> None:
         self.findings = findings
         self._genesis = genesis
         self._chain = chain_id(genesis)
         self._verifier = TransactionVerifier(self._chain, remembered_max=1)
         self._state = MemoryState(genesis_state(genesis))
-        members = membership_in(self._state)
-        self._parent = Parent(
-            height=GENESIS_HEIGHT,
-            digest=self._chain,
-            slot=Slot(0),
-            leader=None,
-            state_root=self._state.root,
-            membership=members,
-            next_membership=members,
-        )
+        self._begun = BegunEras(self._chain, begun)
+        self._parent = genesis_parent(self._begun, self._state.root, self._state)
         self._versions: Counter[Height] = Counter()
         self._transactions: Counter[Height] = Counter()
 
@@ -211,16 +207,20 @@ class _Audit:
             return False
         self._compare(height, executed)
         self._state.apply(dict(executed.execution.changes), executed.map_update)
-        self._parent = executed.as_parent(self._parent.next_membership)
+        self._parent = executed.as_parent(
+            membership=self._parent.memberships.undecided,
+            memberships=self._begun.memberships_after(height, self._state),
+        )
         return True
 
     def _check_certificate(self, height: Height, block: Block, certificate: CommitCertificate) -> bool:
         """Checks a certificate; a valid one that names another block says that the block is not the decided one."""
-        digest, members = block_digest(block.header), self._parent.next_membership
-        fault = certificate_fault(certificate, height, digest, members, self._chain)
+        digest, members = block_digest(block.header), self._parent.memberships.undecided
+        era = self._begun.at(height)
+        fault = certificate_fault(certificate, height, digest, members, era)
         if fault is None:
             return True
-        if certificate_fault(certificate, height, certificate.block, members, self._chain) is None:
+        if certificate_fault(certificate, height, certificate.block, members, era) is None:
             self.findings.add(
                 height, f"the block is altered: the members decided {certificate.block.hex()}, not {digest.hex()}"
             )
@@ -229,8 +229,12 @@ class _Audit:
         return True
 
     def _execute(self, block: Block) -> ExecutedBlock | BlockRefusal:
-        refusal = form_refusal(block, self._parent, self._genesis, self._chain) or parent_certificate_refusal(
-            block, self._parent, self._chain
+        judged = judged_in(block.header, self._parent, self._begun, self._state)
+        if isinstance(judged, BlockRefusal):
+            return judged
+        parent, begun = judged
+        refusal = form_refusal(block, parent, self._genesis, begun) or parent_certificate_refusal(
+            block, parent, begun
         )
         if refusal is not None:
             return refusal
@@ -242,9 +246,9 @@ class _Audit:
                 draft_of(block),
                 transactions,
                 state=self._state,
-                parent=self._parent,
+                parent=parent,
                 genesis=self._genesis,
-                chain=self._chain,
+                begun=begun,
             )
         except AssertionError as broken:  # an auditor reports what would stop a node
             return BlockRefusal(reason=BlockRefusalReason.INVARIANT, detail=str(broken))

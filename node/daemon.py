@@ -9,14 +9,15 @@ import secrets
 import warnings
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import Parameters
-from contracts.state_reading import member_name
+from contracts.state import MEMBER_LIST_KEY, MemberList
+from contracts.state_reading import member_name, require
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
@@ -155,7 +156,7 @@ class Daemon:
         opened = open_storage(configuration, storage)
         self.ledger = opened.ledger
         self._set_aside = opened.set_aside
-        _check_membership(configuration, identity, self.ledger)
+        identity = _as_member(configuration, identity, self.ledger)
         self.mesh = self._make_mesh(identity)
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
@@ -193,6 +194,7 @@ class Daemon:
                 PeerEndpoint(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port)
                 for peer in table.peers
             ],
+            member_of=self.ledger.member_of,
             listen_host=table.host,
             listen_port=table.port,
             handler=self._receive,
@@ -217,7 +219,6 @@ class Daemon:
         return Participant(
             signer=identity.node_key,
             parameters=Parameters(
-                chain=self.ledger.chain,
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,
             ),
@@ -268,7 +269,7 @@ class Daemon:
             node=ApiNode(
                 name=self._configuration.node.name,
                 address=identity.address,
-                signer=identity.node_key,
+                signer=identity.signer,
                 chain=self.chain,
                 replica=self.replica,
                 metrics=self.metrics,
@@ -386,16 +387,20 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
             await task
 
 
-def _check_membership(configuration: Configuration, identity: Identity, ledger: Ledger) -> None:
-    """A node whose key or peers are not the chain's would run without ever taking part."""
-    members = ledger.membership()
-    if identity.address not in members:
+def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger) -> Identity:
+    """Returns the identity under the address that the chain gives its key. A node whose key or peers are not the
+    chain's would run without ever taking part.
+    """
+    address = ledger.member_of(identity.node_key.public_key)
+    if address is None:
         raise IdentityError(
             f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain"
         )
+    known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:
-        if peer.address_bytes not in members:
+        if peer.address_bytes not in known:
             raise ConfigurationError(f"[p2p] peers: {peer.name} ({peer.address}) is no member of this chain")
+    return replace(identity, address=address)
 
 
 __all__ = ["AgentFactory", "AgentParts", "Daemon", "SignStateError", "make_agent", "run_daemon"]

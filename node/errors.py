@@ -40,6 +40,8 @@ class SignStateFault(Enum):
     UNREADABLE = "unreadable"
     """The system does not let this process open it, which says nothing of its content."""
     IN_USE = "in_use"
+    OTHER_VERSION = "other_version"
+    """Another version of this software wrote it."""
     WRITE_FAILED = "write_failed"
 
 

@@ -1,9 +1,9 @@
 """Who a node is: its private keys, its certificate, and the TLS contexts that show and check them.
 
 The node's Ed25519 key is its identity everywhere: it signs votes and transactions, and its certificate holds
-the same key, so the address of a TLS peer is the hash of the key in the peer's certificate. The testnet's
-authority signs the certificates; a certificate admits to the mesh, and the address says who it is. Names in
-certificates are labels: nothing is decided by them.
+the same key. The testnet's authority signs the certificates; a certificate admits to the mesh, and who is at the
+other end is the member to whom the chain's state gives the certificate's key: else the authority could speak for a
+member by certifying a key of its own. Names in certificates are labels: nothing is decided by them.
 
 Private keys are read once, from files that nobody else may read, and never shown in `repr`, logs or errors.
 """
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from consensus.cryptography import SigningKey, address_of
+from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, PublicKey
 from node.errors import IdentityError
 from node.home.bounded_file import FileTooLargeError, open_bounded, read_bounded
@@ -55,6 +55,11 @@ class Identity:
     certificate_file: Path
     authority_file: Path
 
+    @property
+    def signer(self) -> SigningKey:
+        """The node key as this member's: its address is the hash of the member's first node key."""
+        return self.node_key.of_member(self.address)
+
     def server_ssl_context(self) -> ssl.SSLContext:
         """Returns the context for incoming links: TLS 1.3, a certificate of the authority required."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
@@ -64,8 +69,8 @@ class Identity:
     def client_ssl_context(self) -> ssl.SSLContext:
         """Returns the context for outgoing links: TLS 1.3, a certificate of the authority required.
 
-        Host names are not checked, as the caller compares the peer's address (`address_of_peer`) with the
-        member that it dialled.
+        Host names are not checked, as the caller compares whose the peer's key is (`key_of_peer`) with the member
+        that it dialled.
         """
         return self._context(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -162,8 +167,8 @@ def load_key(path: Path) -> SigningKey:
     return SigningKey(key.private_bytes_raw())
 
 
-def address_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> Address:
-    """Returns the address of the other end of a TLS connection: the hash of its certificate's key.
+def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
+    """Returns the node key of the other end of a TLS connection: its certificate's.
 
     Args:
         connection: one made with a context of `Identity`, so that its certificate was checked.
@@ -178,7 +183,16 @@ def address_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> Address:
         certificate = x509.load_der_x509_certificate(encoded)
     except (ValueError, x509.InvalidVersion):
         raise IdentityError("the peer shows a damaged certificate") from None
-    return address_of(_ed25519_key(certificate))
+    return _ed25519_key(certificate)
+
+
+def load_certificate_key(path: Path) -> PublicKey:
+    """Returns the Ed25519 key that a certificate in PEM form is of.
+
+    Raises:
+        IdentityError: it cannot be read, or holds another kind of key.
+    """
+    return _ed25519_key(_load_certificate(path))
 
 
 def _load_certificate(path: Path) -> x509.Certificate:

@@ -222,6 +222,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Reason.WRONG_CHAIN,
             Reason.BAD_SIGNATURE,
             Reason.UNKNOWN_SENDER,
+            Reason.OTHER_KEY,
             Reason.QUOTA,
             Reason.MEMPOOL_FULL,
         ),

@@ -51,6 +51,7 @@ NOT_THE_SENDERS: Final = frozenset(
         TransactionRefusal.WRONG_CHAIN.value,
         TransactionRefusal.BAD_SIGNATURE.value,
         TransactionRefusal.UNKNOWN_SENDER.value,
+        TransactionRefusal.OTHER_KEY.value,
     }
 )
 """Refusals that do not show that the named sender made the submission; they do not count against its quota."""

@@ -10,14 +10,16 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from consensus.codec import DecodeError, decode, encode
+from consensus.eras import Eras
 from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership
+from consensus.membership import Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from node.chain.applied import AppliedBlock
+from node.chain.records import DecidedChain
 from node.chain.transaction_pool import TransactionPool
 from node.logs import get_logger
 
@@ -25,32 +27,8 @@ DECODED_BLOCKS_MAX: Final = 4
 """Blocks kept decoded: a proposal is named, executed and applied within a moment, by the same bytes."""
 
 
-class Application(Protocol):
+class Application(DecidedChain, Protocol):
     """One member's decided chain, its records of the undecided height, and its waiting requests."""
-
-    @property
-    def chain(self) -> Digest:
-        """Hash of genesis."""
-        ...
-
-    @property
-    def height(self) -> Height:
-        """Last decided height."""
-        ...
-
-    @property
-    def tip(self) -> Digest:
-        """Digest of the last decided block."""
-        ...
-
-    @property
-    def tip_slot(self) -> Slot:
-        """Header slot of the last decided block."""
-        ...
-
-    def membership(self) -> Membership:
-        """Returns the members of the undecided height."""
-        ...
 
     def decided(self, height: Height) -> Decided:
         """Returns a decided block with the certificate that decided it here."""
@@ -86,6 +64,10 @@ class Application(Protocol):
 
     def records(self) -> Mapping[bytes, bytes]:
         """Returns the records of the undecided height (`records`)."""
+        ...
+
+    def drop_records(self) -> None:
+        """Drops the records, in one synced write."""
         ...
 
     def persist(self, records: Mapping[bytes, bytes]) -> None:
@@ -127,9 +109,9 @@ class LedgerApplication:
         self._log = get_logger("consensus")
 
     @property
-    def chain(self) -> Digest:
-        """Hash of genesis."""
-        return self._ledger.chain
+    def eras(self) -> Eras:
+        """Of the chain, for every height."""
+        return self._ledger.eras
 
     @property
     def height(self) -> Height:
@@ -146,9 +128,9 @@ class LedgerApplication:
         """Header slot of the last decided block."""
         return self._ledger.tip_slot
 
-    def membership(self) -> Membership:
-        """Returns the members of the undecided height."""
-        return self._ledger.membership()
+    def memberships(self) -> Memberships:
+        """Returns the members of the undecided height and of the next."""
+        return self._ledger.memberships()
 
     def decided(self, height: Height) -> Decided:
         """Returns a decided block.
@@ -156,10 +138,7 @@ class LedgerApplication:
         Raises:
             LedgerDamaged: it is not there, or not what was written.
         """
-        proposal, certificate = self._ledger.block_bytes(height), self._ledger.certificate(height)
-        if proposal is None or certificate is None:
-            raise LedgerDamaged("block or certificate is missing", height=height)
-        return Decided(certificate=certificate, proposal=proposal)
+        return read_decided(self._ledger, height)
 
     # --- blocks as bytes ----------------------------------------------------------------------------------------
 
@@ -181,7 +160,7 @@ class LedgerApplication:
     def extends_tip(self, proposal: bytes) -> bool:
         """Says whether a whole block claims to be the next one of this chain."""
         header = self._block_of(proposal).header
-        return (header.chain, header.height, header.parent) == (self.chain, self.height + 1, self.tip)
+        return (header.chain, header.height, header.parent) == (self._ledger.chain, self.height + 1, self.tip)
 
     def transactions_in(self, proposal: bytes) -> tuple[bytes, ...]:
         """Returns the transactions of a whole block."""
@@ -207,7 +186,7 @@ class LedgerApplication:
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
         block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
-        if not block.transactions and not may_be_empty:
+        if not block.transactions and not may_be_empty and self._ledger.carried is None:
             return None
         return block_digest(block.header), encode(block)
 
@@ -216,6 +195,14 @@ class LedgerApplication:
     def records(self) -> Mapping[bytes, bytes]:
         """Returns the records of the undecided height."""
         return self._ledger.undecided()
+
+    def drop_records(self) -> None:
+        """Drops the records, in one synced write.
+
+        Raises:
+            LedgerWriteFailed: they are not known to be gone; the node must stop.
+        """
+        self._ledger.drop_undecided()
 
     def persist(self, records: Mapping[bytes, bytes]) -> None:
         """Adds to the records, or replaces them by key, in one synced write.
@@ -255,7 +242,22 @@ class LedgerApplication:
 
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""
-        return self._pool.mempool.oldest_arrival_ms()
+        oldest_ms = self._pool.mempool.oldest_arrival_ms()
+        if oldest_ms is None and self._ledger.carried is not None:
+            return 0  # a block that a ceremony carries waits by itself, since this height began
+        return oldest_ms
+
+
+def read_decided(ledger: Ledger, height: Height) -> Decided:
+    """Returns a decided block of a ledger with the certificate that decided it here.
+
+    Raises:
+        LedgerDamaged: it is not there, or not what was written.
+    """
+    proposal, certificate = ledger.block_bytes(height), ledger.certificate(height)
+    if proposal is None or certificate is None:
+        raise LedgerDamaged("block or certificate is missing", height=height)
+    return Decided(certificate=certificate, proposal=proposal)
 
 
 def _decoded(proposal: bytes) -> Block:

@@ -82,7 +82,7 @@ class BlockSync:
         self._links = links
         self._clock_s = clock_s
         self._planner = SyncPlanner(
-            undecided=Height(application.height + 1), weak_quorum=application.membership().weak_quorum
+            undecided=Height(application.height + 1), weak_quorum=application.memberships().undecided.weak_quorum
         )
         self._wake = asyncio.Event()
         self._samples: deque[tuple[float, Height]] = deque(maxlen=RATE_SAMPLES_MAX)
@@ -94,7 +94,7 @@ class BlockSync:
 
     def on_status(self, sender: Address, message: Status) -> None:
         """Notes how far a member says that it is; what others say of it counts for nothing."""
-        if message.origin == sender:
+        if message.origin == sender and message.era == self._application.eras.at(message.undecided).number:
             self._planner.note_claim(sender, message.undecided)
 
     def on_blocks(self, sender: Address, message: Blocks) -> None:
@@ -168,8 +168,11 @@ class BlockSync:
         return self._application.height >= height
 
     def _ban(self, sender: Address, fault: SyncFault, height: Height) -> None:
-        self._planner.ban(sender, self._now_ms())
         self._links.refused(fault.value, sender)
+        if fault is SyncFault.OTHER_ERA:
+            self._planner.pass_over(sender)
+            return
+        self._planner.ban(sender, self._now_ms())
         self._log.warning(
             "a member sent wrong blocks and is not asked for a while",
             peer=self._links.names.get(sender, sender.hex()),
@@ -213,9 +216,13 @@ def fault_of(decided: Decided, application: Application) -> SyncFault | None:
     A block that Q members committed to is right, whatever its header says: if it does not extend the tip, agreement
     is broken, and appending it stops the node.
     """
-    assert decided.certificate.height == application.height + 1, "the planner hands out the undecided height"
+    height = Height(application.height + 1)
+    assert decided.certificate.height == height, "the planner hands out the undecided height"
+    era = application.eras.at(height)
+    if decided.certificate.era != era.number:
+        return SyncFault.OTHER_ERA
     if not application.has_its_name(decided):
         return SyncFault.NOT_A_BLOCK
-    if isinstance(verify_message(decided, application.membership(), application.chain), Verified):
+    if isinstance(verify_message(decided, application.memberships().undecided, era), Verified):
         return None
     return SyncFault.BAD_CERTIFICATE if application.extends_tip(decided.proposal) else SyncFault.DOES_NOT_CHAIN

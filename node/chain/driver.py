@@ -22,7 +22,6 @@ from consensus.events import (
     Event,
     Instant,
     KeepSilent,
-    PreparedBlock,
     Proposed,
     ProposeRequest,
     Received,
@@ -38,13 +37,13 @@ from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.intake import DECIDED_RUN_MAX
 from consensus.member import Parameters, Signer
-from consensus.messages import CommitCertificate, Message, PrePrepare
+from consensus.messages import CommitCertificate, Message
 from consensus.recovery import certificate_is_forgotten, is_forgotten
-from consensus.replica import Replica, Start
+from consensus.replica import Replica
 from consensus.verification import Verified, verify_message
 from ledger.startup import RECENT_BLOCKS
 from node.chain.application import Application
-from node.chain.records import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY
+from node.chain.records import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY, has_older_records, stored_start
 from node.chain.replica_status import ReplicaStatus
 from node.chain.undecided_watch import Waiting
 from node.home.sign_state import SignStateStore
@@ -157,6 +156,10 @@ class Driver:
         """Says whether nothing is signed now because what was signed is not at hand."""
         return self._replica.height <= self._replica.silent_through
 
+    def silent_through(self) -> Height:
+        """Returns up to which height nothing is signed."""
+        return self._replica.silent_through
+
     @property
     def is_unanswered(self) -> bool:
         """Says whether nobody knows yet how long that lasts."""
@@ -240,7 +243,7 @@ class Driver:
             self._apply(effects.apply)
         for evidence in effects.evidence:
             self._ports.refused(evidence.offence.value, evidence.signer)
-            self._ports.evidence(equivocation_of(evidence, self._application.chain))
+            self._ports.evidence(equivocation_of(evidence, self._application.eras.at(evidence.height)))
 
     def _persist(self, effects: Effects) -> None:
         """Proposals, certificates and a copy of the sign state first, then the sign state itself; both synced."""
@@ -272,7 +275,7 @@ class Driver:
             if not self._application.has_its_name(one.message):
                 self._ports.refused("wrong_proposal", one.sender)
                 continue
-            result = verify_message(one.message, self._replica.membership, self._application.chain)
+            result = verify_message(one.message, self._replica.membership, self._replica.era)
             if isinstance(result, Verified):
                 if is_forgotten(one.message, self._own, self._replica.remembered):
                     self._forget()
@@ -318,7 +321,7 @@ class Driver:
                 height=decision.height,
                 block=decision.block,
                 header_slot=self._application.tip_slot,
-                membership=self._application.membership(),
+                memberships=self._application.memberships(),
             )
         )
 
@@ -326,20 +329,13 @@ class Driver:
 def _restore(
     signer: Signer, parameters: Parameters, application: Application, sign_state: SignStateStore, now: Instant
 ) -> Replica:
-    stored = application.records()
-    voted, prepared, copy = stored.get(VOTED_KEY), stored.get(PREPARED_KEY), stored.get(SIGN_STATE_KEY)
+    records = application.records()
+    start = stored_start(application, records, decode(sign_state.load(), SignState))
+    if has_older_records(application, records):
+        application.drop_records()  # or those that are not written anew would stand beside the new era's
     return Replica(
         signer=signer,
         parameters=parameters,
-        start=Start(
-            height=Height(application.height + 1),
-            membership=application.membership(),
-            tip=application.tip,
-            parent_slot=application.tip_slot,
-            sign_state=decode(sign_state.load(), SignState),
-            sign_state_copy=None if copy is None else decode(copy, SignState),
-            voted=None if voted is None else decode(voted, PrePrepare),
-            prepared=None if prepared is None else decode(prepared, PreparedBlock),
-        ),
+        start=start,
         now=now,
     )

@@ -100,13 +100,13 @@ class Participant:
             clock_s=clock_s,
         )
         self.recovery = SignRecovery(
-            own=signer.address,
+            signer=signer,
             application=application,
             links=RecoveryLinks(
                 send=ports.send,
                 connected=ports.connected,
                 is_unanswered=lambda: self.driver.is_unanswered,
-                is_silent=lambda: self.driver.is_silent,
+                silent_through=self.driver.silent_through,
                 keep_silent_through=self.driver.keep_silent_through,
                 refused=ports.refused,
                 names=ports.names,

@@ -1,8 +1,7 @@
 """The hands of `consensus.recovery`: asks the other members how far the chain is, and answers them.
 
-The question goes out on the links that this node dialled; the answer comes on the link that the asked member dialled.
-Both are mutual TLS between the same two keys, and the nonce makes the answer one to this question. A node that keeps
-silent itself does not answer: it does not know how far it was.
+Question and answer are signed, so it does not matter which way they came; the nonce makes the answer one to this
+question. A node that keeps silent itself does not answer: it does not know how far it was.
 """
 
 import asyncio
@@ -12,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.identifiers import GENESIS_HEIGHT, Address, Height
+from consensus.identifiers import Address, Height
+from consensus.member import Signer
 from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
-from consensus.recovery import Inquiry, can_ask
+from consensus.recovery import Inquiry, answer_to, asked_members, can_ask, question_holds
 from node.chain.application import Application
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
@@ -37,7 +37,8 @@ class RecoveryLinks:
     connected: Callable[[], frozenset[Address]]
     is_unanswered: Callable[[], bool]
     """Says whether the replica keeps silent until this question is answered."""
-    is_silent: Callable[[], bool]
+    silent_through: Callable[[], Height]
+    """Up to which height the replica signs nothing."""
     keep_silent_through: Callable[[Height], None]
     """Makes the end of the silence durable."""
     refused: Callable[[str, Address], None]
@@ -51,14 +52,14 @@ class SignRecovery:
     def __init__(
         self,
         *,
-        own: Address,
+        signer: Signer,
         application: Application,
         links: RecoveryLinks,
         clock_s: Callable[[], float] = time.monotonic,
         draw: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Takes this member's address and chain, and where nonces come from."""
-        self._own = own
+        """Takes this member's key and chain, and where nonces come from."""
+        self._signer = signer
         self._application = application
         self._links = links
         self._clock_s = clock_s
@@ -69,27 +70,40 @@ class SignRecovery:
         self._log = get_logger("recovery")
 
     def on_question(self, sender: Address, question: HeightQuestion) -> None:
-        """Answers a member with this node's undecided height and its proof."""
+        """Answers a member that asks itself, or whose question `sender` passed on."""
         now_s = self._clock_s()
-        if self._links.is_silent() or now_s - self._answered_s.get(sender, -ANSWER_INTERVAL_S) < ANSWER_INTERVAL_S:
+        if now_s - self._answered_s.get(sender, -ANSWER_INTERVAL_S) < ANSWER_INTERVAL_S:
             return
         self._answered_s[sender] = now_s
-        height = self._application.height
-        certificate = None if height == GENESIS_HEIGHT else self._application.decided(height).certificate
-        answer = HeightAnswer(nonce=question.nonce, undecided=Height(height + 1), certificate=certificate)
-        self._links.send(sender, answer)
+        application, era = self._application, self._application.eras.newest
+        if not question_holds(question, application.memberships(), era):
+            self._links.refused("bad_height_question", sender)
+            return
+        answer = answer_to(
+            question,
+            self._signer,
+            era,
+            undecided=Height(application.height + 1),
+            silent_through=self._links.silent_through(),
+        )
+        if answer is not None:
+            self._links.send(question.asker if question.asker in self._links.connected() else sender, answer)
 
     def on_answer(self, sender: Address, answer: HeightAnswer) -> None:
-        """Counts an answer; with the Q-th one the end of the silence is known."""
-        inquiry = self._inquiry
-        if inquiry is None or not self._links.is_unanswered():
+        """Keeps an answer; with the Q-th one that counts the end of the silence is known."""
+        if self._inquiry is None or not self._links.is_unanswered():
             return
-        refusal = inquiry.take(sender, answer)
+        refusal = self._inquiry.take(answer, self._application.memberships())
         if refusal is not None:
             self._links.refused(refusal.value, sender)
             self._log.warning("an answer does not count", peer=self._links.names.get(sender), reason=refusal.value)
-            return
-        through = inquiry.silent_through(Height(self._application.height + 1))
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """An answer counts once the own ledger is as far."""
+        assert self._inquiry is not None, "something was asked"
+        undecided = Height(self._application.height + 1)
+        through = self._inquiry.silent_through(undecided, self._application.memberships())
         if through is not None:
             self._inquiry = None
             self._links.keep_silent_through(through)
@@ -105,17 +119,18 @@ class SignRecovery:
         """Asks every connected member that has not answered, if the question is open."""
         if not self._links.is_unanswered():
             return
-        membership = self._application.membership()
-        if not can_ask(len(membership)):
+        memberships = self._application.memberships()
+        if not can_ask(len(asked_members(memberships))):
             self._report("only the operator can say that this node may sign again: `p2pnode recover` says more")
             return
         if self._inquiry is None:
             nonce = self._draw(NONCE_SIZE_BYTES)
-            self._inquiry = Inquiry(own=self._own, chain=self._application.chain, membership=membership, nonce=nonce)
-        unanswered = self._inquiry.unanswered()
+            self._inquiry = Inquiry(self._signer, self._application.eras.newest, nonce=nonce)
+        unanswered, question = self._inquiry.unanswered(memberships), self._inquiry.question
         self._report("waits for the other members to say how far the chain is", unanswered=len(unanswered))
         for member in sorted(self._links.connected().intersection(unanswered)):
-            self._links.send(member, self._inquiry.question)
+            self._links.send(member, question)
+        self._conclude()
 
     def _report(self, text: str, **values: int) -> None:
         now_s = self._clock_s()

@@ -66,7 +66,7 @@ BAN_MS: Final = 10 * 60 * 1_000
 
 
 class SyncFault(Enum):
-    """What makes a member's answer wrong: honest members never send one of these."""
+    """What makes a member's answer useless: all but `OTHER_ERA` are lies."""
 
     TOO_MANY = "sync_too_many"
     """More blocks than were asked for."""
@@ -76,6 +76,10 @@ class SyncFault(Enum):
     """Not a block, or not the one that its certificate names, or with another body."""
     BAD_CERTIFICATE = "sync_bad_certificate"
     """Not exactly Q COMMITs of the height's members."""
+    OTHER_ERA = "sync_other_era"
+    """Its certificate names another era than the height has here: no lie, the member is in an era that this node does
+    not know, or the other way round. It is asked again once it says that it has something of this era.
+    """
     DOES_NOT_CHAIN = "sync_does_not_chain"
     """Another parent, height or chain in the header."""
 
@@ -183,8 +187,17 @@ class SyncPlanner:
 
     def ban(self, sender: Address, now_ms: int) -> None:
         """Leaves a member out for a time; all that it sent or was asked for is wanted from others."""
+        self._peer(sender).banned_until_ms = now_ms + BAN_MS
+        self._drop_all_of(sender)
+
+    def pass_over(self, sender: Address) -> None:
+        """Asks a member for nothing until it says again what it has: what it sent is of another era."""
         peer = self._peer(sender)
-        peer.banned_until_ms = now_ms + BAN_MS
+        peer.claim = min(peer.claim, self._undecided - 1)
+        self._drop_all_of(sender)
+
+    def _drop_all_of(self, sender: Address) -> None:
+        peer = self._peer(sender)
         for request in peer.open.values():
             self._want(request.first, request.last)
         peer.open.clear()

@@ -40,8 +40,13 @@ class TransactionPool:
             transaction = ledger.verifier.verify(raw, digest)
         except TransactionRefused as refused:
             raise SubmissionRefused(refused.reason.value, refused.detail) from None
-        last_nonce = ledger.last_nonce(transaction.sender)
-        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(ledger.height + 1))
+        sender = transaction.envelope.sender
+        refusal = envelope_refusal(
+            transaction,
+            last_nonce=ledger.last_nonce(sender),
+            height=Height(ledger.height + 1),
+            node_key=ledger.node_key_of(sender),
+        )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)
         self.mempool.add(transaction, arrival_ms=self._monotonic_ms())

@@ -10,11 +10,11 @@ import typer
 
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
+from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
 from node.cli.ledger import ledger_app
 from node.cli.qscore import qscore_app
 from node.cli.receipt import receipt_app
-from node.cli.recover import RECOVER_EXAMPLE, recover
 from node.cli.statement import STATEMENT_EXAMPLE, statement
 from node.cli.testnet import testnet_app
 from node.cli.trade import trade_app
@@ -40,9 +40,9 @@ app = typer.Typer(
     help="Neighbours trade solar energy on a chain that their own smart meters run.",
     epilog="Begin with: p2pnode testnet run --hours 48",
 )
-app.command(epilog=RECOVER_EXAMPLE)(recover)
 app.command(epilog=WHY_EXAMPLE)(why)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
+app.add_typer(recover_app, name="recover")
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(trade_app, name="trade")

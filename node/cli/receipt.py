@@ -154,7 +154,8 @@ def _show_answers(answers: Sequence[Answer], groups: dict[bytes, set[bytes]], ge
             continue
         answer, outcome = answer_of(receipt), receipt.content.proof.receipt
         group = f"number {order.index(answer) + 1}" if answer in groups else "contradicts itself"
-        table.add_row(url, names[receipt.content.exporter], outcome.status.value, group, words)
+        exporter = receipt.content.exporter
+        table.add_row(url, names.get(exporter, exporter.hex()), outcome.status.value, group, words)
     output_console().print(table)
 
 

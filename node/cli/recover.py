@@ -6,14 +6,15 @@ from typing import Annotated, Final
 import typer
 
 from consensus.codec import encode
-from consensus.events import UNANSWERED, SignState, fresh_sign_state
+from consensus.events import UNANSWERED, EraStanding, SignState, fresh_sign_state, standing_in
 from consensus.identifiers import Height
-from consensus.recovery import can_ask
+from consensus.recovery import asked_members, can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.chain.records import PREPARED_KEY
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
@@ -56,7 +57,7 @@ def recover(
     home = configuration.home
     refuse_if_halted(home)
     with process_id_file(home):
-        members, tip, has_prepared = _read_ledger(home)
+        members, tip, has_prepared, standing = _read_ledger(home)
         name = configuration.node.name
         if can_ask(members):
             raise NodeError(_OTHERS_KNOW.format(members=members, name=name))
@@ -69,14 +70,16 @@ def recover(
             raise NodeError("nothing was changed")
         if home.sign_state.exists():
             set_aside(home.sign_state)
-        SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(tip + 1))))
+        SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(tip + 1), standing)))
     typer.echo(f"{name} signs again from height {tip + 1} on")
 
 
-def _read_ledger(home: Home) -> tuple[int, Height, bool]:
-    """Returns the number of members, the last height, and whether the block that is prepared above it is there."""
+def _read_ledger(home: Home) -> tuple[int, Height, bool, EraStanding]:
+    """Returns the number of members, the last height, whether the block that is prepared above it is there, and the
+    standing of a member in the ledger's era.
+    """
     try:
-        ledger = Ledger.open(home.ledger, load_genesis(home))
+        ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
     except LedgerUnreadable:
         raise
     except LedgerError as error:
@@ -85,7 +88,8 @@ def _read_ledger(home: Home) -> tuple[int, Height, bool]:
             "are peers, start it to fetch the ledger from them, then come back"
         ) from error
     try:
-        return len(ledger.membership()), ledger.height, PREPARED_KEY in ledger.undecided()
+        members, has_prepared = len(asked_members(ledger.memberships())), PREPARED_KEY in ledger.undecided()
+        return members, ledger.height, has_prepared, standing_in(ledger.eras.newest)
     finally:
         ledger.close()
 

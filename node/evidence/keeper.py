@@ -18,7 +18,7 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.misconduct import misconduct_name, proven
-from contracts.state import Member, Misconduct, Score, member_key, misconduct_key, score_key
+from contracts.state import Member, Misconduct, Overlay, Score, member_key, misconduct_key, score_key
 from contracts.state_reading import read
 from contracts.transactions import ReportMisconduct
 from ledger.ledger import Ledger
@@ -164,7 +164,7 @@ class EvidenceKeeper:
         """Keeps, tells and logs what is new; returns whether it proves anything."""
         offender = evidence.offender
         member = read(self._ledger, member_key(offender), Member)
-        offence = None if member is None else proven(evidence, member.node_key, self._ledger.chain)
+        offence = proven(evidence, Overlay(self._ledger), self._ledger.chain)
         if offence is None or member is None:
             return False
         name = misconduct_name(evidence, offence)

@@ -10,6 +10,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
+CHUNK_SIZE_BYTES: Final = 1024 * 1024
+
 _KINDS: Final = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -46,17 +48,20 @@ def open_bounded(path: Path, *, size_bytes_max: int) -> io.BufferedReader:
 
 
 def read_bounded(path: Path, *, size_bytes_max: int) -> bytes:
-    """Returns the content of a regular file, reading one byte more than the limit at most.
+    """Returns the content of a regular file, reading one chunk more than the limit at most.
 
     Raises:
         FileTooLargeError: it does not end by then.
         OSError: it cannot be read, or is no regular file.
     """
+    content = bytearray()
     with open_bounded(path, size_bytes_max=size_bytes_max) as file:
-        content = file.read(size_bytes_max + 1)  # it may grow meanwhile
+        # asked for at once, the limit would be taken of memory whatever the file has; and it may grow meanwhile
+        while len(content) <= size_bytes_max and (read := file.read(CHUNK_SIZE_BYTES)):
+            content += read
     if len(content) > size_bytes_max:
         raise FileTooLargeError(size_bytes_max)
-    return content
+    return bytes(content)
 
 
 def _refuse_larger(descriptor: int, size_bytes_max: int) -> None:

@@ -10,6 +10,7 @@
 | `sign-state` | what this node has signed for the undecided height | 0600 |
 | `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
+| `eras/` | plans that this node agreed to, eras that it began (`p2pnode recover`) | 0700 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
@@ -75,6 +76,11 @@ class Home:
     def ledger(self) -> Path:
         """Folder of the ledger's database."""
         return self.directory / "ledger"
+
+    @property
+    def eras(self) -> Path:
+        """Plans that this node agreed to, and eras that it began."""
+        return self.directory / "eras"
 
     @property
     def evidence(self) -> Path:

@@ -34,7 +34,7 @@ from ledger.access import is_denied
 from node.errors import SignStateError, SignStateFault
 
 PAYLOAD_SIZE_BYTES_MAX: Final = 512
-"""Longest record: heights, slots and three digests take about 120 bytes."""
+"""Longest record: heights, slots, eras and five digests, the largest of each, take less than 300 bytes."""
 
 POSITION_SIZE_BYTES: Final = 4_096
 """Distance of the two records: a page each, so that one torn page never damages both."""
@@ -45,7 +45,9 @@ COPY_DISTANCE_BYTES: Final = POSITION_SIZE_BYTES // 2
 FILE_SIZE_BYTES: Final = 2 * POSITION_SIZE_BYTES
 FILE_MODE: Final = 0o600
 
-MAGIC: Final = b"PSS2"
+MAGIC: Final = b"PSS3"
+"""Ends with the version of the file's layout and of its payload; another one is refused."""
+MAGIC_NAME: Final = MAGIC[:-1]
 _SEQUENCE_SIZE_BYTES: Final = 8
 _LENGTH_SIZE_BYTES: Final = 2
 _HEADER_SIZE_BYTES: Final = len(MAGIC) + _SEQUENCE_SIZE_BYTES + _LENGTH_SIZE_BYTES
@@ -95,6 +97,7 @@ class SignStateStore:
         self._device: SignStateDevice | None = device
         try:
             content = _read_whole(device, path)
+            _require_version(content, path)
             records = _newest_records(content, path)
             self._record = max(records)
             for record in records:
@@ -218,6 +221,14 @@ def _open_locked(path: Path) -> int:
         detail = f"{path} is in use: this node is running already"
         raise SignStateError(SignStateFault.IN_USE, detail) from None
     return descriptor
+
+
+def _require_version(content: bytes, path: Path) -> None:
+    """Another program's file is whole: it is neither damaged nor lost, and must not be set aside."""
+    found = {content[offset : offset + len(MAGIC)] for offset in range(0, FILE_SIZE_BYTES, COPY_DISTANCE_BYTES)}
+    if len(found) == 1 and MAGIC not in found and (magic := found.pop()).startswith(MAGIC_NAME):
+        versions = f"version {magic[-1:].decode('latin-1')}, this software knows version {MAGIC[-1:].decode('ascii')}"
+        raise SignStateError(SignStateFault.OTHER_VERSION, f"{path} is of {versions}")
 
 
 def _read_whole(device: SignStateDevice, path: Path) -> bytes:

@@ -14,22 +14,25 @@ Nothing is ever repaired in place: LevelDB's `repair_db` was seen to bring back 
 """
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from consensus.codec import DecodeError, decode, encode
-from consensus.events import UNANSWERED, SignState, fresh_sign_state
-from consensus.identifiers import GENESIS_HEIGHT, Height
+from consensus.era_plans import AppliedEra
+from consensus.events import SignState, forgetful_sign_state, fresh_sign_state
+from consensus.identifiers import FIRST_HEIGHT
+from consensus.plans import FIRST
 from contracts.genesis import Genesis
+from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerError
 from ledger.ledger import Ledger
 from ledger.side_files import sync_directory
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import Configuration
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
@@ -37,8 +40,6 @@ from node.logs import get_logger
 
 SET_ASIDE_MAX: Final = 2
 """Damaged ledgers (and sign states) kept as evidence; each may be as large as the chain."""
-
-FIRST_HEIGHT: Final = Height(GENESIS_HEIGHT + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,9 @@ def open_storage(configuration: Configuration, storage: ExitStack) -> Storage:
     sign_state = _open_sign_state(home, has_peers=has_peers)
     storage.callback(sign_state.close)
     signed = read_sign_state(sign_state)
-    ledger, set_aside = _open_ledger(home, genesis, signed, has_peers=has_peers)
+    begun = begun_eras(home)
+    _require_era(home, signed, begun)
+    ledger, set_aside = _open_ledger(home, genesis, signed, begun, has_peers=has_peers)
     storage.callback(ledger.close)
     return Storage(ledger=ledger, sign_state=sign_state, set_aside=set_aside)
 
@@ -83,21 +86,35 @@ def read_sign_state(file: SignStateFile) -> SignState:
 
 
 def _open_sign_state(home: Home, *, has_peers: bool) -> SignStateFile:
+    if has_peers:
+        return open_sign_state(home)
     try:
         return _checked_sign_state(home.sign_state)
     except SignStateError as error:
         if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
             raise
-        if not has_peers:
-            remedy = f"`p2pnode recover --config {home.configuration}` says more"
-            raise SignStateError(error.fault, f"{error}. No other member can be asked: {remedy}") from None
+        remedy = f"`p2pnode recover --config {home.configuration}` says more"
+        raise SignStateError(error.fault, f"{error}. No other member can be asked: {remedy}") from None
+
+
+def open_sign_state(home: Home) -> SignStateFile:
+    """Opens the sign state; a new one that forbids every signature takes the place of one that is lost.
+
+    Raises:
+        SignStateError: it is not usable for another reason.
+    """
+    try:
+        return _checked_sign_state(home.sign_state)
+    except SignStateError as error:
+        if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+            raise
         kept = set_aside(home.sign_state) if home.sign_state.exists() else None
         get_logger("node").critical(
             "what this node signed is lost: it signs nothing until the other members have said how far the chain is",
             reason=str(error),
             kept_as=None if kept is None else kept.name,
         )
-    SignStateFile.create(home.sign_state, encode(unanswered_sign_state()))
+    SignStateFile.create(home.sign_state, encode(forgetful_sign_state(FIRST_HEIGHT)))
     return _checked_sign_state(home.sign_state)
 
 
@@ -111,19 +128,26 @@ def _checked_sign_state(path: Path) -> SignStateFile:
     return file
 
 
-def unanswered_sign_state() -> SignState:
-    """Returns the sign state of a member that remembers nothing: it forbids every signature."""
-    return msgspec.structs.replace(fresh_sign_state(FIRST_HEIGHT), silent_through=UNANSWERED)
-
-
 # --- the ledger --------------------------------------------------------------------------------------------
 
 
-def _open_ledger(home: Home, genesis: Genesis, signed: SignState, *, has_peers: bool) -> tuple[Ledger, Path | None]:
+def _require_era(home: Home, signed: SignState, begun: Sequence[BegunEra]) -> None:
+    """The sign state and the folder of eras must speak of the same one; the sign state is written last."""
+    known = {AppliedEra(era=one.start.number, plan=one.start.plan) for one in begun} | {FIRST}
+    standing = signed.standing
+    if AppliedEra(era=standing.era, plan=standing.plan) not in known:
+        raise NodeError(
+            f"{home.eras}: the plan of era {standing.era}, in which this node signs, is missing: put the folder back"
+        )
+
+
+def _open_ledger(
+    home: Home, genesis: Genesis, signed: SignState, begun: Sequence[BegunEra], *, has_peers: bool
+) -> tuple[Ledger, Path | None]:
     kept: Path | None = None
     try:
         if Ledger.exists(home.ledger):
-            return Ledger.open(home.ledger, genesis), None
+            return Ledger.open(home.ledger, genesis, begun=begun), None
         if signed != fresh_sign_state(FIRST_HEIGHT):
             _note_lost(home, signed, has_peers=has_peers)
     except LedgerDamaged as damaged:
@@ -140,7 +164,7 @@ def _open_ledger(home: Home, genesis: Genesis, signed: SignState, *, has_peers: 
     except LedgerError as error:
         raise NodeError(f"{home.ledger}: {error}") from error
     try:
-        return Ledger.create(home.ledger, genesis), kept
+        return Ledger.create(home.ledger, genesis, begun=begun), kept
     except LedgerError as error:
         raise NodeError(f"{home.ledger}: {error}") from error
 

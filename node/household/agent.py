@@ -116,7 +116,7 @@ class MeterAgent:
         table, ledger = self._meter_table, self._chain.ledger
         readings = read_readings(table.readings_file, households=(table.household_id,))
         transactions = OwnTransactions(
-            key=identity.node_key, chain=ledger.chain, ledger=ledger, journal=self._logs[TRANSACTIONS_NAME]
+            key=identity.signer, chain=ledger.chain, ledger=ledger, journal=self._logs[TRANSACTIONS_NAME]
         )
         meter = Meter(
             identity=MeterIdentity(key=identity.meter_key, member=identity.address, chain=ledger.chain),
@@ -124,7 +124,7 @@ class MeterAgent:
             salts=self._logs[SALTS_NAME],
         )
         parts = BilateralParts(
-            key=identity.node_key,
+            key=identity.signer,
             ledger=ledger,
             chain=ledger.chain,
             prices=configuration.price,

@@ -1,8 +1,8 @@
 """The incoming half of the mesh: accepts connections and admits members.
 
-A connection passes three gates under one deadline: TLS with a certificate of the authority, an address that is
-a known member's, and a WebSocket request of the one route. Until then it holds one of few places. What lies behind
-them is `link.py`.
+A connection passes three gates under one deadline: TLS with a certificate of the authority, a key that the state
+gives to a known member, and a WebSocket request of the one route. Until then it holds one of few places. What lies
+behind them is `link.py`.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ import structlog
 from aiohttp import web
 from aiolimiter import AsyncLimiter
 
-from consensus.identifiers import Address
-from node.admission.identity import address_of_peer
+from consensus.identifiers import Address, PublicKey
+from node.admission.identity import key_of_peer
 from node.errors import IdentityError
-from node.mesh.limits import MESH_PATH, MeshCounters, MeshLimits, MeshRefusal
+from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 from node.mesh.shared_key import PROCESS_HEADER
@@ -61,6 +61,7 @@ class IncomingLinks:
         *,
         context: ssl.SSLContext,
         links: Mapping[Address, PeerLink],
+        member_of: MemberOf,
         listener: socket.socket,
         limits: MeshLimits,
         counters: MeshCounters,
@@ -71,12 +72,14 @@ class IncomingLinks:
         Args:
             context: shows this node's certificate and requires one of the same authority.
             links: to the other members.
+            member_of: whose a node key is.
             listener: bound, listening and non-blocking; closed by `stop`.
             limits: bounds.
             counters: what happens is counted here.
             process_id: shown to who dials.
         """
         self._context = context
+        self._member_of = member_of
         self._listener = listener
         self._limits = limits
         self._counters = counters
@@ -180,7 +183,8 @@ class IncomingLinks:
 
     async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
         answered = self._answers.get(request.protocol)
-        sender = _peer_of(request)
+        key = _key_of(request)
+        sender = None if key is None else self._member_of(key)
         member = None if sender is None else self._members.get(sender)
         websocket = web.WebSocketResponse(
             heartbeat=self._limits.heartbeat_s,
@@ -214,12 +218,12 @@ class IncomingLinks:
         self._counters.on_message_refused(refusal.value)
 
 
-def _peer_of(request: web.BaseRequest) -> Address | None:
+def _key_of(request: web.BaseRequest) -> PublicKey | None:
     transport = request.transport
     encrypted = None if transport is None else transport.get_extra_info("ssl_object")
     if encrypted is None:  # the connection is already lost
         return None
     try:
-        return address_of_peer(encrypted)
+        return key_of_peer(encrypted)
     except (IdentityError, ValueError):  # ValueError: a certificate that OpenSSL reads and cryptography does not
         return None

@@ -1,13 +1,17 @@
 """What both directions of the mesh share: endpoints, bounds, reasons for refusal, and what is counted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
 from aiolimiter import AsyncLimiter
 
-from consensus.identifiers import Address
+from consensus.identifiers import Address, PublicKey
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
+
+MemberOf = Callable[[PublicKey], Address | None]
+"""Says whose node key this is, as the chain's state has it now; None for a key of nobody."""
 
 MESH_PATH: Final = "/p2p"
 """The one route of the mesh: a WebSocket that carries frames both ways."""
@@ -20,7 +24,7 @@ class PeerEndpoint:
     name: str
     """Label for logs and metrics; nothing is decided by it."""
     address: Address
-    """What its certificate must show, whichever side dialled."""
+    """Whose its certificate's key must be, whichever side dialled."""
     host: str
     port: int
 

@@ -1,7 +1,7 @@
 """The mesh: one link over mutual TLS between every two members, whoever of them dialled.
 
-A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the address in
-the certificate of the link it came over, never something in the frame. Nothing here waits for a peer: sending
+A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the member whose
+node key the certificate of the link has, never something in the frame. Nothing here waits for a peer: sending
 fills a bounded queue, receiving is bounded in rate and size (`link.py`) and in the number of connections
 (`incoming.py`). Messages may be lost whenever a link breaks: consensus sends again.
 """
@@ -16,7 +16,7 @@ import aiohttp
 from consensus.identifiers import Address
 from node.admission.identity import Identity
 from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
-from node.mesh.limits import MeshCounters, MeshLimits, PeerEndpoint
+from node.mesh.limits import MemberOf, MeshCounters, MeshLimits, PeerEndpoint
 from node.mesh.link import PeerLink
 from node.mesh.messages import PeerMessage, encode_peer_message
 from node.mesh.outgoing import DialledWebSocket, Dialler
@@ -33,6 +33,7 @@ class Mesh:
         *,
         identity: Identity,
         peers: Sequence[PeerEndpoint],
+        member_of: MemberOf,
         listen_host: str,
         listen_port: int,
         handler: Callable[[Address, PeerMessage], None],
@@ -44,6 +45,7 @@ class Mesh:
         Args:
             identity: this node's keys and certificates.
             peers: all other members; only they are admitted.
+            member_of: whose a node key is.
             listen_host: name or address to listen on.
             listen_port: port to listen on; 0 chooses a free one.
             handler: called in the event loop with a sender and its message, in the sender's order; must not
@@ -55,6 +57,7 @@ class Mesh:
         assert len({peer.address for peer in peers}) == len(peers), "a peer has one endpoint"
         self._identity = identity
         self._peers = tuple(peers)
+        self._member_of = member_of
         self._listen_host = listen_host
         self._listen_port = listen_port
         self._handler = handler
@@ -103,6 +106,7 @@ class Mesh:
         self._incoming = IncomingLinks(
             context=server_context,
             links=self._links,
+            member_of=self._member_of,
             listener=listener,
             limits=self._limits,
             counters=self._metrics,
@@ -118,6 +122,7 @@ class Mesh:
         for link in self._links.values():
             dialler = Dialler(
                 link=link,
+                member_of=self._member_of,
                 session=self._session,
                 context=client_context,
                 limits=self._limits,

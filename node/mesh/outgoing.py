@@ -12,10 +12,10 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from consensus.identifiers import Address
-from node.admission.identity import address_of_peer
+from consensus.identifiers import PublicKey
+from node.admission.identity import key_of_peer
 from node.errors import IdentityError
-from node.mesh.limits import MESH_PATH, MeshCounters, MeshLimits, MeshRefusal
+from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 from node.mesh.shared_key import PROCESS_HEADER
@@ -43,17 +43,19 @@ class Dialler:
         self,
         *,
         link: PeerLink,
+        member_of: MemberOf,
         session: aiohttp.ClientSession,
         context: ssl.SSLContext,
         limits: MeshLimits,
         counters: MeshCounters,
         process_id: str,
     ) -> None:
-        """Takes the link to the peer, a session to dial with that makes each WebSocket a `DialledWebSocket`, the TLS
-        context that shows this node's certificate, and the id of this process.
+        """Takes the link to the peer, whose a node key is, a session to dial with that makes each WebSocket a
+        `DialledWebSocket`, the TLS context that shows this node's certificate, and the id of this process.
         """
         endpoint = link.endpoint
         self._link = link
+        self._member_of = member_of
         self._url = URL.build(scheme="wss", host=endpoint.host, port=endpoint.port, path=MESH_PATH)
         self._session = session
         self._context = context
@@ -96,11 +98,12 @@ class Dialler:
                 timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close_s),
             )
         assert isinstance(websocket, DialledWebSocket), "the session was made so"
-        actual = _peer_of(websocket)
+        key = _key_of(websocket)
+        actual = None if key is None else self._member_of(key)
         if actual != self._link.endpoint.address:
             self._counters.on_message_refused(MeshRefusal.WRONG_PEER.value)
             await websocket.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION)
-            shown = "none" if actual is None else actual.hex()[:8]
+            shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
             raise ConnectionRefusedError(f"another member answers at {self._url.authority}: {shown}")
         return Connection(websocket, is_dialled=True, process_id=websocket.process_id)
 
@@ -109,12 +112,12 @@ class Dialler:
             self._link.note(failure)
 
 
-def _peer_of(websocket: aiohttp.ClientWebSocketResponse) -> Address | None:
+def _key_of(websocket: aiohttp.ClientWebSocketResponse) -> PublicKey | None:
     encrypted = websocket.get_extra_info("ssl_object")
     if encrypted is None:  # the connection is already lost
         return None
     try:
-        return address_of_peer(encrypted)
+        return key_of_peer(encrypted)
     except (IdentityError, ValueError):  # ValueError: a certificate that OpenSSL reads and cryptography does not
         return None
 

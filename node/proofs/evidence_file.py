@@ -12,7 +12,9 @@ from typing import Any, Final
 from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Address, Digest
 from contracts.genesis import Genesis, chain_id
+from contracts.genesis_state import genesis_state
 from contracts.misconduct import misconduct_name, proven
+from contracts.state import Overlay
 from node.errors import FileRefused
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.evidence_folder import evidence_files
@@ -95,10 +97,9 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         evidence: Evidence = decode(encoded, Evidence)
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
-    key = genesis_membership(genesis).key_of(evidence.offender)
-    if key is None:
+    if evidence.offender not in genesis_membership(genesis):
         raise FileRefused(f"{evidence.offender.hex()} is no member of this genesis")
-    offence = proven(evidence, key, chain_id(genesis))
+    offence = proven(evidence, Overlay(genesis_state(genesis)), chain_id(genesis))
     if offence is None:
         name = names_of(genesis)[evidence.offender]
         raise FileRefused(f"the two statements do not prove that {name} contradicted itself on this chain")

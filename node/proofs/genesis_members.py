@@ -5,8 +5,5 @@ from contracts.genesis import Genesis
 
 
 def genesis_membership(genesis: Genesis) -> Membership:
-    """Returns the members that genesis names, under whose keys every proof is checked, of whatever height it is.
-
-    The one place of the proofs that says so: a chain whose members change has to prove their changes here.
-    """
-    return Membership([member.node_key for member in genesis.members])
+    """Returns the members that the chain begins with; who they are later a proof has to show (`TrustedSets`)."""
+    return Membership.of_keys([member.node_key for member in genesis.members])

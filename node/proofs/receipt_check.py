@@ -1,7 +1,7 @@
 """Checks a signed receipt, step by step, with nothing but genesis at hand; each step says what it proves.
 
-Whoever handed it out is not believed: members and parameters come from genesis, everything else must follow from the
-members' signatures under the block headers.
+Whoever handed it out is not believed: the first members and the parameters come from genesis, everything else must
+follow from the members' signatures under the block headers, later members included.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from consensus.codec import encode
 from consensus.cryptography import verify
-from consensus.identifiers import Address
+from consensus.era_plans import EraProof, joiners
+from consensus.identifiers import FIRST_HEIGHT, Address, Height
+from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.conditions import Balances, ContractSize, condition_1, condition_2, condition_3, condition_4
 from contracts.genesis import Genesis, chain_id
@@ -32,10 +34,10 @@ from contracts.units import MicroTokens, WattHours
 from ledger.block import BlockHeader, block_digest
 from ledger.merkle_tree import inclusion_holds
 from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_proof_holds
+from ledger.trusted_sets import SetStep
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
-from node.proofs.genesis_members import genesis_membership
-from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of
+from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of, trusted_sets
 from node.stories.member_names import names_of
 from node.stories.words import tokens_text
 
@@ -64,7 +66,7 @@ class _Check:
     def __init__(self, receipt: SignedReceipt, genesis: Genesis) -> None:
         self._genesis = genesis
         self._chain = chain_id(genesis)
-        self._membership = genesis_membership(genesis)
+        self._sets = trusted_sets(receipt.content, genesis)
         self._names = names_of(genesis)
         self._content = receipt.content
         self._receipt = receipt.content.proof.receipt
@@ -85,21 +87,39 @@ class _Check:
             raise FileRefused(f"it has postings or a record, and its transaction {why}: nothing moved")
 
     def _origin(self) -> Iterable[str]:
-        members = self._membership
-        yield (
-            f"genesis: chain {self._chain.hex()}, {len(members)} members, of whom any {members.quorum} decide and "
-            f"{members.fault_bound} may lie"
-        )
+        yield f"genesis: chain {self._chain.hex()}, {_quorum_text(self._sets.at(FIRST_HEIGHT))}"
+        for step in self._content.changes:
+            yield self._step(step)
         yield f"exporter: the member {self._name(self._content.exporter)} signed this file as it stands"
+
+    def _step(self, step: SetStep) -> str:
+        if isinstance(step, EraProof):
+            first, plan = Height(step.plan.base + 1), step.plan
+            agreed = ", ".join(self._name(address) for address, _ in sorted(joiners(plan, step.joins)))
+            why = f"era {plan.era} begins there, with the agreement of {agreed}"
+        else:
+            first = step.first_height
+            signers = self._signers(step.certificate)
+            why = f"block {step.header.height} says with the signatures of {signers}"
+        return f"members: from height {first} on {_quorum_text(self._sets.at(first))}, as {why}"
 
     def _decided(self, header: BlockHeader, certificate: CommitCertificate) -> str:
         if header.chain != self._chain:
             raise FileRefused(f"block {header.height} belongs to chain {header.chain.hex()}, not to this genesis")
-        fault = certificate_fault(certificate, header.height, block_digest(header), self._membership, self._chain)
+        fault = certificate_fault(
+            certificate,
+            header.height,
+            block_digest(header),
+            self._sets.at(header.height),
+            self._sets.eras.at(header.height),
+        )
         if fault is not None:
             raise FileRefused(f"the certificate does not decide block {header.height}: {fault}")
-        signers = ", ".join(self._name(item.signer) for item in certificate.endorsements)
+        signers = self._signers(certificate)
         return f"block {header.height}: decided, with the signatures of {signers} under {block_digest(header).hex()}"
+
+    def _signers(self, certificate: CommitCertificate) -> str:
+        return ", ".join(self._name(item.signer) for item in certificate.endorsements)
 
     def _outcome(self) -> str:
         proof, receipt = self._content.proof, self._receipt
@@ -152,9 +172,10 @@ class _Check:
             raise FileRefused("the receipt is of another contract than the transaction's")
 
     def _signed(self, action: SubmitTrade | CancelTrade, signed: bytes, words: str) -> str:
+        members = self._sets.at(Height(self._height + 1))  # the newest that its block's execution knew
         parties = ((action.terms.seller, action.seller_signature), (action.terms.buyer, action.buyer_signature))
         for address, signature in parties:
-            key = self._membership.key_of(address)
+            key = members.key_of(address)
             if key is None or not verify(key, signed, signature):
                 raise FileRefused(f"{self._name(address)} did not sign the contract")
         seller, buyer = (self._name(address) for address, _ in parties)
@@ -193,7 +214,7 @@ class _Check:
             raise FileRefused("the record is of something else")
         if proof.header.height < self._height:
             raise FileRefused(f"the record is older than the receipt: of block {proof.header.height}")
-        if not state_proof_holds(proof, membership=self._membership, chain=self._chain):
+        if not state_proof_holds(proof, membership=self._sets.at(proof.header.height), eras=self._sets.eras):
             raise FileRefused("the record does not follow from a decided block's state")
         return proof, record_of(self._content)
 
@@ -259,6 +280,10 @@ class _Check:
 
     def _name(self, address: Address) -> str:
         return self._names.get(address, address.hex())
+
+
+def _quorum_text(members: Membership) -> str:
+    return f"{len(members)} members, of whom any {members.quorum} decide and {members.fault_bound} may lie"
 
 
 Row = tuple[Stage, Party, Asset]

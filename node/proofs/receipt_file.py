@@ -28,8 +28,8 @@ from contracts.transactions import (
 from ledger.block import BlockHeader, block_digest
 from ledger.ledger import Ledger
 from ledger.proofs import PostingProof, ReceiptProof, StateProof, prove_postings
+from ledger.trusted_sets import CHANGES_MAX, SetStep, TrustedSets
 from node.errors import FileRefused
-from node.proofs.genesis_members import genesis_membership
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
 from node.stories.member_names import names_of
 from node.stories.slices import Slices
@@ -59,6 +59,8 @@ class ReceiptContent(Record, frozen=True, kw_only=True, tag=RECEIPT_FORMAT):
     """Member whose node key signs."""
     transaction: Annotated[bytes, Meta(max_length=TRANSACTION_SIZE_BYTES_MAX)]
     """Raw, as it was submitted."""
+    changes: Annotated[tuple[SetStep, ...], Meta(max_length=CHANGES_MAX)]
+    """Every change of the members and every ceremony up to the exporter's tip: whose signatures count where."""
     proof: ReceiptProof
     postings: Postings
     """Of the contract, in the receipt's block; none for anything else."""
@@ -96,7 +98,7 @@ def export_receipt(ledger: Ledger, text: str, key: SigningKey) -> Slices[SignedR
         NotFound: none, or several.
     """
     found = yield from find_receipt(ledger, text)
-    content = _content(ledger, found, key.address)
+    content = _content(ledger, found, ledger.member_of(key.public_key) or key.address)
     return SignedReceipt(content=content, signature=key.sign(encode(content)))
 
 
@@ -107,6 +109,7 @@ def _content(ledger: Ledger, found: Found, exporter: Address) -> ReceiptContent:
     return ReceiptContent(
         exporter=exporter,
         transaction=block.transactions[found.index],
+        changes=ledger.set_steps(),
         proof=ledger.prove_receipt(receipt.transaction),
         postings=() if trade is None else prove_postings(block, trade),
         later=() if trade is None else tuple(_later(ledger, found, trade)),
@@ -140,13 +143,28 @@ def parse_receipt(content: bytes, genesis: Genesis) -> SignedReceipt:
     except DecodeError as error:
         raise FileRefused(f"its content is damaged: {error}") from None
     exporter = receipt.content.exporter
-    key = genesis_membership(genesis).key_of(exporter)
+    key = trusted_sets(receipt.content, genesis).key_of(exporter)
     if key is None:
-        raise FileRefused(f"its exporter {exporter.hex()} is no member of this genesis")
+        raise FileRefused(f"its exporter {exporter.hex()} is no member of this genesis' chain")
     if not verify(key, signed, signature):
-        raise FileRefused(f"the signature of its exporter, {names_of(genesis)[exporter]}, does not hold")
+        name = names_of(genesis).get(exporter, exporter.hex())
+        raise FileRefused(f"the signature of its exporter, {name}, does not hold")
     require_unchanged(content, receipt.document(genesis))
     return receipt
+
+
+def trusted_sets(content: ReceiptContent, genesis: Genesis) -> TrustedSets:
+    """Returns the members of every height that a content proves from genesis.
+
+    Raises:
+        FileRefused: a change does not follow from those before it.
+    """
+    sets = TrustedSets(genesis)
+    for change in content.changes:
+        fault = sets.take(change)
+        if fault is not None:
+            raise FileRefused(fault)
+    return sets
 
 
 def answer_of(receipt: SignedReceipt) -> bytes:

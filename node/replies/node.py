@@ -354,8 +354,9 @@ class TransactionModel(ApiModel):
     """A signed transaction."""
 
     sender: Hash
-    """Address of the wallet it acts for: the hash of `sender_key`."""
+    """Address of the wallet it acts for: the hash of the first `sender_key` that it had."""
     sender_key: Hash
+    """The sender's present key."""
     nonce: Count
     valid_until_height: HeightNumber
     """Last height whose block may contain it."""
@@ -458,6 +459,8 @@ class EndorsementModel(ApiModel):
 class CertificateModel(ApiModel):
     """A quorum of COMMITs for one block: proves that it is decided."""
 
+    era: Count
+    """How many ceremonies the chain had had."""
     height: HeightNumber
     slot: SlotNumber
     block: Hash
@@ -470,6 +473,8 @@ class HeaderModel(ApiModel):
     version: int
     """Protocol version."""
     chain: Hash
+    era: Count
+    """How many ceremonies the chain had had."""
     height: HeightNumber
     slot: SlotNumber
     """Slot of the first proposal."""
@@ -483,7 +488,9 @@ class HeaderModel(ApiModel):
     state_root: Hash
     """Root of the state after this block."""
     membership: Hash
-    """Digest of the membership of the next height."""
+    """Digest of the membership of the height after the next one."""
+    ceremony: Hash
+    """Hash of the carried ceremony, or of nil."""
     vrf_proof: Hex
 
 

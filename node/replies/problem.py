@@ -39,6 +39,7 @@ class ProblemReason(Enum):
     WRONG_CHAIN = "wrong_chain"
     BAD_SIGNATURE = "bad_signature"
     UNKNOWN_SENDER = "unknown_sender"
+    OTHER_KEY = "other_key"
     NONCE_PASSED = "nonce_passed"
     NONCE_TAKEN = "nonce_taken"
     EXPIRED = "expired"
@@ -83,6 +84,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.WRONG_CHAIN: (422, "The transaction was signed for another chain"),
     ProblemReason.BAD_SIGNATURE: (422, "The sender's signature does not hold"),
     ProblemReason.UNKNOWN_SENDER: (422, "The sender has no wallet on this chain"),
+    ProblemReason.OTHER_KEY: (422, "The key that signed is not the sender's present one"),
     ProblemReason.WEBSOCKET_EXPECTED: (426, "This path speaks WebSocket only"),
     ProblemReason.QUOTA: (429, "The sender submits more than its quota"),
     ProblemReason.HEADER_TOO_LARGE: (431, "The request's header is too large"),

@@ -36,6 +36,8 @@ class WhyMember(ApiModel):
     """Its undecided height, as it said last."""
     clock_slot: SlotNumber | None
     """The slot of its clock, by its last report."""
+    other_era: Count | None
+    """The era of the chain that it is in, if that is not this node's."""
     vote: ClaimModel | None
     """Its vote of the highest slot at this height."""
     commit: ClaimModel | None
@@ -129,6 +131,8 @@ class WhyReply(ApiModel):
     """The reason, for people."""
     height: HeightNumber
     """The undecided height."""
+    era: Count
+    """The era of the chain that it belongs to: 0 until the operators begin another one."""
     phase: Phase
     """What this member did last at it."""
     undecided_ms: DurationMs

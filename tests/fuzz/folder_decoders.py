@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from consensus.codec import decode, encode
-from consensus.cryptography import address_of
 from consensus.events import SignState
 from consensus.identifiers import Digest, Height, Signature, Slot
 from contracts.transactions import SpotTerms
@@ -31,7 +30,7 @@ from ledger.side_files import (
     seal_faults,
     write_seal,
 )
-from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, address_of_peer, load_key
+from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, key_of_peer, load_key
 from node.errors import (
     IdentityError,
     SignStateError,
@@ -281,9 +280,8 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
     )
 
     def shown_key(data: bytes) -> bytes:
-        address = address_of_peer(Connection(data))  # type: ignore[arg-type]
-        key = _ed25519_key(x509.load_der_x509_certificate(data))
-        assert address == address_of(key)
+        key = key_of_peer(Connection(data))  # type: ignore[arg-type]
+        assert key == _ed25519_key(x509.load_der_x509_certificate(data))
         return key
 
     yield Decoder(

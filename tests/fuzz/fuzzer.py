@@ -18,6 +18,7 @@ from typing import Final
 
 from cryptography.utils import CryptographyDeprecationWarning
 
+from tests.fuzz.ceremony_decoders import ceremony_decoders
 from tests.fuzz.decoder import Decoder, Verdict, WrongError, judge
 from tests.fuzz.file_decoders import file_decoders
 from tests.fuzz.folder_decoders import folder_decoders
@@ -190,6 +191,7 @@ def decoders(folder: Path | None = None) -> Mapping[str, Decoder]:
     found = [
         *record_decoders(chain.ledger, random),
         *file_decoders(chain, directory, random),
+        *ceremony_decoders(directory, random),
         *folder_decoders(chain, directory, random),
     ]
     chain.ledger.close()

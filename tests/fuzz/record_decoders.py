@@ -100,7 +100,7 @@ def _format_decoder() -> Decoder:
     other = encode(StoredFormat(version=70_000, chain=DIGEST))
 
     def read(data: bytes) -> bytes:
-        _check_format(store_of(data), community.genesis)
+        _check_format(store_of(data), community.chain)
         return right
 
     return Decoder(

@@ -15,6 +15,7 @@ from msgspec.inspect import (
     NoneType,
     StrType,
     StructType,
+    TupleType,
     Type,
     UnionType,
     VarTupleType,
@@ -52,6 +53,9 @@ def _collect(kind: Type, found: set[type[Record]]) -> None:
                 _collect(each, found)
         case VarTupleType():
             _collect(kind.item_type, found)
+        case TupleType():
+            for item in kind.item_types:
+                _collect(item, found)
 
 
 def kinds_of(value: Any) -> set[type[Record]]:
@@ -114,6 +118,8 @@ def _draw(kind: Type, random: Random) -> Any:
         case VarTupleType():
             longest = ELEMENTS_MAX if kind.max_length is None else min(ELEMENTS_MAX, kind.max_length)
             return tuple(_draw(kind.item_type, random) for _ in range(random.randint(kind.min_length or 0, longest)))
+        case TupleType():
+            return tuple(_draw(item, random) for item in kind.item_types)
         case _:
             return _draw_plain(kind, random)
 

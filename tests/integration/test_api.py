@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from consensus.codec import decode, encode
+from consensus.eras import Eras
 from consensus.identifiers import Height
 from consensus.membership import Membership
 from contracts.state import TOTALS_KEY, account_key, trade_key
@@ -43,7 +44,7 @@ async def api(tmp_path: Path) -> AsyncIterator[ApiHarness]:
 
 
 def membership(api: ApiHarness) -> Membership:
-    return Membership([key.public_key for key in api.community.node_keys])
+    return Membership.of_keys([key.public_key for key in api.community.node_keys])
 
 
 def reported(api: ApiHarness) -> str:
@@ -256,7 +257,7 @@ async def test_wallet_checks_a_receipt_alone(api: ApiHarness) -> None:
     reply = await api.get(f"/v1/transactions/{transaction_digest(raw).hex()}")
     assert bytes.fromhex(reply["transaction_encoded"]) == raw
     proof = decode(bytes.fromhex(reply["proof"]["encoded"]), ReceiptProof)
-    assert receipt_proof_holds(proof, membership=membership(api), chain=api.community.chain)
+    assert receipt_proof_holds(proof, membership=membership(api), eras=Eras(api.community.chain))
     assert proof.receipt.transaction == transaction_digest(raw)
     assert reply["header_encoded"] == encode(proof.header).hex()
     assert reply["certificate_encoded"] == encode(proof.certificate).hex()
@@ -279,7 +280,7 @@ async def test_state_now_then_and_with_proof(api: ApiHarness) -> None:
     assert now["record"]["kind"] == "account"
     assert now["record"]["encoded"] == api.ledger.get(key).hex()  # type: ignore[union-attr]
     proof = decode(bytes.fromhex(now["proof"]["proof_encoded"]), StateProof)
-    assert state_proof_holds(proof, membership=membership(api), chain=api.community.chain)
+    assert state_proof_holds(proof, membership=membership(api), eras=Eras(api.community.chain))
     assert now["proof"]["state_root"] == api.ledger.state_root.hex()
     genesis = await api.get(f"/v1/state/{text}", height=0)
     assert genesis["record"]["fields"] == {"available_micro": 10_000_000_000, "held_micro": 0, "nonce": -1}
@@ -290,7 +291,7 @@ async def test_absence_is_proven(api: ApiHarness) -> None:
     assert reply["record"] is None
     proof = decode(bytes.fromhex(reply["proof"]["proof_encoded"]), StateProof)
     assert proof.value is None
-    assert state_proof_holds(proof, membership=membership(api), chain=api.community.chain)
+    assert state_proof_holds(proof, membership=membership(api), eras=Eras(api.community.chain))
 
 
 async def test_nothing_is_proven_before_the_first_block(tmp_path: Path) -> None:

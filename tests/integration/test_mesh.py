@@ -17,7 +17,8 @@ import pytest
 from aiohttp import WSMsgType
 from structlog.testing import capture_logs
 
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.cryptography import address_of
+from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.messages import Body, Status
 from node.admission.authority import Authority
 from node.admission.identity import Identity, create_key
@@ -95,6 +96,7 @@ class Node:
         self.mesh = Mesh(
             identity=self.identity,
             peers=peers,
+            member_of=address_of,
             listen_host="127.0.0.1",
             listen_port=self.port,
             handler=self.handle,
@@ -199,6 +201,7 @@ async def ended(connection: aiohttp.ClientWebSocketResponse) -> int | None:
 
 def status(number: int) -> Status:
     return Status(
+        era=EraNumber(0),
         undecided=Height(number + 1),
         tip=Digest(bytes(32)),
         clock_slot=Slot(number),

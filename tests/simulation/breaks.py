@@ -8,12 +8,15 @@ from unittest.mock import patch
 
 import msgspec
 
-from consensus import clock, heights, intake, member, quorum, relaying, replica, safety, verification
+from consensus import clock, heights, intake, member, quorum, recovery, relaying, replica, safety, verification
 from consensus.codec import encode
+from consensus.cryptography import HashKind, digest
 from consensus.events import Instant, Outbox, SignState, fresh_sign_state
 from consensus.height import HeightState
 from consensus.identifiers import Digest, Height, Slot
-from consensus.messages import Claim, Endorsement, Justification, PrePrepare, Status
+from consensus.membership import Membership, Memberships
+from consensus.messages import Claim, Endorsement, HeightAnswer, Justification, PrePrepare, Status
+from consensus.phases import Phase
 from consensus.tally import Tally
 from node.chain import driver
 from node.chain.records import SIGN_STATE_KEY
@@ -165,7 +168,7 @@ def forget_at_restart(start: replica.Start) -> SignState:
     return fresh_sign_state(start.height)
 
 
-true_binding = replica._binding
+true_binding = replica.binding
 
 
 def never_silent(start: replica.Start) -> SignState:
@@ -311,3 +314,44 @@ def persist_what_can_be(self: driver.Driver, effects: Any) -> None:
 true_carry_out = driver.Driver._carry_out
 true_persist = driver.Driver._persist
 replace_fields = dataclasses.replace
+
+
+# --- members that change ---------------------------------------------------------------------------------------
+
+
+def digest_of_keys_in_any_order(members: Membership) -> Digest:
+    return digest(HashKind.MEMBERSHIP, encode(sorted(members.members)))
+
+
+def digest_of_addresses(members: Membership) -> Digest:
+    return digest(HashKind.MEMBERSHIP, encode(members.addresses))
+
+
+def may_sign_under_any_key(own: member.Member) -> bool:
+    is_bound = own.phase is Phase.APPLYING or own.state.height <= own.silent_through
+    return not is_bound and own.own in own.state.membership
+
+
+# --- the inquiry of who forgot -----------------------------------------------------------------------------------
+
+true_silent_through = recovery.Inquiry.silent_through
+true_answer_to = recovery.answer_to
+first_asked: dict[bytes, Memberships] = {}
+
+
+def silent_by_the_set_when_asked(
+    inquiry: recovery.Inquiry, undecided: Height, memberships: Memberships
+) -> Height | None:
+    asked = first_asked.setdefault(inquiry.question.nonce, memberships)
+    return true_silent_through(inquiry, undecided, asked)
+
+
+def silent_through_the_own_height(
+    inquiry: recovery.Inquiry, undecided: Height, memberships: Memberships
+) -> Height | None:
+    through = true_silent_through(inquiry, undecided, memberships)
+    return None if through is None else Height(through - 1)
+
+
+def answer_though_silent(*asked: Any, undecided: Height, silent_through: Height) -> HeightAnswer | None:
+    return true_answer_to(*asked, undecided=undecided, silent_through=Height(min(0, silent_through)))

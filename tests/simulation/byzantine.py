@@ -1,14 +1,14 @@
 """What lying members do. A liar runs the production replica and bends what leaves it, or adds to it."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from consensus.clock import MemberClocks
 from consensus.cryptography import HashKind, digest
 from consensus.events import Instant
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import leader
 from consensus.messages import (
     Body,
@@ -23,10 +23,10 @@ from consensus.messages import (
     Status,
     ViewChange,
     commit_bytes,
+    height_answer_bytes,
     view_change_bytes,
     vote_bytes,
 )
-from consensus.recovery import FIRST_HEIGHT
 from tests.simulation.faults import Role
 from tests.simulation.forging import forged, torn
 
@@ -118,7 +118,7 @@ class Liar:
             self._tell_all(message)
 
     def _tell_all(self, message: Message) -> None:
-        for recipient in self.host.application.membership().addresses:
+        for recipient in self.host.application.memberships().undecided.addresses:
             if recipient != self.host.key.address:
                 self.host.network.deliver(self.host, recipient, message)
 
@@ -127,7 +127,7 @@ class Liar:
     def _number(self, recipient: Address, message: "Payload") -> int:
         """Numbers the members in an order of its own for each height."""
         height = message.certificate.height if isinstance(message, Decided) else getattr(message, "height", 0)
-        return self.host.application.membership().addresses.index(recipient) + int(height)
+        return self.host.application.memberships().undecided.addresses.index(recipient) + int(height)
 
     def _is_let_through(self, recipient: Address, message: "Payload") -> bool:
         slot = getattr(message, "slot", 0)
@@ -151,8 +151,7 @@ class Liar:
             case _:
                 return self._other_answer(message)
 
-    @staticmethod
-    def _other_answer(message: "Payload") -> "Payload":
+    def _other_answer(self, message: "Payload") -> "Payload":
         match message:
             case Status():
                 undecided, slot = Height(message.undecided + 1_000), Slot(message.clock_slot + 10**6)
@@ -160,13 +159,13 @@ class Liar:
             case Body() | Decided():
                 return msgspec.structs.replace(message, proposal=message.proposal + b"!")
             case HeightAnswer():
-                return msgspec.structs.replace(message, undecided=FIRST_HEIGHT, certificate=None)
+                return self.signed(msgspec.structs.replace(message, undecided=FIRST_HEIGHT))
             case _:
                 return message
 
     def _agree(self, message: PrePrepare | Prepare | Commit) -> None:
         key = self.host.key
-        statement = vote_bytes(self.host.application.chain, message.height, message.slot, message.block)
+        statement = vote_bytes(self.host.replica.era.domain, message.height, message.slot, message.block)
         if statement in self.agreed:
             return
         self.agreed.add(statement)
@@ -183,16 +182,18 @@ class Liar:
                 )
             )
 
-    def signed(self, message: Message) -> Message:
+    def signed(self, message: "Message | HeightAnswer") -> Any:
         """Returns a statement under this member's valid signature."""
-        chain, key = self.host.application.chain, self.host.key
+        domain, key = self.host.replica.era.domain, self.host.key
         match message:
             case PrePrepare() | Prepare():
-                signed = vote_bytes(chain, message.height, message.slot, message.block)
+                signed = vote_bytes(domain, message.height, message.slot, message.block)
             case Commit():
-                signed = commit_bytes(chain, message.height, message.slot, message.block)
+                signed = commit_bytes(domain, message.height, message.slot, message.block)
             case ViewChange():
-                signed = view_change_bytes(chain, message.height, message.slot, message.claim)
+                signed = view_change_bytes(domain, message.height, message.slot, message.claim)
+            case HeightAnswer():
+                signed = height_answer_bytes(domain, message.asker, message.nonce, message.undecided)
             case _:
                 return message
         return msgspec.structs.replace(message, signer=key.address, signature=key.sign(signed))
@@ -233,7 +234,7 @@ class Liar:
     def _far_proposal(self, height: Height, slot: Slot) -> Message:
         """Proposes in the next far slot that this member leads."""
         host = self.host
-        membership = host.application.membership()
+        membership = host.application.memberships().undecided
         while leader(membership, height, slot) != host.key.address:
             slot = Slot(slot + 1)
         built = host.application.build(slot, may_be_empty=True)

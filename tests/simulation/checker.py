@@ -84,9 +84,9 @@ class Checker:
     def _check_certificate(self, host: "Host", certificate: CommitCertificate) -> None:
         """Q members signed these COMMITs, and no honest one of them without sending it."""
         application, height, slot, block = host.application, certificate.height, certificate.slot, certificate.block
-        membership = application.membership()
+        membership = application.memberships().undecided
         assert is_quorum(certificate.endorsements, membership), "a certificate that is none decided"
-        signed = commit_bytes(application.chain, height, slot, block)
+        signed = commit_bytes(application.eras.at(height).domain, height, slot, block)
         for endorsement in certificate.endorsements:
             key = membership.key_of(endorsement.signer)
             assert key is not None, "a COMMIT of nobody"
@@ -144,7 +144,7 @@ class Checker:
                 assert _covers(host, message, prepared), "a commit was sent before it was durable"
                 kept = prepared_in(host.application.records())
                 assert kept is not None, "a commit was sent before its certificate was durable"
-                assert is_quorum(kept.certificate.endorsements, host.application.membership()), (
+                assert is_quorum(kept.certificate.endorsements, host.application.memberships().undecided), (
                     "a commit without a certificate"
                 )
             case ViewChange():
@@ -184,15 +184,18 @@ class Checker:
             claims = [header.claim for header in justification.headers if header.claim is not None]
             highest = max(claims, key=lambda claim: claim.slot, default=None)
             assert highest is None or highest.block == proposal.block, "a vote against the highest claim"
-            assert is_quorum(justification.headers, host.application.membership()), "a vote without Q VIEW-CHANGEs"
+            assert is_quorum(justification.headers, host.application.memberships().undecided), (
+                "a vote without Q VIEW-CHANGEs"
+            )
             assert all(self._is_of(header, host, proposal) for header in justification.headers), "of another slot"
         self.bound.add(member)
 
     @staticmethod
     def _is_of(header: ViewChangeHeader, host: "Host", proposal: PrePrepare) -> bool:
         application = host.application
-        signed = view_change_bytes(application.chain, proposal.height, proposal.slot, header.claim)
-        key = application.membership().key_of(header.signer)
+        domain = application.eras.at(proposal.height).domain
+        signed = view_change_bytes(domain, proposal.height, proposal.slot, header.claim)
+        key = application.memberships().undecided.key_of(header.signer)
         return key is not None and verification.verify(key, signed, header.signature)
 
     def note_refused(self, host: "Host", sender: Address | None, reason: str) -> None:
@@ -205,9 +208,8 @@ class Checker:
 
     def note_evidence(self, evidence: Equivocation, network: "Network") -> None:
         """No honest member is ever accused, and what is found proves it to anybody."""
-        offence = proven_offence(
-            evidence, network.membership.key_of(evidence.offender), network.hosts[0].application.chain
-        )
+        key, era = network.membership.key_of(evidence.offender), network.hosts[0].application.eras.at(evidence.height)
+        offence = None if key is None else proven_offence(evidence, key, era)
         assert offence is not None, "evidence that proves nothing"
         assert evidence.offender in network.byzantine, f"an honest member was accused of {offence.value}"
         network.occurred[f"evidence of {offence.value}"] += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from consensus.cryptography import HashKind, digest
-from consensus.identifiers import Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, EraNumber, Height, Slot
 from consensus.messages import (
     NONCE_SIZE_BYTES,
     Body,
@@ -96,7 +96,7 @@ def _other_proposal(host: "Host", message: PrePrepare) -> PrePrepare:
 def _in_a_later_slot(host: "Host", message: PrePrepare) -> PrePrepare:
     """The next slot that it leads, with the justification of this one."""
     assert message.justification is not None, "one to carry over"
-    slot = Slot(message.slot + len(host.application.membership()))
+    slot = Slot(message.slot + len(host.application.memberships().undecided))
     later = replace(message, slot=slot)
     if message.justification.certificate is None:
         built = host.application.build(slot, may_be_empty=True)
@@ -130,7 +130,7 @@ def _other_view_change(host: "Host", message: ViewChange) -> ViewChange:
     return _signed(host, _draw(host, claims))
 
 
-def _signed(host: "Host", message: Message) -> Any:
+def _signed(host: "Host", message: Message | HeightAnswer) -> Any:
     """Under its valid signature: a liar can be wrong in all it says, but signs only as itself."""
     assert host.liar is not None, "who lies"
     return host.liar.signed(message)
@@ -143,7 +143,7 @@ def _other_status(host: "Host", status: Status) -> Status:
         undecided=Height(max(1, status.undecided + drawn * host.network.random.choice((-1, 1)))),
         clock_slot=Slot(max(0, status.clock_slot - drawn)),
         tip=OTHER_BLOCK,
-        origin=host.network.random.choice((status.origin, *host.application.membership().addresses)),
+        origin=host.network.random.choice((status.origin, *host.network.membership.addresses)),
         hears=bytes(len(status.hears)),
     )
 
@@ -185,14 +185,18 @@ def _other_certificates(host: "Host", certificate: CommitCertificate) -> list[Co
 
 
 def _other_answer(host: "Host", answer: HeightAnswer) -> HeightAnswer:
-    lies = [
-        replace(answer, nonce=bytes(NONCE_SIZE_BYTES)),
-        replace(answer, undecided=Height(1), certificate=None),
-        replace(answer, undecided=Height(answer.undecided + 1_000)),
+    """To another question, of another height or era, in another's name, or under no valid signature."""
+    others = [
+        address for address in host.application.memberships().undecided.addresses if address != host.key.address
     ]
-    if answer.certificate is not None:
-        lies += [replace(answer, certificate=lie) for lie in _other_certificates(host, answer.certificate)]
-        lies.append(replace(answer, certificate=None))
+    lies = [
+        _signed(host, replace(answer, nonce=bytes(NONCE_SIZE_BYTES))),
+        _signed(host, replace(answer, undecided=FIRST_HEIGHT)),
+        _signed(host, replace(answer, undecided=Height(answer.undecided + 1_000))),
+        replace(answer, undecided=FIRST_HEIGHT),
+        replace(answer, signer=host.network.random.choice(others)),
+        replace(answer, era=EraNumber(answer.era + 1)),
+    ]
     lie: HeightAnswer = _draw(host, lies)
     return lie
 

@@ -13,9 +13,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from consensus.codec import decode, encode
-from consensus.events import Decision, Instant, SignState, fresh_sign_state
+from consensus.events import Decision, Instant, SignState, forgetful_sign_state, fresh_sign_state
 from consensus.evidence import Equivocation
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.member import Parameters, Signer
 from consensus.replica import Replica
 from ledger.errors import LedgerDamaged
@@ -25,7 +25,6 @@ from node.chain.sign_recovery import ASK_INTERVAL_S
 from node.chain.sync_planner import SyncFault
 from node.errors import SignStateError, SignStateFault
 from node.home.sign_state import SignStateStore
-from node.home.storage import unanswered_sign_state
 from node.mesh.messages import Blocks, BlocksRequest
 from tests.simulation.application import Application, Records, SignDevice
 from tests.simulation.byzantine import Liar
@@ -180,7 +179,6 @@ class Host:
         self.participant = Participant(
             signer=self.key,
             parameters=Parameters(
-                chain=self.application.chain,
                 slot_duration_ms=TAU_MS,
                 attempt_max_ms=ATTEMPT_MAX_MS,
                 clock_settle_ms=network.faults.clock_settle_ms,
@@ -231,7 +229,7 @@ class Host:
 
     def forget(self) -> None:
         """What it signed is gone, and the disk says so."""
-        self.sign_device = self.new_sign_device(unanswered_sign_state())
+        self.sign_device = self.new_sign_device(forgetful_sign_state(FIRST_HEIGHT))
 
     def crash(self, absent_ms: int | None = None) -> None:
         """The process ends, wherever it is; another starts some time later."""

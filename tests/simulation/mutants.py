@@ -32,11 +32,13 @@ from consensus import (
 from consensus.events import Outbox
 from consensus.height import HeightState
 from consensus.identifiers import Height
+from consensus.membership import Membership, Memberships
 from consensus.tally import Tally
 from node.chain import driver
 from tests.simulation import breaks, byzantine, checker, test_links, wrong_clocks
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
+from tests.simulation.inquiries import run_inquiries
 from tests.simulation.leading import lead
 from tests.simulation.links import run_pattern
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
@@ -45,8 +47,10 @@ from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 from tests.unit.consensus import (
     test_clock,
     test_intake,
+    test_membership,
     test_progress,
     test_proposals,
+    test_recovery,
     test_relaying,
     test_replica_normal_case,
     test_replica_restart,
@@ -205,6 +209,10 @@ def a_greedy_leader() -> None:
     assert min(led.blocks) > 200 // 4 * 0.8, "the leader before it lost its blocks"
 
 
+def inquiries_of_who_forgot() -> None:
+    run_inquiries(range(3_000))
+
+
 N = test_replica_normal_case
 P = test_proposals
 S = test_replica_safety
@@ -239,7 +247,7 @@ MUTANTS = (
     Mutant(
         name="the sign state is forgotten at a restart",
         rule="order",
-        breaks=((replica, "_binding", breaks.forget_at_restart),),
+        breaks=((replica, "binding", breaks.forget_at_restart),),
         killers=(crashes,),
     ),
     Mutant(
@@ -281,13 +289,13 @@ MUTANTS = (
     Mutant(
         name="who lost its certificates signs on",
         rule="order",
-        breaks=((replica, "_binding", breaks.never_silent),),
+        breaks=((replica, "binding", breaks.never_silent),),
         killers=(lambda: R.test_without_what_the_sign_state_names_nothing_is_signed_at_the_height(R.lost_vote),),
     ),
     Mutant(
-        name="who lost its sign state signs on once it is answered",
+        name="who lost its sign state signs on once it has asked",
         rule="order",
-        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided: Height(0)),),
+        breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided, _memberships: Height(0)),),
         killers=(forgetful_members,),
     ),
     Mutant(
@@ -682,6 +690,73 @@ MUTANTS = (
         breaks=((clock.MemberClocks, "near", breaks.one_is_enough),),
         killers=(
             lambda: test_clock.test_a_jump_is_followed_at_once_where_f_and_one_others_are(4, (0,), is_followed=False),
+        ),
+    ),
+    Mutant(
+        name="the digest of the members has no order",
+        rule="members",
+        breaks=((Membership, "digest", breaks.digest_of_keys_in_any_order),),
+        killers=(test_membership.test_the_digest_commits_to_the_order,),
+    ),
+    Mutant(
+        name="the digest of the members has no keys",
+        rule="members",
+        breaks=((Membership, "digest", breaks.digest_of_addresses),),
+        killers=(test_membership.test_the_digest_commits_to_the_keys,),
+    ),
+    Mutant(
+        name="a home signs under a key that the height does not have of it",
+        rule="members",
+        breaks=((member.Member, "may_sign", breaks.may_sign_under_any_key),),
+        killers=(test_membership.test_a_home_signs_at_a_height_only_under_the_key_that_the_height_has_of_it,),
+    ),
+    Mutant(
+        name="who joins with the next height hears nothing of this one",
+        rule="members",
+        breaks=((Memberships, "joining", ()),),
+        killers=(
+            test_membership.test_what_is_signed_at_a_height_goes_to_who_joins_with_the_next_one,
+            test_membership.test_status_reaches_who_joins_with_the_next_height,
+        ),
+    ),
+    Mutant(
+        name="who forgot counts the answers of the set that it had when it asked",
+        rule="recovery",
+        breaks=((recovery.Inquiry, "silent_through", breaks.silent_by_the_set_when_asked),),
+        killers=(inquiries_of_who_forgot,),
+    ),
+    Mutant(
+        name="who forgot asks the members of its own height",
+        rule="recovery",
+        breaks=((recovery, "asked_members", lambda memberships: memberships.undecided),),
+        killers=(inquiries_of_who_forgot,),
+    ),
+    Mutant(
+        name="answers above the own height count",
+        rule="recovery",
+        breaks=((recovery.Inquiry, "_counts", staticmethod(lambda _answered, _undecided: True)),),
+        killers=(inquiries_of_who_forgot, test_recovery.test_an_answer_counts_once_the_own_ledger_is_as_far),
+    ),
+    Mutant(
+        name="the silence ends with the own height",
+        rule="recovery",
+        breaks=((recovery.Inquiry, "silent_through", breaks.silent_through_the_own_height),),
+        killers=(inquiries_of_who_forgot,),
+    ),
+    Mutant(
+        name="who keeps silent answers",
+        rule="recovery",
+        breaks=((recovery, "answer_to", breaks.answer_though_silent),),
+        killers=(inquiries_of_who_forgot,),
+    ),
+    Mutant(
+        name="an answer needs no signature",
+        rule="recovery",
+        breaks=((recovery, "_is_signed", lambda *_: True),),
+        killers=(
+            lambda: test_recovery.test_what_is_no_answer_to_this_question_does_not_count(
+                test_recovery.IN_ANOTHERS_NAME, recovery.AnswerRefusal.BAD_SIGNATURE
+            ),
         ),
     ),
 )

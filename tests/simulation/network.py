@@ -116,7 +116,7 @@ class Network:
         self.random = random.Random(seed)
         self.faults = faults
         self.keys: list[Key] = [*(keys or seeded_keys(members))]
-        self.membership = Membership([key.public_key for key in self.keys])
+        self.membership = Membership.of_keys([key.public_key for key in self.keys])
         self.now_ms = START_MS
         self.queue: list[tuple[int, int, str, Host | None, object]] = []
         self.sequence = 0

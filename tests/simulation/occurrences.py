@@ -53,7 +53,7 @@ EXPECTED: Final = (
     *LIES,
     *(f"evidence of {offence.value}" for offence in Offence),
     *(f"refused: {reason}" for reason in ("bad_signature", "bad_certificate", "bad_justification")),
-    *(f"refused: {reason}" for reason in ("claim_without_certificate", "not_the_leader", "answer_unproven")),
+    *(f"refused: {reason}" for reason in ("claim_without_certificate", "not_the_leader", "answer_bad_signature")),
     "refused: a range of blocks",
 )
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
+from consensus.eras import Eras
 from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Membership, Memberships, leader
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.errors import LedgerDamaged
 from tests.simulation.application import Records
@@ -38,7 +39,7 @@ class OpaqueApplication:
     """See `application.Application`."""
 
     def __init__(self, membership: Membership, own: Address) -> None:
-        self.chain = CHAIN
+        self.eras = Eras(CHAIN)
         self.monotonic_ms: Callable[[], int] = lambda: 0
         self.request_size_bytes = 0
         """Added to each request."""
@@ -56,7 +57,7 @@ class OpaqueApplication:
 
     @property
     def tip(self) -> Digest:
-        return self._blocks[-1].certificate.block if self._blocks else self.chain
+        return self._blocks[-1].certificate.block if self._blocks else self.eras.chain
 
     @property
     def tip_slot(self) -> Slot:
@@ -66,8 +67,8 @@ class OpaqueApplication:
     def state_root(self) -> Digest:
         return self.tip
 
-    def membership(self) -> Membership:
-        return self._membership
+    def memberships(self) -> Memberships:
+        return Memberships(undecided=self._membership, following=self._membership)
 
     def has_its_name(self, message: Message) -> bool:
         match message:
@@ -145,6 +146,9 @@ class OpaqueApplication:
 
     def persist(self, records: Records) -> None:
         self._records |= records
+
+    def drop_records(self) -> None:
+        self._records.clear()
 
     def append(self, decision: Decision) -> None:
         """One write appends the block and drops the records of its height."""

@@ -6,13 +6,14 @@ have it easy, but the simulator's liars sign with their own keys only. A share o
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import copy
 from hashlib import blake2b
 from unittest.mock import patch
 
-from consensus import evidence, verification
+from consensus import era_plans, evidence, plans, recovery, verification
 from consensus.cryptography import SigningKey, address_of
-from consensus.identifiers import SIGNATURE_SIZE_BYTES, PublicKey, Signature
+from consensus.identifiers import SIGNATURE_SIZE_BYTES, Address, PublicKey, Signature
 
 
 class KeyedHashKey:
@@ -23,6 +24,11 @@ class KeyedHashKey:
     def __init__(self, seed: bytes) -> None:
         self.public_key = PublicKey(blake2b(seed, digest_size=32, person=b"simulation.key").digest())
         self.address = address_of(self.public_key)
+
+    def of_member(self, address: Address) -> "KeyedHashKey":
+        key = copy(self)
+        key.address = address
+        return key
 
     def sign(self, message: bytes) -> Signature:
         return _keyed_hash(self.public_key, message)
@@ -46,5 +52,7 @@ def _verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool
 @contextmanager
 def keyed_hashes() -> Iterator[None]:
     """Has consensus accept the signatures of `KeyedHashKey`, and no others, while entered."""
-    with patch.object(verification, "verify", _verify), patch.object(evidence, "verify", _verify):
+    with ExitStack() as stack:
+        for module in (verification, evidence, recovery, era_plans, plans):
+            stack.enter_context(patch.object(module, "verify", _verify))
         yield

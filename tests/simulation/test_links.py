@@ -93,7 +93,7 @@ def test_where_all_links_work_passing_on_changes_nothing(members: int, delay_ms_
 
 def test_a_status_is_longer_by_its_two_fields_only() -> None:
     status = Members(13).status(2, 9)
-    before = (Status.__struct_config__.tag, status.undecided, status.tip, status.clock_slot)
+    before = (Status.__struct_config__.tag, status.era, status.undecided, status.tip, status.clock_slot)
     origin, hears = 2 + 32, 2 + 2
     assert len(encode(status)) == len(encode(before)) + origin + hears
 

@@ -134,13 +134,13 @@ class ApiHarness:
         replica = Replica(
             signer=self.community.node_keys[0],
             parameters=Parameters(
-                chain=self.ledger.chain,
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,
             ),
             start=Start(
                 height=height,
-                membership=self.ledger.membership(),
+                eras=self.ledger.eras,
+                memberships=self.ledger.memberships(),
                 tip=self.ledger.tip,
                 parent_slot=self.ledger.tip_slot,
                 sign_state=fresh_sign_state(height),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from consensus.cryptography import HashKind, SigningKey, digest
+from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
     Arrived,
@@ -30,9 +31,9 @@ from consensus.events import (
     fresh_sign_state,
 )
 from consensus.evidence import Evidence
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.member import Parameters
-from consensus.membership import Membership
+from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Body,
     Claim,
@@ -58,6 +59,8 @@ from consensus.verification import Refusal, Verified, verify_message
 TAU_MS = 1_000
 ATTEMPT_MAX_MS = 60_000
 CHAIN = digest(HashKind.GENESIS, b"scenario")
+ERAS = Eras(CHAIN)
+ERA = ERAS.newest
 
 M = TypeVar("M")
 
@@ -74,10 +77,15 @@ BLOCK_A, BLOCK_B = block_of(A), block_of(B)
 class Members:
     """N members in the order of admission: member i leads the slots s with s mod N = i."""
 
-    def __init__(self, count: int, chain: Digest = CHAIN) -> None:
+    def __init__(self, count: int, era: Era = ERA) -> None:
         self.keys = [SigningKey(bytes([index + 1]) * 32) for index in range(count)]
-        self.membership = Membership([key.public_key for key in self.keys])
-        self.chain = chain
+        self.membership = Membership.of_keys([key.public_key for key in self.keys])
+        self.era = era
+
+    def rekey(self, member: int, key: SigningKey) -> None:
+        """Gives a member another node key; its address and place stay."""
+        self.keys[member] = key.of_member(self.keys[member].address)
+        self.membership = Membership([(key.address, key.public_key) for key in self.keys])
 
     def address(self, member: int) -> Address:
         return self.keys[member].address
@@ -87,7 +95,7 @@ class Members:
         return sorted((self.keys[member] for member in chosen), key=lambda key: key.address)
 
     def vote(self, member: int, slot: int, block: Digest = BLOCK_A, height: int = 1) -> Prepare:
-        signed = vote_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = vote_bytes(self.era.domain, Height(height), Slot(slot), block)
         key = self.keys[member]
         return Prepare(
             height=Height(height), slot=Slot(slot), block=block, signer=key.address, signature=key.sign(signed)
@@ -114,7 +122,7 @@ class Members:
         )
 
     def commit(self, member: int, slot: int, block: Digest = BLOCK_A, height: int = 1) -> Commit:
-        signed = commit_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = commit_bytes(self.era.domain, Height(height), Slot(slot), block)
         key = self.keys[member]
         return Commit(
             height=Height(height), slot=Slot(slot), block=block, signer=key.address, signature=key.sign(signed)
@@ -123,17 +131,25 @@ class Members:
     def prepared(
         self, slot: int, block: Digest = BLOCK_A, by: Iterable[int] | None = None, height: int = 1
     ) -> PreparedCertificate:
-        signed = vote_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = vote_bytes(self.era.domain, Height(height), Slot(slot), block)
         return PreparedCertificate(
-            height=Height(height), slot=Slot(slot), block=block, endorsements=self._endorsements(signed, by)
+            era=self.era.number,
+            height=Height(height),
+            slot=Slot(slot),
+            block=block,
+            endorsements=self._endorsements(signed, by),
         )
 
     def committed(
         self, slot: int, block: Digest = BLOCK_A, by: Iterable[int] | None = None, height: int = 1
     ) -> CommitCertificate:
-        signed = commit_bytes(self.chain, Height(height), Slot(slot), block)
+        signed = commit_bytes(self.era.domain, Height(height), Slot(slot), block)
         return CommitCertificate(
-            height=Height(height), slot=Slot(slot), block=block, endorsements=self._endorsements(signed, by)
+            era=self.era.number,
+            height=Height(height),
+            slot=Slot(slot),
+            block=block,
+            endorsements=self._endorsements(signed, by),
         )
 
     def _endorsements(self, signed: bytes, by: Iterable[int] | None) -> tuple[Endorsement, ...]:
@@ -151,16 +167,24 @@ class Members:
             slot=Slot(slot),
             claim=claim,
             signer=key.address,
-            signature=key.sign(view_change_bytes(self.chain, Height(height), Slot(slot), claim)),
+            signature=key.sign(view_change_bytes(self.era.domain, Height(height), Slot(slot), claim)),
             certificate=prepared,
         )
 
-    def status(self, member: int, undecided: int, slot: int = 4, hears: Iterable[int] | None = None) -> Status:
+    def status(
+        self,
+        member: int,
+        undecided: int,
+        slot: int = 4,
+        hears: Iterable[int] | None = None,
+        era: int = ERA.number,
+    ) -> Status:
         """Where a member stands that hears these (all of them, if None)."""
         chosen = range(len(self.keys)) if hears is None else hears
         return Status(
+            era=EraNumber(era),
             undecided=Height(undecided),
-            tip=self.chain,
+            tip=CHAIN,
             clock_slot=Slot(slot),
             origin=self.address(member),
             hears=sum(1 << number for number in chosen).to_bytes(2, "little"),
@@ -195,8 +219,7 @@ class Scenario:
     def __init__(self, members: int = 4, own: int = 1, slot: int = 0, attempt_max_ms: int = ATTEMPT_MAX_MS) -> None:
         self.members = Members(members)
         self.own = own
-        self.address = self.members.address(own)
-        self.parameters = Parameters(chain=CHAIN, slot_duration_ms=TAU_MS, attempt_max_ms=attempt_max_ms)
+        self.parameters = Parameters(slot_duration_ms=TAU_MS, attempt_max_ms=attempt_max_ms)
         self.monotonic_ms = 50_000
         self.clock_ms = slot * TAU_MS
         self.height, self.tip, self.parent_slot = Height(1), CHAIN, Slot(0)
@@ -205,8 +228,24 @@ class Scenario:
         self.voted: PrePrepare | None = None
         self.prepared: PreparedBlock | None = None
         self.refused: list[Refusal] = []
+        self.eras = ERAS
+        self.sets: dict[int, Members] = {}
+        """Who the members are from a height on; `members` before the lowest."""
         self.forget()
         self.restart()
+
+    @property
+    def address(self) -> Address:
+        return self.members.address(self.own)
+
+    def set_of(self, height: int) -> Membership:
+        """M(height)."""
+        changed = max((first for first in self.sets if first <= height), default=None)
+        return (self.members if changed is None else self.sets[changed]).membership
+
+    @property
+    def memberships(self) -> Memberships:
+        return Memberships(undecided=self.set_of(self.height), following=self.set_of(self.height + 1))
 
     # --- what the last action led to --------------------------------------------------------------------------
 
@@ -253,7 +292,7 @@ class Scenario:
 
     def _verify(self, arrived: Arrived) -> None:
         self.verified += 1
-        result = verify_message(arrived.message, self.replica.membership, CHAIN)
+        result = verify_message(arrived.message, self.replica.membership, self.replica.era)
         if isinstance(result, Verified):
             self.step(Received(sender=arrived.sender, message=result))
         else:
@@ -303,7 +342,7 @@ class Scenario:
                 height=decision.height,
                 block=decision.block,
                 header_slot=Slot(header_slot),
-                membership=self.members.membership,
+                memberships=self.memberships,
             )
         )
 
@@ -312,7 +351,8 @@ class Scenario:
         self.forget()
         start = Start(
             height=self.height,
-            membership=self.members.membership,
+            eras=self.eras,
+            memberships=self.memberships,
             tip=self.tip,
             parent_slot=self.parent_slot,
             sign_state=self.sign_state,

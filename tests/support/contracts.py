@@ -285,7 +285,7 @@ def signed_trade(community: Community, seller: int, buyer: int, energy_wh: int, 
 def transaction_of(raw: bytes) -> Transaction:
     """Returns a transaction as the node has it once it is verified."""
     envelope = decode_transaction(raw).envelope
-    return Transaction(raw=raw, digest=transaction_digest(raw), sender=envelope.sender, envelope=envelope)
+    return Transaction(raw=raw, digest=transaction_digest(raw), envelope=envelope)
 
 
 def block_context(community: Community, *, height: int, slot: int, **overrides: Any) -> BlockContext:

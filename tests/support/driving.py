@@ -51,9 +51,7 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
         refused=lambda reason, _: world.refused.append(reason),
         phase_ended=lambda _: None,
     )
-    parameters = Parameters(
-        chain=ledger.chain, slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms
-    )
+    parameters = Parameters(slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms)
     application = application_on(ledger, key.address)
     driver = Driver(signer=key, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
     return driver, world

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from consensus.eras import FIRST_ERA
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address
 from consensus.messages import Status
@@ -40,8 +41,8 @@ def numbers(scenario: Scenario, addresses: Collection[Address]) -> list[int]:
     return [number_of(scenario, address) for address in addresses]
 
 
-def status_of(undecided: int, *, by: int, slot: float = 0) -> Status:
-    return Members(4).status(by, undecided, int(slot))
+def status_of(undecided: int, *, by: int, slot: float = 0, era: int = FIRST_ERA) -> Status:
+    return Members(7).status(by, undecided, int(slot), era=era)
 
 
 def stalled_view_change(*, own: int = 1, slot: int = 4) -> Scenario:

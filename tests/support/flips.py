@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus.codec import decode, encode
+from consensus.eras import FIRST_ERA
 from consensus.events import PreparedBlock, SignState
 from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
 from consensus.membership import leader
@@ -139,7 +140,7 @@ def _in_the_middle(builder: ChainBuilder) -> SignState:
         Endorsement(signer=key.address, signature=key.sign(signed))
         for key in sorted(keys[:3], key=lambda key: key.address)
     )
-    certificate = PreparedCertificate(height=height, slot=slot, block=name, endorsements=endorsements)
+    certificate = PreparedCertificate(era=FIRST_ERA, height=height, slot=slot, block=name, endorsements=endorsements)
     builder.ledger.persist_undecided({VOTED_KEY: encode(voted)})
     prepared = PreparedBlock(certificate=certificate, proposal=encode(block))
     builder.ledger.persist_undecided({PREPARED_KEY: encode(prepared)})

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import Digest, Height, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
@@ -35,10 +36,11 @@ def certify(
 ) -> CommitCertificate:
     """Returns the COMMITs of the first Q members, or of `signers` (member numbers), sorted by signer."""
     keys: list[SigningKey] = list(community.node_keys)
-    quorum = Membership([key.public_key for key in keys]).quorum
+    quorum = Membership.of_keys([key.public_key for key in keys]).quorum
     chosen = [keys[index] for index in (range(quorum) if signers is None else signers)]
     signed = commit_bytes(community.chain, height, slot, block)
     return CommitCertificate(
+        era=FIRST_ERA,
         height=height,
         slot=slot,
         block=block,

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Address
 from consensus.messages import CommitStatement, VoteStatement
@@ -406,10 +407,11 @@ class MarketOperations:
     def _equivocation(self, key: SigningKey, signer: SigningKey) -> Equivocation:
         """Two votes or two commits of one slot, the second signed by `signer`."""
         kind = self._random.choice((VoteStatement, CommitStatement))
-        at = {"chain": self._homes.chain, "height": self._random.randint(1, 3), "slot": 4}
+        at = {"domain": self._homes.chain, "height": self._random.randint(1, 3), "slot": 4}
         first, second = (kind(**at, block=bytes([number]) * 32) for number in (1, 2))
         return Equivocation(
             offender=key.address,
+            era=FIRST_ERA,
             first=SignedStatement(statement=first, signature=key.sign(encode(first))),
             second=SignedStatement(statement=second, signature=signer.sign(encode(second))),
         )

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import VoteStatement
@@ -142,7 +143,7 @@ def two_votes(community: Community, member: int) -> Equivocation:
     key: SigningKey = community.node_keys[member]
 
     def vote(block: bytes) -> SignedStatement:
-        statement = VoteStatement(chain=community.chain, height=Height(7), slot=Slot(9), block=Digest(block * 32))
+        statement = VoteStatement(domain=community.chain, height=Height(7), slot=Slot(9), block=Digest(block * 32))
         return SignedStatement(statement=statement, signature=key.sign(encode(statement)))
 
-    return Equivocation(offender=key.address, first=vote(b"a"), second=vote(b"b"))
+    return Equivocation(offender=key.address, era=FIRST_ERA, first=vote(b"a"), second=vote(b"b"))

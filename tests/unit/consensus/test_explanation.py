@@ -1,18 +1,20 @@
 """Why is nothing decided: a scenario for each verdict, driven on a real replica, and what the sentence says."""
 
 import pytest
+from msgspec.structs import replace
 
 from consensus import quorum
-from consensus.events import UNANSWERED, KeepSilent, Tick, fresh_sign_state
+from consensus.eras import Eras, EraStart
+from consensus.events import UNANSWERED, KeepSilent, Tick, fresh_sign_state, standing_in
 from consensus.explain import SLOTS_MAX, silence_max_ms
 from consensus.explanation import Contact, Explanation, Silence, Step
-from consensus.identifiers import Height
-from consensus.membership import Membership
+from consensus.identifiers import EraNumber, Height
+from consensus.membership import Membership, Memberships
 from consensus.messages import BodyRequest, ViewChange
 from consensus.phases import Phase
 from consensus.replica import Replica, Start
-from consensus.verdict import NAMES_MAX, VERDICTS, Verdict, duration_text, sentence_of, verdict_of
-from tests.support.consensus import ATTEMPT_MAX_MS, BLOCK_A, BLOCK_B, CHAIN, TAU_MS, A, B, Scenario
+from consensus.verdict import NAMES_MAX, VERDICTS, Verdict, duration_text, later_era, sentence_of, verdict_of
+from tests.support.consensus import ATTEMPT_MAX_MS, BLOCK_A, BLOCK_B, CHAIN, ERAS, TAU_MS, A, B, Scenario
 from tests.support.explaining import (
     contacts,
     explained,
@@ -385,7 +387,7 @@ def test_a_moment_behind_is_not_behind() -> None:
 def silent_scenario() -> Scenario:
     """Blocks were lost: the sign state is of height 5, the ledger ends before height 1."""
     scenario = Scenario(slot=4)
-    scenario.sign_state = fresh_sign_state(Height(5))
+    scenario.sign_state = replace(fresh_sign_state(Height(5)), attempts=1)
     scenario.restart()
     return scenario
 
@@ -419,13 +421,14 @@ def test_a_member_that_asks_how_far_it_must_keep_silent_says_so() -> None:
 
 def test_who_is_no_member_is_silent() -> None:
     scenario = Scenario(members=5, own=4)
-    four = Membership([key.public_key for key in scenario.members.keys[:4]])
+    four = Membership.of_keys([key.public_key for key in scenario.members.keys[:4]])
     replica = Replica(
         signer=scenario.members.keys[4],
         parameters=scenario.parameters,
         start=Start(
             height=Height(1),
-            membership=four,
+            eras=ERAS,
+            memberships=Memberships(undecided=four, following=four),
             tip=CHAIN,
             parent_slot=scenario.parent_slot,
             sign_state=scenario.sign_state,
@@ -456,6 +459,36 @@ def test_a_silent_member_that_heard_nothing_waits_for_the_leader() -> None:
     found = explained(scenario)
     assert found.waits_for is not None
     assert found.waits_for.step is Step.PROPOSAL
+
+
+# --- eras ------------------------------------------------------------------------------------------------------
+
+
+def test_a_later_era_that_an_honest_member_is_in_is_told_to_the_operator() -> None:
+    scenario = Scenario(members=7, own=1)
+    later = [(0, 2), (3, 1), (4, 1)]  # F + 1 say so; the highest of them alone says 2
+    for number, (sender, era) in enumerate(later, 1):
+        assert verdict_of(explained(scenario)) is Verdict.NOTHING_TO_DO, f"{number} of 3"
+        scenario.receive(status_of(9, by=sender, era=era), sender=sender)
+    found = explained(scenario)
+    assert (verdict_of(found), later_era(found), found.era) == (Verdict.LATER_ERA, 1, 0)
+    assert [member.other_era for member in found.members] == [2, None, None, 1, 1, None, None]
+    assert sentence(scenario) == (
+        "Others are in era 1 of the chain, this member is in era 0: its operator begins the later one with "
+        "`p2pnode recover apply` and the agreed plan."
+    )
+
+
+def test_members_left_in_an_earlier_era_are_no_reason() -> None:
+    scenario = Scenario()
+    scenario.eras = Eras(CHAIN, (EraStart(number=EraNumber(1), plan=BLOCK_A, base=Height(0)),))
+    scenario.sign_state = fresh_sign_state(Height(1), standing_in(scenario.eras.newest))
+    scenario.restart()
+    for sender in (0, 2, 3):
+        scenario.receive(status_of(9, by=sender), sender=sender)
+    found = explained(scenario)
+    assert [member.other_era for member in found.members] == [0, None, 0, 0]
+    assert (verdict_of(found), found.era) == (Verdict.NOTHING_TO_DO, 1)
 
 
 # --- clocks, bounds, purity --------------------------------------------------------------------------------------

@@ -7,11 +7,22 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.codec import decode, encode
+from consensus.cryptography import SigningKey
+from consensus.eras import Eras, EraStart
 from consensus.events import UNANSWERED, KeepSilent, SignState, fresh_sign_state
-from consensus.identifiers import Digest, Height, Slot
+from consensus.identifiers import Digest, EraNumber, Height, Slot
+from consensus.membership import Membership, Memberships
 from consensus.messages import Claim, Commit, HeightAnswer, Prepare, PrePrepare, ViewChange
-from consensus.recovery import AnswerRefusal, Inquiry, can_ask, certificate_is_forgotten, is_forgotten
-from tests.support.consensus import BLOCK_A, BLOCK_B, CHAIN, A, B, Members, Scenario
+from consensus.recovery import (
+    AnswerRefusal,
+    Inquiry,
+    answer_to,
+    can_ask,
+    certificate_is_forgotten,
+    is_forgotten,
+    question_holds,
+)
+from tests.support.consensus import BLOCK_A, BLOCK_B, CHAIN, ERA, A, B, Members, Scenario
 
 FOUR = Members(4)
 OWN = FOUR.address(1)
@@ -108,15 +119,29 @@ def test_blocks_that_the_others_decided_alone_show_nothing() -> None:
 
 
 # --- the question ----------------------------------------------------------------------------------------------
+# w is the asker's undecided height. It asks the members of w + 1, which may be others than those of w.
+
+THREE, FIVE = Members(3), Members(5)
+NEW_KEY = SigningKey(b"\x77" * 32)
+LATER = Eras(CHAIN, (EraStart(number=EraNumber(1), plan=Digest(bytes(32)), base=Height(0)),)).newest
+
+
+def both(following: Members = FOUR, undecided: Members = FOUR) -> Memberships:
+    return Memberships(undecided=undecided.membership, following=following.membership)
 
 
 def inquiry(members: Members = FOUR) -> Inquiry:
-    return Inquiry(own=members.address(1), chain=CHAIN, membership=members.membership, nonce=NONCE)
+    return Inquiry(members.keys[1], ERA, nonce=NONCE)
 
 
-def answer(undecided: int, members: Members = FOUR, nonce: bytes = NONCE) -> HeightAnswer:
-    certificate = None if undecided == 1 else members.committed(9, height=undecided - 1)
-    return HeightAnswer(nonce=nonce, undecided=Height(undecided), certificate=certificate)
+def answer(member: int, undecided: int, members: Members = FOUR, *, asked: Inquiry | None = None) -> HeightAnswer:
+    question = (inquiry(members) if asked is None else asked).question
+    found = answer_to(question, members.keys[member], ERA, undecided=Height(undecided), silent_through=Height(0))
+    assert found is not None
+    return found
+
+
+IN_ANOTHERS_NAME = replace(answer(0, 5), signer=FOUR.address(2))
 
 
 def test_only_from_three_members_on_there_are_q_others() -> None:
@@ -124,64 +149,135 @@ def test_only_from_three_members_on_there_are_q_others() -> None:
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 6, 7])
-def test_the_silence_reaches_one_above_the_highest_height_that_q_others_proved(count: int) -> None:
+def test_the_silence_reaches_one_above_the_own_height_once_q_others_said_that_they_are_no_further(count: int) -> None:
     members = Members(count)
-    asked = inquiry(members)
+    asked, sets = inquiry(members), both(members, members)
     others = [member for member in range(count) if member != 1]
-    for number, member in enumerate(others[: members.membership.quorum]):
-        assert asked.silent_through(Height(1)) is None
-        assert asked.take(members.address(member), answer(10 + number, members)) is None
-    assert asked.silent_through(Height(1)) == 10 + members.membership.quorum - 1 + 1
-    assert asked.silent_through(Height(40)) == 41  # the own ledger is a proof, too
+    for member in others[: members.membership.quorum]:
+        assert asked.silent_through(Height(10), sets) is None
+        assert asked.take(answer(member, 10, members), sets) is None
+    assert asked.silent_through(Height(10), sets) == 11
+    assert asked.silent_through(Height(40), sets) == 41
+
+
+def test_an_answer_counts_once_the_own_ledger_is_as_far() -> None:
+    asked = inquiry()
+    for member, undecided in ((0, 3), (2, 12), (3, 7)):
+        assert asked.take(answer(member, undecided), both()) is None
+    assert [asked.silent_through(Height(w), both()) for w in (1, 3, 7, 11, 12)] == [None, None, None, None, 13]
 
 
 def test_who_answered_is_not_asked_again() -> None:
     asked = inquiry()
-    assert asked.unanswered() == (FOUR.address(0), FOUR.address(2), FOUR.address(3))
-    asked.take(FOUR.address(2), answer(5))
-    assert asked.unanswered() == (FOUR.address(0), FOUR.address(3))
+    assert asked.unanswered(both()) == (FOUR.address(0), FOUR.address(2), FOUR.address(3))
+    asked.take(answer(2, 5), both())
+    assert asked.unanswered(both()) == (FOUR.address(0), FOUR.address(3))
 
 
-def test_one_member_answers_once_however_often_it_does() -> None:
+def test_one_member_answers_once_however_often_it_does_and_its_first_word_stays() -> None:
     asked = inquiry()
-    for undecided in (5, 6, 7, 8):
-        assert asked.take(FOUR.address(0), answer(undecided)) is None
-    assert asked.silent_through(Height(1)) is None
+    for undecided in (5, 6, 7, 1):
+        assert asked.take(answer(0, undecided), both()) is None
+    for member in (2, 3):
+        asked.take(answer(member, 2), both())
+    assert [asked.silent_through(Height(w), both()) for w in (4, 5)] == [None, 6]
 
 
-def test_answers_at_genesis_need_no_certificate_and_all_others_do() -> None:
+def test_asked_are_the_members_of_the_next_height_also_who_becomes_one_meanwhile() -> None:
     asked = inquiry()
-    assert asked.take(FOUR.address(0), answer(1)) is None
-    without = HeightAnswer(nonce=NONCE, undecided=Height(2), certificate=None)
-    assert asked.take(FOUR.address(2), without) is AnswerRefusal.UNPROVEN
+    assert set(asked.unanswered(both(THREE))) == {FOUR.address(0), FOUR.address(2)}
+    assert set(asked.unanswered(both(FIVE))) == {FIVE.address(member) for member in (0, 2, 3, 4)}
+    assert asked.take(answer(3, 1), both(THREE)) is AnswerRefusal.NOT_ASKED
+    assert asked.take(answer(3, 1), both(FOUR)) is None
+    assert set(asked.unanswered(both(FIVE))) == {FIVE.address(member) for member in (0, 2, 4)}
+
+
+def test_a_quorum_is_one_of_the_next_heights_members() -> None:
+    asked = inquiry()
+    for member in (0, 2, 3):
+        asked.take(answer(member, 1), both(FIVE))
+    assert asked.silent_through(Height(1), both(FOUR, undecided=FIVE)) == 2
+    assert asked.silent_through(Height(1), both(FIVE)) is None, "three of five are no quorum"
+    asked.take(answer(4, 1, FIVE, asked=asked), both(FIVE))
+    assert asked.silent_through(Height(1), both(FIVE)) == 2
+    assert asked.silent_through(Height(1), both(THREE)) == 2
+
+
+def test_answers_of_who_is_no_member_of_the_next_height_do_not_count() -> None:
+    asked = inquiry(FIVE)
+    for member in (0, 2, 3, 4):
+        asked.take(answer(member, 1, FIVE), both(FIVE))
+    replaced = Members(5)
+    replaced.rekey(4, NEW_KEY)
+    assert asked.silent_through(Height(1), both(FIVE)) == 2
+    assert asked.silent_through(Height(1), both(replaced)) is None, "another home has that place"
+    assert asked.unanswered(both(replaced)) == (FIVE.address(4),)
+
+
+def test_a_key_that_enters_later_or_left_ends_nothing() -> None:
+    asked = inquiry()
+    for member in (0, 2, 3):
+        asked.take(answer(member, 1), both())
+    rotated = Members(4)
+    rotated.rekey(1, NEW_KEY)
+    assert asked.silent_through(Height(1), both()) == 2
+    assert asked.silent_through(Height(1), both(rotated)) is None
+    without = Members(4)
+    without.membership = Membership([FOUR.membership.members[member] for member in (0, 2, 3)])
+    assert asked.silent_through(Height(1), both(without)) is None
 
 
 @pytest.mark.parametrize(
-    "certificate",
+    ("lie", "refusal"),
     [
-        FOUR.committed(9, height=8),
-        FOUR.committed(9, height=10),
-        FOUR.committed(9, by=(0, 1), height=9),
-        FOUR.committed(9, by=(0, 1, 2, 3), height=9),
-        replace(FOUR.committed(9, height=9), slot=Slot(8)),
-        replace(FOUR.committed(9, height=9), block=Digest(bytes(32))),
-        Members(4, chain=Digest(bytes(32))).committed(9, height=9),
+        (answer(0, 5, asked=Inquiry(FOUR.keys[1], ERA, nonce=bytes(32))), AnswerRefusal.NOT_ASKED),
+        (answer(0, 5, asked=Inquiry(FOUR.keys[2], ERA, nonce=NONCE)), AnswerRefusal.NOT_ASKED),
+        (answer(1, 5), AnswerRefusal.NOT_ASKED),
+        (answer(4, 5, FIVE), AnswerRefusal.NOT_ASKED),
+        (replace(answer(0, 5), era=EraNumber(1)), AnswerRefusal.OTHER_ERA),
+        (replace(answer(0, 5), undecided=Height(1)), AnswerRefusal.BAD_SIGNATURE),
+        (IN_ANOTHERS_NAME, AnswerRefusal.BAD_SIGNATURE),
+        (replace(answer(0, 5), signature=FOUR.keys[0].sign(b"")), AnswerRefusal.BAD_SIGNATURE),
     ],
 )
-def test_a_height_without_its_proof_does_not_count(certificate) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_answer_to_this_question_does_not_count(lie: HeightAnswer, refusal: AnswerRefusal) -> None:
     asked = inquiry()
-    lie = HeightAnswer(nonce=NONCE, undecided=Height(10), certificate=certificate)
-    for member in (0, 2, 3):
-        assert asked.take(FOUR.address(member), lie) is AnswerRefusal.UNPROVEN
-    assert asked.silent_through(Height(1)) is None
+    assert asked.take(lie, both()) is refusal
+    assert len(asked.unanswered(both())) == 3
 
 
-def test_an_answer_to_another_question_or_from_no_other_member_does_not_count() -> None:
-    asked = inquiry()
-    assert asked.take(FOUR.address(0), answer(5, nonce=bytes(32))) is AnswerRefusal.NOT_ASKED
-    assert asked.take(OWN, answer(5)) is AnswerRefusal.NOT_ASKED
-    assert asked.take(Members(9).address(8), answer(5)) is AnswerRefusal.NOT_ASKED
-    assert len(asked.unanswered()) == 3
+def test_an_answer_of_another_era_does_not_count_though_it_is_signed() -> None:
+    foreign = answer_to(inquiry().question, FOUR.keys[0], LATER, undecided=Height(1), silent_through=Height(0))
+    assert foreign is not None
+    assert inquiry().take(foreign, both()) is AnswerRefusal.OTHER_ERA
+    assert inquiry().take(replace(foreign, era=ERA.number), both()) is AnswerRefusal.BAD_SIGNATURE
+    assert Inquiry(FOUR.keys[1], LATER, nonce=NONCE).take(foreign, both()) is None
+
+
+def test_who_keeps_silent_does_not_answer() -> None:
+    def asked_of(undecided: int, silent_through: int) -> HeightAnswer | None:
+        return answer_to(
+            inquiry().question, FOUR.keys[0], ERA, undecided=Height(undecided), silent_through=Height(silent_through)
+        )
+
+    assert asked_of(5, 5) is asked_of(5, 9) is asked_of(5, UNANSWERED) is None
+    assert asked_of(6, 5) is not None
+
+
+def test_a_question_says_who_asks_whoever_passes_it_on() -> None:
+    question = inquiry().question
+    assert question_holds(question, both(), ERA)
+    assert question_holds(question, both(undecided=Members(1)), ERA)
+    assert question_holds(question, both(following=Members(1)), ERA)
+    assert not question_holds(question, both(Members(1), Members(1)), ERA)
+    assert not question_holds(question, both(), LATER)
+    for lie in (
+        replace(question, asker=FOUR.address(2)),
+        replace(question, nonce=bytes(32)),
+        replace(question, signature=FOUR.keys[2].sign(b"")),
+        replace(question, era=EraNumber(1)),
+    ):
+        assert not question_holds(lie, both(), ERA)
 
 
 # --- what the replica does -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.cryptography import SigningKey, verify
+from consensus.eras import first_era
 from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import (
@@ -22,18 +23,18 @@ from consensus.messages import (
     ViewChangeHeader,
 )
 from consensus.verification import Refusal, Verified, verify_message
-from tests.support.consensus import BLOCK_A, BLOCK_B, CHAIN, A, B, Members, body
+from tests.support.consensus import BLOCK_A, BLOCK_B, ERA, A, B, Members, body
 
 SEVEN = Members(7)
 """Q = 5."""
 STRANGERS = Members(8)
 """Member 7 of these is none of the seven."""
-OTHER_CHAIN = Members(7, chain=BLOCK_B)
+OTHER_CHAIN = Members(7, era=first_era(BLOCK_B))
 PREPARED = SEVEN.prepared(3)
 
 
 def check(message: Message, members: Members = SEVEN) -> Refusal | None:
-    result = verify_message(message, members.membership, CHAIN)
+    result = verify_message(message, members.membership, ERA)
     if isinstance(result, Verified):
         assert result.message == message
         return None
@@ -375,11 +376,11 @@ def test_a_membership_names_its_members_in_order() -> None:
     assert STRANGERS.address(7) not in membership
     assert membership.key_of(SEVEN.address(3)) == SEVEN.keys[3].public_key
     assert membership.key_of(STRANGERS.address(7)) is None
-    turned = Membership([key.public_key for key in SEVEN.keys[::-1]])
+    turned = Membership.of_keys([key.public_key for key in SEVEN.keys[::-1]])
     assert turned.digest() != membership.digest() == Members(7).membership.digest()
 
 
 @pytest.mark.parametrize("keys", [[], [SEVEN.keys[0].public_key] * 2])
 def test_a_membership_is_never_empty_and_has_no_one_twice(keys: list[PublicKey]) -> None:
     with pytest.raises(AssertionError):
-        Membership(keys)
+        Membership.of_keys(keys)

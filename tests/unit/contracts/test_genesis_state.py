@@ -12,11 +12,13 @@ from contracts.genesis import PROTOCOL_VERSION, Genesis
 from contracts.genesis_state import BLOCK_TRANSACTIONS_LIMIT, MEMBERS_MAX, check_genesis, genesis_state
 from contracts.state import (
     AGENDA_KEY,
+    ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     TOTALS_KEY,
     Account,
     Agenda,
+    EraTable,
     LastBlock,
     Member,
     MemberList,
@@ -108,7 +110,7 @@ def test_state_at_height_0() -> None:
     community = make_genesis(3, tokens_micro=7)
     state = genesis_state(community.genesis)
     assert list(state) == sorted(state)
-    assert len(state) == 3 * 3 + 2 + 4, "per member, the issuer's and the grid account's wallets, singletons"
+    assert len(state) == 3 * 3 + 2 + 5, "per member, the issuer's and the grid account's wallets, singletons"
     for address, member in zip(community.addresses, community.genesis.members, strict=True):
         assert decode(state[account_key(address)], Account) == Account(available_micro=7, held_micro=0, nonce=-1)
         assert decode(state[score_key(address)], Score) == Score(
@@ -127,6 +129,7 @@ def test_state_at_height_0() -> None:
         assert decode(state[account_key(key.address)], Account) == Account(available_micro=0, held_micro=0, nonce=-1)
         assert score_key(key.address) not in state, "no member"
     assert decode(state[MEMBER_LIST_KEY], MemberList).addresses == community.addresses
+    assert decode(state[ERAS_KEY], EraTable) == EraTable(starts=())
     assert decode(state[AGENDA_KEY], Agenda) == Agenda(size=0, made=0)
     assert decode(state[LAST_BLOCK_KEY], LastBlock).trades_rewarded == 0
     totals = decode(state[TOTALS_KEY], Totals)

@@ -7,11 +7,24 @@ from msgspec.structs import replace
 
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
+from consensus.eras import FIRST_ERA, EraStart, era_of
 from consensus.evidence import Equivocation, Offence, SignedStatement, Statement
+from consensus.identifiers import Digest, EraNumber, Height
 from consensus.messages import Claim, CommitStatement, ViewChangeStatement, VoteStatement
-from contracts.misconduct import DOUBLE_OFFER
+from contracts.misconduct import DOUBLE_OFFER, proven
 from contracts.receipts import Reason, Receipt, Status
-from contracts.state import Misconduct, ScoreCause, Table, misconduct_key
+from contracts.state import (
+    ERAS_KEY,
+    MEMBER_LIST_KEY,
+    EraTable,
+    MemberList,
+    MemberTerm,
+    Misconduct,
+    Overlay,
+    ScoreCause,
+    Table,
+    misconduct_key,
+)
 from contracts.transactions import (
     TRANSACTION_SIZE_BYTES_MAX,
     DoubleOffer,
@@ -40,7 +53,7 @@ SELLER, BUYER, REPORTER, OTHER = range(4)
 A, KEYS = HOMES.addresses, HOMES.node_keys
 ALONE: dict[str, Any] = {"parent_voters": (), "parent_leader": None}
 ONE_BLOCK, ANOTHER_BLOCK = b"\x01" * 32, b"\x02" * 32
-AT: dict[str, Any] = {"chain": HOMES.chain, "height": 5, "slot": 9}
+AT: dict[str, Any] = {"domain": HOMES.chain, "height": 5, "slot": 9}
 
 
 def vote(block: bytes = ONE_BLOCK, **fields: Any) -> VoteStatement:
@@ -57,12 +70,18 @@ def view_change(claim: tuple[int, bytes] | None, **fields: Any) -> ViewChangeSta
 
 
 def equivocation(
-    first: Statement, second: Statement, *, offender: int = OTHER, keys: tuple[SigningKey, SigningKey] | None = None
+    first: Statement,
+    second: Statement,
+    *,
+    offender: int = OTHER,
+    keys: tuple[SigningKey, SigningKey] | None = None,
+    era: EraNumber = FIRST_ERA,
 ) -> Equivocation:
     """Two statements as evidence against a member; `keys` sign them where it is not the member itself."""
     one, two = (KEYS[offender], KEYS[offender]) if keys is None else keys
     return Equivocation(
         offender=A[offender],
+        era=era,
         first=SignedStatement(statement=first, signature=one.sign(encode(first))),
         second=SignedStatement(statement=second, signature=two.sign(encode(second))),
     )
@@ -181,8 +200,8 @@ UNPROVEN: list[Equivocation | DoubleOffer] = [
     equivocation(vote(), commit(ANOTHER_BLOCK)),  # a vote and a commit
     equivocation(vote(), vote(ANOTHER_BLOCK, slot=10)),  # of two slots
     equivocation(vote(), vote(ANOTHER_BLOCK, height=6)),  # of two heights
-    equivocation(vote(chain=bytes(32)), vote(ANOTHER_BLOCK, chain=bytes(32))),  # of another chain
-    equivocation(vote(), vote(ANOTHER_BLOCK, chain=bytes(32))),
+    equivocation(vote(domain=bytes(32)), vote(ANOTHER_BLOCK, domain=bytes(32))),  # of another chain
+    equivocation(vote(), vote(ANOTHER_BLOCK, domain=bytes(32))),
     equivocation(commit(), commit()),
     equivocation(commit(), commit(ANOTHER_BLOCK, slot=10)),  # decided later: a member may commit again
     equivocation(view_change(None), view_change(None)),
@@ -315,3 +334,59 @@ def test_reports_survive_the_codec(evidence: Equivocation | DoubleOffer) -> None
 def test_a_forward_and_a_spot_contract_under_one_offer_id_are_a_double_offer() -> None:
     evidence = double_offer(FIRST, forward_terms(HOMES, SELLER, BUYER, 300), offender=SELLER)
     assert report(DictChain(HOMES), evidence).status is Status.EXECUTED
+
+
+# -- keys and eras of the height ------------------------------------------------------------------------------
+
+NEW_KEY = seeded_key("another", 0)
+
+
+def with_terms(*terms: MemberTerm) -> DictChain:
+    """A chain whose list has these terms in the place of the last member's one."""
+    chain = DictChain(HOMES)
+    members = chain.read(MEMBER_LIST_KEY, MemberList)
+    chain.state[MEMBER_LIST_KEY] = encode(replace(members, terms=(*members.terms[:OTHER], *terms)))
+    return chain
+
+
+def term(key: SigningKey, first: int, last: int | None) -> MemberTerm:
+    last_height = None if last is None else Height(last)
+    return MemberTerm(address=A[OTHER], node_key=key.public_key, first_height=Height(first), last_height=last_height)
+
+
+@pytest.mark.parametrize(
+    ("terms", "key", "holds"),
+    [
+        ((term(KEYS[OTHER], 1, 5), term(NEW_KEY, 6, None)), KEYS[OTHER], True),  # its key was rotated since
+        ((term(KEYS[OTHER], 1, 5), term(NEW_KEY, 6, None)), NEW_KEY, False),
+        ((term(KEYS[OTHER], 1, 4), term(NEW_KEY, 5, None)), KEYS[OTHER], False),
+        ((term(KEYS[OTHER], 1, 4), term(NEW_KEY, 5, None)), NEW_KEY, True),
+        ((term(KEYS[OTHER], 1, 5),), KEYS[OTHER], True),  # it left since
+        ((term(KEYS[OTHER], 1, 4),), KEYS[OTHER], False),  # it was no member
+        ((term(KEYS[OTHER], 6, None),), KEYS[OTHER], False),
+    ],
+)
+def test_a_statement_counts_under_the_key_that_the_member_had_at_its_height(
+    terms: tuple[MemberTerm, ...], key: SigningKey, holds: bool
+) -> None:
+    chain = with_terms(*terms)
+    evidence = equivocation(vote(), vote(ANOTHER_BLOCK), keys=(key, key))
+    assert (proven(evidence, Overlay(chain.state), HOMES.chain) is not None) is holds
+
+
+def test_statements_of_an_era_count_at_its_heights_only() -> None:
+    chain = DictChain(HOMES)
+    start = EraStart(number=EraNumber(1), plan=Digest(bytes(32)), base=Height(5))
+    chain.state[ERAS_KEY] = encode(EraTable(starts=(start,)))
+    domain = era_of(HOMES.chain, start).domain
+
+    def found(height: int, era: int, **fields: Any) -> str | None:
+        at = {"height": height, **fields}
+        evidence = equivocation(vote(**at), vote(ANOTHER_BLOCK, **at), era=EraNumber(era))
+        return proven(evidence, Overlay(chain.state), HOMES.chain)
+
+    assert found(5, 0) == found(6, 1, domain=domain) == "two_votes"
+    assert found(6, 0) is None  # the old era's height 6 is not the chain's
+    assert found(5, 1, domain=domain) is None
+    assert found(6, 1) is None
+    assert found(6, 0, domain=domain) is None

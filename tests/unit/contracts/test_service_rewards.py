@@ -1,8 +1,11 @@
 """Rewards for leading and voting in block h - 1, paid in block h."""
 
 import pytest
+from msgspec.structs import replace
 
-from contracts.state import ScoreCause
+from consensus.codec import encode
+from consensus.identifiers import Height
+from contracts.state import MEMBER_LIST_KEY, MemberList, ScoreCause
 from contracts.units import MS_PER_HOUR
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
@@ -82,3 +85,15 @@ def test_declined_trades_earn_nothing() -> None:
     forged = resign(signed_trade(HOMES, SELLER, BUYER, 10), seller=HOMES.node_keys[IDLE])
     chain.block((BUYER, forged))
     assert chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER],)).changes == {}
+
+
+def test_who_is_no_member_any_more_earns_nothing_for_the_last_block() -> None:
+    chain = after_trades(1)
+    members = chain.read(MEMBER_LIST_KEY, MemberList)
+    left = {A[LEADER], A[VOTER]}
+    terms = [replace(term, last_height=Height(4) if term.address in left else None) for term in members.terms]
+    chain.state[MEMBER_LIST_KEY] = encode(replace(members, terms=tuple(terms)))
+    before = chain.score(IDLE).value
+    chain.block(parent_leader=A[LEADER], parent_voters=(A[VOTER], A[IDLE]))
+    assert (chain.score(LEADER).value, chain.score(VOTER).value) == (1_000_000, 1_000_000)
+    assert chain.score(IDLE).value > before

@@ -61,6 +61,7 @@ def test_a_good_block_is_accepted_by_a_ledger_that_did_not_build_it(chain, tmp_p
     [
         ({"version": PROTOCOL_VERSION - 1}, BlockRefusalReason.WRONG_VERSION),
         ({"chain": OTHER}, BlockRefusalReason.WRONG_CHAIN),
+        ({"era": 1}, BlockRefusalReason.WRONG_ERA),
         ({"height": 2}, BlockRefusalReason.WRONG_HEIGHT),
         ({"height": 4}, BlockRefusalReason.WRONG_HEIGHT),
         ({"height": 0}, BlockRefusalReason.WRONG_HEIGHT),
@@ -75,6 +76,7 @@ def test_a_good_block_is_accepted_by_a_ledger_that_did_not_build_it(chain, tmp_p
         ({"receipts_root": OTHER}, BlockRefusalReason.RECEIPTS_ROOT),
         ({"state_root": OTHER}, BlockRefusalReason.STATE_ROOT),
         ({"membership": OTHER}, BlockRefusalReason.MEMBERSHIP),
+        ({"ceremony": OTHER}, BlockRefusalReason.CEREMONY),
     ],
 )
 def test_each_header_field_is_checked(chain, fields, reason):

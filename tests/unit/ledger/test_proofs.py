@@ -1,6 +1,7 @@
 import pytest
 
 from consensus.codec import DecodeError, decode, encode
+from consensus.eras import Eras
 from consensus.identifiers import Address
 from consensus.membership import Membership
 from contracts.state import TOTALS_KEY, account_key
@@ -24,7 +25,7 @@ def test_every_receipt_is_proven(chain):
         for receipt in ledger.receipts(height):
             proof = ledger.prove_receipt(receipt.transaction)
             assert proof.receipt == receipt
-            assert receipt_proof_holds(proof, membership=membership, chain=ledger.chain)
+            assert receipt_proof_holds(proof, membership=membership, eras=ledger.eras)
 
 
 def test_presence_and_absence_in_the_state_are_proven(chain):
@@ -33,7 +34,7 @@ def test_presence_and_absence_in_the_state_are_proven(chain):
     for key in keys:
         proof = ledger.prove_state(key)
         assert proof.value == ledger.get(key)
-        assert state_proof_holds(proof, membership=ledger.membership(), chain=ledger.chain)
+        assert state_proof_holds(proof, membership=ledger.membership(), eras=ledger.eras)
     assert ledger.prove_state(keys[2]).value is None
 
 
@@ -56,7 +57,7 @@ def test_no_flipped_byte_passes(chain, name):
         except DecodeError:
             continue
         decoded_count += 1
-        if holds(forged, membership=ledger.membership(), chain=ledger.chain):
+        if holds(forged, membership=ledger.membership(), eras=ledger.eras):
             # another absent key whose path ends at the same leaf: another statement, and a true one
             assert name == "absence", place
             assert forged.key != absent
@@ -68,6 +69,6 @@ def test_another_chain_and_other_members_do_not_vouch(chain):
     ledger = chain.ledger
     proof = ledger.prove_state(TOTALS_KEY)
     foreign = make_genesis(5)
-    assert not state_proof_holds(proof, membership=ledger.membership(), chain=foreign.chain)
-    five = Membership([key.public_key for key in foreign.node_keys])
-    assert not state_proof_holds(proof, membership=five, chain=ledger.chain)
+    assert not state_proof_holds(proof, membership=ledger.membership(), eras=Eras(foreign.chain))
+    five = Membership.of_keys([key.public_key for key in foreign.node_keys])
+    assert not state_proof_holds(proof, membership=five, eras=ledger.eras)

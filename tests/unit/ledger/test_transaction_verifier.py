@@ -1,9 +1,11 @@
+import dataclasses
 import threading
 
 import pytest
+from msgspec.structs import replace
 
-from consensus.identifiers import Digest, Height
-from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, transaction_digest
+from consensus.identifiers import Digest, Height, PublicKey
+from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
@@ -83,8 +85,27 @@ def test_every_flipped_bit_is_refused():
 )
 def test_sender_nonce_and_last_valid_height(last_nonce, height, reason):
     transaction = transaction_of(raw(7, valid_until_height=10))
-    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height))
+    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height), node_key=None)
     assert (found and found.reason) is reason
+
+
+def test_a_member_acts_by_its_present_key_and_another_wallet_by_the_key_that_names_it():
+    transaction = transaction_of(raw(7))
+    envelope = transaction.envelope
+    other = COMMUNITY.node_keys[1]
+
+    def reason(envelope: Envelope, node_key: PublicKey | None) -> TransactionRefusal | None:
+        present = dataclasses.replace(transaction, envelope=envelope)
+        found = envelope_refusal(present, last_nonce=6, height=Height(1), node_key=node_key)
+        return found and found.reason
+
+    assert reason(envelope, envelope.sender_key) is None
+    assert reason(envelope, None) is None
+    assert reason(envelope, other.public_key) is TransactionRefusal.OTHER_KEY
+    for named in (replace(envelope, sender=other.address), replace(envelope, sender_key=other.public_key)):
+        assert reason(named, None) is TransactionRefusal.OTHER_KEY
+    replaced = replace(envelope, sender_key=other.public_key)
+    assert reason(replaced, other.public_key) is None
 
 
 def test_threads_may_share_a_verifier():

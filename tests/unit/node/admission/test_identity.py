@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from consensus.cryptography import SigningKey, verify
 from consensus.identifiers import Address
 from node.admission.authority import Authority
-from node.admission.identity import Identity, address_of_peer, create_key, load_identity, load_key
+from node.admission.identity import Identity, create_key, key_of_peer, load_identity, load_key
 from node.errors import IdentityError
 from node.home.folder import Home
 
@@ -216,7 +216,7 @@ class Exchange:
             connection, _ = listener.accept()
             connection.settimeout(10)
             with connection, context.wrap_socket(connection, server_side=True) as secured:
-                self.server_peer = address_of_peer(secured)
+                self.server_peer = key_of_peer(secured)
                 secured.sendall(secured.recv(len(GREETING)))
         except (OSError, IdentityError) as error:
             self.server_error = error
@@ -228,7 +228,7 @@ class Exchange:
                 context.wrap_socket(connection) as secured,
             ):
                 self.version = secured.version()
-                self.client_peer = address_of_peer(secured)
+                self.client_peer = key_of_peer(secured)
                 secured.sendall(GREETING)
                 self.answer = secured.recv(len(GREETING))
         except (OSError, IdentityError) as error:
@@ -244,8 +244,8 @@ def test_two_nodes_know_each_other_by_their_keys(server: Identity, client: Ident
     exchange = Exchange(server.server_ssl_context(), client.client_ssl_context())
     assert exchange.answer == GREETING
     assert exchange.version == "TLSv1.3"
-    assert exchange.server_peer == client.address
-    assert exchange.client_peer == server.address
+    assert exchange.server_peer == client.node_key.public_key
+    assert exchange.client_peer == server.node_key.public_key
 
 
 def test_a_client_without_certificate_is_refused(server: Identity, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.codec import decode, encode
+from consensus.eras import FIRST_ERA
 from consensus.events import Event, Received
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.messages import Decided, Status
 from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged
@@ -110,6 +111,7 @@ class Behind:
     async def running(self) -> AsyncIterator[None]:
         for peer in PEERS:
             status = Status(
+                era=FIRST_ERA,
                 undecided=Height(self.source.height + 1),
                 tip=self.source.tip,
                 clock_slot=Slot(0),
@@ -220,6 +222,31 @@ async def test_a_liar_is_named_once_left_out_and_stops_nothing(
     async with behind.running():
         await behind.reach(TIP)
     assert behind.refused == [fault.value]
+    assert behind.ledger.state_root == behind.source.state_root
+
+
+def another_era(answer: Blocks) -> Blocks:
+    return with_first(answer, lambda one: replace(one, certificate=replace(one.certificate, era=EraNumber(1))))
+
+
+async def test_who_sends_blocks_of_another_era_is_no_liar_and_is_asked_again_once_it_has_some_of_this_one(
+    behind: Behind,
+) -> None:
+    behind.lie = another_era
+    async with behind.running():
+        await behind.reach(TIP)
+        assert set(behind.refused) == {SyncFault.OTHER_ERA.value}
+        assert behind.sync._planner.banned(behind.sync._now_ms()) == frozenset()
+        later = Status(
+            era=EraNumber(1),
+            undecided=Height(10**6),
+            tip=behind.source.tip,
+            clock_slot=Slot(0),
+            origin=LIAR,
+            hears=b"",
+        )
+        behind.sync.on_status(LIAR, later)
+        assert behind.sync._planner.target(behind.sync._now_ms()) <= TIP, "a claim of another era is none"
     assert behind.ledger.state_root == behind.source.state_root
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from consensus.codec import encode
+from consensus.eras import FIRST_ERA
 from consensus.events import Tick, fresh_sign_state
 from consensus.identifiers import Height, Slot
 from consensus.messages import Decided, PrePrepare, Status, ViewChange, view_change_bytes, vote_bytes
@@ -107,7 +108,12 @@ def test_a_run_of_decided_blocks_is_bounded_in_bytes(
     monkeypatch.setattr(driver_module, "DECIDED_RUN_SIZE_BYTES_MAX", size_bytes_max)
     with running(home) as (driver, world):
         question = Status(
-            undecided=Height(1), tip=COMMUNITY.chain, clock_slot=Slot(0), origin=COMMUNITY.addresses[0], hears=b""
+            era=FIRST_ERA,
+            undecided=Height(1),
+            tip=COMMUNITY.chain,
+            clock_slot=Slot(0),
+            origin=COMMUNITY.addresses[0],
+            hears=b"",
         )
         driver.receive(COMMUNITY.addresses[0], question)
         assert sum(isinstance(message, Decided) for message in world.sent) == blocks

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import CommitCertificate, Decided, Endorsement
 from node.chain import sync_planner
@@ -16,7 +17,7 @@ ONE, TWO, THREE, FOUR = (Address(bytes([number]) * 32) for number in range(1, 5)
 
 def block(height: int, proposal: bytes = b"good") -> Decided:
     certificate = CommitCertificate(
-        height=Height(height), slot=Slot(height), block=Digest(bytes(32)), endorsements=()
+        era=FIRST_ERA, height=Height(height), slot=Slot(height), block=Digest(bytes(32)), endorsements=()
     )
     return Decided(certificate=certificate, proposal=proposal)
 
@@ -127,7 +128,7 @@ def test_certificates_count_among_the_held_bytes() -> None:
     ask = planner.requests(0)[0]
     endorsement = Endorsement(signer=ONE, signature=bytes(64))  # type: ignore[arg-type]
     certificate = CommitCertificate(
-        height=Height(1), slot=Slot(1), block=Digest(bytes(32)), endorsements=(endorsement,) * 5
+        era=FIRST_ERA, height=Height(1), slot=Slot(1), block=Digest(bytes(32)), endorsements=(endorsement,) * 5
     )
     planner.take(ask.peer, ask.first, [Decided(certificate=certificate, proposal=b"")], 0)
     assert planner.held_size_bytes == 5 * sync_planner.ENDORSEMENT_SIZE_BYTES

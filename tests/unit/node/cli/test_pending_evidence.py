@@ -9,7 +9,9 @@ import pytest
 
 from consensus.codec import encode
 from consensus.identifiers import Digest
+from contracts.genesis_state import genesis_state
 from contracts.misconduct import misconduct_name, proven
+from contracts.state import Overlay
 from ledger.ledger import Ledger
 from node.cli.main import main
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerToPeerTable
@@ -54,7 +56,7 @@ def evidence_show(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def keep(home: Home) -> Digest:
     """Puts the evidence into the node's folder; returns its id."""
-    offence = proven(EVIDENCE, COMMUNITY.node_keys[3].public_key, COMMUNITY.chain)
+    offence = proven(EVIDENCE, Overlay(genesis_state(COMMUNITY.genesis)), COMMUNITY.chain)
     assert offence is not None
     name = misconduct_name(EVIDENCE, offence)
     home.evidence.mkdir()

@@ -12,6 +12,7 @@ from consensus.codec import encode
 from consensus.identifiers import Address, Digest, Height
 from contracts.misconduct import DOUBLE_OFFER, proven
 from contracts.receipts import Reason
+from contracts.state import Overlay
 from contracts.transactions import DoubleOffer, SubmitTrade, TradeTerms
 from ledger.ledger import Ledger
 from node.evidence.double_offers import DoubleOffers
@@ -58,8 +59,7 @@ class Market:
             evidence += self.offers.in_block(Height(height))
         self.looked_through = self.chain.ledger.height
         for one in evidence:
-            key = next(key for key in KEYS if key.address == one.offender)
-            assert proven(one, key.public_key, COMMUNITY.chain) == DOUBLE_OFFER
+            assert proven(one, Overlay(self.chain.ledger), COMMUNITY.chain) == DOUBLE_OFFER
         return evidence
 
     def offenders(self) -> set[Address]:

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.codec import encode
+from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import VoteStatement
@@ -33,13 +34,15 @@ OFFENDER_ADDRESS, PEER_ADDRESS = COMMUNITY.addresses[OFFENDER], COMMUNITY.addres
 
 def vote(block: int, *, height: int = 5, signer: int = OFFENDER) -> SignedStatement:
     statement = VoteStatement(
-        chain=COMMUNITY.chain, height=Height(height), slot=Slot(9), block=Digest(bytes([block]) * 32)
+        domain=COMMUNITY.chain, height=Height(height), slot=Slot(9), block=Digest(bytes([block]) * 32)
     )
     return SignedStatement(statement=statement, signature=COMMUNITY.node_keys[signer].sign(encode(statement)))
 
 
 def two_votes(height: int = 5) -> Equivocation:
-    return Equivocation(offender=OFFENDER_ADDRESS, first=vote(1, height=height), second=vote(2, height=height))
+    return Equivocation(
+        offender=OFFENDER_ADDRESS, era=FIRST_ERA, first=vote(1, height=height), second=vote(2, height=height)
+    )
 
 
 class World:

@@ -15,6 +15,7 @@ from node.errors import SignStateError, SignStateFault
 from node.home.sign_state import (
     COPY_DISTANCE_BYTES,
     FILE_SIZE_BYTES,
+    MAGIC,
     PAYLOAD_SIZE_BYTES_MAX,
     POSITION_SIZE_BYTES,
     SignStateFile,
@@ -222,6 +223,18 @@ def test_a_record_damaged_in_both_copies_is_refused(path: Path, position: int, o
         content[position * POSITION_SIZE_BYTES + copy + offset] ^= 1
     path.write_bytes(content)
     assert fault_of(path) is SignStateFault.DAMAGED
+
+
+def test_another_versions_file_is_refused_by_both_versions_names_and_is_no_damage(path: Path) -> None:
+    content = saved(path, b"old", b"new")
+    other = content.replace(MAGIC, b"PSS2")
+    assert other.count(b"PSS2") == 4
+    path.write_bytes(other)
+    with pytest.raises(SignStateError, match="version 2, this software knows version 3") as caught:
+        SignStateFile(path)
+    assert caught.value.fault is SignStateFault.OTHER_VERSION
+    path.write_bytes(content.replace(MAGIC, b"PSS2", 3))
+    assert fault_of(path) is SignStateFault.DAMAGED, "one record is of this version"
 
 
 def test_a_file_cut_short_at_any_byte_is_refused(path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, execute_block
@@ -132,6 +133,7 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
     return BlockHeader(
         version=1,
         chain=community.chain,
+        era=FIRST_ERA,
         height=height,
         slot=slot,
         leader=community.addresses[0],
@@ -142,6 +144,7 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
         receipts_root=NO_DIGEST,
         state_root=NO_DIGEST,
         membership=NO_DIGEST,
+        ceremony=NO_DIGEST,
         vrf_proof=b"",
     )
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.codec import DecodeError, Malformed, encode
+from consensus.eras import ERAS_MAX
 from consensus.evidence import Equivocation, SignedStatement
-from consensus.identifiers import Address, Digest, Height, Signature, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, Signature, Slot
 from consensus.messages import (
     NUMBER_MAX,
     Body,
@@ -50,6 +51,7 @@ from node.mesh.messages import (
     encode_peer_message,
 )
 
+ERA_NUMBERS = st.integers(0, ERAS_MAX).map(EraNumber)
 HEIGHTS = st.integers(1, NUMBER_MAX).map(Height)
 SLOTS = st.integers(0, NUMBER_MAX).map(Slot)
 COUNTERS = st.integers(0, NUMBER_MAX)
@@ -63,8 +65,12 @@ VOTED = {"height": HEIGHTS, "slot": SLOTS, "block": DIGESTS, "signer": ADDRESSES
 
 ENDORSEMENTS = st.lists(st.builds(Endorsement, signer=ADDRESSES, signature=SIGNATURES), max_size=3).map(tuple)
 CLAIMS = st.none() | st.builds(Claim, slot=SLOTS, block=DIGESTS)
-PREPARED = st.builds(PreparedCertificate, height=HEIGHTS, slot=SLOTS, block=DIGESTS, endorsements=ENDORSEMENTS)
-COMMITTED = st.builds(CommitCertificate, height=HEIGHTS, slot=SLOTS, block=DIGESTS, endorsements=ENDORSEMENTS)
+PREPARED = st.builds(
+    PreparedCertificate, era=ERA_NUMBERS, height=HEIGHTS, slot=SLOTS, block=DIGESTS, endorsements=ENDORSEMENTS
+)
+COMMITTED = st.builds(
+    CommitCertificate, era=ERA_NUMBERS, height=HEIGHTS, slot=SLOTS, block=DIGESTS, endorsements=ENDORSEMENTS
+)
 JUSTIFICATIONS = st.builds(
     Justification,
     headers=st.lists(
@@ -87,9 +93,9 @@ TERMS = st.builds(
 )
 STATEMENTS = st.builds(
     SignedStatement,
-    statement=st.builds(VoteStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
-    | st.builds(CommitStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
-    | st.builds(ViewChangeStatement, chain=DIGESTS, height=HEIGHTS, slot=SLOTS, claim=CLAIMS),
+    statement=st.builds(VoteStatement, domain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
+    | st.builds(CommitStatement, domain=DIGESTS, height=HEIGHTS, slot=SLOTS, block=DIGESTS)
+    | st.builds(ViewChangeStatement, domain=DIGESTS, height=HEIGHTS, slot=SLOTS, claim=CLAIMS),
     signature=SIGNATURES,
 )
 NO_OFFER = st.builds(
@@ -125,13 +131,27 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     ),
     Decided: st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES),
     Status: st.builds(
-        Status, undecided=HEIGHTS, tip=DIGESTS, clock_slot=SLOTS, origin=ADDRESSES, hears=st.binary(max_size=2)
+        Status,
+        era=ERA_NUMBERS,
+        undecided=HEIGHTS,
+        tip=DIGESTS,
+        clock_slot=SLOTS,
+        origin=ADDRESSES,
+        hears=st.binary(max_size=2),
     ),
     BodyRequest: st.builds(BodyRequest, height=HEIGHTS, block=DIGESTS),
     Body: st.builds(Body, height=HEIGHTS, block=DIGESTS, proposal=SOME_BYTES),
     Transactions: st.builds(Transactions, raw=st.lists(SOME_BYTES, min_size=1, max_size=4).map(tuple)),
-    HeightQuestion: st.builds(HeightQuestion, nonce=NONCES),
-    HeightAnswer: st.builds(HeightAnswer, nonce=NONCES, undecided=HEIGHTS, certificate=st.none() | COMMITTED),
+    HeightQuestion: st.builds(HeightQuestion, era=ERA_NUMBERS, asker=ADDRESSES, nonce=NONCES, signature=SIGNATURES),
+    HeightAnswer: st.builds(
+        HeightAnswer,
+        era=ERA_NUMBERS,
+        asker=ADDRESSES,
+        nonce=NONCES,
+        undecided=HEIGHTS,
+        signer=ADDRESSES,
+        signature=SIGNATURES,
+    ),
     BlocksRequest: st.builds(BlocksRequest, first=HEIGHTS, count=st.integers(1, BLOCKS_PER_ANSWER_MAX)),
     Blocks: st.builds(
         Blocks,
@@ -148,7 +168,7 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     OfferDecline: st.builds(OfferDecline, offer_counter=COUNTERS),
     EvidenceNote: st.builds(
         EvidenceNote,
-        evidence=st.builds(Equivocation, offender=ADDRESSES, first=STATEMENTS, second=STATEMENTS)
+        evidence=st.builds(Equivocation, offender=ADDRESSES, era=ERA_NUMBERS, first=STATEMENTS, second=STATEMENTS)
         | st.builds(
             DoubleOffer,
             offender=ADDRESSES,

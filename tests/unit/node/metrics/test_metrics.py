@@ -6,6 +6,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import REGISTRY, Collector
 
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.messages import CommitCertificate
 from contracts.receipts import Reason, Receipt, Status
@@ -45,6 +46,7 @@ def applied_block(*receipts: Receipt) -> AppliedBlock:
     header = BlockHeader(
         version=1,
         chain=nothing,
+        era=FIRST_ERA,
         height=Height(1),
         slot=Slot(1),
         leader=Address(bytes(32)),
@@ -55,10 +57,11 @@ def applied_block(*receipts: Receipt) -> AppliedBlock:
         receipts_root=nothing,
         state_root=nothing,
         membership=nothing,
+        ceremony=nothing,
         vrf_proof=b"",
     )
     block = Block(header=header, transactions=(), postings=(), parent_certificate=None)
-    certificate = CommitCertificate(height=Height(1), slot=Slot(1), block=nothing, endorsements=())
+    certificate = CommitCertificate(era=FIRST_ERA, height=Height(1), slot=Slot(1), block=nothing, endorsements=())
     return AppliedBlock(
         block=block, digest=nothing, certificate=certificate, receipts=receipts, dropped=(), applied_ms=0
     )

@@ -20,6 +20,8 @@ from node.proofs.receipt_file import (
     parse_receipt,
     record_of,
 )
+from tests.support.begun_eras import ErasChain
+from tests.support.changing_members import ChangingChain, member_changes
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.stories import StoryChain, told
 
@@ -221,3 +223,99 @@ def test_the_readable_part_names_people_and_amounts(chain: StoryChain) -> None:
     assert (
         transaction_digest(receipt_of(chain, chain.names.partial).content.transaction).hex() == about["transaction"]
     )
+
+
+# --- a chain whose members changed -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChangingChain]:
+    """A transfer before the members change, and one after each change."""
+    made = ChangingChain(tmp_path_factory.mktemp("changed") / "ledger")
+    with member_changes(made.changes):
+        while made.ledger.height < 12:
+            is_noted = made.ledger.height % 3 == 0
+            made.grow([made.builder.transfer(2, 3, 1)] if is_noted else [])
+    yield made
+    made.ledger.close()
+
+
+def transfer_receipt(changed: ChangingChain, height: int) -> SignedReceipt:
+    block = changed.ledger.block(Height(height))
+    assert block is not None
+    name = transaction_digest(block.transactions[0]).hex()
+    return told(export_receipt(changed.ledger, name, changed.community.node_keys[2]))
+
+
+@pytest.mark.parametrize("height", [1, 4, 7, 10])
+def test_a_receipt_proves_itself_from_genesis_whoever_were_the_members_of_its_height(
+    changed: ChangingChain, height: int
+) -> None:
+    receipt, genesis = transfer_receipt(changed, height), changed.community.genesis
+    proven = check_receipt_file(receipt.text(genesis).encode(), genesis)
+    sets = [line for line in proven if line.startswith("members: ")]
+    assert [line.split(", as ")[0] for line in sets] == [
+        "members: from height 4 on 5 members, of whom any 4 decide and 1 may lie",
+        "members: from height 7 on 5 members, of whom any 4 decide and 1 may lie",
+        "members: from height 10 on 4 members, of whom any 3 decide and 1 may lie",
+    ]
+    assert "block 2 says with the signatures of" in sets[0]
+    assert f"block {height}: decided" in "\n".join(proven)
+
+
+@pytest.mark.parametrize("left_out", range(3))
+def test_a_receipt_without_a_change_of_the_members_proves_nothing_above_it(
+    changed: ChangingChain, left_out: int
+) -> None:
+    genesis, key = changed.community.genesis, changed.community.node_keys[2]
+    content = transfer_receipt(changed, 10).content
+    changes = tuple(change for index, change in enumerate(content.changes) if index != left_out)
+    content = replace(content, changes=changes)
+    forgery = SignedReceipt(content=content, signature=key.sign(encode(content)))
+    with pytest.raises(FileRefused, match="does not decide block"):
+        check_receipt_file(forgery.text(genesis).encode(), genesis)
+
+
+def test_who_joined_later_exports_and_who_never_was_a_member_does_not(changed: ChangingChain) -> None:
+    genesis, content = changed.community.genesis, transfer_receipt(changed, 1).content
+    for key, words in ((changed.fifth, ""), (seeded_key("stranger", 1), "is no member")):
+        altered = replace(content, exporter=key.address)
+        signed = SignedReceipt(content=altered, signature=key.sign(encode(altered))).text(genesis).encode()
+        if words:
+            with pytest.raises(FileRefused, match=words):
+                check_receipt_file(signed, genesis)
+        else:
+            assert check_receipt_file(signed, genesis)
+
+
+def test_an_older_format_is_refused_by_both_names(chain: StoryChain) -> None:
+    content = file_of(chain, receipt_of(chain, chain.names.spot)).replace(b"p2pnode-receipt-2", b"p2pnode-receipt-1")
+    said = refusal(chain, content)
+    assert "p2pnode-receipt-2" in said
+    assert "p2pnode-receipt-1" in said
+
+
+def test_a_receipt_proves_itself_through_ceremonies(tmp_path_factory: pytest.TempPathFactory) -> None:
+    chain = ErasChain(tmp_path_factory.mktemp("eras") / "ledger")
+    names = []
+    for era in (0, 1, 2):
+        if era:
+            chain.begin(chain.plan(era))
+        block = chain.grow([chain.builder.transfer(2, 3, 1)])
+        names.append(transaction_digest(block.transactions[0]).hex())
+    genesis, key = chain.community.genesis, chain.community.node_keys[2]
+    for name in names:
+        receipt = told(export_receipt(chain.ledger, name, key))
+        proven = check_receipt_file(receipt.text(genesis).encode(), genesis)
+        said = [line.split(", as ")[1] for line in proven if line.startswith("members: ")]
+        assert [line.split(", with")[0] for line in said] == ["era 1 begins there", "era 2 begins there"]
+    content = told(export_receipt(chain.ledger, names[1], key)).content
+    for changes in (content.changes[1:], content.changes[:1]):
+        cut = replace(content, changes=changes)
+        forgery = SignedReceipt(content=cut, signature=key.sign(encode(cut)))
+        if changes == content.changes[:1]:
+            assert check_receipt_file(forgery.text(genesis).encode(), genesis), "era 2 says nothing of block 2"
+        else:
+            with pytest.raises(FileRefused, match="follows another than era 0"):
+                check_receipt_file(forgery.text(genesis).encode(), genesis)
+    chain.ledger.close()

@@ -1,0 +1,503 @@
+"""How a plan follows from statements (`ceremony`): what is decided, what may be, and who goes on.
+
+The same statements and the same word of the authority give the same plan, so whoever is asked to agree makes it
+again and compares. A plan of era E follows the highest era that somebody takes part in or agreed to begin, e: it
+changes that era's configuration.
+
+*Base*: the highest height that is proven decided in e's own chain. What an older era decided above e's base is none
+of e's decisions: it is a claim on the height above that base, older than all of e's, newer than all of its own era.
+
+*Carried*: of all blocks above the base that are prepared or claimed, the one of the highest (era, slot): if a block
+was decided there at all, it is this one. Where nothing is prepared, and somebody may have lost what was, the newest
+block that F + 1 statements voted for: no duty, it only saves what may have been decided; one of F + 1 is honest and
+has executed it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan, statement_digest
+from consensus.codec import encode
+from consensus.cryptography import verify
+from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, plan_digest
+from consensus.eras import FIRST_ERA, Era, Eras
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
+from consensus.membership import Membership
+from consensus.messages import Decided, PreparedCertificate
+from consensus.quorum import weak_quorum
+from consensus.verification import (
+    Verified,
+    commit_certificate_holds,
+    prepared_certificate_holds,
+    verify_message,
+)
+
+FIRST: Final = AppliedEra(era=FIRST_ERA, plan=None)
+DECIDED_ABOVE: Final = 2**63
+"""Slot of a block that an older era decided: above all that the era prepared."""
+CARRIED_BEFORE: Final = -1
+"""Slot of the block that the followed plan carries: below all that its era prepared."""
+
+ParentOf = Callable[[Digest, bytes], Digest | None]
+"""Returns the parent that a proposal names, if the proposal is the block that a digest names; else None."""
+
+
+class PlanRefusal(Enum):
+    """Why statements make no plan."""
+
+    BAD_STATEMENT = "bad_statement"
+    """A statement's signatures or blocks do not hold."""
+    UNKNOWN_PLAN = "unknown_plan"
+    """A statement names a plan that is not at hand."""
+    RIVAL_PLANS = "rival_plans"
+    """Two plans were agreed to for one era: more statements, or others, are needed."""
+    TOO_FEW = "too_few"
+    """The statements hold no quorum of a set that must agree."""
+    FORK = "fork"
+    """Two blocks are proven for one height: more members lied than may."""
+    NOT_ABSENT = "not_absent"
+    """Somebody is said to be gone or replaced who made a statement or is no member."""
+    BLOCK_MISSING = "block_missing"
+    """An older era decided above the base, and its block there is not among the statements: add it."""
+    NOBODY_LEFT = "nobody_left"
+    """No member goes on."""
+    NO_AUTHORITY = "no_authority"
+    """Members are absent and the authority did not sign."""
+    NOT_THE_PLAN = "not_the_plan"
+    """The plan is not the one that follows from its statements."""
+
+
+class Past:
+    """The configurations that plans may follow: the first era's and those of plans that were checked before."""
+
+    def __init__(
+        self, chain: Digest, membership_at: Callable[[Height], Membership | None], *, parent_of: ParentOf
+    ) -> None:
+        """Takes what a ledger or a light client knows.
+
+        Args:
+            chain: hash of genesis.
+            membership_at: M(height) of the first era, None where that is not known.
+            parent_of: opens a proposal.
+        """
+        self.chain: Final = chain
+        self.parent_of: Final = parent_of
+        self._membership_at = membership_at
+        self._plans: dict[Digest, Plan] = {}
+        self._carried: dict[Digest, bytes] = {}
+
+    def add(self, signed: SignedPlan, authority: PublicKey) -> PlanRefusal | None:
+        """Takes a plan that others may follow, after those that it builds on; says why not."""
+        fault = plan_fault(signed, self, authority)
+        if fault is None:
+            self._plans[plan_digest(signed.plan)] = signed.plan
+            carried = carried_proposal(signed, self)
+            if signed.plan.carried is not None and carried is not None:
+                self._carried[signed.plan.carried] = carried
+        return fault
+
+    def carried(self, block: Digest) -> bytes | None:
+        """Returns the bytes of a block that an earlier plan carried, None if none did."""
+        return self._carried.get(block)
+
+    def knows(self, applied: AppliedEra) -> bool:
+        """Says whether the plan of an era is at hand, and is of this era."""
+        if applied.plan is None:
+            return applied.era == FIRST_ERA
+        plan = self._plans.get(applied.plan)
+        return plan is not None and plan.era == applied.era
+
+    def plan(self, applied: AppliedEra) -> Plan | None:
+        """Returns the plan that began an era, None of the first one."""
+        return None if applied.plan is None else self._plans[applied.plan]
+
+    def eras(self, applied: AppliedEra) -> Eras:
+        """Returns the eras of who takes part in one."""
+        starts = []
+        plan = self.plan(applied)
+        while plan is not None:
+            starts.append(plan.start)
+            plan = self.plan(plan.follows)
+        return Eras(self.chain, tuple(reversed(starts)))
+
+    def membership(self, applied: AppliedEra, height: Height) -> Membership | None:
+        """Returns M(height) for who takes part in an era; above a plan's base the members that it names."""
+        plan = self.plan(applied)
+        while plan is not None and height <= plan.base:
+            plan = self.plan(plan.follows)
+        return self._membership_at(height) if plan is None else Membership(plan.members)
+
+
+class _Candidate(NamedTuple):
+    """A block that the height above the base may be, and how new the proof of it is."""
+
+    era: EraNumber
+    slot: int
+    block: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A statement as the followed era sees it."""
+
+    statement: MemberStatement
+    height: Height
+    """Its last block that the followed era can share."""
+    block: Digest
+    claim: _Candidate | None
+    """A block above it that an older era decided."""
+
+
+# --- statements ----------------------------------------------------------------------------------------------
+
+
+def statement_fault(signed: SignedMemberStatement, past: Past) -> PlanRefusal | None:
+    """Says what is wrong with a statement: each of its proofs must hold in the era that its author takes part in."""
+    statement = signed.statement
+    if not past.knows(statement.applied) or not _joined_is_known(statement, past):
+        return PlanRefusal.UNKNOWN_PLAN
+    key = author_key(statement, past)
+    holds = (
+        statement.chain == past.chain
+        and statement.era > statement.applied.era
+        and key is not None
+        and verify(key, encode(statement), signed.signature)
+        and _decided_holds(statement, past)
+        and _undecided_holds(statement, past)
+    )
+    return None if holds else PlanRefusal.BAD_STATEMENT
+
+
+def author_key(statement: MemberStatement, past: Past) -> PublicKey | None:
+    """Returns the node key that the author has at its undecided height, in the era that it takes part in."""
+    membership = past.membership(statement.applied, Height(statement.height + 1))
+    return None if membership is None else membership.key_of(statement.author)
+
+
+def _joined_is_known(statement: MemberStatement, past: Past) -> bool:
+    joined = statement.joined
+    return joined is None or past.knows(AppliedEra(era=joined.era, plan=joined.plan))
+
+
+def _decided_holds(statement: MemberStatement, past: Past) -> bool:
+    """The newest blocks have their certificates and lead to each other; the last one is the tip."""
+    if statement.height == GENESIS_HEIGHT:
+        return statement.block == past.chain and not statement.decided
+    last = len(statement.decided) - 1
+    names = [decided.certificate.block for decided in statement.decided]
+    return (
+        last >= 0
+        and names[last] == statement.block
+        and all(
+            one.certificate.height == statement.height - (last - index)
+            and decided_holds(one, statement.applied, past)
+            and (index == 0 or past.parent_of(names[index], one.proposal) == names[index - 1])
+            for index, one in enumerate(statement.decided)
+        )
+    )
+
+
+def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
+    """Says whether a block was decided in the chain of who takes part in an era."""
+    certificate = decided.certificate
+    membership = past.membership(applied, certificate.height)
+    return (
+        membership is not None
+        and commit_certificate_holds(certificate, membership, past.eras(applied).at(certificate.height))
+        and past.parent_of(certificate.block, decided.proposal) is not None
+    )
+
+
+def _undecided_holds(statement: MemberStatement, past: Past) -> bool:
+    """The prepared block and the one voted for extend the tip and have their signatures."""
+    height = Height(statement.height + 1)
+    membership, era = past.membership(statement.applied, height), past.eras(statement.applied).at(height)
+    if membership is None:
+        return False
+    voted, prepared = statement.voted, statement.prepared
+    if voted is not None:
+        is_voted = voted.height == height and isinstance(verify_message(voted, membership, era), Verified)
+        if not is_voted or past.parent_of(voted.block, voted.proposal) != statement.block:
+            return False
+    if prepared is None:
+        return True
+    certificate = prepared.certificate
+    return (
+        _is_prepared(certificate, height, membership, era)
+        and past.parent_of(certificate.block, prepared.proposal) == statement.block
+    )
+
+
+def _is_prepared(certificate: PreparedCertificate, height: Height, membership: Membership, era: Era) -> bool:
+    return certificate.height == height and prepared_certificate_holds(certificate, membership, era)
+
+
+# --- the plan ------------------------------------------------------------------------------------------------
+
+
+def make_plan(
+    statements: Iterable[SignedMemberStatement],
+    departures: Iterable[Departure],
+    *,
+    era: EraNumber,
+    past: Past,
+    added: Sequence[Decided] = (),
+) -> SignedPlan | PlanRefusal:
+    """Makes the plan of an era, not signed by the authority yet.
+
+    Args:
+        statements: for this era; of each author the one with the highest number counts.
+        departures: the authority's word on members that made none.
+        era: that it begins.
+        past: what is known of earlier eras.
+        added: decided blocks from elsewhere.
+    """
+    chosen = newest_statements(statements, era)
+    fault = next((fault for one in chosen if (fault := statement_fault(one, past)) is not None), None)
+    if fault is not None:
+        return fault
+    spoken = [one.statement for one in chosen]
+    follows = followed_era(spoken)
+    if follows is None:
+        return PlanRefusal.RIVAL_PLANS
+    names = tuple(_name_of(statement, past) for statement in spoken)
+    found = _blocks_of(spoken, follows, past, added)
+    if isinstance(found, PlanRefusal):
+        return found
+    base, carried = found
+    quorums = required_sets(spoken, follows, base[0], past)
+    authors = frozenset((name.author, name.node_key) for name in names)
+    if quorums is None or not all(holds_quorum(authors, membership) for membership in quorums):
+        return PlanRefusal.TOO_FEW
+    gone = tuple(sorted(departures, key=lambda departure: departure.address))
+    members = _going_on(quorums[0], gone, authors)
+    if isinstance(members, PlanRefusal):
+        return members
+    plan = Plan(
+        chain=past.chain,
+        era=era,
+        follows=follows,
+        base=base[0],
+        base_block=base[1],
+        carried=carried,
+        statements=names,
+        departures=gone,
+        quorums=tuple(membership.members for membership in quorums),
+        members=members,
+    )
+    return SignedPlan(plan=plan, statements=chosen, added=tuple(added), authority=None)
+
+
+def plan_fault(signed: SignedPlan, past: Past, authority: PublicKey) -> PlanRefusal | None:
+    """Says why a plan is none: it must be the one that follows from its statements, and the authority must have
+    signed it where members are absent.
+    """
+    plan = signed.plan
+    made = make_plan(signed.statements, plan.departures, era=plan.era, past=past, added=signed.added)
+    if isinstance(made, PlanRefusal):
+        return made
+    if made.plan != plan or made.statements != signed.statements:
+        return PlanRefusal.NOT_THE_PLAN
+    if plan.is_everybody_there:
+        return None
+    is_signed = signed.authority is not None and verify(authority, encode(plan), signed.authority)
+    return None if is_signed else PlanRefusal.NO_AUTHORITY
+
+
+def newest_statements(
+    statements: Iterable[SignedMemberStatement], era: EraNumber
+) -> tuple[SignedMemberStatement, ...]:
+    """Returns one statement for an era per author, the one with the highest number, sorted by author."""
+    newest: dict[Address, SignedMemberStatement] = {}
+    for one in statements:
+        if one.statement.era == era:
+            other = newest.setdefault(one.statement.author, one)
+            if one.statement.number > other.statement.number:
+                newest[one.statement.author] = one
+    return tuple(newest[author] for author in sorted(newest))
+
+
+def followed_era(statements: Sequence[MemberStatement]) -> AppliedEra | None:
+    """Returns the highest era that somebody takes part in or agreed to begin, with its plan; None if it has two."""
+    named = [statement.applied for statement in statements]
+    named += [
+        AppliedEra(era=statement.joined.era, plan=statement.joined.plan)
+        for statement in statements
+        if statement.joined is not None
+    ]
+    highest = max((applied.era for applied in named), default=FIRST_ERA)
+    plans = {applied.plan for applied in named if applied.era == highest}
+    return AppliedEra(era=highest, plan=plans.pop()) if len(plans) == 1 else None
+
+
+def required_sets(
+    statements: Sequence[MemberStatement], follows: AppliedEra, base: Height, past: Past
+) -> list[Membership] | None:
+    """Returns the different sets of which those who state, and those who agree, must hold quorums: of base + 1, of
+    base + 2, and of every earlier era that a statement names. None if one of them is not known.
+    """
+    named = {follows} | {statement.applied for statement in statements}
+    named |= {
+        AppliedEra(era=statement.joined.era, plan=statement.joined.plan)
+        for statement in statements
+        if statement.joined is not None
+    }
+    sets: list[Membership] = []
+    for applied in sorted(named, key=lambda applied: (applied != follows, -applied.era, applied.plan or b"")):
+        plan = past.plan(applied)
+        first = max(base, GENESIS_HEIGHT if plan is None else plan.base) + 1
+        for height in (first, first + 1):
+            membership = past.membership(applied, Height(height))
+            if membership is None:
+                return None
+            if all(membership.members != known.members for known in sets):
+                sets.append(membership)
+    return sets
+
+
+def _name_of(statement: MemberStatement, past: Past) -> StatementName:
+    key = author_key(statement, past)
+    assert key is not None, "the statement was checked"
+    return StatementName(
+        author=statement.author,
+        node_key=key,
+        number=statement.number,
+        digest=statement_digest(statement),
+        is_complete=statement.is_complete,
+    )
+
+
+def _going_on(
+    old: Membership, departures: Sequence[Departure], authors: frozenset[tuple[Address, PublicKey]]
+) -> tuple[tuple[Address, PublicKey], ...] | PlanRefusal:
+    """Returns the old set less who is gone, the keys of replaced homes in their places."""
+    absent = {address for address, key in old.members if (address, key) not in authors}
+    words = {departure.address: departure.node_key for departure in departures}
+    if len(words) < len(departures) or not absent.issuperset(words):
+        return PlanRefusal.NOT_ABSENT
+    kept = [(address, key) for address, key in old.members if address not in words]
+    new_keys = [key for key in words.values() if key is not None]
+    if len(set(new_keys)) < len(new_keys) or {key for _, key in old.members}.intersection(new_keys):
+        return PlanRefusal.NOT_ABSENT
+    places = ((address, words.get(address, key)) for address, key in old.members)
+    members = tuple((address, key) for address, key in places if key is not None)
+    assert len(members) == len(kept) + len(new_keys), "everybody else stays"
+    return members if members else PlanRefusal.NOBODY_LEFT
+
+
+# --- what is decided, and what may be ------------------------------------------------------------------------
+
+
+def _blocks_of(
+    statements: Sequence[MemberStatement], follows: AppliedEra, past: Past, added: Sequence[Decided]
+) -> tuple[tuple[Height, Digest], Digest | None] | PlanRefusal:
+    """Returns the base with its block, and the block that is carried."""
+    seen: list[_Stated] = []
+    for statement in statements:
+        stated = as_seen_from(statement, follows, past, added)
+        if stated is None:
+            return PlanRefusal.BLOCK_MISSING
+        seen.append(stated)
+    base = highest_decided(seen, follows, past, added)
+    if base is None:
+        return PlanRefusal.FORK
+    candidates = list(_candidates(seen, base, follows, past))
+    newest = max(candidates, default=None, key=newness)
+    if newest is not None:
+        is_rivalled = any(newness(other) == newness(newest) and other.block != newest.block for other in candidates)
+        return PlanRefusal.FORK if is_rivalled else (base, newest.block)
+    return base, None if all(one.is_complete for one in statements) else voted_for(seen, base, follows, past)
+
+
+def newness(candidate: _Candidate) -> tuple[EraNumber, int]:
+    """Returns what the newest proof has most of: era first, then slot."""
+    return candidate.era, candidate.slot
+
+
+def as_seen_from(
+    statement: MemberStatement, follows: AppliedEra, past: Past, added: Sequence[Decided]
+) -> _Stated | None:
+    """Returns a statement as the followed era sees it. What an older era decided above the followed one's base is a
+    claim on the height above that base; None if that block is not at hand.
+    """
+    plan = past.plan(follows)
+    if plan is None or statement.applied == follows or statement.height <= plan.base:
+        return _Stated(statement, statement.height, statement.block, None)
+    first = Height(plan.base + 1)
+    blocks = (*statement.decided, *(one for one in added if decided_holds(one, statement.applied, past)))
+    found = next((one for one in blocks if one.certificate.height == first), None)
+    if found is None:
+        return None
+    parent = past.parent_of(found.certificate.block, found.proposal)
+    assert parent is not None, "the block was checked"
+    claim = _Candidate(found.certificate.era, DECIDED_ABOVE, found.certificate.block)
+    return _Stated(statement, plan.base, parent, claim)
+
+
+def highest_decided(
+    seen: Sequence[_Stated], follows: AppliedEra, past: Past, added: Sequence[Decided]
+) -> tuple[Height, Digest] | None:
+    """Returns the highest height proven decided in the followed era's chain, and its block; None if it has two."""
+    plan = past.plan(follows)
+    proven = [(GENESIS_HEIGHT, past.chain) if plan is None else (plan.base, plan.base_block)]
+    proven += [(stated.height, stated.block) for stated in seen if stated.statement.applied == follows]
+    proven += [(one.certificate.height, one.certificate.block) for one in added if decided_holds(one, follows, past)]
+    highest = max(height for height, _ in proven)
+    blocks = {block for height, block in proven if height == highest}
+    return (highest, blocks.pop()) if len(blocks) == 1 else None
+
+
+def _candidates(
+    seen: Sequence[_Stated], base: tuple[Height, Digest], follows: AppliedEra, past: Past
+) -> Iterable[_Candidate]:
+    """Yields what may have been decided above the base: it must extend the base's block."""
+    plan = past.plan(follows)
+    if plan is not None and plan.carried is not None and (plan.base, plan.base_block) == base:
+        yield _Candidate(plan.era, CARRIED_BEFORE, plan.carried)
+    for stated in seen:
+        if (stated.height, stated.block) != base:
+            continue
+        if stated.claim is not None:
+            yield stated.claim
+        elif stated.statement.prepared is not None:
+            certificate = stated.statement.prepared.certificate
+            yield _Candidate(certificate.era, certificate.slot, certificate.block)
+
+
+def voted_for(seen: Sequence[_Stated], base: tuple[Height, Digest], follows: AppliedEra, past: Past) -> Digest | None:
+    """Returns the block of the highest slot that F + 1 statements voted for above the base; None if there is none."""
+    votes: Counter[Digest] = Counter()
+    highest: dict[Digest, tuple[int, Digest]] = {}
+    for stated in seen:
+        voted = stated.statement.voted
+        if voted is not None and stated.claim is None and (stated.height, stated.block) == base:
+            votes[voted.block] += 1
+            highest[voted.block] = max(highest.get(voted.block, (0, voted.block)), (voted.slot, voted.block))
+    membership = past.membership(follows, Height(base[0] + 1))
+    assert membership is not None, "the statements' signatures were checked under it"
+    needed = weak_quorum(len(membership))
+    found = [highest[block] for block, count in votes.items() if count >= needed]
+    return max(found)[1] if found else None
+
+
+def carried_proposal(signed: SignedPlan, past: Past) -> bytes | None:
+    """Returns the bytes of the block that a plan carries, None if it carries none."""
+    carried = signed.plan.carried
+    if carried is None:
+        return None
+    bodies: Mapping[Digest, bytes] = {
+        block: body for one in signed.statements for block, body in _bodies_in(one.statement)
+    } | {one.certificate.block: one.proposal for one in signed.added}
+    return bodies[carried] if carried in bodies else past.carried(carried)
+
+
+def _bodies_in(statement: MemberStatement) -> Iterable[tuple[Digest, bytes]]:
+    if statement.prepared is not None:
+        yield statement.prepared.certificate.block, statement.prepared.proposal
+    if statement.voted is not None:
+        yield statement.voted.block, statement.voted.proposal
+    for decided in statement.decided:
+        yield decided.certificate.block, decided.proposal

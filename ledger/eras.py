@@ -1,0 +1,124 @@
+"""Which eras this ledger lives in, and whose heights are whose: what ceremonies begun here say beside the state.
+
+An era begins above its base. Its first own block, of its own number, carries the plan and the agreements, and its
+execution writes the members; up to the height after it, they are the plan's. A carried block lies in between: the
+same bytes as an earlier era made them, so it is checked as that era would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consensus.codec import DecodeError, decode
+from consensus.era_plans import EraProof
+from consensus.eras import Era, Eras, EraStart
+from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
+from consensus.membership import Membership, Memberships
+from contracts.run import EraBeginning
+from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, MemberList, Overlay, StateReader
+from ledger.block import Block, block_digest, block_is_whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunEra:
+    """An era that this home began, from its files."""
+
+    proof: EraProof
+    carried: bytes | None
+    """The block that the height above the base must be, as it is stored and sent."""
+
+    @property
+    def start(self) -> EraStart:
+        """Number, plan and base."""
+        return self.proof.plan.start
+
+    @property
+    def first_block(self) -> Height:
+        """Height of the first block that the era made itself."""
+        return Height(self.start.base + (1 if self.carried is None else 2))
+
+
+class BegunEras:
+    """All of them, in their order, and what they say of heights."""
+
+    __slots__ = ("_begun", "eras")
+
+    def __init__(self, chain: Digest, begun: Sequence[BegunEra] = ()) -> None:
+        """Takes the chain and the eras that its ceremonies began, each followed by the next."""
+        self._begun = tuple(begun)
+        self.eras = Eras(chain, tuple(one.start for one in self._begun))
+
+    @property
+    def chain(self) -> Digest:
+        """Hash of genesis."""
+        return self.eras.chain
+
+    def at(self, height: Height) -> Era:
+        """Returns the era of a height."""
+        return self.eras.at(height)
+
+    def membership_at(self, height: Height, state: StateReader) -> Membership:
+        """Returns M(height): the plan's members while an era begins, else those that a state names.
+
+        Args:
+            height: any up to two above the state's block.
+            state: after the tip, or after block height - 2 at least.
+        """
+        begun = self._of(height)
+        if begun is not None and height <= begun.first_block + 1:
+            return Membership(begun.proof.plan.members)
+        return membership_in(state, height)
+
+    def memberships_after(self, height: Height, state: StateReader) -> Memberships:
+        """Returns the members of the two heights above a decided one."""
+        sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
+        return Memberships(undecided=sets[0], following=sets[1])
+
+    def member_of(self, key: PublicKey) -> Address | None:
+        """Returns whose node key this is when the newest era begins: who is behind knows its peers by it."""
+        return Membership(self._begun[-1].proof.plan.members).member_of(key) if self._begun else None
+
+    def proof_in(self, height: Height) -> EraProof | None:
+        """Returns what the block of a height must carry: a ceremony if an era begins with it."""
+        begun = self._of(height)
+        return begun.proof if begun is not None and begun.first_block == height else None
+
+    def beginning_in(self, height: Height, state: StateReader) -> EraBeginning | None:
+        """Returns what the block of a height begins; `state` is the one before it."""
+        proof = self.proof_in(height)
+        if proof is None:
+            return None
+        known = {start.plan for start in Overlay(state).require(ERAS_KEY, EraTable).starts}
+        number = proof.plan.era
+        starts = (start for start in self.eras.starts if start.number <= number and start.plan not in known)
+        return EraBeginning(starts=tuple(starts), base=proof.plan.base, members=proof.plan.members)
+
+    def carried_at(self, height: Height) -> bytes | None:
+        """Returns the block that a height must be, None if it may be any."""
+        begun = self._of(height)
+        return begun.carried if begun is not None and height == begun.start.base + 1 else None
+
+    def proofs(self) -> dict[Height, tuple[EraProof, ...]]:
+        """Returns why the eras began, by the first height of each; several where the earlier ones decided nothing."""
+        firsts = sorted({Height(one.start.base + 1) for one in self._begun})
+        return {first: tuple(one.proof for one in self._begun if one.start.base + 1 == first) for first in firsts}
+
+    def up_to(self, number: EraNumber) -> "BegunEras":
+        """Returns the eras up to one: how who lived in it saw the chain."""
+        return BegunEras(self.chain, [one for one in self._begun if one.start.number <= number])
+
+    def _of(self, height: Height) -> BegunEra | None:
+        return next((one for one in reversed(self._begun) if height > one.start.base), None)
+
+
+def parent_of(name: Digest, proposal: bytes) -> Digest | None:
+    """Returns the parent of the block that a proposal is, whole and of this name; None if it is none."""
+    try:
+        block = decode(proposal, Block)
+    except DecodeError:
+        return None
+    return block.header.parent if block_digest(block.header) == name and block_is_whole(block) else None
+
+
+def membership_in(state: StateReader, height: Height) -> Membership:
+    """Returns M(height) as a state names it: the state after block height - 2, or any later one."""
+    return Membership(Overlay(state).require(MEMBER_LIST_KEY, MemberList).at(height))

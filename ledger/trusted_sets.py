@@ -1,0 +1,110 @@
+"""Whose signatures decide which height, for who has genesis and nothing else: the chain of the sets.
+
+Genesis names the members of heights 1 and 2. Block h fixes the members of h + 2 and its header commits to them; so
+each header at which they change, with its certificate under the members of its own height, leads on to the next set.
+What a prover leaves out only makes its own headers unprovable.
+
+A ceremony leads on as well: its plan, with the agreements of a quorum of the members before. The authority's word on
+who was absent was checked by those who agreed.
+
+Who trusts genesis alone trusts every set on the way: keys of a past set that were stolen or sold later could certify
+another history from there. Checks name the sets that they trusted.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from consensus.codec import Record
+from consensus.era_plans import EraProof, is_complete
+from consensus.eras import Eras
+from consensus.identifiers import FIRST_HEIGHT, PUBLIC_KEY_SIZE_BYTES, Address, Height, PublicKey
+from consensus.membership import Membership
+from consensus.messages import MEMBERS_MAX, AddressField, CommitCertificate
+from contracts.genesis import Genesis, chain_id
+from ledger.block import BlockHeader, block_digest
+from ledger.validation import certificate_fault
+
+FIXED_AHEAD: Final = 2
+"""Block h fixes the members of h + 2."""
+
+CHANGES_MAX: Final = 1_024
+"""Changes that a proof may carry; beyond them it needs a later point to start from."""
+
+NodeKey = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
+
+
+class SetChange(Record, frozen=True, kw_only=True, tag="set-change"):
+    """A decided header that commits to other members than the one before, and these members."""
+
+    header: BlockHeader
+    certificate: CommitCertificate
+    members: Annotated[tuple[tuple[AddressField, NodeKey], ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+
+    @property
+    def first_height(self) -> Height:
+        """The first height of these members."""
+        return Height(self.header.height + FIXED_AHEAD)
+
+
+SetStep = SetChange | EraProof
+
+
+class TrustedSets:
+    """The members of every height, as far as genesis and the changes taken so far say."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        """Takes the members of the first heights."""
+        self.eras = Eras(chain_id(genesis))
+        self._sets = [(FIRST_HEIGHT, Membership.of_keys([member.node_key for member in genesis.members]))]
+
+    def take(self, step: SetStep) -> str | None:
+        """Takes the next step in the order of heights; says in words why it is none."""
+        return self._take_era(step) if isinstance(step, EraProof) else self._take_change(step)
+
+    def _take_era(self, proof: EraProof) -> str | None:
+        plan, newest = proof.plan, self.eras.newest
+        first = Height(plan.base + 1)
+        if plan.chain != self.eras.chain or plan.era <= newest.number or first < self._sets[-1][0]:
+            return f"the ceremony of era {plan.era} is not in its order"
+        if (plan.follows.era, plan.follows.plan) != (newest.number, newest.plan):
+            return f"the ceremony of era {plan.era} follows another than era {newest.number}"
+        if plan.quorums[0] != self.at(first).members or not is_complete(plan, proof.joins):
+            return f"the ceremony of era {plan.era} has no quorum of the members of height {first}"
+        try:
+            members = Membership(plan.members)
+        except AssertionError:
+            return f"the ceremony of era {plan.era} names a member twice"
+        self.eras = Eras(self.eras.chain, (*self.eras.starts, plan.start))
+        self._sets.append((first, members))
+        return None
+
+    def _take_change(self, change: SetChange) -> str | None:
+        header, height = change.header, change.header.height
+        if change.first_height <= self._sets[-1][0] or height < 1:
+            return f"the change of members by block {height} is not in its order"
+        if header.chain != self.eras.chain:
+            return f"block {height} belongs to chain {header.chain.hex()}"
+        fault = certificate_fault(
+            change.certificate, height, block_digest(header), self.at(height), self.eras.at(height)
+        )
+        if fault is not None:
+            return f"the certificate does not decide block {height}: {fault}"
+        try:
+            members = Membership(change.members)
+        except AssertionError:
+            return f"block {height} names a member twice"
+        if members.digest() != header.membership:
+            return f"block {height} commits to other members"
+        self._sets.append((change.first_height, members))
+        return None
+
+    def at(self, height: Height) -> Membership:
+        """Returns M(height), which is right if no change was left out."""
+        found = (members for first, members in reversed(self._sets) if first <= height)
+        return next(found, self._sets[0][1])
+
+    def key_of(self, address: Address) -> PublicKey | None:
+        """Returns the newest node key of who is or was a member."""
+        keys = (members.key_of(address) for _, members in reversed(self._sets))
+        return next((key for key in keys if key is not None), None)

@@ -1,0 +1,104 @@
+"""A stopped node's home, opened for a step of a ceremony: key, sign state and ledger, locked as by the daemon."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from consensus import ceremony
+from consensus.codec import encode
+from consensus.cryptography import SigningKey
+from consensus.events import SignState
+from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height, PublicKey
+from ledger.ledger import Ledger
+from node.admission.identity import load_certificate_key, load_key
+from node.chain.application import read_decided
+from node.chain.records import stored_start
+from node.home.configuration import Configuration
+from node.home.era_files import begun_eras
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.home.halt import refuse_if_halted
+from node.home.process import process_id_file
+from node.home.sign_state import SignStateFile
+from node.home.storage import open_sign_state, read_sign_state
+
+
+class CeremonyHome:
+    """The open home. `save` makes a sign state durable; nothing that it speaks of may leave before."""
+
+    def __init__(self, name: str, home: Home, ledger: Ledger, file: SignStateFile) -> None:
+        """Takes what is open."""
+        self.name = name
+        self.home = home
+        self.ledger = ledger
+        self._file = file
+        key = load_key(home.node_key)
+        address = ledger.member_of(key.public_key)
+        self.signer: SigningKey = key if address is None else key.of_member(address)
+
+    @property
+    def sign_state(self) -> SignState:
+        """As durable now."""
+        return read_sign_state(self._file)
+
+    def save(self, state: SignState) -> None:
+        """Makes a sign state durable, synced, when it returns."""
+        self._file.save(encode(state))
+
+    def facts(self) -> ceremony.Home:
+        """Returns what a statement shows."""
+        ledger = self.ledger
+        newest = range(max(1, ledger.height - 1), ledger.height + 1)
+        return ceremony.Home(
+            chain=ledger.chain,
+            start=stored_start(ledger, ledger.undecided(), self.sign_state),
+            decided=[read_decided(ledger, Height(height)) for height in newest],
+        )
+
+    def ledger_facts(self) -> ceremony.LedgerFacts:
+        """Returns what the ledger says of eras."""
+        ledger = self.ledger
+        certificate = None if ledger.height == GENESIS_HEIGHT else ledger.certificate(ledger.height)
+        copy = stored_start(ledger, ledger.undecided(), self.sign_state).sign_state_copy
+        eras = [0 if certificate is None else certificate.era, 0 if copy is None else copy.standing.era]
+        return ceremony.LedgerFacts(height=ledger.height, block_at=self._block_at, signed_in=EraNumber(max(eras)))
+
+    def _block_at(self, height: Height) -> Digest:
+        if height == GENESIS_HEIGHT:
+            return self.ledger.chain
+        certificate = self.ledger.certificate(height)
+        assert certificate is not None, f"height {height} is decided"
+        return certificate.block
+
+    def close_ledger(self) -> None:
+        """Gives the ledger up, so that it may be set aside."""
+        self.ledger.close()
+
+
+@contextmanager
+def open_home(configuration: Configuration) -> Iterator[CeremonyHome]:
+    """Opens a stopped node's home. A sign state that is lost is made anew, and forbids every signature.
+
+    Raises:
+        NodeError: the node runs, or one of its files is not usable.
+    """
+    home = configuration.home
+    refuse_if_halted(home)
+    with process_id_file(home), ExitStack() as stack:
+        file = open_sign_state(home)
+        stack.callback(file.close)
+        ledger = _open_ledger(home)
+        stack.callback(ledger.close)
+        yield CeremonyHome(configuration.node.name, home, ledger, file)
+
+
+def _open_ledger(home: Home) -> Ledger:
+    """A ledger that is lost is made anew, empty, as the daemon would: the statement says what is missing."""
+    genesis, begun = load_genesis(home), begun_eras(home)
+    if Ledger.exists(home.ledger):
+        return Ledger.open(home.ledger, genesis, begun=begun)
+    return Ledger.create(home.ledger, genesis, begun=begun)
+
+
+def authority_key(home: Home) -> PublicKey:
+    """Returns the key of the authority whose certificates admit nodes."""
+    return load_certificate_key(home.authority_certificate)

@@ -1,0 +1,124 @@
+"""A ledger whose chain goes through ceremonies: real plans of real statements, real blocks of every era."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from consensus import ceremony
+from consensus.ceremony_records import SignedMemberStatement, SignedPlan
+from consensus.codec import decode, encode
+from consensus.cryptography import SigningKey
+from consensus.era_plans import AppliedEra, Departure, EraProof, Join, join_bytes, plan_digest
+from consensus.events import EraStanding, PreparedBlock, fresh_sign_state, standing_in
+from consensus.identifiers import EraNumber, Height
+from consensus.membership import Membership
+from consensus.messages import Endorsement, PreparedCertificate, vote_bytes
+from consensus.plans import FIRST, Past, carried_proposal, make_plan
+from consensus.replica import Start
+from ledger.block import Block, block_digest
+from ledger.eras import BegunEra, parent_of
+from ledger.ledger import Ledger
+from node.chain.application import read_decided
+from tests.support.changing_members import certify_by
+from tests.support.ledger import ChainBuilder
+
+
+class ErasChain:
+    """One ledger of a community of four, and what its members would do."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.builder = ChainBuilder.create(directory)
+        self.community = self.builder.community
+        self.keys: dict[bytes, SigningKey] = {key.public_key: key for key in self.community.node_keys}
+        self.begun: list[BegunEra] = []
+        self.applied: AppliedEra = FIRST
+        self.authority = SigningKey(b"\x99" * 32)
+        genesis = Membership.of_keys([key.public_key for key in self.community.node_keys])
+        self.past = Past(self.ledger.chain, lambda _: genesis, parent_of=parent_of)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.builder.ledger
+
+    def reopen(self) -> None:
+        self.ledger.close()
+        self.builder.ledger = Ledger.open(self.directory, self.community.genesis, begun=self.begun)
+
+    def signers(self, height: int) -> list[SigningKey]:
+        members = self.ledger.membership_at(Height(height))
+        return [self.keys[key] for _, key in members.members[: members.quorum]]
+
+    def grow(self, transactions: Sequence[bytes] = ()) -> Block:
+        block = self.builder.build(transactions)
+        self.ledger.append(block, certify_by(self.ledger, block, self.signers(block.header.height)))
+        return block
+
+    def prepared(self, block: Block) -> PreparedBlock:
+        """A certificate of votes for a block above the tip."""
+        height, slot, name = block.header.height, block.header.slot, block_digest(block.header)
+        era = self.ledger.eras.at(height)
+        signed = vote_bytes(era.domain, height, slot, name)
+        endorsements = [Endorsement(signer=key.address, signature=key.sign(signed)) for key in self.signers(height)]
+        certificate = PreparedCertificate(
+            era=era.number,
+            height=height,
+            slot=slot,
+            block=name,
+            endorsements=tuple(sorted(endorsements, key=lambda one: one.signer)),
+        )
+        return PreparedBlock(certificate=certificate, proposal=encode(block))
+
+    def state(self, key: SigningKey, era: int, prepared: PreparedBlock | None) -> SignedMemberStatement:
+        ledger = self.ledger
+        newest = ledger.eras.newest
+        newest_two = range(max(1, ledger.height - 1), ledger.height + 1)
+        standing = standing_in(newest) if newest.number else EraStanding()
+        home = ceremony.Home(
+            chain=ledger.chain,
+            start=Start(
+                height=Height(ledger.height + 1),
+                eras=ledger.eras,
+                memberships=ledger.memberships(),
+                tip=ledger.tip,
+                parent_slot=ledger.tip_slot,
+                sign_state=fresh_sign_state(Height(ledger.height), standing),
+                prepared=prepared,
+            ),
+            decided=[read_decided(ledger, Height(height)) for height in newest_two],
+        )
+        stated = ceremony.state(home, EraNumber(era), key)
+        assert not isinstance(stated, ceremony.CeremonyRefusal), stated
+        return ceremony.signed_statement(stated[1], key)
+
+    def plan(
+        self, era: int, *, absent: Sequence[Departure] = (), prepared: PreparedBlock | None = None
+    ) -> SignedPlan:
+        """All members state but those who are said to be gone or replaced."""
+        left = {departure.address for departure in absent}
+        there = [key for address, key in self.ledger.membership().members if address not in left]
+        statements = [self.state(self.keys[key], era, prepared) for key in there]
+        made = make_plan(statements, absent, era=EraNumber(era), past=self.past)
+        assert isinstance(made, SignedPlan), made
+        signed = SignedPlan(
+            plan=made.plan,
+            statements=made.statements,
+            added=made.added,
+            authority=self.authority.sign(encode(made.plan)),
+        )
+        assert self.past.add(signed, self.authority.public_key) is None
+        return signed
+
+    def begin(self, signed: SignedPlan) -> None:
+        """The home applies a plan that all who stated agreed to."""
+        plan = signed.plan
+        joins = tuple(
+            Join(author=name.author, signature=self.keys[name.node_key].sign(join_bytes(plan, name.author)))
+            for name in plan.statements
+        )
+        proof = EraProof(plan=plan, joins=joins, authority=signed.authority)
+        self.begun.append(BegunEra(proof=proof, carried=carried_proposal(signed, self.past)))
+        self.applied = AppliedEra(era=plan.era, plan=plan_digest(plan))
+        self.reopen()
+
+    def decoded(self, proposal: bytes) -> Block:
+        return decode(proposal, Block)

@@ -1,0 +1,83 @@
+"""From genesis through ceremonies to the members and the era of any height."""
+
+import pytest
+from msgspec.structs import replace
+
+from consensus.cryptography import SigningKey
+from consensus.era_plans import Departure, EraProof
+from consensus.identifiers import EraNumber, Height
+from contracts.genesis import Genesis
+from ledger.trusted_sets import SetStep, TrustedSets
+from tests.support.begun_eras import ErasChain
+
+
+def taken(steps: tuple[SetStep, ...], genesis: Genesis) -> TrustedSets | str:
+    sets = TrustedSets(genesis)
+    for step in steps:
+        fault = sets.take(step)
+        if fault is not None:
+            return fault
+    return sets
+
+
+@pytest.fixture(scope="module")
+def eras(tmp_path_factory):
+    """Two blocks, era 1 with another key of home 1, two blocks, era 2 without home 4, two blocks."""
+    made = ErasChain(tmp_path_factory.mktemp("eras") / "ledger")
+    new = SigningKey(b"\x07" * 32).of_member(made.community.addresses[0])
+    made.keys[new.public_key] = new
+    for number, absent in enumerate(
+        (
+            [Departure(address=new.address, node_key=new.public_key)],
+            [Departure(address=made.community.addresses[3], node_key=None)],
+        ),
+        start=1,
+    ):
+        made.grow()
+        made.grow()
+        made.begin(made.plan(number, absent=absent))
+    made.grow()
+    made.grow()
+    yield made
+    made.ledger.close()
+
+
+def test_ceremonies_lead_on_from_genesis(eras):
+    steps = eras.ledger.set_steps()
+    assert [type(step) for step in steps] == [EraProof, EraProof]
+    sets = taken(steps, eras.community.genesis)
+    for height in range(1, 9):
+        assert sets.at(Height(height)).members == eras.ledger.membership_at(Height(height)).members
+        assert sets.eras.at(Height(height)) == eras.ledger.eras.at(Height(height))
+    assert [len(sets.at(Height(height))) for height in (2, 3, 4, 5)] == [4, 4, 4, 3]
+
+
+def with_plan(proof: EraProof, **changes: object) -> EraProof:
+    return replace(proof, plan=replace(proof.plan, **changes))
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda proof: replace(proof, joins=proof.joins[:2]),
+        lambda proof: replace(proof, joins=(proof.joins[0],) * 3),
+        lambda proof: with_plan(proof, members=proof.plan.members[:2]),
+        lambda proof: with_plan(proof, quorums=(proof.plan.quorums[0][:1],)),
+        lambda proof: with_plan(proof, base=Height(0)),
+        lambda proof: with_plan(proof, era=EraNumber(7)),
+        lambda proof: with_plan(proof, carried=bytes(32)),
+        lambda proof: with_plan(proof, chain=bytes(32)),
+        lambda proof: with_plan(proof, members=proof.plan.members * 2),
+    ],
+)
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_altered_ceremony_leads_nowhere(eras, index, alter):
+    steps = list(eras.ledger.set_steps())
+    steps[index] = alter(steps[index])
+    assert "ceremony" in str(taken(tuple(steps), eras.community.genesis))
+
+
+def test_a_ceremony_left_out_leads_nowhere(eras):
+    first, second = eras.ledger.set_steps()
+    assert "follows another" in str(taken((second,), eras.community.genesis))
+    assert "not in its order" in str(taken((first, first), eras.community.genesis))

@@ -1,0 +1,249 @@
+"""The order in which `p2pnode recover` makes things durable: nothing leaves a home before what it binds it to is."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consensus.codec import decode
+from consensus.events import SignState
+from ledger.ledger import Ledger
+from node.cli import ceremony as cli_ceremony
+from node.cli.main import main
+from node.errors import NodeError
+from node.home import era_files
+from node.home.bounded_file import read_bounded
+from node.home.era_files import JoinFile, StatementFile, begun_eras, read_record, write_record
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.home.sign_state import SignStateFile
+from node.home.storage import read_sign_state
+from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.testnet import write_readings
+
+Recover = Callable[..., str]
+
+
+class Street:
+    """Four stopped homes whose ledgers have nothing but genesis."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        readings = write_readings(directory / "readings.csv", households=4, hours=1)
+        testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
+        self.homes = [testnet.home(node) for node in testnet.nodes]
+        for home in self.homes:
+            Ledger.create(home.ledger, load_genesis(home)).close()
+
+    def file(self, name: str) -> Path:
+        return self.directory / name
+
+    def state(self, number: int) -> SignState:
+        file = SignStateFile(self.homes[number].sign_state)
+        try:
+            return read_sign_state(file)
+        finally:
+            file.close()
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Street:
+    return Street(tmp_path)
+
+
+@pytest.fixture
+def recover(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Recover:
+    """Runs `p2pnode recover` and returns what it printed; an error message begins with `p2pnode: `."""
+
+    def run(*arguments: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["p2pnode", "recover", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert (not ended.value.code) == (printed.err == ""), printed
+        return printed.out + printed.err
+
+    return run
+
+
+class DiskFullError(NodeError):
+    """The sign state cannot be written."""
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on no sign state becomes durable."""
+
+    def fill() -> None:
+        def save(_: SignStateFile, __: bytes) -> None:
+            raise DiskFullError("no room left")
+
+        monkeypatch.setattr(SignStateFile, "save", save)
+
+    return fill
+
+
+def config(home: Home) -> tuple[str, Path]:
+    return "--config", home.configuration
+
+
+def export(street: Street, recover: Recover, number: int) -> Path:
+    path = street.file(f"{number}.statement")
+    assert "gave up all eras below 1" in recover("export", *config(street.homes[number]), "--output", path)
+    return path
+
+
+def plan(street: Street, recover: Recover) -> Path:
+    statements = [export(street, recover, number) for number in range(4)]
+    path = street.file("era.plan")
+    assert "the plan " in recover("plan", *statements, *config(street.homes[0]), "--output", path)
+    return path
+
+
+def join(street: Street, recover: Recover, agreed: Path, number: int) -> Path:
+    path = street.file(f"{number}.join")
+    assert "agreed" in recover("join", agreed, *config(street.homes[number]), "--output", path, "--yes")
+    return path
+
+
+# --- export ----------------------------------------------------------------------------------------------------
+
+
+def test_no_statement_leaves_before_the_era_is_given_up_durably(
+    street: Street, recover: Recover, full_disk: Callable[[], None]
+) -> None:
+    before, path = street.state(0), street.file("0.statement")
+    full_disk()
+    assert "no room left" in recover("export", *config(street.homes[0]), "--output", path)
+    assert not path.exists()
+    assert street.state(0) == before
+
+
+def test_a_statement_that_cannot_be_written_has_given_the_era_up_already(street: Street, recover: Recover) -> None:
+    path = street.file("nowhere") / "0.statement"
+    assert "cannot be written" in recover("export", *config(street.homes[0]), "--output", path)
+    assert (street.state(0).standing.sealed_below, street.state(0).standing.statement) == (1, 1)
+    statement = read_record(export(street, recover, 0), StatementFile).statement.statement
+    assert statement.number == 2, "the one that was lost can not be agreed with"
+
+
+# --- join ------------------------------------------------------------------------------------------------------
+
+
+def test_no_agreement_leaves_before_it_is_durable(
+    street: Street, recover: Recover, full_disk: Callable[[], None]
+) -> None:
+    agreed, path = plan(street, recover), street.file("0.join")
+    before = street.state(0)
+    full_disk()
+    assert "no room left" in recover("join", agreed, *config(street.homes[0]), "--output", path, "--yes")
+    assert not path.exists()
+    assert street.state(0) == before
+
+
+def test_an_agreement_is_written_again_the_same(street: Street, recover: Recover) -> None:
+    agreed = plan(street, recover)
+    first = read_record(join(street, recover, agreed, 0), JoinFile)
+    assert read_record(join(street, recover, agreed, 0), JoinFile) == first
+
+
+def test_nothing_happens_without_the_operators_word(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreed, path = plan(street, recover), street.file("0.join")
+    monkeypatch.setattr(cli_ceremony.typer, "confirm", lambda _: False)
+    before = street.state(0)
+    assert "nothing was changed" in recover("join", agreed, *config(street.homes[0]), "--output", path)
+    assert (street.state(0), path.exists()) == (before, False)
+
+
+# --- apply -----------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_beginning_is_done_again(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch, full_disk: Callable[[], None]
+) -> None:
+    """The era's file is there before the sign state speaks of it; until then the home signs nothing of either era."""
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(3)]
+    apply = ("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    with monkeypatch.context() as broken:
+        broken.setattr(era_files, "write_record", refuse)
+        assert "no room left" in recover(*apply)
+    assert begun_eras(street.homes[0]) == []
+    with monkeypatch.context():
+        full_disk()
+        assert "no room left" in recover(*apply)
+        monkeypatch.undo()
+    (begun,) = begun_eras(street.homes[0])
+    assert (begun.start.number, street.state(0).standing.era, street.state(0).standing.sealed_below) == (1, 0, 1)
+    recovered = recover_again(monkeypatch, recover, apply)
+    assert "begins era 1 at height 1" in recovered
+    assert street.state(0).standing.era == 1
+
+
+def recover_again(monkeypatch: pytest.MonkeyPatch, recover: Recover, arguments: tuple[str | Path, ...]) -> str:
+    monkeypatch.undo()
+    return recover(*arguments)
+
+
+def refuse(*_: object) -> None:
+    raise DiskFullError("no room left")
+
+
+def test_agreements_to_another_plan_do_not_count(street: Street, recover: Recover) -> None:
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(2)]
+    other = read_record(joins[0], JoinFile)
+    strange = street.file("strange.join")
+    write_record(strange, JoinFile(plan=bytes(32), join=other.join))
+    apply = ("apply", agreed, *joins, strange, joins[0], *config(street.homes[0]), "--yes")
+    assert "too few of the old members agreed" in recover(*apply)
+
+
+def test_where_statements_are_incomplete_the_operator_types_the_word(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in street.homes[:2]:
+        home.sign_state.unlink(missing_ok=True)
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    apply = ("apply", agreed, *joins, *config(street.homes[3]), "--yes")
+    for word, is_begun in (("yes", False), ("replace", True)):
+        monkeypatch.setattr(cli_ceremony.typer, "prompt", lambda _, word=word: word)
+        text = recover(*apply)
+        assert "4 members agreed, 2 of them with complete statements; from 3 on" in text
+        assert ("begins era 1" in text) == is_begun
+
+
+# --- other files -----------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_another_kind_is_refused_with_its_name(street: Street, recover: Recover) -> None:
+    statement = export(street, recover, 0)
+    text = recover("join", statement, *config(street.homes[0]), "--output", street.file("0.join"), "--yes")
+    assert f"{statement}: is no p2pnode-plan-1 file of this version" in text.replace("\n", " ")
+
+
+def test_what_is_kept_is_read_back(street: Street, recover: Recover) -> None:
+    agreed = plan(street, recover)
+    join(street, recover, agreed, 1)
+    kept = sorted(street.homes[1].eras.glob("*.plan"))
+    assert [path.suffix for path in kept] == [".plan"]
+    content = read_bounded(kept[0], size_bytes_max=era_files.FILE_SIZE_BYTES_MAX)
+    signed = decode(content, era_files.SignedPlan, size_bytes_max=era_files.FILE_SIZE_BYTES_MAX)
+    assert era_files.kept_plans(street.homes[1]) == [signed]
+
+
+def test_an_absent_member_needs_the_authority_and_a_name_that_is_known(street: Street, recover: Recover) -> None:
+    statements = [export(street, recover, number) for number in range(3)]
+    base = ("plan", *statements, *config(street.homes[0]), "--output", street.file("era.plan"))
+    for options, text in (
+        (("--gone", "nobody"), "nobody: no member has this name"),
+        (("--replaced", "node4"), "NAME=CERTIFICATE is needed"),
+        (("--gone", "node4"), "--authority must name"),
+        (("--gone", "node1"), "who made a statement"),
+    ):
+        assert text in " ".join(recover(*base, *options).split())
+    assert not street.file("era.plan").exists()
