@@ -40,8 +40,8 @@ test: unit simulation integration  ## all tests but the long ones: endurance, fa
 unit: setup  ## pure functions and single parts, with branch coverage
 	@$(BIN)/pytest tests/unit -q -n auto --cov --cov-report=term:skip-covered
 
-simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins
-	@$(BIN)/pytest tests/simulation -q -n auto
+simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins; 100,000 damaged inputs
+	@$(BIN)/pytest tests/simulation tests/fuzz -q -n auto
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
 
