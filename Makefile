@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation mutants sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit coverage simulation mutants sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -37,7 +37,10 @@ run: setup  ## the main job: five households trade 48 hours of real solar energy
 
 test: unit simulation integration  ## all tests but the long ones: endurance, faults
 
-unit: setup  ## pure functions and single parts, with branch coverage
+unit: setup  ## pure functions and single parts
+	@$(BIN)/pytest tests/unit -q -n auto
+
+coverage: setup  ## the unit tests once more, with the branches that they do not reach
 	@$(BIN)/pytest tests/unit -q -n auto --cov --cov-report=term:skip-covered
 
 simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins; 100,000 damaged inputs
@@ -71,7 +74,7 @@ faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and 
 fuzz: setup  ## 5,000,000 damaged and grown inputs for all decoders, minutes; what fails is kept in build/fuzz
 	@nice -n 19 $(BIN)/python -m tests.fuzz run --cases 5000000
 
-long: sim fuzz api-long faults endurance  ## all that takes longer than `make test`, one after the other: hours
+long: coverage sim fuzz api-long faults endurance  ## all that takes longer than `make test`, one after the other: hours
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .
