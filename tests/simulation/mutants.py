@@ -5,12 +5,6 @@ or one directed scenario of the unit tests; on the true code it passes, on the m
 A mutant that survives means that a rule is not tested, or not needed.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
-from unittest.mock import patch
-
 import msgspec
 
 from consensus import (
@@ -39,6 +33,7 @@ from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.leading import lead
 from tests.simulation.links import run_pattern
+from tests.simulation.mutant import Mutant
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.simulation.schedules import CommittedThenRestarted
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -55,36 +50,8 @@ from tests.unit.consensus import (
     test_verification,
 )
 
-Killer = Callable[[], object]
 REQUESTS = 8
 FAULTY_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One break."""
-
-    name: str
-    rule: str
-    """As docs/protocol.md names it."""
-    breaks: tuple[tuple[Any, str, Any], ...]
-    """Owner, attribute and what it becomes."""
-    killers: tuple[Killer, ...]
-
-    def survives(self) -> bool:
-        """Says whether some killer does not notice the break."""
-        with ExitStack() as stack:
-            for owner, name, broken in self.breaks:
-                stack.enter_context(patch.object(owner, name, broken))
-            return not all(_fails(killer) for killer in self.killers)
-
-
-def _fails(killer: Killer) -> bool:
-    try:
-        killer()
-    except (AssertionError, ValueError, KeyError):
-        return True
-    return False
 
 
 # --- killers that simulate -------------------------------------------------------------------------------------
