@@ -31,6 +31,7 @@ from node.chain import driver
 from tests.simulation import breaks, byzantine, checker, test_links, wrong_clocks
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
+from tests.simulation.hosting_mutants import HOSTING_MUTANTS
 from tests.simulation.leading import lead
 from tests.simulation.links import run_pattern
 from tests.simulation.mutant import Mutant
@@ -651,4 +652,5 @@ MUTANTS = (
             lambda: test_clock.test_a_jump_is_followed_at_once_where_f_and_one_others_are(4, (0,), is_followed=False),
         ),
     ),
+    *HOSTING_MUTANTS,
 )

@@ -1,0 +1,8 @@
+"""All mutants of what hosts the replica, and of what it finds at its start; each file has those of one subject."""
+
+from typing import Final
+
+from tests.simulation.mutant import Mutant
+from tests.simulation.restart_mutants import RESTART_MUTANTS
+
+HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (*RESTART_MUTANTS,)
