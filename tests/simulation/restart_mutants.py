@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from consensus import recovery, replica, safety, verification
+from consensus import liveness, recovery, replica, safety, verification
 from consensus.recovery import Inquiry
 from consensus.replica import Replica
 from tests.simulation.directed import directed
@@ -32,7 +32,7 @@ RESTART_MUTANTS: Final = (
     Mutant(
         name="the certificate shown is of any claim, not of one among the chosen Q",
         rule="S2",
-        breaks=(edited(safety, "justification_for", ("for message in chosen if", "for message in usable if")),),
+        breaks=(edited(liveness, "justification_for", ("for message in chosen if", "for message in usable if")),),
         killers=(directed(S.test_the_certificate_shown_belongs_to_a_claim_among_the_chosen),),
     ),
     Mutant(

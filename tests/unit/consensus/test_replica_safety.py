@@ -167,6 +167,7 @@ def test_the_certificate_shown_belongs_to_a_claim_among_the_chosen() -> None:
     scenario.receive(*(FOUR.view_change(member, 8 + own) for member in range(4) if member not in {own, last}))
     assert len(scenario.proposals) == 1  # without the claim, whose body is missing: any block
     scenario.receive(body(B), sender=last)
+    assert scenario.validations == []
     scenario.propose(8 + own)
     (proposal,) = scenario.sent_of(PrePrepare)
     assert proposal.justification is not None
