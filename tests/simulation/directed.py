@@ -50,9 +50,15 @@ class _Fixtures:
             self._values[name] = self._made(name)
         return self._values[name]
 
+    def mktemp(self, _: str) -> Path:
+        """As pytest's `tmp_path_factory`."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+
     def _made(self, name: str) -> Any:
         if name == "tmp_path":
-            return Path(self._stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+            return self.mktemp("")
+        if name == "tmp_path_factory":
+            return self
         if name == "monkeypatch":
             return self._stack.enter_context(pytest.MonkeyPatch.context())
         made = self.call(inspect.unwrap(self._scope[name]))

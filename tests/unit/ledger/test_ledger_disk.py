@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import LedgerWriteFailed
+from ledger.errors import LedgerBusy, LedgerError, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import read_tip_mark
 from ledger.store import Space
@@ -41,6 +41,7 @@ def test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder(
     Ledger.create(directory, COMMUNITY.genesis).close()
     paths = [one.path for one in synced]
     assert directory.parent in paths, "a power cut could take the whole ledger"
+    assert {directory / "database.new", directory / "tip"} <= set(paths), "a content is not durable"
     database, mark = paths.index(directory / "database.new"), paths.index(directory / "tip")
     assert directory in paths[max(database, mark) :], "the name is not durable"
     assert synced[mark].content == (directory / "tip").read_bytes()
@@ -107,6 +108,8 @@ def test_the_mark_moves_with_each_block_and_without_it_the_node_stops(directory:
 def test_a_block_takes_the_records_of_its_height_with_it(directory: Path) -> None:
     builder = ChainBuilder.create(directory, COMMUNITY)
     builder.ledger.persist_undecided({b"voted": b"of height 1"})
+    builder.ledger.persist_undecided({b"prepared": b"of height 1"})
+    assert set(builder.ledger.undecided()) == {b"voted", b"prepared"}
     builder.append()
     assert builder.ledger.undecided() == {}
     assert list(builder.ledger._store.entries(Space.UNDECIDED.value)) == []
@@ -115,3 +118,12 @@ def test_a_block_takes_the_records_of_its_height_with_it(directory: Path) -> Non
     again = opened(directory)
     assert again.ledger.undecided() == {b"prepared": b"of height 2"}
     again.ledger.close()
+
+
+def test_it_is_open_once_and_a_second_opening_is_not_taken_for_damage(directory: Path) -> None:
+    # what is said to be damaged is set aside
+    ledger = ChainBuilder.create(directory, COMMUNITY).ledger
+    with pytest.raises(LedgerError) as caught:
+        opened(directory)
+    assert type(caught.value) is LedgerBusy
+    ledger.close()

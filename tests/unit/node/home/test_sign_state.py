@@ -143,6 +143,14 @@ def test_a_write_torn_at_any_byte_leaves_the_record_before_or_itself(path: Path)
     assert set(found[whole_from:]) == {b"and the third"}, "the first copy is whole"
 
 
+def test_a_write_leaves_the_record_before_it_as_it_is(path: Path) -> None:
+    content = saved(path, b"zero", b"one", b"two")
+    positions = content[:POSITION_SIZE_BYTES], content[POSITION_SIZE_BYTES:]
+    for position, payload in zip(positions, (b"one", b"two"), strict=True):
+        assert position[:COPY_DISTANCE_BYTES] == position[COPY_DISTANCE_BYTES:]
+        assert payload in position
+
+
 def test_a_torn_record_is_written_over_by_the_next(path: Path) -> None:
     before = saved(path, b"zero", b"one", b"two")
     path.unlink()
@@ -254,6 +262,14 @@ def test_a_record_at_the_other_ones_place_is_refused(path: Path) -> None:
     content = saved(path, b"old", b"new")
     path.write_bytes(content[POSITION_SIZE_BYTES:] + content[:POSITION_SIZE_BYTES])
     assert fault_of(path) is SignStateFault.DAMAGED
+
+
+def test_it_is_open_once(path: Path) -> None:
+    SignStateFile.create(path, b"a")
+    file = SignStateFile(path)
+    assert fault_of(path) is SignStateFault.IN_USE
+    file.close()
+    assert loaded(path) == b"a"
 
 
 def test_a_second_process_is_refused(path: Path) -> None:
