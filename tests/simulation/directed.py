@@ -1,4 +1,4 @@
-"""Directed tests as killers: calls a test function of the unit tests, with its fixtures, outside of pytest's own run."""
+"""Directed tests as killers: calls a test function of the unit tests, with its fixtures, outside of pytest's run."""
 
 import asyncio
 import functools

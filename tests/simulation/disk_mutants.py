@@ -209,6 +209,12 @@ SIGN_STATE_MUTANTS: Final = (
         killers=(directed(T.test_without_peers_a_lost_ledger_is_not_begun_anew, how="missing"),),
     ),
     Mutant(
+        name="without anybody to ask a damaged ledger is set aside",
+        rule="storage",
+        breaks=(edited(storage, "_open_ledger", ("if not has_peers:", "if False:")),),
+        killers=(directed(T.test_without_peers_a_lost_ledger_is_not_begun_anew, how="damaged"),),
+    ),
+    Mutant(
         name="what is set aside is not synced under its name",
         rule="storage",
         breaks=(edited(storage, "set_aside", ("sync_directory(path.parent)", "pass")),),
@@ -313,8 +319,10 @@ STORE_MUTANTS: Final = (
                 Ledger,
                 "append",
                 (
-                    "self._store.write(_block_entries(executed, certificate), stale)\n    self._parent = executed.as_parent(self.membership())",
-                    "self._parent = executed.as_parent(self.membership())\n    self._store.write(_block_entries(executed, certificate), stale)",
+                    "self._store.write(_block_entries(executed, certificate), stale)\n"
+                    "    self._parent = executed.as_parent(self.membership())",
+                    "self._parent = executed.as_parent(self.membership())\n"
+                    "    self._store.write(_block_entries(executed, certificate), stale)",
                 ),
             ),
         ),
@@ -367,6 +375,32 @@ STORE_MUTANTS: Final = (
         rule="ledger's disk",
         breaks=(edited(ledger_module, "create_tip_mark", ("os.fsync(descriptor)", "pass")),),
         killers=(directed(L.test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder),),
+    ),
+    Mutant(
+        name="a new database takes its name before its files' names are synced",
+        rule="ledger's disk",
+        breaks=(edited(ledger_module, "_make_database", ("sync_directory(unfinished)", "pass")),),
+        killers=(directed(L.test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder),),
+    ),
+    Mutant(
+        name="the seal's name is not synced",
+        rule="ledger's disk",
+        breaks=(edited(ledger_module, "write_seal", ("sync_directory(directory)", "pass")),),
+        killers=(
+            directed(
+                L.test_the_seal_is_synced_before_it_takes_its_name_and_broken_for_good_before_the_database_opens
+            ),
+        ),
+    ),
+    Mutant(
+        name="that the seal is broken is not synced",
+        rule="ledger's disk",
+        breaks=(edited(ledger_module, "remove_seal", ("sync_directory(directory)", "pass")),),
+        killers=(
+            directed(
+                L.test_the_seal_is_synced_before_it_takes_its_name_and_broken_for_good_before_the_database_opens
+            ),
+        ),
     ),
     Mutant(
         name="the seal is not synced before it takes its name",

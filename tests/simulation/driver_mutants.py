@@ -5,6 +5,7 @@ from typing import Final
 from node.chain import driver
 from node.chain.application import LedgerApplication
 from node.chain.driver import Driver
+from node.chain.driver_loop import DriverLoop
 from node.chain.sign_recovery import SignRecovery
 from node.home import storage
 from tests.simulation import breaks
@@ -79,12 +80,14 @@ DRIVER_MUTANTS: Final = (
                 LedgerApplication,
                 "append",
                 (
-                    "self._ledger.append(block, decision.certificate)\n    receipts = self._ledger.receipts(decision.height)",
+                    "self._ledger.append(block, decision.certificate)\n"
+                    "    receipts = self._ledger.receipts(decision.height)",
                     "receipts = ()",
                 ),
                 (
                     "applied_ms=time.time_ns() // 1_000_000,\n        )\n    )",
-                    "applied_ms=time.time_ns() // 1_000_000,\n        )\n    )\n    self._ledger.append(block, decision.certificate)",
+                    "applied_ms=time.time_ns() // 1_000_000,\n        )\n    )\n"
+                    "    self._ledger.append(block, decision.certificate)",
                 ),
             ),
         ),
@@ -239,20 +242,22 @@ DRIVER_MUTANTS: Final = (
         ),
     ),
     Mutant(
-        name="what shows the loss is acted on before the silence",
+        name="the silence begins behind what waits for its turn",
         rule="recovery",
-        breaks=(
-            edited(Driver, "_forget", ("self._events.appendleft(", "self._events.append(")),
-            edited(
-                Driver,
-                "_verify",
-                (
-                    "if is_forgotten(one.message, self._own, self._replica.remembered):\n                self._forget()\n            self._events.append(Received(sender=one.sender, message=result))",
-                    "self._events.append(Received(sender=one.sender, message=result))\n            if is_forgotten(one.message, self._own, self._replica.remembered):\n                self._forget()",
-                ),
-            ),
-        ),
-        killers=(directed(D.test_what_shows_that_something_was_forgotten_leads_to_no_signature),),
+        breaks=(edited(Driver, "_forget", ("self._events.appendleft(", "self._events.append(")),),
+        killers=(directed(D.test_nor_does_what_came_before_it_and_waits_for_its_turn),),
+    ),
+    Mutant(
+        name="what was executed too late is refused",
+        rule="driver",
+        breaks=(edited(Driver, "_execute", ("or request.height != self._application.height + 1", "")),),
+        killers=(directed(D.test_what_was_executed_for_a_height_that_is_decided_meanwhile_says_nothing),),
+    ),
+    Mutant(
+        name="what fails on the way back from the thread is passed over",
+        rule="driver",
+        breaks=(edited(DriverLoop, "_verify", ("self.fail(error)", "pass")),),
+        killers=(directed(D.test_what_fails_on_the_way_back_from_the_thread_stops_the_node),),
     ),
     Mutant(
         name="a lost sign state is made anew without a silence",

@@ -1,4 +1,4 @@
-"""Runs in which a member that was away is served wrong blocks: whoever takes one unchecked decides what nobody did."""
+"""Runs in which a member that was away is served wrong blocks: who takes one unchecked decides what nobody did."""
 
 from collections.abc import Callable
 from typing import Final

@@ -143,7 +143,8 @@ SYNC_MUTANTS: Final = (
                 "take",
                 (
                     "if request is None:\n        return None",
-                    "if request is None:\n        request = _Request(first=first, last=first + len(blocks) - 1, asked_ms=now_ms)",
+                    "if request is None:\n"
+                    "        request = _Request(first=first, last=first + len(blocks) - 1, asked_ms=now_ms)",
                 ),
             ),
         ),

@@ -30,6 +30,15 @@ class World:
     on_send: Callable[[Message], None] = lambda _: None
     """Called with each message before it counts as sent."""
 
+    verifying: list[Callable[[], None]] | None = None
+    """Where what calls back after verifying requests waits; None: it is called at once."""
+
+    def verify_ahead(self, then: Callable[[], None]) -> None:
+        if self.verifying is None:
+            then()
+        else:
+            self.verifying.append(then)
+
     def send(self, message: Message) -> None:
         self.on_send(message)
         self.sent.append(message)
@@ -55,7 +64,7 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
         now=now,
         send=lambda _, message: world.send(message),
         connected=frozenset,
-        verify_ahead=lambda _, then: then(),
+        verify_ahead=lambda _, then: world.verify_ahead(then),
         evidence=world.evidence.append,
         failed=world.failures.append,
         refused=lambda reason, _: world.refused.append(reason),

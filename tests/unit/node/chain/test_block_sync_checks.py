@@ -105,4 +105,3 @@ def test_what_was_decided_meanwhile_is_not_fed(behind: Checked) -> None:
     behind.sync._links = replace(behind.sync._links, post=posted.append)
     assert behind.sync.feed(fetched)
     assert posted == []
-

@@ -1,5 +1,6 @@
 """The order of the driver on a real ledger and sign state: durable first, then sent; a disk that refuses ends it."""
 
+import asyncio
 import errno
 import os
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from ledger.ledger import Ledger
 from ledger.store import Space
 from node.chain.applied import AppliedBlock
 from node.chain.driver import Driver
+from node.chain.driver_loop import DriverLoop
 from node.chain.records import PREPARED_KEY, SIGN_STATE_KEY, VOTED_KEY
 from node.errors import SignStateError
 from node.home.sign_state import SignStateFile
@@ -106,19 +108,21 @@ def running(home: Path) -> Iterator[Node]:
         yield Node(driver, world, ledger, home)
 
 
-def view_change(member: int, slot: Slot, prepared: PreparedCertificate | None = None) -> ViewChange:
+def view_change(
+    member: int, slot: Slot, prepared: PreparedCertificate | None = None, height: Height = UNDECIDED
+) -> ViewChange:
     key = COMMUNITY.node_keys[member]
     claim = None if prepared is None else Claim(slot=prepared.slot, block=prepared.block)
-    signature = key.sign(view_change_bytes(COMMUNITY.chain, UNDECIDED, slot, claim))
+    signature = key.sign(view_change_bytes(COMMUNITY.chain, height, slot, claim))
     return ViewChange(
-        height=UNDECIDED, slot=slot, claim=claim, signer=key.address, signature=signature, certificate=prepared
+        height=height, slot=slot, claim=claim, signer=key.address, signature=signature, certificate=prepared
     )
 
 
-def vote(member: int, block: Digest, slot: Slot = SLOT) -> Prepare:
+def vote(member: int, block: Digest, slot: Slot = SLOT, height: Height = UNDECIDED) -> Prepare:
     key = COMMUNITY.node_keys[member]
-    signature = key.sign(vote_bytes(COMMUNITY.chain, UNDECIDED, slot, block))
-    return Prepare(height=UNDECIDED, slot=slot, block=block, signer=key.address, signature=signature)
+    signature = key.sign(vote_bytes(COMMUNITY.chain, height, slot, block))
+    return Prepare(height=height, slot=slot, block=block, signer=key.address, signature=signature)
 
 
 def commit(member: int, block: Digest) -> Commit:
@@ -313,6 +317,46 @@ def test_what_shows_that_something_was_forgotten_leads_to_no_signature(home: Pat
         assert node.signed() == []
         assert node.driver.is_unanswered
         assert node.sign_state().silent_through == UNANSWERED
+
+
+def test_nor_does_what_came_before_it_and_waits_for_its_turn(home: Path) -> None:
+    # all three waited for the next height; the first two alone make it ask for a slot
+    following = Height(UNDECIDED + 1)
+    with running(home) as node:
+        proposal = proposal_on(node.ledger)
+        later = Slot(SLOT + 8)
+        node.hear(*(view_change(member, later, height=following) for member in (2, 3)))
+        node.driver.receive(COMMUNITY.addresses[0], vote(OWN, proposal.block, later, following))
+        decide(node, proposal)
+        assert (node.ledger.height, node.world.failures) == (UNDECIDED, [])
+        assert node.driver.is_unanswered
+        assert [one for one in node.signed() if getattr(one, "height", None) == following] == []
+
+
+def test_what_was_executed_for_a_height_that_is_decided_meanwhile_says_nothing(home: Path) -> None:
+    with running(home) as node:
+        proposal = proposal_on(node.ledger)
+        node.world.verifying = []
+        node.hear(proposal)
+        (then,) = node.world.verifying
+        certificate = certify(COMMUNITY, UNDECIDED, SLOT, proposal.block, signers=[0, 2, 3])
+        node.hear(Decided(certificate=certificate, proposal=proposal.proposal))
+        assert node.ledger.height == UNDECIDED
+        then()
+        assert (node.world.refused, node.world.failures) == ([], [])
+
+
+async def test_what_fails_on_the_way_back_from_the_thread_stops_the_node(home: Path) -> None:
+    def broken() -> None:
+        raise RuntimeError("a bug of ours")
+
+    with running(home) as node:
+        loop = DriverLoop(node.ledger)
+        loop.verify_ahead((), broken)
+        await asyncio.sleep(0)
+        assert loop.failed.done(), "passed over"
+        with pytest.raises(RuntimeError, match="a bug of ours"):
+            await loop.failed
 
 
 # --- names and bodies ------------------------------------------------------------------------------------------
