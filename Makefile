@@ -48,7 +48,7 @@ simulation: setup  ## the production replica on a virtual clock, network and dis
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
 
-mutants: setup  ## rules, driver and block sync broken on purpose, one by one: each must be noticed (part of `simulation`)
+mutants: setup  ## rules, driver, disk, ledger and block sync broken on purpose, one by one: each must be noticed (part of `simulation`)
 	@$(BIN)/pytest tests/simulation/test_mutants.py -q -n auto
 
 sim: setup  ## 20,000 seeds, every Twins scenario, dead links; writes docs/simulation-result.json, docs/links-result.json

@@ -152,6 +152,7 @@ class Ledger:
         try:
             if cls.exists(directory):
                 raise LedgerExists(f"{directory} already holds a ledger")
+            sync_directory(directory.parent)  # else a power cut could take the folder with all that is synced in it
             _make_database(directory, genesis)
         except OSError as error:
             raise LedgerWriteFailed(f"cannot create a ledger: {error}") from None

@@ -59,6 +59,7 @@ class AppendLog:
         except OSError as error:
             raise self._failed(error) from None
         try:
+            _sync_directory(path.parent)  # else a power cut could take a new file with all that is synced in it
             self._entries = self._read()
         except OSError as error:
             self.close()

@@ -15,7 +15,7 @@ from consensus.identifiers import Digest, Domain, Height
 from consensus.member import Member
 from consensus.messages import CommitCertificate
 from tests.simulation.ceremonies import run_ceremonies
-from tests.simulation.mutants import Mutant
+from tests.simulation.mutant import Mutant
 from tests.unit.consensus import test_ceremony, test_eras, test_plans
 
 C, E, P = test_ceremony, test_eras, test_plans

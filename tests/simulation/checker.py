@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from consensus import quorum, verification
-from consensus.events import Decision
+from consensus.events import Decision, PreparedBlock
 from consensus.evidence import Equivocation, Statement, proven_offence
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.intake import DECIDED_RUN_MAX
 from consensus.membership import Membership
 from consensus.messages import (
     RELAY_MEMBERS_MAX,
+    Body,
     Claim,
     Commit,
     CommitCertificate,
@@ -24,6 +25,7 @@ from consensus.messages import (
     ViewChangeStatement,
     commit_bytes,
     view_change_bytes,
+    vote_bytes,
 )
 from consensus.recovery import AnswerRefusal
 from consensus.relaying import RELAYED_PER_SIGNER_MAX
@@ -144,9 +146,7 @@ class Checker:
                 assert _covers(host, message, prepared), "a commit was sent before it was durable"
                 kept = prepared_in(host.application.records())
                 assert kept is not None, "a commit was sent before its certificate was durable"
-                assert is_quorum(kept.certificate.endorsements, host.application.memberships().undecided), (
-                    "a commit without a certificate"
-                )
+                self._check_prepared(host, message, kept)
             case ViewChange():
                 step = (message.signer, message.height, message.slot)
                 self.bound.add(step[:2])
@@ -155,6 +155,27 @@ class Checker:
                 assert host.sign_state.promise >= message.slot, "a promise was sent before it was durable"
                 promised = self.promises.get(step[:2], Slot(0))
                 self.promises[step[:2]] = max(promised, message.slot)
+
+    @staticmethod
+    def _check_prepared(host: "Host", commit: Commit, kept: PreparedBlock) -> None:
+        """What is durable before a COMMIT shows Q votes of one slot for a block that is at hand, whole."""
+        application, certificate = host.application, kept.certificate
+        membership = application.memberships().undecided
+        assert is_quorum(certificate.endorsements, membership), "a commit without a certificate"
+        body = Body(height=certificate.height, block=certificate.block, proposal=kept.proposal)
+        assert application.has_its_name(body), "a commit was sent before its body was durable"
+        if certificate.slot == commit.slot:
+            assert (certificate.height, certificate.block) == (commit.height, commit.block), "another certificate"
+            signed = vote_bytes(
+                application.eras.at(certificate.height).domain,
+                certificate.height,
+                certificate.slot,
+                certificate.block,
+            )
+            for endorsement in certificate.endorsements:
+                key = membership.key_of(endorsement.signer)
+                assert key is not None, "a vote of nobody"
+                assert verification.verify(key, signed, endorsement.signature), "a certificate of other than votes"
 
     def _note_step(self, signed: dict[Step, Digest], host: "Host", message: PrePrepare | Prepare | Commit) -> None:
         step = (host.key.address, message.height, message.slot)

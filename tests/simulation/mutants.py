@@ -5,12 +5,6 @@ or one directed scenario of the unit tests; on the true code it passes, on the m
 A mutant that survives means that a rule is not tested, or not needed.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
-from unittest.mock import patch
-
 import msgspec
 
 from consensus import (
@@ -36,11 +30,14 @@ from consensus.membership import Membership, Memberships
 from consensus.tally import Tally
 from node.chain import driver
 from tests.simulation import breaks, byzantine, checker, test_links, wrong_clocks
+from tests.simulation.ceremony_mutants import CEREMONY_MUTANTS
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
+from tests.simulation.hosting_mutants import HOSTING_MUTANTS
 from tests.simulation.inquiries import run_inquiries
 from tests.simulation.leading import lead
 from tests.simulation.links import run_pattern
+from tests.simulation.mutant import Mutant
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.simulation.schedules import CommittedThenRestarted
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -59,36 +56,8 @@ from tests.unit.consensus import (
     test_verification,
 )
 
-Killer = Callable[[], object]
 REQUESTS = 8
 FAULTY_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One break."""
-
-    name: str
-    rule: str
-    """As docs/protocol.md names it."""
-    breaks: tuple[tuple[Any, str, Any], ...]
-    """Owner, attribute and what it becomes."""
-    killers: tuple[Killer, ...]
-
-    def survives(self) -> bool:
-        """Says whether some killer does not notice the break."""
-        with ExitStack() as stack:
-            for owner, name, broken in self.breaks:
-                stack.enter_context(patch.object(owner, name, broken))
-            return not all(_fails(killer) for killer in self.killers)
-
-
-def _fails(killer: Killer) -> bool:
-    try:
-        killer()
-    except (AssertionError, ValueError, KeyError):
-        return True
-    return False
 
 
 # --- killers that simulate -------------------------------------------------------------------------------------
@@ -759,4 +728,6 @@ MUTANTS = (
             ),
         ),
     ),
+    *CEREMONY_MUTANTS,
+    *HOSTING_MUTANTS,
 )

@@ -1,6 +1,7 @@
 """The production driver on a real ledger and sign state, in a world that the test holds."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.cryptography import SigningKey
@@ -11,6 +12,7 @@ from consensus.member import Parameters
 from consensus.messages import Message
 from ledger.ledger import Ledger
 from node.chain.application import LedgerApplication
+from node.chain.applied import AppliedBlock
 from node.chain.driver import Driver, DriverPorts
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.transaction_pool import TransactionPool
@@ -25,11 +27,28 @@ class World:
     refused: list[str] = field(default_factory=list)
     evidence: list[Equivocation] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    on_send: Callable[[Message], None] = lambda _: None
+    """Called with each message before it counts as sent."""
+
+    verifying: list[Callable[[], None]] | None = None
+    """Where what calls back after verifying requests waits; None: it is called at once."""
+
+    def verify_ahead(self, then: Callable[[], None]) -> None:
+        if self.verifying is None:
+            then()
+        else:
+            self.verifying.append(then)
+
+    def send(self, message: Message) -> None:
+        self.on_send(message)
+        self.sent.append(message)
 
 
-def application_on(ledger: Ledger, own: Address) -> LedgerApplication:
+def application_on(
+    ledger: Ledger, own: Address, applied: Callable[[AppliedBlock], None] = lambda _: None
+) -> LedgerApplication:
     pool = TransactionPool(ledger=ledger, mempool=Mempool(limits=MempoolLimits()), monotonic_ms=lambda: 0)
-    return LedgerApplication(own=own, ledger=ledger, pool=pool, applied=lambda _: None)
+    return LedgerApplication(own=own, ledger=ledger, pool=pool, applied=applied)
 
 
 def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[Driver, World]:
@@ -43,9 +62,9 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
 
     ports = DriverPorts(
         now=now,
-        send=lambda _, message: world.sent.append(message),
+        send=lambda _, message: world.send(message),
         connected=frozenset,
-        verify_ahead=lambda _, then: then(),
+        verify_ahead=lambda _, then: world.verify_ahead(then),
         evidence=world.evidence.append,
         failed=world.failures.append,
         refused=lambda reason, _: world.refused.append(reason),

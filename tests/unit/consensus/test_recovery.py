@@ -227,10 +227,13 @@ def test_a_key_that_enters_later_or_left_ends_nothing() -> None:
     assert asked.silent_through(Height(1), both(without)) is None
 
 
+TO_ANOTHER_QUESTION = answer(0, 5, asked=Inquiry(FOUR.keys[1], ERA, nonce=bytes(32)))
+
+
 @pytest.mark.parametrize(
     ("lie", "refusal"),
     [
-        (answer(0, 5, asked=Inquiry(FOUR.keys[1], ERA, nonce=bytes(32))), AnswerRefusal.NOT_ASKED),
+        (TO_ANOTHER_QUESTION, AnswerRefusal.NOT_ASKED),
         (answer(0, 5, asked=Inquiry(FOUR.keys[2], ERA, nonce=NONCE)), AnswerRefusal.NOT_ASKED),
         (answer(1, 5), AnswerRefusal.NOT_ASKED),
         (answer(4, 5, FIVE), AnswerRefusal.NOT_ASKED),

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from consensus.events import PreparedBlock, fresh_sign_state
 from consensus.identifiers import Height, Slot
-from consensus.messages import Commit, Message, Prepare, PrePrepare, Status, ViewChange
+from consensus.messages import Body, BodyRequest, Commit, Message, Prepare, PrePrepare, Status, ViewChange
 from consensus.phases import Phase
 from tests.support.consensus import BLOCK_A, BLOCK_B, A, B, Members, Scenario, claim_of
 
@@ -118,6 +118,18 @@ def test_after_a_restart_the_prepared_block_is_claimed_and_proposed_again() -> N
     assert [request.block for request in scenario.validations] == [BLOCK_A]
     scenario.execute(A, header_slot=4)
     assert [(one.slot, one.block) for one in scenario.sent_of(PrePrepare)] == [(5, BLOCK_A)]
+
+
+def test_after_a_restart_the_bodies_of_what_was_signed_are_served() -> None:
+    # it committed to A without a vote, and voted for B: each record has its own body
+    scenario = Scenario(own=1, slot=4)
+    scenario.receive(FOUR.pre_prepare(4), FOUR.vote(2, 4), FOUR.vote(3, 4))
+    assert scenario.sent == [FOUR.commit(1, 4)]
+    scenario.vote_for(8, B, FOUR.justification(8))
+    scenario.restart()
+    for block, proposal in ((BLOCK_A, A), (BLOCK_B, B)):
+        scenario.receive(BodyRequest(height=Height(1), block=block), sender=2)
+        assert [one.proposal for one in scenario.sent_of(Body)] == [proposal]
 
 
 def test_a_restarted_vote_ages_again() -> None:

@@ -6,7 +6,9 @@ Member i of four leads the slots s with s mod 4 = i; F = 1, Q = 3. The replica i
 import pytest
 from msgspec.structs import replace
 
+from consensus.events import Received
 from consensus.messages import BodyRequest, Commit, Prepare, PrePrepare, ViewChange
+from consensus.verification import Verified, prepared_certificate_holds, verify_message
 from tests.support.consensus import BLOCK_A, BLOCK_B, A, B, Members, Scenario, body, claim_of
 
 FOUR = Members(4)
@@ -156,6 +158,23 @@ def test_a_leader_proposes_the_highest_claimed_block() -> None:
     assert (proposal.slot, proposal.block) == (9, BLOCK_B)
 
 
+def test_the_certificate_shown_belongs_to_a_claim_among_the_chosen() -> None:
+    # four ask, three are chosen by address: the claim of the fourth binds nobody, its certificate must not be shown
+    last = max(range(4), key=FOUR.address)
+    own = min(set(range(4)) - {last})
+    scenario = Scenario(own=own, slot=8 + own)
+    scenario.receive(FOUR.view_change(last, 8 + own, FOUR.prepared(6, BLOCK_B)))
+    scenario.receive(*(FOUR.view_change(member, 8 + own) for member in range(4) if member not in {own, last}))
+    assert len(scenario.proposals) == 1  # without the claim, whose body is missing: any block
+    scenario.receive(body(B), sender=last)
+    assert scenario.validations == []
+    scenario.propose(8 + own)
+    (proposal,) = scenario.sent_of(PrePrepare)
+    assert proposal.justification is not None
+    assert FOUR.address(last) not in {header.signer for header in proposal.justification.headers}
+    assert isinstance(verify_message(proposal, FOUR.membership, FOUR.era), Verified)
+
+
 def test_a_leader_counts_a_claim_only_with_its_body_and_may_do_without() -> None:
     scenario = Scenario(own=1, slot=9)
     scenario.receive(FOUR.view_change(0, 9, PREPARED_4A), FOUR.view_change(2, 9))
@@ -205,13 +224,24 @@ def test_a_commit_needs_a_quorum_of_one_slot_and_block() -> None:
     assert scenario.sent == [FOUR.commit(1, 4)]
 
 
+def test_who_voted_for_another_block_is_not_in_the_certificate() -> None:
+    first, *others = sorted(range(4), key=FOUR.address)
+    scenario = Scenario(own=others[0], slot=4)
+    scenario.receive(FOUR.vote(first, 4, BLOCK_B), *(FOUR.vote(member, 4) for member in others))
+    scenario.receive(body(A), sender=others[1])
+    assert scenario.prepared is not None
+    certificate = scenario.prepared.certificate
+    assert {one.signer for one in certificate.endorsements} == {FOUR.address(member) for member in others}
+    assert prepared_certificate_holds(certificate, FOUR.membership, FOUR.era)
+
+
 def test_a_commit_needs_the_body() -> None:
     scenario = Scenario(own=1, slot=4)
     scenario.receive(FOUR.vote(0, 4), FOUR.vote(2, 4), FOUR.vote(3, 4))
+    assert scenario.sent_of(Commit) == []
     (request,) = scenario.sent_of(BodyRequest)
     assert request.block == BLOCK_A
     assert set(scenario.recipients[0]) == {FOUR.address(member) for member in (0, 2, 3)}
-    assert scenario.sent_of(Commit) == []
     scenario.tick(0.99)
     assert scenario.sent_of(BodyRequest) == []
     scenario.tick(0.01)
@@ -327,6 +357,16 @@ def test_a_certificate_with_one_commit_less_decides_nothing() -> None:
     scenario = Scenario(own=1, slot=4)
     certificate = FOUR.committed(4, by=(0, 2))
     scenario.receive(replace(FOUR.decided(4), certificate=certificate), sender=2)
+    assert scenario.decisions == []
+
+
+@pytest.mark.parametrize("height", [1, 3])
+def test_a_certificate_of_another_height_decides_nothing(height: int) -> None:
+    # its host hands in what it verified, perhaps after that height was decided
+    scenario = Scenario(own=1, slot=4)
+    scenario.receive(FOUR.decided(4))
+    scenario.applied(header_slot=4)
+    scenario.step(Received(sender=FOUR.address(2), message=Verified(FOUR.decided(9, B, height))))
     assert scenario.decisions == []
 
 

@@ -65,6 +65,14 @@ def test_exactly_a_quorum_is_taken_sorted_by_signer() -> None:
     assert [one.signer for one in endorsements] == sorted(FOUR.membership.addresses)[:3]
 
 
+def test_who_voted_for_another_block_is_not_among_the_endorsers() -> None:
+    first, *others = sorted(range(4), key=FOUR.address)
+    votes = [FOUR.vote(first, 5, BLOCK_B), *(FOUR.vote(member, 5) for member in others)]
+    found = quorum_for_block(tally(*votes), 3)
+    assert found is not None
+    assert [one.signer for one in found[2]] == [FOUR.address(member) for member in others]
+
+
 def test_one_vote_less_is_no_quorum() -> None:
     assert quorum_for_block(tally(FOUR.vote(0, 5), FOUR.vote(1, 5)), 3) is None
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from consensus.codec import DecodeError, decode, encode
 from consensus.identifiers import Digest
 from contracts.genesis import PROTOCOL_VERSION
-from ledger.block import Block, BlockHeader, block_digest, certificate_digest
+from ledger.block import Block, BlockHeader, block_digest, block_is_whole, certificate_digest
 from ledger.errors import BlockNotNext, DecidedBlockRefused
 from ledger.merkle_tree import tree_root
 from ledger.validation import BlockRefusalReason
@@ -250,6 +250,17 @@ def test_a_remembered_header_does_not_vouch_for_another_body(chain):
         with pytest.raises(DecidedBlockRefused):
             chain.ledger.append(other, chain.certify(other))
     assert chain.ledger.height == 2
+
+
+def test_a_block_is_whole_with_the_body_that_its_header_names_alone(chain):
+    block = chain.build([chain.transfer(0, 1, 5)])
+    assert block_is_whole(block)
+    for other in (
+        replace(block, transactions=()),
+        replace(block, postings=chain.ledger.block(2).postings),
+        replace(block, parent_certificate=None),
+    ):
+        assert not block_is_whole(other)
 
 
 def test_no_flipped_byte_gets_a_vote_and_none_raises(chain):

@@ -80,6 +80,7 @@ def test_what_is_appended_can_be_read_and_is_there_after_opening_again(chain, tm
             assert ledger.height_of_block(block_digest(block.header)) == height
         raw = blocks[2].transactions[0]
         location = ledger.find_transaction(transaction_digest(raw))
+        assert location is not None
         assert (location.height, location.index) == (3, 0)
         assert ledger.receipts(3)[0].transaction == transaction_digest(raw)
         assert ledger.receipts(2) == ()

@@ -185,6 +185,13 @@ class TestTip:
         change(directory, {TIP_KEY: record})
         Ledger.open(directory, make_genesis().genesis).close()
 
+    def test_so_it_is_where_the_mark_is_older(self, directory):
+        tip = decode(stored(directory, TIP_KEY), StoredTip)
+        change(directory, {TIP_KEY: encode(replace(tip, block=Digest(bytes(32))))})
+        for height in (BLOCKS - 2, BLOCKS - 1):
+            write_tip_mark(directory, TipMark(height=Height(height), block=Digest(bytes(32))))
+        assert "names another block" in opening_fails(directory).what
+
 
 @pytest.mark.parametrize("height", [BLOCKS, BLOCKS - RECENT_BLOCKS + 1])
 @pytest.mark.parametrize("key_of", [block_key, certificate_key, receipts_key])

@@ -353,6 +353,32 @@ async def test_members_are_answered_in_turn_and_one_cannot_fill_the_queue(source
     assert [peer for peer, _ in sent][:3] == [LIAR, PEERS[1], LIAR]
 
 
+async def test_however_many_ask_answers_leave_at_a_bounded_rate(
+    source: ChainBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    burst_bytes, rate_bytes_per_s, now_s = 20_000, 10_000, 0.0
+    monkeypatch.setattr(block_server, "RATE_BYTES_PER_S", rate_bytes_per_s)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
+    costs: list[int] = []
+    server, sent, _ = make_server(source.ledger)
+    true_answer = server.answer_next
+    monkeypatch.setattr(server, "answer_next", lambda: costs.append(true_answer()) or costs[-1])
+    for number in range(50):
+        server.request(Address(bytes([number]) * 32), BlocksRequest(first=Height(1), count=3))
+    task = asyncio.create_task(server.run())
+    for seconds in range(6):
+        now_s = float(seconds)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        bound_bytes = burst_bytes + seconds * rate_bytes_per_s
+        assert 0 < sum(costs[:-1]) <= bound_bytes, "answers left faster than the rate"
+        assert sum(costs) > bound_bytes - 2 * costs[0], "it could have answered"
+    assert len(sent) == len(costs) < 50
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 def test_a_damaged_block_is_not_served(source: ChainBuilder) -> None:
     with pytest.raises(LedgerDamaged):
         application_on(source.ledger, PEERS[0]).decided(Height(TIP + 1))

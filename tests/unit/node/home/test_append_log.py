@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from node.home.append_log import AppendLog, AppendLogError
+from tests.support.disk import full_above, watch_syncs
 
 
 def test_what_was_synced_is_there_after_reopening_and_what_was_not_is_lost(tmp_path: Path) -> None:
@@ -64,3 +65,44 @@ def test_a_disk_that_takes_nothing_is_an_error_that_names_the_file(tmp_path: Pat
     log.append({"number": 1})
     with pytest.raises(AppendLogError, match="journal cannot be used"):
         log.sync()
+
+
+def test_entries_and_the_name_of_a_new_file_are_durable_when_sync_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "journal", watch_syncs(monkeypatch)
+    log = AppendLog(path)
+    assert [one.path for one in synced] == [tmp_path], "a power cut could take the whole file"
+    log.append({"number": 1})
+    assert path.read_bytes() == b""
+    log.sync()
+    assert [(one.path, one.content) for one in synced[1:]] == [(path, b'{"number":1}\n')]
+    log.sync()
+    assert len(synced) == 2, "nothing was added"
+    log.close()
+
+
+def test_replaced_content_is_synced_before_it_takes_the_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    log = AppendLog(path)
+    synced = watch_syncs(monkeypatch)
+    log.replace([{"number": 7}])
+    log.close()
+    assert [one.path for one in synced] == [tmp_path / "journal.new", tmp_path]
+    assert synced[0].content == b'{"number":7}\n'
+
+
+def test_what_the_disk_does_not_take_is_not_forgotten_and_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    log = AppendLog(path)
+    log.append({"number": 1})
+    with full_above(0), pytest.raises(AppendLogError, match="journal cannot be used"):
+        log.sync()
+    assert path.read_bytes() == b""
+    with full_above(0), pytest.raises(AppendLogError):
+        log.sync()
+    log.sync()
+    log.close()
+    assert AppendLog(path).entries == ({"number": 1},)

@@ -5,7 +5,7 @@ import os
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -21,6 +21,7 @@ from node.home.sign_state import (
     SignStateFile,
     SignStateStore,
 )
+from tests.support.disk import watch_syncs
 
 
 @pytest.fixture
@@ -44,6 +45,29 @@ def loaded(path: Path) -> bytes:
         return file.load()
     finally:
         file.close()
+
+
+@dataclass
+class Device:
+    """A disk in memory: what a start does with bytes, thousands of times."""
+
+    content: bytearray
+    writes: list[tuple[int, int]] = field(default_factory=list)
+    """Where, and how many bytes."""
+
+    def read(self) -> bytes:
+        return bytes(self.content)
+
+    def write(self, data: bytes, offset: int) -> None:
+        self.writes.append((offset, len(data)))
+        self.content[offset : offset + len(data)] = data
+
+    def close(self) -> None:
+        pass
+
+
+def loaded_from(content: bytes) -> bytes:
+    return SignStateStore(Device(bytearray(content)), Path("sign-state")).load()
 
 
 def fault_of(path: Path) -> SignStateFault:
@@ -112,15 +136,20 @@ def test_a_write_torn_at_any_byte_leaves_the_record_before_or_itself(path: Path)
     changed = [index for index in range(FILE_SIZE_BYTES) if before[index] != after[index]]
     found = []
     for torn_at in range(changed[0], changed[-1] + 1):
-        path.write_bytes(after[:torn_at] + before[torn_at:])
-        found.append(loaded(path))
-        path.write_bytes(before[:torn_at] + after[torn_at:])
-        assert loaded(path) in {b"the second one", b"and the third"}, torn_at
-    path.write_bytes(after)
+        found.append(loaded_from(after[:torn_at] + before[torn_at:]))
+        assert loaded_from(before[:torn_at] + after[torn_at:]) in {b"the second one", b"and the third"}, torn_at
     assert loaded(path) == b"and the third"
     whole_from = found.index(b"and the third")
     assert set(found[:whole_from]) == {b"the second one"}
     assert set(found[whole_from:]) == {b"and the third"}, "the first copy is whole"
+
+
+def test_a_write_leaves_the_record_before_it_as_it_is(path: Path) -> None:
+    content = saved(path, b"zero", b"one", b"two")
+    positions = content[:POSITION_SIZE_BYTES], content[POSITION_SIZE_BYTES:]
+    for position, payload in zip(positions, (b"one", b"two"), strict=True):
+        assert position[:COPY_DISTANCE_BYTES] == position[COPY_DISTANCE_BYTES:]
+        assert payload in position
 
 
 def test_a_torn_record_is_written_over_by_the_next(path: Path) -> None:
@@ -144,8 +173,7 @@ def test_no_flipped_byte_brings_an_older_record_back(path: Path) -> None:
     for index in record_bytes():
         damaged = bytearray(content)
         damaged[index] ^= 0x40
-        path.write_bytes(damaged)
-        assert loaded(path) == b"new", index
+        assert loaded_from(damaged) == b"new", index
 
 
 @pytest.mark.parametrize("is_first_whole", [True, False])
@@ -164,8 +192,7 @@ def test_a_record_of_which_one_copy_is_left_is_made_twofold_before_it_is_used(
     for index in record_bytes():
         damaged = bytearray(healed)
         damaged[index] ^= 1
-        path.write_bytes(damaged)
-        assert loaded(path) == b"two", index
+        assert loaded_from(damaged) == b"two", index
 
 
 @pytest.mark.parametrize("interval", [1, 7, 40])
@@ -175,22 +202,15 @@ def test_a_write_torn_after_a_torn_write_and_any_number_of_them_leave_a_record(p
         pass
 
     @dataclass
-    class Device:
-        content: bytearray
+    class TearingDevice(Device):
         bytes_left: int = 0
-
-        def read(self) -> bytes:
-            return bytes(self.content)
 
         def write(self, data: bytes, offset: int) -> None:
             taken = data[: self.bytes_left]
-            self.content[offset : offset + len(taken)] = taken
+            super().write(taken, offset)
             self.bytes_left -= len(taken)
             if len(taken) < len(data):
                 raise DiesError
-
-        def close(self) -> None:
-            pass
 
     ends = [
         *range(0, 80, interval),
@@ -198,7 +218,7 @@ def test_a_write_torn_after_a_torn_write_and_any_number_of_them_leave_a_record(p
         POSITION_SIZE_BYTES,
     ]
     random = Random(interval)
-    device = Device(bytearray(SignStateStore.content(b"0")))
+    device = TearingDevice(bytearray(SignStateStore.content(b"0")))
     durable, attempted, torn = 0, 0, 0
     for life in range(3_000):
         device.bytes_left = random.choice(ends) + random.choice((0, 0, POSITION_SIZE_BYTES))
@@ -257,6 +277,14 @@ def test_a_record_at_the_other_ones_place_is_refused(path: Path) -> None:
     assert fault_of(path) is SignStateFault.DAMAGED
 
 
+def test_it_is_open_once(path: Path) -> None:
+    SignStateFile.create(path, b"a")
+    file = SignStateFile(path)
+    assert fault_of(path) is SignStateFault.IN_USE
+    file.close()
+    assert loaded(path) == b"a"
+
+
 def test_a_second_process_is_refused(path: Path) -> None:
     SignStateFile.create(path, b"a")
     file = SignStateFile(path)
@@ -287,6 +315,7 @@ def test_after_a_failed_write_it_never_saves_again(path: Path, monkeypatch: pyte
         with pytest.raises(SignStateError, match="No space left") as caught:
             file.save(b"b")
     assert caught.value.fault is SignStateFault.WRITE_FAILED
+    assert file.load() == b"a", "what is not known to be durable is loaded"
     with pytest.raises(SignStateError) as caught:
         file.save(b"b")
     assert caught.value.fault is SignStateFault.WRITE_FAILED
@@ -319,3 +348,20 @@ def test_a_save_is_synced_before_it_returns(path: Path, monkeypatch: pytest.Monk
     file.close()
     assert len(synced) == 1
     assert b"signed" in synced[0]
+
+
+def test_a_new_one_is_synced_before_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = watch_syncs(monkeypatch)
+    SignStateFile.create(path, b"signed")
+    assert [one.path for one in synced] == [path, path.parent]
+    assert synced[0].content == SignStateStore.content(b"signed")
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_of_a_lost_copy_only_that_one_is_written_again(path: Path, lost: int) -> None:
+    # writing both could tear both
+    content = bytearray(saved(path, b"old", b"new"))
+    content[lost * COPY_DISTANCE_BYTES] ^= 1
+    device = Device(content)
+    assert SignStateStore(device, path).load() == b"new"
+    assert device.writes == [(lost * COPY_DISTANCE_BYTES, COPY_DISTANCE_BYTES)]

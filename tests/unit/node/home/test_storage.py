@@ -27,6 +27,7 @@ from node.home.genesis_file import write_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import kept_aside, open_storage
 from tests.support.contracts import Community, make_genesis
+from tests.support.disk import watch_syncs
 from tests.support.driving import drive
 from tests.support.ledger import ChainBuilder, certify
 
@@ -111,6 +112,20 @@ def test_a_damaged_ledger_is_set_aside_untouched_and_a_new_one_begins(tmp_path: 
     kept = tmp_path / "ledger.damaged-1" / "database"
     assert {file.name: file.read_bytes() for file in kept.iterdir() if file.stat().st_size} == evidence
     assert opened(configuration) == (0, SIGNED, None)
+
+
+def test_what_is_set_aside_is_so_durably_before_a_new_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = make_home(tmp_path, peers=True, sign_state=None, blocks=1)
+    home = configuration.home
+    home.sign_state.write_bytes(b"torn")
+    damage(home)
+    synced = watch_syncs(monkeypatch)
+    opened(configuration)
+    paths = [one.path for one in synced]
+    assert paths[:3] == [tmp_path, home.sign_state, tmp_path]
+    assert paths[3] == tmp_path, "the damaged ledger's new name"
 
 
 def test_what_a_running_node_found_damaged_is_not_opened_again(tmp_path: Path) -> None:
