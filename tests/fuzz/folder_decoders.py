@@ -30,7 +30,7 @@ from ledger.side_files import (
     seal_faults,
     write_seal,
 )
-from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, key_of_peer, load_key
+from node.admission.identity import KEY_FILE_MODE, certificate_key, key_of_peer, load_certificate, load_key
 from node.errors import (
     IdentityError,
     SignStateError,
@@ -281,7 +281,7 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
 
     def shown_key(data: bytes) -> bytes:
         key = key_of_peer(Connection(data))  # type: ignore[arg-type]
-        assert key == _ed25519_key(x509.load_der_x509_certificate(data))
+        assert key == certificate_key(x509.load_der_x509_certificate(data))
         return key
 
     yield Decoder(
@@ -294,7 +294,7 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
     )
     yield Decoder(
         name="certificate",
-        read=through(directory / "node.crt", lambda file: _ed25519_key(_load_certificate(file))),
+        read=through(directory / "node.crt", lambda file: certificate_key(load_certificate(file))),
         write=certificate,
         refusals=(IdentityError,),
         specimens=tuple(certificate(seeded_key("node", number).public_key) for number in (1, 2)),
