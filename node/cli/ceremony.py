@@ -85,7 +85,7 @@ Example: p2pnode recover plan node1.statement node2.statement node3.statement no
 --config node1/meter.toml --output era1.plan
 
 With node4 gone for good: p2pnode recover plan node1.statement node2.statement node3.statement \
---config node1/meter.toml --output era1.plan --gone node4 --authority authority.key
+--config node1/meter.toml --output era1.plan --gone node4 --authority ca.key
 
 With a new home in its place (`p2pnode home new` makes one): --replaced node4=node4-new/node.crt instead of --gone.
 

@@ -48,6 +48,8 @@ class Storage:
 
     ledger: Ledger
     sign_state: SignStateFile
+    begun: Sequence[BegunEra]
+    """Eras that the home began."""
     set_aside: Path | None
     """The damaged ledger that this start put aside, None if it was whole."""
 
@@ -67,7 +69,7 @@ def open_storage(configuration: Configuration, storage: ExitStack) -> Storage:
     _require_era(home, signed, begun)
     ledger, set_aside = _open_ledger(home, genesis, signed, begun, has_peers=has_peers)
     storage.callback(ledger.close)
-    return Storage(ledger=ledger, sign_state=sign_state, set_aside=set_aside)
+    return Storage(ledger=ledger, sign_state=sign_state, begun=begun, set_aside=set_aside)
 
 
 # --- the sign state ----------------------------------------------------------------------------------------
