@@ -149,7 +149,7 @@ def _reached(pattern: Configuration) -> Endpoint:
     named = endpoint_of(load_certificate(pattern.home.certificate).extensions)
     if named is None and pattern.p2p.host in _ANY_HOST:
         raise NodeError(
-            f"{pattern.home.certificate}: names no endpoint, and {pattern.home.configuration} listens on every address: "
-            "take another member's files"
+            f"{pattern.home.certificate}: names no endpoint, and {pattern.home.configuration} listens on every "
+            "address: take another member's files"
         )
     return named or Endpoint(pattern.p2p.host, pattern.p2p.port)

@@ -7,7 +7,6 @@ the three does not know either: nobody can decide any more.
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,19 @@ from ledger.verify import verify_ledger
 from node.home.era_files import begun_eras
 from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_NAME
+from tests.support.ceremony_commands import (
+    apply_at,
+    config,
+    decide_blocks,
+    export_all,
+    file,
+    height,
+    join_all,
+    lose_sign_states,
+    plan_of,
+    recover,
+    running,
+)
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until
 
@@ -36,77 +48,6 @@ def street(base: Path, tmp_path: Path) -> Iterator[Street]:
     shutil.copytree(base, target)
     with cleaned_up(target):
         yield Street(target)
-
-
-@contextmanager
-def running(*nodes: Node) -> Iterator[None]:
-    with ExitStack() as stack:
-        for node in nodes:
-            stack.enter_context(daemon(node))
-        wait_until(lambda: all(node.status() is not None for node in nodes), "all answer")
-        yield
-        for node in nodes:
-            if node.process is not None:
-                node.end_by(signal.SIGTERM)
-
-
-def height(node: Node) -> int:
-    status = node.status()
-    return -1 if status is None else int(status["height"])
-
-
-def decide_blocks(street: Street, count: int, *, by: int = 1) -> list[str]:
-    """Decides blocks, one transfer each; returns the transfers' names."""
-    sender, names = street.node(by), []
-    for _ in range(count):
-        raw = sender.transfer(street.node(2), 1, nonce=sender.next_nonce())
-        reply = sender.submit(raw, wait_s=60)
-        assert reply.status == 200, reply.document
-        names.append(transaction_digest(raw).hex())
-    return names
-
-
-def recover(street: Street, *arguments: str | Path) -> str:
-    return p2pnode(street.directory, "recover", *arguments).output
-
-
-def config(node: Node) -> tuple[str, Path]:
-    return "--config", node.home.configuration
-
-
-def file(street: Street, name: str) -> Path:
-    return street.directory / name
-
-
-def export_all(street: Street, *numbers: int, era: int = 1) -> list[Path]:
-    files = []
-    for number in numbers:
-        files.append(file(street, f"node{number}-{era}.statement"))
-        recover(street, "export", *config(street.node(number)), "--era", str(era), "--output", files[-1])
-    return files
-
-
-def plan_of(street: Street, files: list[Path], *options: str | Path, name: str = "era.plan") -> Path:
-    plan = file(street, name)
-    recover(street, "plan", *files, *config(street.node(1)), "--output", plan, *options)
-    return plan
-
-
-def join_all(street: Street, plan: Path, *numbers: int) -> list[Path]:
-    files = []
-    for number in numbers:
-        files.append(file(street, f"{plan.stem}-node{number}.join"))
-        recover(street, "join", plan, *config(street.node(number)), "--output", files[-1], "--yes")
-    return files
-
-
-def apply_at(street: Street, plan: Path, joins: list[Path], number: int) -> str:
-    return recover(street, "apply", plan, *joins, *config(street.node(number)), "--yes", "--accept-loss")
-
-
-def lose_sign_states(*nodes: Node) -> None:
-    for node in nodes:
-        node.home.sign_state.unlink()
 
 
 def is_whole(node: Node) -> bool:
