@@ -4,17 +4,20 @@ The plan of a ceremony carries the certificate of a home that takes a member's p
 from it.
 """
 
+import re
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from consensus.identifiers import PublicKey
 from node.admission.identity import certificate_key
 from node.errors import IdentityError
 
 _SCHEME: Final = "wss"
+_HOST_NAME: Final = re.compile(r"[0-9a-z._-]{1,253}")
 
 
 class Endpoint(NamedTuple):
@@ -44,14 +47,23 @@ def endpoint_of(names: x509.Extensions) -> Endpoint | None:
         alternatives = names.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return None
-    for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier):
-        try:
-            parts = urlsplit(uri)
-            if parts.scheme == _SCHEME and parts.hostname and parts.port:
-                return Endpoint(parts.hostname, parts.port)
-        except ValueError:  # a port or an address that is none
-            continue
-    return None
+    named = (parse_endpoint(uri) for uri in alternatives.get_values_for_type(x509.UniformResourceIdentifier))
+    return next((endpoint for endpoint in named if endpoint is not None), None)
+
+
+def parse_endpoint(uri: str) -> Endpoint | None:
+    """Returns the endpoint that a URI is; None if it is none, or its host is neither a name nor an address."""
+    try:
+        parts = urlsplit(uri)
+        if parts.scheme != _SCHEME or not parts.hostname or not parts.port:
+            return None
+        if ":" in parts.hostname:
+            ip_address(parts.hostname)
+        elif _HOST_NAME.fullmatch(parts.hostname) is None:
+            return None
+    except ValueError:  # a port or an address that is none
+        return None
+    return Endpoint(parts.hostname, parts.port)
 
 
 def certified_home(encoded: bytes, authority: x509.Certificate | None = None) -> CertifiedHome:
@@ -71,6 +83,13 @@ def certified_home(encoded: bytes, authority: x509.Certificate | None = None) ->
             certificate.verify_directly_issued_by(authority)
     except InvalidSignature:
         raise IdentityError("the authority did not sign it") from None
-    except (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise IdentityError("it is no certificate of the authority") from None
     return CertifiedHome(certificate_key(certificate), endpoint_of(names))

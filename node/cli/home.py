@@ -12,9 +12,9 @@ from consensus.events import fresh_sign_state
 from consensus.identifiers import FIRST_HEIGHT
 from contracts.genesis import Genesis
 from node.admission.authority import Authority
-from node.admission.endpoint import Endpoint, endpoint_of
+from node.admission.endpoint import Endpoint, endpoint_of, parse_endpoint
 from node.admission.identity import create_key, load_certificate
-from node.admission.request import certify, make_request
+from node.admission.request import certify, make_request, read_request
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
@@ -83,7 +83,9 @@ def new_home(
     """
     pattern = load_configuration(like)
     genesis = load_genesis(pattern.home)
-    endpoint = Endpoint(host, port)
+    endpoint = parse_endpoint(Endpoint(host, port).uri)
+    if endpoint is None:
+        raise NodeError(f"--host {host}: is neither a name nor an address")
     configuration = Configuration(
         node=NodeTable(name=member),
         p2p=PeerToPeerTable(host=listen or host, port=port, peers=_peers(pattern, genesis, member)),
@@ -123,10 +125,12 @@ def certify_command(
     admits to no chain by itself: only a plan that members agree to does.
     """
     home = load_configuration(like).home
-    certificate, endpoint = certify(request, Authority.of_files(authority, home.authority_certificate))
+    asked = read_request(request)
+    certificate = certify(asked, Authority.of_files(authority, home.authority_certificate))
     with output.open("xb") as file:  # refuses what is there, a symbolic link too
         file.write(certificate)
-    typer.echo(f"{output}: the certificate of the home at {endpoint.host}:{endpoint.port}")
+    place = f"{asked.endpoint.host}:{asked.endpoint.port}"
+    typer.echo(f"{output}: the certificate of {asked.name}'s home at {place}")
 
 
 def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerEntry, ...]:

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from msgspec.inspect import StructType, TupleType, Type, UnionType, VarTupleType, type_info
 
-_PATH: Final = re.compile(r"^(?P<what>.*) - at `\$(?P<path>(\[\d+\]|\[\.\.\.\])*)`$", re.DOTALL)
+_SAID: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>(?:\[\d+\])*)`)?$", re.DOTALL)
 _PLACE: Final = re.compile(r"\d+")
+_LENGTH: Final = re.compile(r"Expected `array` of at (?P<bound>most|least) length \d+, got (?P<found>\d+)")
 
 
 def named_fields(detail: str, expected: type) -> str:
@@ -16,14 +17,26 @@ def named_fields(detail: str, expected: type) -> str:
         detail: msgspec's words.
         expected: the record that was to be read.
     """
-    found = _PATH.match(detail)
-    if found is None:
-        return detail
+    said = _SAID.match(detail)
+    assert said is not None, "every text has the form"
     names, kind = [], type_info(expected)
-    for place in _PLACE.findall(found["path"]):
+    for place in _PLACE.findall(said["path"] or ""):
         name, kind = _inside(kind, int(place))
         names.append(name)
-    return f"{''.join(names).lstrip('.')}: {found['what']}"
+    what = _number_of_fields(said["what"], kind)
+    return ": ".join(filter(None, ("".join(names).lstrip("."), what)))
+
+
+def _number_of_fields(what: str, kind: Type | None) -> str:
+    """Returns in words that a record has a field too many, or lacks one."""
+    length = _LENGTH.match(what)
+    if length is None or not isinstance(kind, StructType):
+        return what
+    fields = [field.encode_name for field in kind.fields]
+    if length["bound"] == "most":
+        return f"has an unknown field; expected none behind {fields[-1]}"
+    found = int(length["found"]) - (kind.tag is not None)
+    return f"{fields[max(found, 0)]}: is missing"
 
 
 def _inside(kind: Type | None, place: int) -> tuple[str, Any]:
