@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,11 @@ def street(base: Path, tmp_path: Path) -> Iterator[Street]:
         yield Street(target)
 
 
+def why(node: Node) -> dict[str, Any]:
+    document: dict[str, Any] = node.request("/v1/why").document
+    return document
+
+
 def is_whole(node: Node) -> bool:
     home = node.home
     return verify_ledger(home.ledger, load_genesis(home), lambda *_: None, begun=begun_eras(home)).holds
@@ -65,6 +71,11 @@ def test_a_chain_that_stands_still_goes_on_in_another_era(street: Street) -> Non
         wait_until(lambda: fourth.present_status()["silent"] is not None, "node 4 keeps silent")
         raw = first.transfer(street.node(2), 1, nonce=first.next_nonce())
         assert first.submit(raw, wait_s=3).status == 202
+        for node in street.nodes:  # those that lost nothing say it as well as those that did
+            wait_until(lambda node=node: why(node)["verdict"] == "too_many_silent", f"{node.name} says so")
+            said = why(node)["sentence"]
+            assert said.startswith(f"node3 and node4 sign nothing at height {TIP + 3}"), said
+            assert "p2pnode recover export --config meter.toml --era 1 --output NAME.statement" in said
     stood = TIP + 2
     files = export_all(street, 1, 2, 3, 4)
     plan = plan_of(street, files)
@@ -92,6 +103,16 @@ def test_a_chain_that_stands_still_goes_on_in_another_era(street: Street) -> Non
     assert all(is_whole(node) for node in street.nodes)
 
 
+def test_a_home_that_gave_up_its_era_says_how_to_go_on_and_back(street: Street) -> None:
+    first = street.node(1)
+    export_all(street, 1)
+    with running(first):
+        wait_until(lambda: why(first)["verdict"] == "sealed", "it says so")
+        assert "To go back, run `p2pnode recover release --config meter.toml`" in why(first)["sentence"]
+        shown = p2pnode(street.directory, "why", *config(first)).output
+        assert shown.startswith("node1: sealed\nThis home gave up all eras below 1")
+
+
 def test_members_that_are_gone_leave_and_come_back_to_nothing(street: Street) -> None:
     """Node 4 is gone and node 3 has lost its sign state: three go on, and one of the two that decide was lost."""
     lose_sign_states(street.node(3))
@@ -108,6 +129,7 @@ def test_members_that_are_gone_leave_and_come_back_to_nothing(street: Street) ->
         decide_blocks(street, 2)
         wait_until(lambda: len({height(street.node(number)) for number in (1, 2, 3)}) == 1, "three at one height")
         assert height(street.node(4)) == TIP, "nobody tells it anything"
+        wait_until(lambda: "was it removed or replaced?" in str(why(street.node(4))["notices"]), "node 4 is told why")
     assert all(is_whole(street.node(number)) for number in (1, 2, 3))
 
 
