@@ -144,6 +144,8 @@ def test_who_comes_late_catches_up_keeps_silent_and_takes_part_again(street: Str
     with running(*street.nodes):
         decide_blocks(street, 2)
         assert height(fourth) == TIP
+        wait_until(lambda: why(fourth)["verdict"] == "later_era", "node 4 is told of the later era")
+        assert "p2pnode recover apply PLAN AGREEMENTS --config meter.toml" in why(fourth)["sentence"]
         fourth.end_by(signal.SIGTERM)
         assert "It asks the others first" in apply_at(street, plan, joins, 4)
         with daemon(fourth):
