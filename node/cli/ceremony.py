@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
-from click import Abort
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 from rich.table import Table
@@ -295,8 +294,8 @@ def apply_command(
         _confirm_loss(signed.plan, agreed, yes=yes, accept_loss=accept_loss)
         _begin(home, begun, checked, agreed)
         typer.echo(
-            f"{home.name} begins era {signed.plan.era} at height {signed.plan.base + 1}: start it. "
-            + ("" if begun.sign_state.silent_through == 0 else "It asks the others first what it may have signed.")
+            f"{home.name} begins era {signed.plan.era} at height {signed.plan.base + 1}: start it."
+            + ("" if begun.sign_state.silent_through == 0 else " It asks the others first what it may have signed.")
         )
 
 
@@ -417,8 +416,8 @@ def _show(plan: Plan, names: Mapping[Address, str]) -> None:
     typer.echo(
         f"{quorum(old)} of the {old} old members must agree. After this there are {new} members, of whom "
         f"{quorum(new)} decide. {above}\n"
-        f"{complete} statements are complete; if {ceremony.complete_statements_needed(old)} (K*) of those who agree "
-        "have one, no decided block is replaced."
+        f"K* = {ceremony.complete_statements_needed(old)}: if so many of those who agree made complete statements, "
+        f"no decided block is replaced; {complete} of these statements are complete."
     )
 
 
@@ -471,7 +470,7 @@ def _confirm(question: str, *, yes: bool) -> None:
 def _asked(ask: Callable[[], T]) -> T:
     try:
         return ask()
-    except Abort:
+    except typer.Abort:
         raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None
 
 

@@ -71,10 +71,10 @@ class EraFile(Record, frozen=True, kw_only=True, tag="p2pnode-era-1"):
 
 
 KINDS: Final = {
-    "p2pnode-statement-1": "statement (of `recover export`)",
-    "p2pnode-plan-1": "plan (of `recover plan`)",
-    "p2pnode-join-1": "agreement (of `recover join`)",
-    "p2pnode-era-1": "begun era (of `recover apply`)",
+    "p2pnode-statement-1": "a statement (of `recover export`)",
+    "p2pnode-plan-1": "a plan (of `recover plan`)",
+    "p2pnode-join-1": "an agreement (of `recover join`)",
+    "p2pnode-era-1": "a begun era (of `recover apply`)",
 }
 """What the files are, by what they begin with."""
 
@@ -98,14 +98,14 @@ def read_record(path: Path, expected: type[F]) -> F:
     except OSError as error:
         raise FileRefused(f"{path}: cannot be read: {error.strerror}") from None
     except FileTooLargeError as error:
-        raise FileRefused(f"{path}: {error}, which no {kind_of(expected)} is") from None
+        raise FileRefused(f"{path}: {error}, too large for {kind_of(expected)}") from None
     except DecodeError as error:
         raise FileRefused(f"{path}: {_what_is_wrong(error, expected)}") from None
 
 
 def kind_of(expected: type[Record]) -> str:
     """Returns how people call a kind of file."""
-    return KINDS.get(_tag(expected), "file of this folder")
+    return KINDS.get(_tag(expected), "a file of this folder")
 
 
 def _tag(expected: type[Record]) -> str:
@@ -116,8 +116,8 @@ def _tag(expected: type[Record]) -> str:
 def _require_kind(path: Path, file: io.BufferedReader, expected: type[Record]) -> None:
     wanted, found = _tag(expected), _kind_at(file)
     if wanted and found != wanted:
-        is_what = f"a {KINDS[found]}" if found in KINDS else "none of this version"
-        raise FileRefused(f"{path}: kind: expected a {KINDS[wanted]} ({wanted}), and it is {is_what}")
+        is_what = KINDS.get(found, "none of this version")
+        raise FileRefused(f"{path}: kind: expected {KINDS[wanted]}: {wanted}, and it is {is_what}")
 
 
 def _kind_at(file: io.BufferedReader) -> str:
@@ -161,7 +161,7 @@ def _require_earlier(path: Path, kind: type[Record]) -> None:
     except (OSError, FileTooLargeError):
         is_same = False
     if not is_same:
-        raise NodeError(f"--output {path}: something else than a {kind_of(kind)} is there, and is not replaced")
+        raise NodeError(f"--output {path}: something else than {kind_of(kind)} is there, and is not replaced")
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -1,5 +1,6 @@
 """The order in which `p2pnode recover` makes things durable: nothing leaves a home before what it binds it to is."""
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,16 @@ def test_nothing_happens_without_the_operators_word(
     monkeypatch.setattr(cli_ceremony.typer, "confirm", lambda _: False)
     before = street.state(0)
     assert "nothing was changed" in recover("join", agreed, *config(street.homes[0]), "--output", path)
+    assert (street.state(0), path.exists()) == (before, False)
+
+
+def test_a_question_that_nobody_answers_changes_nothing(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreed, path = plan(street, recover), street.file("0.join")
+    before = street.state(0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert "nobody answered" in recover("join", agreed, *config(street.homes[0]), "--output", path)
     assert (street.state(0), path.exists()) == (before, False)
 
 

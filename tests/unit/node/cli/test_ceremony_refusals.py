@@ -268,7 +268,7 @@ PLANS: dict[str, tuple[Make, str]] = {
 
 JOINS: dict[str, tuple[Make, str]] = {
     "truncated": (lambda street, _: street.joins[0].read_bytes()[:-20], "the file as a whole: it is cut off"),
-    "another kind": (lambda street, _: street.plan.read_bytes(), "kind: expected a agreement"),
+    "another kind": (lambda street, _: street.plan.read_bytes(), "kind: expected an agreement"),
     "another plan": (
         lambda street, _: replace(read_record(street.joins[0], JoinFile), plan=Digest(bytes(32))),
         "plan: is 0000000000000000, and the plan of era 1 is ",
