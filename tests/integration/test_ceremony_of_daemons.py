@@ -7,8 +7,8 @@ the three does not know either: nobody can decide any more.
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +17,19 @@ from ledger.verify import verify_ledger
 from node.home.era_files import begun_eras
 from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_NAME
+from tests.support.ceremony_commands import (
+    apply_at,
+    config,
+    decide_blocks,
+    export_all,
+    file,
+    height,
+    join_all,
+    lose_sign_states,
+    plan_of,
+    recover,
+    running,
+)
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until
 
@@ -38,75 +51,9 @@ def street(base: Path, tmp_path: Path) -> Iterator[Street]:
         yield Street(target)
 
 
-@contextmanager
-def running(*nodes: Node) -> Iterator[None]:
-    with ExitStack() as stack:
-        for node in nodes:
-            stack.enter_context(daemon(node))
-        wait_until(lambda: all(node.status() is not None for node in nodes), "all answer")
-        yield
-        for node in nodes:
-            if node.process is not None:
-                node.end_by(signal.SIGTERM)
-
-
-def height(node: Node) -> int:
-    status = node.status()
-    return -1 if status is None else int(status["height"])
-
-
-def decide_blocks(street: Street, count: int, *, by: int = 1) -> list[str]:
-    """Decides blocks, one transfer each; returns the transfers' names."""
-    sender, names = street.node(by), []
-    for _ in range(count):
-        raw = sender.transfer(street.node(2), 1, nonce=sender.next_nonce())
-        reply = sender.submit(raw, wait_s=60)
-        assert reply.status == 200, reply.document
-        names.append(transaction_digest(raw).hex())
-    return names
-
-
-def recover(street: Street, *arguments: str | Path) -> str:
-    return p2pnode(street.directory, "recover", *arguments).output
-
-
-def config(node: Node) -> tuple[str, Path]:
-    return "--config", node.home.configuration
-
-
-def file(street: Street, name: str) -> Path:
-    return street.directory / name
-
-
-def export_all(street: Street, *numbers: int, era: int = 1) -> list[Path]:
-    files = []
-    for number in numbers:
-        files.append(file(street, f"node{number}-{era}.statement"))
-        recover(street, "export", *config(street.node(number)), "--era", str(era), "--output", files[-1])
-    return files
-
-
-def plan_of(street: Street, files: list[Path], *options: str | Path, name: str = "era.plan") -> Path:
-    plan = file(street, name)
-    recover(street, "plan", *files, *config(street.node(1)), "--output", plan, *options)
-    return plan
-
-
-def join_all(street: Street, plan: Path, *numbers: int) -> list[Path]:
-    files = []
-    for number in numbers:
-        files.append(file(street, f"{plan.stem}-node{number}.join"))
-        recover(street, "join", plan, *config(street.node(number)), "--output", files[-1], "--yes")
-    return files
-
-
-def apply_at(street: Street, plan: Path, joins: list[Path], number: int) -> str:
-    return recover(street, "apply", plan, *joins, *config(street.node(number)), "--yes", "--accept-loss")
-
-
-def lose_sign_states(*nodes: Node) -> None:
-    for node in nodes:
-        node.home.sign_state.unlink()
+def why(node: Node) -> dict[str, Any]:
+    document: dict[str, Any] = node.request("/v1/why").document
+    return document
 
 
 def is_whole(node: Node) -> bool:
@@ -124,6 +71,11 @@ def test_a_chain_that_stands_still_goes_on_in_another_era(street: Street) -> Non
         wait_until(lambda: fourth.present_status()["silent"] is not None, "node 4 keeps silent")
         raw = first.transfer(street.node(2), 1, nonce=first.next_nonce())
         assert first.submit(raw, wait_s=3).status == 202
+        for node in street.nodes:  # those that lost nothing say it as well as those that did
+            wait_until(lambda node=node: why(node)["verdict"] == "too_many_silent", f"{node.name} says so")
+            said = why(node)["sentence"]
+            assert said.startswith(f"node3 and node4 sign nothing at height {TIP + 3}"), said
+            assert "p2pnode recover export --config meter.toml --era 1 --output NAME.statement" in said
     stood = TIP + 2
     files = export_all(street, 1, 2, 3, 4)
     plan = plan_of(street, files)
@@ -151,6 +103,16 @@ def test_a_chain_that_stands_still_goes_on_in_another_era(street: Street) -> Non
     assert all(is_whole(node) for node in street.nodes)
 
 
+def test_a_home_that_gave_up_its_era_says_how_to_go_on_and_back(street: Street) -> None:
+    first = street.node(1)
+    export_all(street, 1)
+    with running(first):
+        wait_until(lambda: why(first)["verdict"] == "sealed", "it says so")
+        assert "To go back, run `p2pnode recover release --config meter.toml`" in why(first)["sentence"]
+        shown = p2pnode(street.directory, "why", *config(first)).output
+        assert shown.startswith("node1: sealed\nThis home gave up all eras below 1")
+
+
 def test_members_that_are_gone_leave_and_come_back_to_nothing(street: Street) -> None:
     """Node 4 is gone and node 3 has lost its sign state: three go on, and one of the two that decide was lost."""
     lose_sign_states(street.node(3))
@@ -167,6 +129,7 @@ def test_members_that_are_gone_leave_and_come_back_to_nothing(street: Street) ->
         decide_blocks(street, 2)
         wait_until(lambda: len({height(street.node(number)) for number in (1, 2, 3)}) == 1, "three at one height")
         assert height(street.node(4)) == TIP, "nobody tells it anything"
+        wait_until(lambda: "was it removed or replaced?" in str(why(street.node(4))["notices"]), "node 4 is told why")
     assert all(is_whole(street.node(number)) for number in (1, 2, 3))
 
 
@@ -181,6 +144,8 @@ def test_who_comes_late_catches_up_keeps_silent_and_takes_part_again(street: Str
     with running(*street.nodes):
         decide_blocks(street, 2)
         assert height(fourth) == TIP
+        wait_until(lambda: why(fourth)["verdict"] == "later_era", "node 4 is told of the later era")
+        assert "p2pnode recover apply PLAN AGREEMENTS --config meter.toml" in why(fourth)["sentence"]
         fourth.end_by(signal.SIGTERM)
         assert "It asks the others first" in apply_at(street, plan, joins, 4)
         with daemon(fourth):
