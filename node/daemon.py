@@ -217,7 +217,7 @@ class Daemon:
     ) -> Participant:
         genesis = self.ledger.genesis
         return Participant(
-            signer=identity.node_key,
+            signer=identity.signer,
             parameters=Parameters(
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,
