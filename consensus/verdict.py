@@ -200,7 +200,7 @@ def _silent(explanation: Explanation, _: NameOf) -> str:
     assert explanation.silence is not None, "the verdict says so"
     return (
         f"This member signs nothing at height {explanation.height}, because {reasons[explanation.silence]}; "
-        f"the others decide without it. {_waiting(explanation)}"
+        f"the others decide without it while {explanation.quorum} of them may sign. {_waiting(explanation)}"
     )
 
 

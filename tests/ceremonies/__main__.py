@@ -1,5 +1,6 @@
-"""`python -m tests.ceremonies record`: every case at 4, 5 and 7 members on real daemons; prints and writes the table."""
+"""`python -m tests.ceremonies record`: every case at 4, 5 and 7 members on real daemons; prints, writes the table."""
 
+import json
 import sys
 import time
 from dataclasses import asdict
@@ -9,8 +10,8 @@ from typing import Annotated, Final
 import typer
 
 from tests.ceremonies.cases import CASES
-from tests.ceremonies.checks import write_result
 from tests.ceremonies.ceremony import run_case
+from tests.ceremonies.run import Tell
 from tests.ceremonies.table import as_markdown
 from tests.simulation.runs import revision
 from tests.support.long_chain import scratch
@@ -42,12 +43,13 @@ def record(
             typer.echo(f"{letter}, {size} members: {said}, {rows[-1].elapsed_s:.1f} s", err=True)
             found = [{**asdict(row), "held": row.held} for row in rows]
             elapsed_s = round(time.monotonic() - started_s, 1)
-            write_result(output, {"revision": revision(), "elapsed_s": elapsed_s, "ceremonies": found})
+            result = {"revision": revision(), "elapsed_s": elapsed_s, "ceremonies": found}
+            output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     typer.echo(as_markdown(rows))
     raise typer.Exit(0 if rows and all(row.held for row in rows) else 1)
 
 
-def _tell(started_s: float, which: str):  # type: ignore[no-untyped-def]
+def _tell(started_s: float, which: str) -> Tell:
     return lambda text: typer.echo(f"{time.monotonic() - started_s:6.1f} s  {which}: {text}", err=True)
 
 

@@ -1,9 +1,7 @@
 """What must hold after a ceremony, from the ledgers of stopped nodes."""
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 from consensus.era_plans import Plan
@@ -104,12 +102,6 @@ def _check_receipts(run: CeremonyRun, node: Node) -> None:
     """Receipts of before and after prove themselves from genesis; that of after tells of the ceremony."""
     for number, name in enumerate((run.replied[0].digest, run.after[-1])):
         path = run.plan_file.with_name(f"{number}.receipt")
-        run.commands.run(
-            ("receipt", "export", name.hex(), "--config", node.home.configuration, "--output", path)
-        )
+        run.commands.run(("receipt", "export", name.hex(), "--config", node.home.configuration, "--output", path))
         (told,) = run.commands.run(("receipt", "verify", path, "--genesis", node.home.genesis))
     assert "era 1 begins there, with the agreement of" in told
-
-
-def write_result(path: Path, result: object) -> None:
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One ceremony from end to end: load, `kill -9` in the middle of it, the loss, standing still, the commands, and on."""
+"""A ceremony from end to end: load, `kill -9` in the middle of it, the loss, standing still, the commands, and on."""
 
 import json
 import random
@@ -23,7 +23,7 @@ from tests.ceremonies.table import Row
 from tests.endurance.pack import LAST_WORDS, Load, Replied
 from tests.support.contracts import FIRST_INTERVAL_MS, Community, signed_reading, signed_trade
 from tests.support.ledger import HOUR_MS, ChainBuilder
-from tests.support.long_chain import append_transfers, community_of, decide_beforehand, make_street
+from tests.support.long_chain import community_of, decide_beforehand, make_street
 from tests.support.testnet import VALID_UNTIL_HEIGHT, Node, Street, wait_until
 
 ERA: Final = 1
@@ -150,9 +150,7 @@ class CeremonyRun:
                 self._daemons.kill(node)
             wanted = self.members - quorum(self.members) + 1
             try:
-                wait_until(
-                    lambda: sum(map(_has_voted, left)) >= wanted, "votes", deadline_s=SIGNED_DEADLINE_S
-                )
+                wait_until(lambda: sum(map(_has_voted, left)) >= wanted, "votes", deadline_s=SIGNED_DEADLINE_S)
             except AssertionError:
                 self._tell("nobody voted: once more")
             self._daemons.kill(*left)
@@ -215,6 +213,7 @@ class CeremonyRun:
             assert reply["silence"] is not None, sentence
         if reply["silence"] is not None:
             assert reply["verdict"] in {"silent", "too_few_members"}, sentence
+            assert f"{quorum(self.members)} of them may sign" in sentence or "can take part" in sentence, sentence
             return
         assert reply["verdict"] in {"view_change", "too_few_members", "leader_silent", "votes_split"}, sentence
         step = reply["waits_for"]
@@ -232,8 +231,8 @@ class CeremonyRun:
             build_anew(self.nodes[-1], self.burnt, self.street.directory)
             self.street = Street(self.street.directory)
             self._community = community_of(self.street)
-        (said,) = self.commands.run(
-            (*_recover("plan", self.nodes[0]), *statements, "--output", self.plan_file, *self._departures())
+        self.commands.run(
+            (*_recover("plan", self.nodes[0].home), *statements, "--output", self.plan_file, *self._departures())
         )
         plan = read_record(self.plan_file, PlanFile).plans[-1].plan
         joins = self._join()
@@ -247,10 +246,10 @@ class CeremonyRun:
     def _export(self) -> list[Path]:
         if self.case.is_disordered:
             second = self.nodes[1]
-            self.commands.run((*_recover("export", second), "--output", self._file(second, "statement")))
-            self.commands.run(_recover("release", second))
+            self.commands.run((*_recover("export", second.home), "--output", self._file(second, "statement")))
+            self.commands.run(_recover("release", second.home))
         self.commands.run(
-            *((*_recover("export", node), "--output", self._file(node, "statement")) for node in self.stating)
+            *((*_recover("export", node.home), "--output", self._file(node, "statement")) for node in self.stating)
         )
         return [self._file(node, "statement") for node in self.stating]
 
@@ -266,7 +265,7 @@ class CeremonyRun:
     def _join(self) -> list[Path]:
         self.commands.run(
             *(
-                (*_recover("join", node), self.plan_file, "--output", self._file(node, "join"), "--yes")
+                (*_recover("join", node.home), self.plan_file, "--output", self._file(node, "join"), "--yes")
                 for node in self.stating
             )
         )
@@ -279,20 +278,26 @@ class CeremonyRun:
         first = self.nodes[0]
         if not self.row.keeps_all:
             before = first.home.sign_state.read_bytes()
-            assert "nothing was changed" in self.commands.refused(self._application(first, joins), typed="yes\n")
+            assert "nothing was changed" in self.commands.refused(self._application(first.home, joins), typed="yes\n")
             assert (first.home.sign_state.read_bytes(), first.home.eras.joinpath("1.era").exists()) == (before, False)
-        for said in self.commands.run(*(self._application(node, joins) for node in self.going_on), typed=typed):
+        for said in self.commands.run(*(self._application(node.home, joins) for node in self.going_on), typed=typed):
             words = said.replace(",", " ").replace(".", " ").replace(";", " ").replace(":", " ").split()
             numbers = (self.row.complete, self.row.complete_needed, plan.base + 1)
             assert {str(number) for number in numbers}.issubset(words), said
             assert (LOSS_WORD in words) == (not self.row.keeps_all), said
         if self.case.is_disordered:
-            before = first.home.sign_state.read_bytes()
-            self.commands.refused(self._application(first, joins), typed=typed)
-            assert first.home.sign_state.read_bytes() == before, "applied twice"
+            self._refuse(first.home, joins, typed)
+        if self.burnt is not None:
+            self._refuse(self.burnt, joins, typed)
 
-    def _application(self, node: Node, joins: Sequence[Path]) -> Arguments:
-        return (*_recover("apply", node), self.plan_file, *joins, "--yes")
+    def _refuse(self, home: Home, joins: Sequence[Path], typed: str) -> None:
+        """Applies at a home that has done it, or that is no member's any more: nothing changes."""
+        before = home.sign_state.read_bytes()
+        self.commands.refused(self._application(home, joins), typed=typed)
+        assert home.sign_state.read_bytes() == before, "applied twice, or by a key that is nobody's"
+
+    def _application(self, home: Home, joins: Sequence[Path]) -> Arguments:
+        return (*_recover("apply", home), self.plan_file, *joins, "--yes")
 
     # --- after
 
@@ -335,7 +340,7 @@ class CeremonyRun:
         assert height_of(late) == stood, "it took blocks of an era that it has not begun"
         joins = [self._file(node, "join") for node in self.stating]
         typed = "" if self.row.keeps_all else f"{LOSS_WORD}\n"
-        (said,) = self.commands.run(self._application(late, joins), typed=typed)
+        (said,) = self.commands.run(self._application(late.home, joins), typed=typed)
         assert "asks the others" in said, said
         self._daemons.start(late)
         wait_until(lambda: late.status() is not None, "the late one answers")
@@ -394,8 +399,8 @@ def _beforehand(builder: ChainBuilder) -> None:
         builder.append([builder.transfer(0, 1, 1)])
 
 
-def _recover(step: str, node: Node) -> tuple[str | Path, ...]:
-    return "recover", step, "--config", node.home.configuration
+def _recover(step: str, home: Home) -> tuple[str | Path, ...]:
+    return "recover", step, "--config", home.configuration
 
 
 def _height(node: Node) -> int:

@@ -398,7 +398,7 @@ def test_a_member_whose_state_is_lost_is_silent() -> None:
     assert (verdict_of(found), found.silence, found.silent_through) == (Verdict.SILENT, Silence.STATE_LOST, 5)
     assert sentence(scenario) == (
         "This member signs nothing at height 1, because what it signed up to height 5 is not at hand; "
-        "the others decide without it. Nothing waits for a decision at the moment."
+        "the others decide without it while 3 of them may sign. Nothing waits for a decision at the moment."
     )
     assert found.next_attempt is None
 
