@@ -26,13 +26,15 @@ class Case:
     """It burns down, and a new home takes its place."""
     is_disordered: bool = False
     """The last member comes late, the first applies twice, the second takes its statement back and makes another."""
+    loses: bool = False
+    """Whether the block that only the last member knew to be decided is lost: nothing of it is left."""
     stands: bool = True
     """Whether nothing can be decided without a ceremony."""
 
     def forgetful(self, members: int) -> list[int]:
         """Returns the numbers of those who lose their sign states."""
         count = self.sign_states(members)
-        first = 1 if count == members else FIRST_FORGETFUL
+        first = 1 if count > members - FIRST_FORGETFUL else FIRST_FORGETFUL
         return list(range(first, first + count))
 
     def burnt(self, members: int) -> int | None:
@@ -44,6 +46,10 @@ class Case:
 
 def all_members(members: int) -> int:
     return members
+
+
+def all_others(members: int) -> int:
+    return members - 1
 
 
 def more_than_may_fail(members: int) -> int:
@@ -59,4 +65,11 @@ CASES: Final[Mapping[str, Case]] = {
     "f": Case(lost="a home, sign states of F others", is_replaced=True, sign_states=fault_bound),
     "g": Case(lost="sign states of F, another away", is_disordered=True, sign_states=fault_bound),
     "h": Case(lost="a home", is_replaced=True, stands=False),
+    "i": Case(
+        lost="a home for good, all else of the others",
+        sign_states=all_others,
+        records=True,
+        is_gone=True,
+        loses=True,
+    ),
 }

@@ -48,6 +48,7 @@ def check_end(run: CeremonyRun) -> None:
         if run.burnt is not None and run.row.keeps_all:
             run.row.forks += _different_heights([*stack.enter_context(opened([run.burnt])), books[0]])
         run.row.told_lost = len([one for one in run.replied if not all(_is_there(each, one) for each in books)])
+        assert (run.row.told_lost > 0) == run.case.loses, f"{run.row.told_lost} lost"
         for each in books:
             _check_sums(each)
             if each.ledger.height == run.row.height_after:  # the others were away at the end

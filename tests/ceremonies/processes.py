@@ -8,7 +8,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from node.cli.main import main
-from tests.endurance import witness
+from tests.ceremonies import deaf
 from tests.support.forking import FORKING
 from tests.support.testnet import COMMAND_DEADLINE_S, STACK_TRACE, STOP_DEADLINE_S, Ended, Node
 
@@ -16,7 +16,7 @@ Arguments = Sequence[str | Path]
 
 
 def _become(program: str, arguments: Sequence[str], output: Path, errors: Path, typed: Path) -> None:
-    """Turns this process into `p2pnode`, or into a daemon that is a witness of what the others sign."""
+    """Turns this process into `p2pnode`, or into a daemon that is a witness and may be deaf."""
     for descriptor, path, flags in (
         (0, typed, os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
@@ -27,7 +27,7 @@ def _become(program: str, arguments: Sequence[str], output: Path, errors: Path, 
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     os.environ["COLUMNS"] = "400"
     sys.argv = [program, *arguments]
-    sys.exit(main() if program == "p2pnode" else witness.main())
+    sys.exit(main() if program == "p2pnode" else deaf.main())
 
 
 def _fork(program: str, arguments: Arguments, output: Path, errors: Path, typed: Path) -> ForkServerProcess:

@@ -174,11 +174,12 @@ class Load:
                 self._ended.wait(RETRY_PAUSE_S)
                 continue
             if reply.status == 200 and reply.document.get("status") == "executed":
-                self._remember(asked, reply.document)
+                self.remember(asked, reply.document)
             else:
                 self._ended.wait(RETRY_PAUSE_S)
 
-    def _remember(self, asked: Node, document: dict[str, Any]) -> None:
+    def remember(self, asked: Node, document: dict[str, Any]) -> None:
+        """Notes that a node said so of a transaction: the answer to its submission."""
         replied_s, height = time.monotonic(), int(document["height"])
         try:
             block = Digest(bytes.fromhex(asked.request(f"/v1/blocks/{height}").document["digest"]))
