@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit simulation mutants sim soak integration api-long long endurance faults ceremonies fuzz lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit coverage simulation mutants sim soak integration api-long long endurance faults ceremonies fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -37,11 +37,14 @@ run: setup  ## the main job: five households trade 48 hours of real solar energy
 
 test: unit simulation integration  ## all tests but the long ones: endurance, faults, ceremonies
 
-unit: setup  ## pure functions and single parts, with branch coverage
+unit: setup  ## pure functions and single parts
+	@$(BIN)/pytest tests/unit -q -n auto
+
+coverage: setup  ## the unit tests once more, with the branches that they do not reach
 	@$(BIN)/pytest tests/unit -q -n auto --cov --cov-report=term:skip-covered
 
-simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins
-	@$(BIN)/pytest tests/simulation -q -n auto
+simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins; 100,000 damaged inputs
+	@$(BIN)/pytest tests/simulation tests/fuzz -q -n auto
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
 
@@ -74,7 +77,7 @@ ceremonies: setup  ## what homes lose at 4, 5 and 7 nodes, and the ceremony afte
 fuzz: setup  ## 5,000,000 damaged and grown inputs for all decoders, minutes; what fails is kept in build/fuzz
 	@nice -n 19 $(BIN)/python -m tests.fuzz run --cases 5000000
 
-long: sim fuzz api-long faults ceremonies endurance  ## all that takes longer than `make test`, one after the other: hours
+long: coverage sim fuzz api-long faults ceremonies endurance  ## all that takes longer than `make test`, one after the other: hours
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .

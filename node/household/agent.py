@@ -21,9 +21,9 @@ from node.chain.submission import Chain
 from node.errors import SubmissionRefused
 from node.home.append_log import AppendLog
 from node.home.configuration import Configuration
-from node.household.bilateral import BilateralParts, bilateral_market
+from node.household.bilateral import bilateral_market
 from node.household.household import Household, Progress
-from node.household.market_design import Market, Moment
+from node.household.market_design import MarketFactory, MarketParts, Moment
 from node.household.own_transactions import OwnTransaction, OwnTransactions
 from node.household.promises import Promises
 from node.logs import get_logger
@@ -51,9 +51,6 @@ RESUBMIT_PAUSE_MS: Final = 1_000
 def monotonic_ms() -> int:
     """Returns the machine's monotonic clock."""
     return time.monotonic_ns() // 1_000_000
-
-
-MarketFactory = Callable[[BilateralParts], Market]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +120,7 @@ class MeterAgent:
             hours=measured_hours(readings, table.household_id, table.hours),
             salts=self._logs[SALTS_NAME],
         )
-        parts = BilateralParts(
+        parts = MarketParts(
             key=identity.signer,
             ledger=ledger,
             chain=ledger.chain,

@@ -1,52 +1,29 @@
 """The bilateral market: homes ask each other for what they lack, and bring countersigned offers to the chain."""
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 
-from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
 from contracts.receipts import Status
 from contracts.state import MEMBER_LIST_KEY, MemberList
 from contracts.state_reading import require
 from contracts.transactions import SubmitTrade, trade_id
-from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
+from contracts.units import MicroTokensPerKwh, Milliseconds
 from node.errors import ConfigurationError
-from node.home.configuration import PriceTable
 from node.household.attendance import Attendance
 from node.household.buyer import BuyerDesk, Refused
 from node.household.buyer_round import Surroundings
 from node.household.interval import Admission, IntervalView, read_interval
-from node.household.market_design import HouseholdLedger, MarketTurn, Moment
+from node.household.market_design import MarketParts, MarketTurn, Moment
 from node.household.offer_checks import PriceBounds
 from node.household.offer_inbox import HELD_MS_MAX, Letter, OfferInbox
-from node.household.own_transactions import Ending, OwnTransactions
-from node.household.promises import OFFER_LIFETIME_SLOTS, UNDECIDED_SLOTS, Promises, Slots
+from node.household.own_transactions import Ending
+from node.household.promises import OFFER_LIFETIME_SLOTS, UNDECIDED_SLOTS, Slots
 from node.household.seller import SellerDesk, SellerTerms
 from node.logs import get_logger
 from node.mesh.messages import MarketMessage, OfferDecline, OfferReply, OfferRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BilateralParts:
-    """What a household's side of this market is made of."""
-
-    key: SigningKey
-    ledger: HouseholdLedger
-    chain: Digest
-    prices: PriceTable
-    offers: Promises
-    contracts: Promises
-    transactions: OwnTransactions
-    """Signed by the household; the market looks which contracts are on their way."""
-    net_wh: Callable[[Milliseconds], WattHours | None]
-    """What the own meter measured in an hour, also before that is decided; None if it measures no such hour."""
-    grace_ms: int
-    """How long an hour waits for somebody."""
-    first_number: int
-    """Above every number that offers and requests of this household had before: a wall clock in ms."""
-
-
-def bilateral_market(parts: BilateralParts) -> "BilateralMarket":
+def bilateral_market(parts: MarketParts) -> "BilateralMarket":
     """Returns the market of an honest household.
 
     Raises:
@@ -67,7 +44,7 @@ def bilateral_market(parts: BilateralParts) -> "BilateralMarket":
     )
 
 
-def seller_terms(parts: BilateralParts) -> SellerTerms:
+def seller_terms(parts: MarketParts) -> SellerTerms:
     """Returns what this household's offers say.
 
     Raises:
@@ -84,7 +61,7 @@ def seller_terms(parts: BilateralParts) -> SellerTerms:
     )
 
 
-def price_bounds(parts: BilateralParts) -> PriceBounds:
+def price_bounds(parts: MarketParts) -> PriceBounds:
     """Returns what this household pays: within the chain's bounds, and not more than it wants to."""
     genesis = parts.ledger.genesis
     highest = min(genesis.price_max_micro_per_kwh, parts.prices.buy_max_micro_per_kwh)
@@ -98,7 +75,7 @@ def price_bounds(parts: BilateralParts) -> PriceBounds:
 class BilateralMarket:
     """A `Market` whose seller answers and whose buyer asks."""
 
-    def __init__(self, parts: BilateralParts, *, seller: SellerDesk, buyer: BuyerDesk) -> None:
+    def __init__(self, parts: MarketParts, *, seller: SellerDesk, buyer: BuyerDesk) -> None:
         """Takes what deals with the neighbours."""
         self._address = parts.key.address
         self._ledger = parts.ledger

@@ -5,17 +5,20 @@ what became of its own transactions; at each turn the market says what to send a
 signs no transaction and sends nothing itself, and the state is the truth: a turn may be skipped, repeated or late.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.identifiers import Address, Height, Slot
+from consensus.cryptography import SigningKey
+from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.genesis import Genesis
 from contracts.state import StateReader
 from contracts.transactions import Action
-from contracts.units import Milliseconds
+from contracts.units import Milliseconds, WattHours
 from ledger.block import Block
-from node.household.own_transactions import DecidedTransactions, Ending
+from node.home.configuration import PriceTable
+from node.household.own_transactions import DecidedTransactions, Ending, OwnTransactions
+from node.household.promises import Promises
 from node.mesh.messages import MarketMessage
 
 
@@ -61,7 +64,9 @@ class Market(Protocol):
     """One household's side of a market."""
 
     def receive(self, sender: Address, message: MarketMessage, now_ms: int) -> None:
-        """Keeps a neighbour's message for the next turn; what one neighbour can have kept is bounded."""
+        """Keeps a neighbour's message for the next turn; what one neighbour can have kept is bounded. A request that
+        no turn answers, if only with an empty reply, keeps that neighbour waiting for its whole patience.
+        """
         ...
 
     def on_reading(self, start_ms: Milliseconds) -> None:
@@ -86,3 +91,31 @@ class Market(Protocol):
     def sync(self) -> None:
         """Makes all promises durable, before anything that relies on them leaves the node."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketParts:
+    """What a household gives its market."""
+
+    key: SigningKey
+    ledger: HouseholdLedger
+    chain: Digest
+    prices: PriceTable
+    offers: Promises
+    contracts: Promises
+    transactions: OwnTransactions
+    """Signed by the household; the market looks which contracts are on their way."""
+    net_wh: Callable[[Milliseconds], WattHours | None]
+    """What the own meter measured in an hour, also before that is decided; None if it measures no such hour."""
+    grace_ms: int
+    """How long an hour waits for somebody."""
+    first_number: int
+    """Above every number that offers and requests of this household had before: a wall clock in ms."""
+
+
+MarketFactory = Callable[[MarketParts], Market]
+"""Makes a household's side of one market design.
+
+Raises:
+    ConfigurationError: its parts do not do, such as a price at which the chain declines every trade.
+"""

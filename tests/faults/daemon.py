@@ -13,7 +13,7 @@ from consensus.identifiers import Address
 from node.daemon import AgentParts, make_agent, run_daemon
 from node.home.configuration import Configuration, load_configuration
 from node.household.agent import MeterAgent
-from node.household.bilateral import BilateralMarket, BilateralParts
+from node.household.bilateral import BilateralMarket, MarketParts
 from tests.faults.behaviours import BEHAVIOURS, LIARS, TRICKS
 from tests.faults.bending import BendingMesh
 from tests.faults.block_liars import BLOCK_SERVERS
@@ -47,7 +47,7 @@ def run_liar(configuration: Configuration, behaviour: str, friends: list[Address
 
 
 def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MeterAgent:
-    def market(desk: BilateralParts) -> BilateralMarket:
+    def market(desk: MarketParts) -> BilateralMarket:
         trick = trick_class(desk, diary_in(parts.configuration.home.directory), parts)
         assert isinstance(parts.mesh, BendingMesh)
         parts.mesh.heard = trick.heard

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from node.household.bilateral import BilateralMarket, BilateralParts
+from node.household.bilateral import BilateralMarket, MarketParts
 from tests.faults.buyers import BuyerAltersEnergy
 from tests.faults.sellers import SellerAltersEnergy
 from tests.faults.tricks import market_with
 
 
-def lying_seller(parts: BilateralParts) -> BilateralMarket:
+def lying_seller(parts: MarketParts) -> BilateralMarket:
     return market_with(SellerAltersEnergy(parts, _forget))
 
 
-def lying_buyer(parts: BilateralParts) -> BilateralMarket:
+def lying_buyer(parts: MarketParts) -> BilateralMarket:
     return market_with(BuyerAltersEnergy(parts, _forget))
 
 

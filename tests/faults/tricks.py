@@ -14,7 +14,7 @@ from contracts.receipts import Receipt, Status
 from contracts.state import StateReader
 from contracts.transactions import Action, SubmitTrade, TradeTerms, decode_transaction, trade_id
 from node.daemon import AgentParts
-from node.household.bilateral import BilateralMarket, BilateralParts, price_bounds, seller_terms
+from node.household.bilateral import BilateralMarket, MarketParts, price_bounds, seller_terms
 from node.household.buyer import BuyerDesk
 from node.household.own_transactions import OwnTransaction
 from node.household.promises import Promise, Slots
@@ -52,7 +52,7 @@ class Trick:
     seller: SellerDesk
     buyer: BuyerDesk
 
-    def __init__(self, desk: BilateralParts, note: Note, parts: AgentParts | None = None) -> None:
+    def __init__(self, desk: MarketParts, note: Note, parts: AgentParts | None = None) -> None:
         self.desk = desk
         self.note = note
         self.parts = parts
@@ -145,7 +145,7 @@ class Trick:
 
 
 class _TrickSeller(SellerDesk):
-    def __init__(self, parts: BilateralParts, trick: Trick) -> None:
+    def __init__(self, parts: MarketParts, trick: Trick) -> None:
         terms = seller_terms(parts)
         super().__init__(key=parts.key, terms=terms, offers=parts.offers, first_counter=parts.first_number)
         self._trick = trick
@@ -162,7 +162,7 @@ class _TrickSeller(SellerDesk):
 
 
 class _TrickBuyer(BuyerDesk):
-    def __init__(self, parts: BilateralParts, trick: Trick) -> None:
+    def __init__(self, parts: MarketParts, trick: Trick) -> None:
         super().__init__(
             key=parts.key,
             chain=parts.chain,

@@ -23,6 +23,7 @@ from node.api.routes import ROUTES, Route
 from node.api.server import Api
 from node.household.agent import AgentProgress
 from node.household.household import Progress
+from node.metrics.chain_collector import chain_metric_families
 from node.proofs.receipt_check import check_receipt_file
 from node.proofs.signed_file import file_text
 from node.replies.node import Problem
@@ -377,6 +378,8 @@ async def test_metrics_show_the_chain(api: ApiHarness) -> None:
     await api.get("/v1/status")
     async with api.client.get("/metrics") as reply:
         lines = (await reply.text()).splitlines()
+    described = {family.name for family in chain_metric_families()}
+    assert described <= {line.split()[2].removesuffix("_total") for line in lines if line.startswith("# TYPE ")}
     assert "p2pnode_height 6.0" in lines
     assert "p2pnode_trades_completed_total 3.0" in lines
     assert 'p2pnode_energy_wh{state="credited"} 900.0' in lines

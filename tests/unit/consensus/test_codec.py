@@ -87,7 +87,7 @@ def test_records_of_the_disk_survive_it() -> None:
         assert decode(encode(record), type(record)) == record
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=150)
 @given(
     number=st.integers(-(2**63), 2**64 - 1),
     text=st.text(max_size=40),
@@ -143,7 +143,7 @@ def test_arbitrary_bytes_are_refused_or_canonical(data: bytes) -> None:
     assert encode(value) == data
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=150)
 @given(
     fields=st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),

@@ -32,7 +32,7 @@ from ledger.reading import TransactionLocation
 from node.home.append_log import Entry
 from node.home.configuration import PriceTable
 from node.household.agent import MarketFactory
-from node.household.bilateral import BilateralParts, bilateral_market
+from node.household.bilateral import MarketParts, bilateral_market
 from node.household.household import Household, Turn
 from node.household.market_design import Moment
 from node.household.own_transactions import OwnTransactions
@@ -280,7 +280,7 @@ class Simulation:
             hours={hour_start(hour): gross(net) for hour, net in enumerate(self.nets[index])},
             salts=salts,
         )
-        parts = BilateralParts(
+        parts = MarketParts(
             key=key,
             ledger=ledger,
             chain=community.chain,

@@ -18,7 +18,7 @@ from contracts.state_reading import require
 from contracts.transactions import DoubleOffer, PublishReading, ReportMisconduct, SubmitTrade
 from contracts.units import Milliseconds, WattHours
 from node.home.configuration import PriceTable
-from node.household.bilateral import BilateralMarket, BilateralParts, bilateral_market
+from node.household.bilateral import BilateralMarket, MarketParts, bilateral_market
 from node.household.market_design import Moment
 from node.household.promises import Promise, Promises
 from tests.faults.liars import lying_buyer, lying_seller
@@ -122,7 +122,7 @@ def test_a_liar_is_declined_and_the_original_settles_once(liar: int, market: obj
 def test_a_contract_that_the_chain_declined_is_not_submitted_again() -> None:
     """The seller sells more than it has, as if its file of offers had been lost."""
 
-    def forgetful(parts: BilateralParts) -> BilateralMarket:
+    def forgetful(parts: MarketParts) -> BilateralMarket:
         return bilateral_market(replace(parts, offers=_ForgetfulPromises(parts)))
 
     simulation = Simulation([[500], [-400], [-300]], markets={0: forgetful}, seed=1)
@@ -136,7 +136,7 @@ def test_a_contract_that_the_chain_declined_is_not_submitted_again() -> None:
 
 
 class _ForgetfulPromises(Promises):
-    def __init__(self, parts: BilateralParts) -> None:
+    def __init__(self, parts: MarketParts) -> None:
         super().__init__(journal=MemoryJournal(), state=StateOf({}), tip=Slot(0))
 
     def of_interval(self, interval_start_ms: Milliseconds) -> tuple[Promise, ...]:

@@ -7,7 +7,7 @@ import pytest
 from consensus.identifiers import Address
 from contracts.transactions import PublishReading, SetStake
 from contracts.units import Milliseconds
-from node.household.bilateral import BilateralParts
+from node.household.bilateral import MarketParts
 from node.household.market_design import Market, MarketTurn, Moment
 from node.household.own_transactions import Ending
 from node.mesh.messages import MarketMessage, OfferDecline, OfferRequest
@@ -61,7 +61,7 @@ class PatientMarket:
 def market_and_simulation() -> tuple[list[PatientMarket], Simulation]:
     made: list[PatientMarket] = []
 
-    def factory(_: BilateralParts) -> Market:
+    def factory(_: MarketParts) -> Market:
         made.append(PatientMarket())
         return made[-1]
 
