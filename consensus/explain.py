@@ -99,6 +99,7 @@ def _member_facts(
         is_reachable=is_own or (contact.is_connected and is_heard),
         undecided=state.height if is_own else member.told.get(address),
         clock_slot=now.slot(member.tau_ms) if is_own else reported,
+        is_silent=member.is_silent if is_own else member.silent_at.get(address) == state.height,
         other_era=member.other_eras.get(address),
         vote=_highest(state.votes, address),
         commit=_highest(state.commits, address),

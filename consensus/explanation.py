@@ -125,6 +125,8 @@ class MemberFacts:
     """Its undecided height, as it said last."""
     clock_slot: Slot | None
     """Slot of the clock that it follows, by its last report."""
+    is_silent: bool
+    """It signs nothing at this height, as it said last."""
     other_era: EraNumber | None
     """The era of the chain that it said it is in last, if that is not this member's."""
     vote: Claim | None
@@ -186,6 +188,11 @@ class Explanation:
     def unreachable(self) -> tuple[Address, ...]:
         """Members that cannot be reached or do not answer."""
         return tuple(member.address for member in self.members if not member.is_reachable)
+
+    @property
+    def silent(self) -> tuple[Address, ...]:
+        """Members that sign nothing at this height and will not, as they say."""
+        return tuple(member.address for member in self.members if member.is_silent)
 
     def member(self, address: Address) -> MemberFacts:
         """Returns what is known of a member of this height."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from consensus import relaying
 from consensus.events import Instant, SendDecided
-from consensus.identifiers import Address, EraNumber, Height
+from consensus.identifiers import GENESIS_HEIGHT, Address, EraNumber, Height
 from consensus.member import Member
 from consensus.messages import Body, BodyRequest, Status
 
@@ -27,6 +27,7 @@ def status(member: Member, now: Instant) -> Status:
         clock_slot=now.slot(member.tau_ms),
         origin=member.own,
         hears=relaying.heard_bitmap(member, now),
+        is_silent=member.is_silent,
     )
 
 
@@ -65,6 +66,7 @@ def receive_status(member: Member, sender: Address, message: Status, now: Instan
         member.hears[sender] = message.hears
         member.clocks.report(sender, message.clock_slot, now)
         member.told[sender] = message.undecided
+        member.silent_at[sender] = message.undecided if message.is_silent else GENESIS_HEIGHT
     if message.undecided < member.state.height:
         _send_decided(member, sender, message.undecided, now)
     elif message.undecided > member.state.height:

@@ -86,6 +86,8 @@ class Member:
         """Per member: first height and monotonic time of the last answer with decided blocks."""
         self.told: dict[Address, Height] = {}
         """Per member: its undecided height, by its last STATUS and what it sent since. Only shown, never acted on."""
+        self.silent_at: dict[Address, Height] = {}
+        """Per member: the height at which it signs nothing, by its last STATUS; 0 if it may. Only shown, as above."""
         self.other_eras: dict[Address, EraNumber] = {}
         """Of the members that said they are in another era. Only shown, never acted on."""
         self.asked: dict[Address, int] = {}
@@ -114,17 +116,21 @@ class Member:
         """Says whether this member gave up its era: what that era decides it neither signs nor appends."""
         return self.state.sign_state.standing.is_sealed
 
-    def may_sign(self) -> bool:
-        """False once decided, where what was signed before is not at hand, for who is no member with this key, and
-        for who gave up the height's era or takes part in a later one.
+    @property
+    def is_silent(self) -> bool:
+        """Says whether this member signs nothing at the undecided height: where what was signed before is not at
+        hand, for who is no member with this key, and for who gave up the height's era or takes part in a later one.
         """
         return (
-            self.phase is not Phase.APPLYING
-            and not self.is_sealed
-            and self.state.era.number == self.state.sign_state.standing.era
-            and self.state.height > self.silent_through
-            and self.state.membership.key_of(self.own) == self.signer.public_key
+            self.is_sealed
+            or self.state.era.number != self.state.sign_state.standing.era
+            or self.state.height <= self.silent_through
+            or self.state.membership.key_of(self.own) != self.signer.public_key
         )
+
+    def may_sign(self) -> bool:
+        """False once decided, and for who is silent."""
+        return self.phase is not Phase.APPLYING and not self.is_silent
 
     def follow_clock(self, now: Instant) -> Instant:
         """Looks at the wall clock, and returns the instant by the clock that this member follows: rules see no other.
@@ -158,6 +164,7 @@ class Member:
         """Forgets what was told by, or heard of, those who are no members (any more)."""
         self.clocks.keep_only(members.addresses)
         self.told = {address: height for address, height in self.told.items() if address in members}
+        self.silent_at = {address: height for address, height in self.silent_at.items() if address in members}
         self.other_eras = {address: era for address, era in self.other_eras.items() if address in members}
         self.heard = {address: heard_ms for address, heard_ms in self.heard.items() if address in members}
         self.hears = {address: bitmap for address, bitmap in self.hears.items() if address in members}

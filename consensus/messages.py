@@ -205,6 +205,8 @@ class Status(Record, frozen=True, kw_only=True, tag="status"):
     """Whom the origin lately heard itself: a bit per member in the order of admission, the lowest first. Empty above
     `RELAY_MEMBERS_MAX` members.
     """
+    is_silent: bool = False
+    """The origin signs nothing at that height and will not: what it signed there is lost, or it gave the era up."""
 
 
 class BodyRequest(Record, frozen=True, kw_only=True, tag="body-request"):

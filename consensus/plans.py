@@ -156,19 +156,20 @@ class _Stated:
 
 def statement_fault(signed: SignedMemberStatement, past: Past) -> PlanRefusal | None:
     """Says what is wrong with a statement: each of its proofs must hold in the era that its author takes part in."""
-    statement = signed.statement
-    if not past.knows(statement.applied) or not _joined_is_known(statement, past):
-        return PlanRefusal.UNKNOWN_PLAN
-    key = author_key(statement, past)
-    holds = (
-        statement.chain == past.chain
-        and statement.era > statement.applied.era
-        and key is not None
-        and verify(key, encode(statement), signed.signature)
-        and _decided_holds(statement, past)
-        and _undecided_holds(statement, past)
-    )
-    return None if holds else PlanRefusal.BAD_STATEMENT
+    field = bad_field(signed, past)
+    if field is None:
+        return None
+    return PlanRefusal.UNKNOWN_PLAN if field in _PLAN_FIELDS else PlanRefusal.BAD_STATEMENT
+
+
+def bad_field(signed: SignedMemberStatement, past: Past) -> str | None:
+    """Returns the first field of a statement that does not hold, None if all do."""
+    return next((name for name, holds in _FIELDS.items() if not holds(signed, past)), None)
+
+
+def _signature_holds(signed: SignedMemberStatement, past: Past) -> bool:
+    key = author_key(signed.statement, past)
+    return key is not None and verify(key, encode(signed.statement), signed.signature)
 
 
 def author_key(statement: MemberStatement, past: Past) -> PublicKey | None:
@@ -211,28 +212,57 @@ def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
     )
 
 
-def _undecided_holds(statement: MemberStatement, past: Past) -> bool:
-    """The prepared block and the one voted for extend the tip and have their signatures."""
-    height = Height(statement.height + 1)
-    membership, era = past.membership(statement.applied, height), past.eras(statement.applied).at(height)
-    if membership is None:
-        return False
-    voted, prepared = statement.voted, statement.prepared
-    if voted is not None:
-        is_voted = voted.height == height and isinstance(verify_message(voted, membership, era), Verified)
-        if not is_voted or past.parent_of(voted.block, voted.proposal) != statement.block:
-            return False
-    if prepared is None:
+def _voted_holds(statement: MemberStatement, past: Past) -> bool:
+    """The block voted for extends the tip, and has its leader's signature."""
+    voted = statement.voted
+    if voted is None:
         return True
-    certificate = prepared.certificate
+    height, membership, era = _undecided(statement, past)
+    return (
+        voted.height == height
+        and isinstance(verify_message(voted, membership, era), Verified)
+        and past.parent_of(voted.block, voted.proposal) == statement.block
+    )
+
+
+def _prepared_holds(statement: MemberStatement, past: Past) -> bool:
+    """The prepared block extends the tip, and has its certificate."""
+    if statement.prepared is None:
+        return True
+    height, membership, era = _undecided(statement, past)
+    certificate = statement.prepared.certificate
     return (
         _is_prepared(certificate, height, membership, era)
-        and past.parent_of(certificate.block, prepared.proposal) == statement.block
+        and past.parent_of(certificate.block, statement.prepared.proposal) == statement.block
     )
+
+
+def _undecided(statement: MemberStatement, past: Past) -> tuple[Height, Membership, Era]:
+    """Returns the height above the tip, with its members and its era."""
+    height = Height(statement.height + 1)
+    membership = past.membership(statement.applied, height)
+    assert membership is not None, "the author is one of them"
+    return height, membership, past.eras(statement.applied).at(height)
 
 
 def _is_prepared(certificate: PreparedCertificate, height: Height, membership: Membership, era: Era) -> bool:
     return certificate.height == height and prepared_certificate_holds(certificate, membership, era)
+
+
+_FIELDS: Final[Mapping[str, Callable[[SignedMemberStatement, Past], bool]]] = {
+    "chain": lambda signed, past: signed.statement.chain == past.chain,
+    "applied": lambda signed, past: past.knows(signed.statement.applied),
+    "joined": lambda signed, past: _joined_is_known(signed.statement, past),
+    "era": lambda signed, _: signed.statement.era > signed.statement.applied.era,
+    "author": lambda signed, past: author_key(signed.statement, past) is not None,
+    "signature": _signature_holds,
+    "decided": lambda signed, past: _decided_holds(signed.statement, past),
+    "voted": lambda signed, past: _voted_holds(signed.statement, past),
+    "prepared": lambda signed, past: _prepared_holds(signed.statement, past),
+}
+"""What must hold of a statement, by the field that is at fault; each row counts on those before it."""
+
+_PLAN_FIELDS: Final = frozenset({"applied", "joined"})
 
 
 # --- the plan ------------------------------------------------------------------------------------------------

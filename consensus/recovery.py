@@ -14,7 +14,8 @@ undecided height was w + 1 or more, or it kept silent there and did not answer: 
 u <= w + 1. The set must be that of w + 1: members change from height to height, and two quorums of different sets may
 share nobody.
 
-With one or two members there are not Q others: only the operator knows (`p2pnode recover`). Nothing here does I/O.
+With one or two members there are not Q others: only the operator knows (`p2pnode recover alone`). Nothing here does
+I/O.
 """
 
 from collections.abc import Iterator

@@ -13,9 +13,12 @@ from consensus.explanation import Explanation, Silence, Step, Support, Wait
 from consensus.identifiers import Address, Digest, EraNumber, Height
 from consensus.liveness import START_AGE_SLOTS
 from consensus.phases import Phase
+from consensus.recovery import can_ask
 
 NAMES_MAX: Final = 8
 """Members that a sentence names; of more it says how many."""
+
+PAGE: Final = "docs/operations.md, A ceremony, says more"
 
 DIGEST_DIGITS: Final = 8
 """Hexadecimal digits of a block's digest in a sentence: enough to tell a height's few blocks apart."""
@@ -35,8 +38,12 @@ class Verdict(Enum):
     """It is: the host writes the block."""
     LATER_ERA = "later_era"
     """Others are in a later era of the chain, which this member's operator has not begun here."""
+    SEALED = "sealed"
+    """This member's operator gave up the era, and has not begun the next one here."""
     BEHIND = "behind"
     """Others have decided it; this member fetches what it lacks."""
+    TOO_MANY_SILENT = "too_many_silent"
+    """So many members sign nothing at this height that the rest is no quorum: no waiting helps, people must."""
     TOO_FEW_MEMBERS = "too_few_members"
     """Fewer members than a quorum can be reached and may sign."""
     SILENT = "silent"
@@ -82,6 +89,10 @@ def later_era(explanation: Explanation) -> EraNumber | None:
     return proven if proven > explanation.era else None
 
 
+def _are_too_many_silent(explanation: Explanation) -> bool:
+    return len(explanation.members) - len(explanation.silent) < explanation.quorum
+
+
 def _is_behind(explanation: Explanation) -> bool:
     # members decide a height within moments of each other: that alone is not being behind
     is_old = explanation.undecided_ms > explanation.slot_duration_ms
@@ -111,7 +122,9 @@ def _is_in_time(explanation: Explanation) -> bool:
 VERDICTS: Final[tuple[tuple[Verdict, Callable[[Explanation], bool]], ...]] = (
     (Verdict.APPLYING, lambda explanation: explanation.phase is Phase.APPLYING),
     (Verdict.LATER_ERA, lambda explanation: later_era(explanation) is not None),
+    (Verdict.SEALED, lambda explanation: explanation.silence is Silence.SEALED),
     (Verdict.BEHIND, _is_behind),
+    (Verdict.TOO_MANY_SILENT, _are_too_many_silent),
     (Verdict.TOO_FEW_MEMBERS, lambda explanation: able_members(explanation) < explanation.quorum),
     (Verdict.SILENT, lambda explanation: explanation.silence is not None),
     (Verdict.NOTHING_TO_DO, lambda explanation: not explanation.is_pending),
@@ -166,8 +179,45 @@ def _applying(explanation: Explanation, _: NameOf) -> str:
 
 def _later_era(explanation: Explanation, _: NameOf) -> str:
     return (
-        f"Others are in era {later_era(explanation)} of the chain, this member is in era {explanation.era}: "
-        "its operator begins the later one with `p2pnode recover apply` and the agreed plan."
+        f"Others are in era {later_era(explanation)} of the chain, this member is in era {explanation.era}. To go on "
+        "with them, get the plan of that era and the agreements to it from their operators, stop this node, run "
+        f"`p2pnode recover apply PLAN AGREEMENTS --config meter.toml`, and start it; {PAGE}."
+    )
+
+
+def _sealed(explanation: Explanation, _: NameOf) -> str:
+    standing, joined = explanation.signed.standing, explanation.signed.standing.joined
+    text = f"This home gave up all eras below {standing.sealed_below} and signs nothing of them any more."
+    if joined is not None and joined.era == standing.sealed_below:
+        return (
+            f"{text} It agreed to a plan of era {joined.era}: to go on, stop it and run `p2pnode recover apply` with "
+            "that plan and the agreements of all. If too few agree, run `p2pnode recover export "
+            f"--era {joined.era + 1}` at every home. There is no way back; {PAGE}."
+        )
+    return (
+        f"{text} To go on, stop it and run `p2pnode recover join` with the plan that its statement is part of, then "
+        f"`p2pnode recover apply`. To go back, run `p2pnode recover release --config meter.toml`; {PAGE}."
+    )
+
+
+def _too_many_silent(explanation: Explanation, name_of: NameOf) -> str:
+    silent, members = explanation.silent, len(explanation.members)
+    away = [address for address in explanation.unreachable if address not in silent]
+    start = (
+        f" First start {_names(away, name_of)}: a block of this height that one of them has ends it." if away else ""
+    )
+    verb = "signs" if len(silent) == 1 else "sign"
+    ceremony = (
+        "hold a ceremony: stop all nodes, and at each home run `p2pnode recover export --config meter.toml --era "
+        f"{explanation.era + 1} --output NAME.statement`"
+    )
+    alone = "run `p2pnode recover alone --config meter.toml` at the home that lost it"
+    return (
+        f"{_names(silent, name_of)} {verb} nothing at height {explanation.height}, as what was signed there is lost "
+        f"or given up. {members - len(silent)} of {members} members are left, and a decision needs "
+        f"{explanation.quorum}: no waiting ends this.{start if away else ''} "
+        f"{'Else' if away else 'To go on,'} "
+        f"{ceremony if can_ask(members) else alone}; {PAGE}."
     )
 
 
@@ -192,7 +242,7 @@ def _too_few_members(explanation: Explanation, name_of: NameOf) -> str:
 def _silent(explanation: Explanation, _: NameOf) -> str:
     reasons = {
         Silence.NOT_A_MEMBER: f"it is no member at height {explanation.height}",
-        Silence.SEALED: "its operator gave up this era of the chain; `p2pnode recover` goes on or takes that back",
+        Silence.SEALED: "its operator gave up this era of the chain",
         Silence.OLDER_ERA: "the height belongs to an era of the chain before the one that this member takes part in",
         Silence.STATE_LOST: f"what it signed up to height {explanation.silent_through} is not at hand",
         Silence.STATE_ASKED: "what it signed is not at hand, and it asks the others up to which height that matters",
@@ -200,7 +250,7 @@ def _silent(explanation: Explanation, _: NameOf) -> str:
     assert explanation.silence is not None, "the verdict says so"
     return (
         f"This member signs nothing at height {explanation.height}, because {reasons[explanation.silence]}; "
-        f"the others decide without it while {explanation.quorum} of them may sign. {_waiting(explanation)}"
+        f"the others decide without it. {_waiting(explanation)}"
     )
 
 
@@ -249,7 +299,9 @@ def _view_change(explanation: Explanation, name_of: NameOf) -> str:
 _SENTENCES: Final[dict[Verdict, Callable[[Explanation, NameOf], str]]] = {
     Verdict.APPLYING: _applying,
     Verdict.LATER_ERA: _later_era,
+    Verdict.SEALED: _sealed,
     Verdict.BEHIND: _behind,
+    Verdict.TOO_MANY_SILENT: _too_many_silent,
     Verdict.TOO_FEW_MEMBERS: _too_few_members,
     Verdict.SILENT: _silent,
     Verdict.NOTHING_TO_DO: _nothing_to_do,

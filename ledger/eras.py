@@ -73,9 +73,13 @@ class BegunEras:
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
         return Memberships(undecided=sets[0], following=sets[1])
 
+    def is_above(self, height: Height) -> bool:
+        """Says whether the newest era's base lies above a decided height: who is behind has blocks to fetch first."""
+        return bool(self._begun) and self._begun[-1].start.base > height
+
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns whose node key this is when the newest era begins: who is behind knows its peers by it."""
-        return Membership(self._begun[-1].proof.plan.members).member_of(key) if self._begun else None
+        return Membership(self._begun[-1].proof.plan.members).member_of(key)
 
     def proof_in(self, height: Height) -> EraProof | None:
         """Returns what the block of a height must carry: a ceremony if an era begins with it."""

@@ -263,10 +263,12 @@ class Ledger:
         return self._begun.carried_at(Height(self.height + 1))
 
     def member_of(self, key: PublicKey) -> Address | None:
-        """Returns whose node key this is at height + 1 or height + 2, or in the newest era that this home began; None
-        if it is nobody's.
+        """Returns whose node key this is at height + 1 or height + 2; below the base of the newest era that this home
+        began, when that era begins: a key that its ceremony removed is nobody's. None if it is nobody's.
         """
-        return self._parent.memberships.member_of(key) or self._begun.member_of(key)
+        if self._begun.is_above(self.height):
+            return self._begun.member_of(key)
+        return self._parent.memberships.member_of(key)
 
     def last_nonce(self, sender: Address) -> int | None:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""

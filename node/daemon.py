@@ -7,7 +7,7 @@ agent (offers); the driver writes the ledger and tells the chain; API, metrics a
 import asyncio
 import secrets
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from consensus.identifiers import Address
 from consensus.member import Parameters
 from contracts.state import MEMBER_LIST_KEY, MemberList
 from contracts.state_reading import member_name, require
+from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
@@ -44,7 +45,7 @@ from node.home.sign_state import SignStateFile
 from node.home.storage import open_storage
 from node.household.agent import MeterAgent
 from node.logs import configure_logs, get_logger
-from node.mesh.limits import PeerEndpoint
+from node.mesh.endpoints import endpoints_of
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
     EvidenceNote,
@@ -157,7 +158,7 @@ class Daemon:
         self.ledger = opened.ledger
         self._set_aside = opened.set_aside
         identity = _as_member(configuration, identity, self.ledger)
-        self.mesh = self._make_mesh(identity)
+        self.mesh = self._make_mesh(identity, opened.begun)
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
@@ -186,14 +187,11 @@ class Daemon:
         self.evidence = self._make_evidence(identity)
         self.api = self._make_api(identity)
 
-    def _make_mesh(self, identity: Identity) -> Mesh:
+    def _make_mesh(self, identity: Identity, begun: Sequence[BegunEra]) -> Mesh:
         table = self._configuration.p2p
         return Mesh(
             identity=identity,
-            peers=[
-                PeerEndpoint(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port)
-                for peer in table.peers
-            ],
+            peers=endpoints_of(table.peers, begun),
             member_of=self.ledger.member_of,
             listen_host=table.host,
             listen_port=table.port,

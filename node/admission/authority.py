@@ -1,10 +1,12 @@
-"""The testnet's certificate authority: signs the certificates that admit nodes to the mesh.
+"""The certificate authority: signs the certificates that admit nodes to the mesh.
 
-Only `p2pnode testnet init` uses it; a running node has the authority's certificate, never its key.
+`p2pnode testnet init` makes one, `p2pnode home certify` lets it sign a request; a running node has the authority's
+certificate, never its key.
 """
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -18,6 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from consensus.cryptography import address_of
 from consensus.identifiers import PublicKey
+from node.admission.endpoint import Endpoint
+from node.admission.identity import certificate_key, load_certificate, load_key, load_private_key
+from node.errors import IdentityError
 
 VALIDITY: Final = timedelta(days=3_652)
 """Ten years: the life of a meter's installation. Renewal is not built yet."""
@@ -45,12 +50,26 @@ class Authority:
         builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
         self.certificate = builder.sign(self._key, algorithm=None)
 
+    @classmethod
+    def of_files(cls, key: Path, certificate: Path) -> "Authority":
+        """Returns the authority whose key and certificate lie in files.
+
+        Raises:
+            IdentityError: one cannot be read, or the key is not the certificate's.
+        """
+        authority = cls.__new__(cls)
+        authority._key, authority.certificate = load_private_key(key), load_certificate(certificate)  # noqa: SLF001
+        if certificate_key(authority.certificate) != load_key(key).public_key:
+            raise IdentityError(f"{key}: is not the key of the authority whose certificate is {certificate}")
+        return authority
+
     def issue(
         self,
         name: str,
         public_key: PublicKey,
         *,
         host: str = "localhost",
+        port: int | None = None,
         now: datetime | None = None,
         validity: timedelta = VALIDITY,
     ) -> bytes:
@@ -60,6 +79,7 @@ class Authority:
             name: label of the node, the certificate's common name.
             public_key: the node's Ed25519 key, 32 bytes.
             host: name or IP address that others reach it under, beside localhost.
+            port: where others reach it there; without, the certificate names no endpoint.
             now: start of its validity; the present by default.
             validity: how long it is valid.
         """
@@ -70,7 +90,7 @@ class Authority:
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = builder.add_extension(usages, critical=False)
-        builder = builder.add_extension(_alternative_names(public_key, host), critical=False)
+        builder = builder.add_extension(_alternative_names(public_key, host, port), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(issuer, critical=False)
         return builder.sign(self._key, algorithm=None).public_bytes(Encoding.PEM)
@@ -107,12 +127,14 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _alternative_names(public_key: PublicKey, host: str) -> x509.SubjectAlternativeName:
+def _alternative_names(public_key: PublicKey, host: str, port: int | None) -> x509.SubjectAlternativeName:
     names: list[x509.GeneralName] = [
         x509.UniformResourceIdentifier(f"urn:p2pnode:{address_of(public_key).hex()}"),
         x509.DNSName("localhost"),
         x509.IPAddress(ip_address("127.0.0.1")),
     ]
+    if port is not None:
+        names.append(x509.UniformResourceIdentifier(Endpoint(host, port).uri))
     try:
         names.append(x509.IPAddress(ip_address(host)))
     except ValueError:

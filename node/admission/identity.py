@@ -96,10 +96,10 @@ def load_identity(home: Home) -> Identity:
         IdentityError: a file is missing, readable by others, damaged, or the certificate is of another key.
     """
     node_key = load_key(home.node_key)
-    certificate = _load_certificate(home.certificate)
-    if _ed25519_key(certificate) != node_key.public_key:
+    certificate = load_certificate(home.certificate)
+    if certificate_key(certificate) != node_key.public_key:
         raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
-    _load_certificate(home.authority_certificate)  # OpenSSL opens it by its name, and would wait for a pipe
+    load_certificate(home.authority_certificate)  # OpenSSL opens it by its name, and would wait for a pipe
     return Identity(
         node_key=node_key,
         meter_key=load_key(home.meter_key),
@@ -145,6 +145,15 @@ def load_key(path: Path) -> SigningKey:
     Raises:
         IdentityError: missing, readable or writable by others than its owner, or not such a key.
     """
+    return SigningKey(load_private_key(path).private_bytes_raw())
+
+
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """Returns the same key in the form that signs certificates and requests.
+
+    Raises:
+        IdentityError: as `load_key`.
+    """
     try:
         with open_bounded(path, size_bytes_max=KEY_FILE_SIZE_BYTES_MAX) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -164,7 +173,7 @@ def load_key(path: Path) -> SigningKey:
         raise IdentityError(f"{path} is not a private key in PKCS8 PEM form") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise IdentityError(f"{path} is not an Ed25519 key")
-    return SigningKey(key.private_bytes_raw())
+    return key
 
 
 def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
@@ -183,7 +192,7 @@ def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
         certificate = x509.load_der_x509_certificate(encoded)
     except (ValueError, x509.InvalidVersion):
         raise IdentityError("the peer shows a damaged certificate") from None
-    return _ed25519_key(certificate)
+    return certificate_key(certificate)
 
 
 def load_certificate_key(path: Path) -> PublicKey:
@@ -192,10 +201,15 @@ def load_certificate_key(path: Path) -> PublicKey:
     Raises:
         IdentityError: it cannot be read, or holds another kind of key.
     """
-    return _ed25519_key(_load_certificate(path))
+    return certificate_key(load_certificate(path))
 
 
-def _load_certificate(path: Path) -> x509.Certificate:
+def load_certificate(path: Path) -> x509.Certificate:
+    """Returns the certificate in a PEM file.
+
+    Raises:
+        IdentityError: it cannot be read, or is none.
+    """
     try:
         return x509.load_pem_x509_certificate(read_bounded(path, size_bytes_max=CERTIFICATE_FILE_SIZE_BYTES_MAX))
     except OSError as error:
@@ -206,7 +220,12 @@ def _load_certificate(path: Path) -> x509.Certificate:
         raise IdentityError(f"{path} is not a certificate in PEM form") from None
 
 
-def _ed25519_key(certificate: x509.Certificate) -> PublicKey:
+def certificate_key(certificate: x509.Certificate) -> PublicKey:
+    """Returns the Ed25519 key that a certificate is of.
+
+    Raises:
+        IdentityError: it is of another kind of key.
+    """
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):

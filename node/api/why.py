@@ -132,6 +132,7 @@ def _member_view(member: MemberFacts, name_of: Callable[[Address], str]) -> WhyM
         heard_age_ms=member.heard_age_ms,
         undecided_height=member.undecided,
         clock_slot=member.clock_slot,
+        is_silent=member.is_silent,
         other_era=member.other_era,
         vote=_claim(member.vote),
         commit=_claim(member.commit),

@@ -121,7 +121,7 @@ class SignRecovery:
             return
         memberships = self._application.memberships()
         if not can_ask(len(asked_members(memberships))):
-            self._report("only the operator can say that this node may sign again: `p2pnode recover` says more")
+            self._report("only the operator can say that this node may sign again: `p2pnode recover alone` says more")
             return
         if self._inquiry is None:
             nonce = self._draw(NONCE_SIZE_BYTES)

@@ -1,32 +1,43 @@
 """`p2pnode recover`: how people go on when more members lost what they signed than the others can make up for.
 
-A ceremony (`consensus.ceremony`) at the command line: each step reads a stopped node's home and the files that people
-brought, shows what it will do, and makes the home's own part durable before anything leaves it.
+A ceremony (`consensus.ceremony`) at the command line. Each step first checks the files that people brought and where
+its own file goes, then opens the stopped node's home, shows what it will do, and makes the home's own part durable
+before anything leaves it. What is refused has changed nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
+from click import Abort
+from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 from rich.table import Table
 
 from consensus import ceremony
-from consensus.ceremony_records import SignedPlan
 from consensus.codec import encode
-from consensus.cryptography import address_of
 from consensus.era_plans import Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
 from consensus.identifiers import Address, EraNumber
-from consensus.plans import Past, PlanRefusal, carried_proposal, make_plan, plan_fault
+from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
-from contracts.genesis import Genesis
 from ledger.eras import BegunEra
-from node.admission.identity import load_certificate_key, load_key
-from node.cli.ceremony_home import CeremonyHome, authority_key, open_home
-from node.cli.recover import recover
+from node.admission.endpoint import certified_home
+from node.admission.identity import load_certificate, load_key
+from node.cli.ceremony_files import (
+    DIGEST_DIGITS,
+    PLAN_REFUSALS,
+    Admission,
+    CheckedPlan,
+    admission_of,
+    read_joins,
+    read_plan,
+    read_statements,
+)
+from node.cli.ceremony_home import CeremonyHome, open_home
+from node.cli.recover import ALONE_EXAMPLE, alone
 from node.cli.terminal import output_console
-from node.errors import FileRefused, NodeError
+from node.errors import IdentityError, NodeError
 from node.home.configuration import load_configuration
 from node.home.era_files import (
     JoinFile,
@@ -35,25 +46,61 @@ from node.home.era_files import (
     keep_era,
     keep_plans,
     kept_plans,
-    past_of,
-    read_record,
+    require_output,
     write_record,
 )
-from node.home.folder import Home
-from node.home.genesis_file import load_genesis
 from node.home.storage import set_aside
-from node.stories.member_names import names_of
 
 RECOVER_HELP: Final = """\
-Let a stopped node sign again whose sign state is lost (--config alone, on chains of one or two members); or hold a
-ceremony: export, plan, join, apply, release."""
+Go on where what members signed is lost: alone, or by a ceremony of all.
 
-RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
-EXPORT_EXAMPLE: Final = "Example: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement"
-PLAN_EXAMPLE: Final = "Example: p2pnode recover plan *.statement --config node1/meter.toml --output era1.plan"
-JOIN_EXAMPLE: Final = "Example: p2pnode recover join era1.plan --config node1/meter.toml --output node1.join"
-APPLY_EXAMPLE: Final = "Example: p2pnode recover apply era1.plan *.join --config node1/meter.toml"
+A chain stands still for good when more of its members lost what they
+signed (their sign states, or the records beside them) than may fail:
+`p2pnode why` says so. People can then say that nothing older counts, and
+begin another era of the chain. In this order, with every node stopped:
+
+\b
+1. export   at every home that is left: it gives up its era
+            and writes a statement
+2. plan     once, anywhere, of all statements: from which block
+            on, and who goes on
+3. join     at every home that exported: it agrees to the plan
+            and writes an agreement
+4. apply    at every home, with the plan and all agreements:
+            the era begins; start the nodes
+   release  instead of 3: takes an export back
+
+The files travel by mail or memory stick: they are signed and hold no
+secret. docs/operations.md (A ceremony) tells more: when, what each step
+makes irrevocable, and whom one trusts."""
+
+RECOVER_EXAMPLE: Final = "\
+Begin with: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement"
+EXPORT_EXAMPLE: Final = """\
+Example: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement
+
+Next: `recover plan` with the statements of all; back: `recover release`."""
+PLAN_EXAMPLE: Final = """\
+Example: p2pnode recover plan node1.statement node2.statement node3.statement node4.statement \
+--config node1/meter.toml --output era1.plan
+
+With node4 gone for good: p2pnode recover plan node1.statement node2.statement node3.statement \
+--config node1/meter.toml --output era1.plan --gone node4 --authority ca.key
+
+With a new home in its place (`p2pnode home new` makes one): --replaced node4=node4-new/node.crt instead of --gone.
+
+Next: `recover join` at each home that exported."""
+JOIN_EXAMPLE: Final = """\
+Example: p2pnode recover join era1.plan --config node1/meter.toml --output node1.join
+
+Next: `recover apply` at each home, with the plan and all agreements."""
+APPLY_EXAMPLE: Final = """\
+Example: p2pnode recover apply era1.plan node1.join node2.join node3.join node4.join --config node1/meter.toml
+
+Next: `p2pnode start --config node1/meter.toml`."""
 RELEASE_EXAMPLE: Final = "Example: p2pnode recover release --config node1/meter.toml"
+
+T = TypeVar("T")
 
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
@@ -79,47 +126,23 @@ REFUSALS: Final = {
     ceremony.CeremonyRefusal.AGREED: "this node agreed to a plan: it goes on with that, or with one of a later era",
 }
 
-PLAN_REFUSALS: Final = {
-    PlanRefusal.BAD_STATEMENT: "a statement's signatures or blocks do not hold",
-    PlanRefusal.UNKNOWN_PLAN: "a statement names a plan that is not among the files",
-    PlanRefusal.RIVAL_PLANS: (
-        "two plans were agreed to for one era: leave out the statements of those who agreed to one of them"
-    ),
-    PlanRefusal.TOO_FEW: "the statements are of no quorum of the members: bring more",
-    PlanRefusal.FORK: "two blocks are proven for one height: more members lied than may",
-    PlanRefusal.NOT_ABSENT: "somebody is said to be gone or replaced who made a statement, or is no member",
-    PlanRefusal.BLOCK_MISSING: "an older era decided above the base, and its block is not among the files: add it",
-    PlanRefusal.NOBODY_LEFT: "no member goes on",
-    PlanRefusal.NO_AUTHORITY: "members are absent, and the authority did not sign the plan",
-    PlanRefusal.NOT_THE_PLAN: "the plan does not follow from its statements",
-}
-
 ConfigOption = Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)]
-OutputOption = Annotated[Path, typer.Option(help="Where the file goes.", show_default=False)]
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        help="Where the file goes. An earlier file of the same kind is replaced; anything else that is there, and a "
+        "symbolic link, is refused.",
+        show_default=False,
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")]
 
 LossOption = Annotated[
     bool, typer.Option("--accept-loss", help="Where a decided block may be replaced: without being asked.")
 ]
 
-recover_app = typer.Typer(help=RECOVER_HELP, epilog=RECOVER_EXAMPLE)
-
-
-@recover_app.callback(invoke_without_command=True, epilog=RECOVER_EXAMPLE)
-def recover_alone(
-    context: typer.Context,
-    config: Annotated[Path | None, typer.Option(help="The stopped node's meter.toml.", show_default=False)] = None,
-    yes: YesOption = False,  # noqa: FBT002
-) -> None:
-    """Let a stopped node sign again whose sign state is lost, where no other member can say what it signed.
-
-    Chains of one or two members need it after a lost disk; larger ones recover by themselves. Where more members lost
-    what they signed than may fail, hold a ceremony with the commands below; docs/operations.md tells how.
-    """
-    if context.invoked_subcommand is None:
-        if config is None:
-            raise typer.BadParameter("needed: the stopped node's meter.toml", param_hint="--config")
-        recover(config, yes)
+recover_app = typer.Typer(help=RECOVER_HELP, epilog=RECOVER_EXAMPLE, no_args_is_help=True)
+recover_app.command(epilog=ALONE_EXAMPLE)(alone)
 
 
 @recover_app.command(epilog=EXPORT_EXAMPLE)
@@ -128,11 +151,16 @@ def export(
     output: OutputOption,
     era: Annotated[int, typer.Option(help="The era to come; one above the present one.", min=1)] = 1,
 ) -> None:
-    """Give up all eras below one, and write down what this node has.
+    """First step: give up the present era at this home, and write down what it has.
 
-    From then on it signs and appends nothing of the older eras, until `apply`, or `release`.
+    From now on this node signs and appends nothing of the older eras, until
+    `apply` begins the next one or `release` takes this back. Done again it
+    makes a newer statement, and only the newest one counts. It works at a
+    home whose sign state or ledger is lost, too: the statement says so.
     """
-    with open_home(load_configuration(config)) as home:
+    configuration = load_configuration(config)
+    require_output(output, StatementFile)
+    with open_home(configuration) as home:
         stated = ceremony.state(home.facts(), EraNumber(era), home.signer)
         if isinstance(stated, ceremony.CeremonyRefusal):
             raise _refused(stated, era)
@@ -141,45 +169,57 @@ def export(
         signed = ceremony.signed_statement(statement, home.signer)
         write_record(output, StatementFile(statement=signed, plans=tuple(kept_plans(home.home))))
         lost = ", ".join(missing.value.replace("_", " ") for missing in statement.missing)
+        has = "complete" if statement.is_complete else f"not complete, as this is lost: {lost}"
         typer.echo(
-            f"{home.name} gave up all eras below {era}. {output}: statement {statement.number}, "
-            f"{'complete' if statement.is_complete else f'lost: {lost}'}, height {statement.height}"
+            f"{home.name} gave up all eras below {era}, at height {statement.height}.\n"
+            f"{output}: its statement {statement.number}, {has}. Bring it to whoever makes the plan."
         )
 
 
 @recover_app.command("plan", epilog=PLAN_EXAMPLE)
 def plan_command(
-    files: Annotated[list[Path], typer.Argument(help="Statements.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="The statements.", show_default=False)],
     config: Annotated[
-        Path, typer.Option(help="Any node's meter.toml: for genesis and authority.", show_default=False)
+        Path,
+        typer.Option(help="Any node's meter.toml: the folder's genesis and authority count.", show_default=False),
     ],
     output: OutputOption,
-    gone: Annotated[list[str] | None, typer.Option(help="A member that does not come back; give several.")] = None,
-    replaced: Annotated[
-        list[str] | None, typer.Option(help="NAME=CERTIFICATE: a new home in a member's place; give several.")
+    gone: Annotated[
+        list[str] | None, typer.Option(help="NAME: a member that does not come back; give several.")
     ] = None,
-    authority: Annotated[Path | None, typer.Option(help="The authority's key, where members are absent.")] = None,
+    replaced: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=CERTIFICATE: the new home that takes a member's place; give several."),
+    ] = None,
+    authority: Annotated[
+        Path | None, typer.Option(help="The authority's key, where a member made no statement.")
+    ] = None,
 ) -> None:
-    """Make the plan of the next era of statements: who goes on, from which block on."""
+    """Second step: make one plan of all statements. Changes no home; anybody can do it, and get the same.
+
+    Where a member made no statement, the authority vouches for that with its
+    key: the member stays and comes later, is --gone, or is --replaced by a
+    new home. It signs one plan per era, and says --gone only of a home that
+    is: what that one alone has decided is lost.
+    """
     home = load_configuration(config).home
-    genesis = load_genesis(home)
-    brought = [read_record(path, StatementFile) for path in files]
-    past = past_of(genesis, [plan for one in brought for plan in one.plans], authority_key(home))
-    statements = [one.statement for one in brought]
-    era = max(one.statement.era for one in statements)
-    departures = _departures(genesis, gone or [], replaced or [])
-    made = make_plan(statements, departures, era=era, past=past)
+    require_output(output, PlanFile)
+    admission = admission_of(home)
+    brought = read_statements(files, admission)
+    era = brought.statements[0].statement.era
+    departures = _departures(admission, gone or [], replaced or [])
+    made = make_plan(brought.statements, departures, era=era, past=brought.past)
     if isinstance(made, PlanRefusal):
-        raise NodeError(f"there is no plan: {PLAN_REFUSALS[made]}")
+        field, text = PLAN_REFUSALS[made]
+        raise NodeError(f"there is no plan ({field}): {text}. Nothing was written")
     if not made.plan.is_everybody_there:
-        if authority is None:
-            raise NodeError("members are absent: --authority must name the authority's key, which vouches for that")
-        made = replace(made, authority=load_key(authority).sign(encode(made.plan)))
-    earlier = {plan_digest(plan.plan): plan for one in brought for plan in one.plans}
-    ordered = sorted(earlier.values(), key=lambda plan: plan.plan.era)
-    write_record(output, PlanFile(plans=(*ordered, made)))
-    _show(made.plan, genesis)
-    typer.echo(f"{output}: the plan {plan_digest(made.plan).hex()[:16]} of era {era}; each of these joins it now")
+        made = replace(made, authority=_word_of(authority, made.plan, admission))
+    write_record(output, PlanFile(plans=(*brought.plans, made)))
+    _show(made.plan, admission.names)
+    typer.echo(
+        f"{output}: the plan {_name(made.plan)} of era {era}. Each home that exported joins it now "
+        "(p2pnode recover join)"
+    )
 
 
 @recover_app.command(epilog=JOIN_EXAMPLE)
@@ -189,50 +229,71 @@ def join(
     output: OutputOption,
     yes: YesOption = False,  # noqa: FBT002
 ) -> None:
-    """Agree to a plan that this node's newest statement is part of; to one per era."""
-    with open_home(load_configuration(config)) as home:
-        past, signed = _checked(plan, home)
-        joined = ceremony.join(signed.plan, home.sign_state, home.signer)
+    """Third step: agree at this home to a plan that its newest statement is part of.
+
+    Irrevocable: it agrees to one plan per era, and cannot be released any
+    more. If the plan finds too few agreements, all export again for the era
+    after. Done again it writes the same agreement.
+    """
+    configuration = load_configuration(config)
+    require_output(output, JoinFile)
+    admission = admission_of(configuration.home)
+    checked = read_plan(plan, configuration.home, admission)
+    signed = checked.signed
+    with open_home(configuration) as home:
+        joined = ceremony.join(signed.plan, home.sign_state, home.key)
         if isinstance(joined, ceremony.CeremonyRefusal):
             raise _refused(joined, signed.plan.era)
-        _show(signed.plan, home.ledger.genesis)
-        if not yes and not typer.confirm("Agree to this plan, and to no other of its era?"):
-            raise NodeError("nothing was changed")
-        keep_plans(home.home, _followed(signed, past, plan))
-        home.save(joined[0])
-        write_record(output, JoinFile(plan=plan_digest(signed.plan), join=joined[1]))
-        typer.echo(f"{home.name} agreed. {output}: bring it to all members")
+        _show(signed.plan, admission.names)
+        _confirm("Agree to this plan, and to no other of its era?", yes=yes)
+        keep_plans(home.home, checked.followed)
+        sign_state, agreed = joined
+        home.save(sign_state)
+        write_record(output, JoinFile(plan=plan_digest(signed.plan), join=agreed))
+        needed = signed.plan.old_membership.quorum
+        typer.echo(
+            f"{home.name} agreed to the plan {_name(signed.plan)} of era {signed.plan.era}.\n"
+            f"{output}: its agreement. With {needed} or more of them every home applies the plan "
+            "(p2pnode recover apply)"
+        )
 
 
-@recover_app.command(epilog=APPLY_EXAMPLE)
-def apply(
+@recover_app.command("apply", epilog=APPLY_EXAMPLE)
+def apply_command(
     plan: Annotated[Path, typer.Argument(help="The plan.", show_default=False)],
-    joins: Annotated[list[Path], typer.Argument(help="Agreements to it.", show_default=False)],
+    joins: Annotated[list[Path], typer.Argument(help="The agreements to it.", show_default=False)],
     config: ConfigOption,
     yes: YesOption = False,  # noqa: FBT002
     accept_loss: LossOption = False,  # noqa: FBT002
 ) -> None:
-    """Begin the era of a plan that enough members agreed to. Doing it again changes nothing."""
-    with open_home(load_configuration(config)) as home:
-        past, signed = _checked(plan, home)
-        name = plan_digest(signed.plan)
-        brought = [one.join for one in (read_record(path, JoinFile) for path in joins) if one.plan == name]
-        agreed = sorted({one.author: one for one in brought}.items())
+    """Last step: begin the era of a plan that a quorum of the old members agreed to; then start the node.
+
+    Irrevocable: this home never goes back to an older era. Bring all
+    agreements: with K* complete statements of those who agreed it is certain
+    that no decided block is replaced; with fewer the command asks for a word.
+    Homes may apply at different times. Who agreed to nothing, or lost its
+    sign state, asks the others first what it may have signed.
+    """
+    configuration = load_configuration(config)
+    admission = admission_of(configuration.home)
+    checked = read_plan(plan, configuration.home, admission)
+    signed = checked.signed
+    agreed = read_joins(joins, signed.plan, admission.names)
+    if not is_complete(signed.plan, agreed):
+        needed, members = signed.plan.old_membership.quorum, len(signed.plan.old_membership)
+        raise NodeError(
+            f"too few of the old members agreed: {len(agreed)} of {members}, and {needed} are needed. "
+            "Nothing was changed"
+        )
+    with open_home(configuration) as home:
         begun = ceremony.apply(
-            signed.plan, brought, signed=home.sign_state, key=home.signer.public_key, ledger=home.ledger_facts()
+            signed.plan, agreed, signed=home.sign_state, key=home.key.public_key, ledger=home.ledger_facts()
         )
         if isinstance(begun, ceremony.CeremonyRefusal):
-            raise _refused(begun, signed.plan.era)
-        assert is_complete(signed.plan, brought), "a plan is applied once it is complete"
-        _show(signed.plan, home.ledger.genesis)
-        _confirm_loss(signed.plan, brought, yes=yes, accept_loss=accept_loss)
-        proof = EraProof(plan=signed.plan, joins=tuple(one for _, one in agreed), authority=signed.authority)
-        keep_plans(home.home, _followed(signed, past, plan))
-        _keep_eras(home.home, _followed(signed, past, plan), proof, past)
-        if begun.drops_carried:
-            home.close_ledger()
-            set_aside(home.home.ledger)
-        home.save(begun.sign_state)
+            raise _ledger_refused(begun, signed.plan, home)
+        _show(signed.plan, admission.names)
+        _confirm_loss(signed.plan, agreed, yes=yes, accept_loss=accept_loss)
+        _begin(home, begun, checked, agreed)
         typer.echo(
             f"{home.name} begins era {signed.plan.era} at height {signed.plan.base + 1}: start it. "
             + ("" if begun.sign_state.silent_through == 0 else "It asks the others first what it may have signed.")
@@ -241,13 +302,16 @@ def apply(
 
 @recover_app.command("release", epilog=RELEASE_EXAMPLE)
 def release_command(config: ConfigOption) -> None:
-    """Take back what `export` gave up, as long as this node agreed to no plan."""
+    """Way back: take back what `export` gave up, as long as this home agreed to no plan.
+
+    Its statements are void then: a plan made of one cannot be joined here any more.
+    """
     with open_home(load_configuration(config)) as home:
         released = ceremony.release(home.sign_state)
         if isinstance(released, ceremony.CeremonyRefusal):
             raise _refused(released, home.sign_state.standing.sealed_below)
         home.save(released)
-        typer.echo(f"{home.name} goes on in era {released.standing.era}; its statements are void")
+        typer.echo(f"{home.name} goes on in era {released.standing.era}: start it. Its statements are void")
 
 
 # --- parts -----------------------------------------------------------------------------------------------------
@@ -257,93 +321,159 @@ def _refused(refusal: ceremony.CeremonyRefusal, era: int) -> NodeError:
     return NodeError(f"{REFUSALS[refusal].format(era=era)}. Nothing was changed")
 
 
-def _checked(path: Path, home: CeremonyHome) -> tuple[Past, SignedPlan]:
-    """Returns the plan of a file, which follows from its statements, and all that it follows."""
-    *earlier, signed = read_record(path, PlanFile).plans
-    key = authority_key(home.home)
-    past = past_of(home.ledger.genesis, [*earlier, *kept_plans(home.home)], key)
-    fault = plan_fault(signed, past, key)
-    if fault is not None:
-        raise FileRefused(f"{path}: {PLAN_REFUSALS[fault]}")
-    assert past.add(signed, key) is None, "the plan was checked"
-    return past, signed
+def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: CeremonyHome) -> NodeError:
+    """Adds the blocks by which this home's ledger and a plan differ."""
+    refused, facts = _refused(refusal, plan.era), home.ledger_facts()
+    if refusal is ceremony.CeremonyRefusal.OTHER_BLOCK:
+        own = facts.block_at(plan.base).hex()
+        return NodeError(
+            f"plan.base_block: is {plan.base_block.hex()} at height {plan.base}, here it is {own}: {refused}"
+        )
+    if refusal is ceremony.CeremonyRefusal.LEDGER_ABOVE:
+        return NodeError(
+            f"plan.base: is height {plan.base}, and this ledger ends at height {facts.height}: {refused}"
+        )
+    return refused
 
 
-def _followed(signed: SignedPlan, past: Past, path: Path) -> list[SignedPlan]:
-    """Returns the plan behind all that it follows, oldest first."""
-    known = {plan_digest(one.plan): one for one in read_record(path, PlanFile).plans}
-    chain = [signed]
-    while chain[-1].plan.follows.plan is not None:
-        chain.append(known[chain[-1].plan.follows.plan])
-    assert past.knows(signed.plan.follows), "what it follows was checked"
-    return chain[::-1]
+def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, agreed: Sequence[Join]) -> None:
+    """Makes the era durable: what it follows from first, the sign state that speaks of it last."""
+    signed = checked.signed
+    keep_plans(home.home, checked.followed)
+    for earlier in checked.followed[:-1]:
+        if not (home.home.eras / f"{earlier.plan.era}.era").exists():
+            proof = EraProof(plan=earlier.plan, joins=(), authority=earlier.authority)
+            keep_era(home.home, BegunEra(proof=proof, carried=carried_proposal(earlier, checked.past)))
+    proof = EraProof(plan=signed.plan, joins=tuple(agreed), authority=signed.authority)
+    keep_era(home.home, BegunEra(proof=proof, carried=carried_proposal(signed, checked.past)))
+    if begun.drops_carried:
+        home.close_ledger()
+        set_aside(home.home.ledger)
+    home.save(begun.sign_state)
 
 
-def _keep_eras(home: Home, followed: Sequence[SignedPlan], proof: EraProof, past: Past) -> None:
-    """Keeps the era, and the earlier ones that it follows and that this home never began."""
-    for signed in followed[:-1]:
-        if not (home.eras / f"{signed.plan.era}.era").exists():
-            earlier = EraProof(plan=signed.plan, joins=(), authority=signed.authority)
-            keep_era(home, BegunEra(proof=earlier, carried=carried_proposal(signed, past)))
-    keep_era(home, BegunEra(proof=proof, carried=carried_proposal(followed[-1], past)))
-
-
-def _departures(genesis: Genesis, gone: Sequence[str], replaced: Sequence[str]) -> list[Departure]:
-    addresses = {member.name: address_of(member.node_key) for member in genesis.members}
+def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[str]) -> list[Departure]:
+    addresses = {name: address for address, name in admission.names.items()}
+    members = [member.name for member in admission.genesis.members]
 
     def address(name: str) -> Address:
-        if name not in addresses:
-            raise NodeError(f"{name}: no member has this name; there are {', '.join(addresses)}")
+        if name not in members:
+            raise NodeError(f"{name}: no member has this name; there are {', '.join(members)}")
         return addresses[name]
 
     departures = [Departure(address=address(name), node_key=None) for name in gone]
     for text in replaced:
-        name, _, certificate = text.partition("=")
-        if not certificate:
+        name, _, file = text.partition("=")
+        if not file:
             raise NodeError(f"--replaced {text}: NAME=CERTIFICATE is needed, the new home's node.crt")
-        departures.append(Departure(address=address(name), node_key=load_certificate_key(Path(certificate))))
+        if Path(file).is_symlink():
+            raise NodeError(f"--replaced {text}: {file} is a symbolic link: name the file itself")
+        encoded = load_certificate(Path(file)).public_bytes(Encoding.DER)
+        try:
+            home = certified_home(encoded, admission.authority)
+        except IdentityError as error:
+            raise NodeError(f"--replaced {text}: {error}") from None
+        departures.append(Departure(address=address(name), node_key=home.node_key, certificate=encoded))
     return departures
 
 
-def _show(plan: Plan, genesis: Genesis) -> None:
+def _word_of(authority: Path | None, plan: Plan, admission: Admission) -> bytes:
+    """Returns the authority's signature under a plan that members are absent from."""
+    if authority is None:
+        stated = {name.author for name in plan.statements}
+        absent = ", ".join(admission.names[one] for one, _ in plan.quorums[0] if one not in stated)
+        raise NodeError(
+            f"without a statement: {absent}. --authority must name the authority's key, which vouches for that. "
+            "Nothing was written"
+        )
+    key = load_key(authority)
+    if key.public_key != admission.authority_key:
+        raise NodeError(
+            f"--authority {authority}: is not the key of this chain's authority (ca.crt). Nothing was written"
+        )
+    return key.sign(encode(plan))
+
+
+def _show(plan: Plan, names: Mapping[Address, str]) -> None:
     """Prints who goes on, and who said what."""
-    names = names_of(genesis)
     table = Table(title=f"Era {plan.era}, above height {plan.base}", title_justify="left")
-    for heading in ("member", "statement", "goes on"):
+    for heading in ("member", "statement", "in the new era"):
         table.add_column(heading)
     stated = {(name.author, name.node_key): name for name in plan.statements}
-    going = dict(plan.members)
+    going, new_homes = dict(plan.members), {one.address: one.certificate for one in plan.departures}
     for address, key in plan.quorums[0]:
         name = stated.get((address, key))
         said = "none" if name is None else ("complete" if name.is_complete else "something is lost")
-        after = going.get(address)
-        how = "gone" if after is None else ("as before" if after == key else "a new home")
+        how = _how(address, going, new_homes, is_absent=name is None)
         table.add_row(names.get(address, address.hex()), said, how)
     output_console().print(table)
     old, new = len(plan.quorums[0]), len(plan.members)
+    above = (
+        f"The block at height {plan.base + 1} may have been decided, and is carried over."
+        if plan.carried is not None
+        else f"No block at height {plan.base + 1} is known that may have been decided: nothing is carried over."
+    )
+    complete = sum(name.is_complete for name in plan.statements)
     typer.echo(
-        f"{old} members, {quorum(old)} must agree; after this {new} members, {quorum(new)} decide. "
-        + ("The block above is carried over." if plan.carried is not None else "Nothing above is carried over.")
+        f"{quorum(old)} of the {old} old members must agree. After this there are {new} members, of whom "
+        f"{quorum(new)} decide. {above}\n"
+        f"{complete} statements are complete; if {ceremony.complete_statements_needed(old)} (K*) of those who agree "
+        "have one, no decided block is replaced."
+    )
+
+
+def _how(
+    address: Address,
+    going: Mapping[Address, bytes],
+    new_homes: Mapping[Address, bytes | None],
+    *,
+    is_absent: bool,
+) -> str:
+    """Returns how a member goes on."""
+    if address not in going:
+        return "gone"
+    certificate = new_homes.get(address)
+    if certificate is None:
+        return "as before, once it comes back" if is_absent else "as before"
+    endpoint = certified_home(certificate).endpoint
+    return (
+        "a new home, where the old one was" if endpoint is None else f"a new home at {endpoint.host}:{endpoint.port}"
     )
 
 
 def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: bool) -> None:
     """Asks, and where a decided block may be replaced wants to hear the word for it."""
-    found, needed = (
-        ceremony.complete_statements(plan, joins),
-        ceremony.complete_statements_needed(len(plan.quorums[0])),
-    )
+    found = ceremony.complete_statements(plan, joins)
+    needed = ceremony.complete_statements_needed(len(plan.quorums[0]))
     typer.echo(
         f"{len(joiners(plan, joins))} members agreed, {found} of them with complete statements; from {needed} on no "
-        "decided block is replaced."
+        f"decided block is replaced (K = {found}, K* = {needed})."
     )
     if found >= needed:
-        if not yes and not typer.confirm("Begin this era?"):
-            raise NodeError("nothing was changed")
+        _confirm("Begin this era?", yes=yes)
         return
     typer.echo(
-        f"A block that was decided at height {plan.base + 1} may be replaced, if all honest members that committed "
-        "to it lost their records or are absent; where decided blocks were lost as well, more of them."
+        f"K is below K*: a block that was decided at height {plan.base + 1} may be replaced by another one, if all "
+        "honest members that committed to it lost their records or are absent; where decided blocks were lost as "
+        "well, more of them. What such a block paid did not happen then. If more agreements can be had, bring them. "
+        "If homes with complete statements can still be found, let all export for the next era, and make its plan "
+        "with theirs."
     )
-    if not accept_loss and typer.prompt(f"Type {LOSS_WORD} to go on all the same") != LOSS_WORD:
+    if not accept_loss and _asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same")) != LOSS_WORD:
         raise NodeError("nothing was changed")
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if not yes and not _asked(lambda: typer.confirm(question)):
+        raise NodeError("nothing was changed")
+
+
+def _asked(ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except Abort:
+        raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None
+
+
+def _name(plan: Plan) -> str:
+    return plan_digest(plan).hex()[:DIGEST_DIGITS]

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 
 from consensus import ceremony
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.events import SignState
-from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height, PublicKey
+from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height
 from ledger.ledger import Ledger
-from node.admission.identity import load_certificate_key, load_key
+from node.admission.identity import load_key
 from node.chain.application import read_decided
 from node.chain.records import stored_start
 from node.home.configuration import Configuration
@@ -25,15 +26,26 @@ from node.home.storage import open_sign_state, read_sign_state
 class CeremonyHome:
     """The open home. `save` makes a sign state durable; nothing that it speaks of may leave before."""
 
-    def __init__(self, name: str, home: Home, ledger: Ledger, file: SignStateFile) -> None:
-        """Takes what is open."""
+    def __init__(self, name: str, home: Home, file: SignStateFile, closing: ExitStack) -> None:
+        """Takes the open sign state, and what closes the ledger, which is opened once it is asked for."""
         self.name = name
         self.home = home
-        self.ledger = ledger
+        self.key: SigningKey = load_key(home.node_key)
         self._file = file
-        key = load_key(home.node_key)
-        address = ledger.member_of(key.public_key)
-        self.signer: SigningKey = key if address is None else key.of_member(address)
+        self._closing = closing
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The home's ledger."""
+        ledger = _open_ledger(self.home)
+        self._closing.callback(ledger.close)
+        return ledger
+
+    @property
+    def signer(self) -> SigningKey:
+        """The node key as the member's whose it is."""
+        address = self.ledger.member_of(self.key.public_key)
+        return self.key if address is None else self.key.of_member(address)
 
     @property
     def sign_state(self) -> SignState:
@@ -86,9 +98,7 @@ def open_home(configuration: Configuration) -> Iterator[CeremonyHome]:
     with process_id_file(home), ExitStack() as stack:
         file = open_sign_state(home)
         stack.callback(file.close)
-        ledger = _open_ledger(home)
-        stack.callback(ledger.close)
-        yield CeremonyHome(configuration.node.name, home, ledger, file)
+        yield CeremonyHome(configuration.node.name, home, file, stack)
 
 
 def _open_ledger(home: Home) -> Ledger:
@@ -97,8 +107,3 @@ def _open_ledger(home: Home) -> Ledger:
     if Ledger.exists(home.ledger):
         return Ledger.open(home.ledger, genesis, begun=begun)
     return Ledger.create(home.ledger, genesis, begun=begun)
-
-
-def authority_key(home: Home) -> PublicKey:
-    """Returns the key of the authority whose certificates admit nodes."""
-    return load_certificate_key(home.authority_certificate)

@@ -12,6 +12,7 @@ from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
+from node.cli.home import home_app
 from node.cli.ledger import ledger_app
 from node.cli.qscore import qscore_app
 from node.cli.receipt import receipt_app
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command(epilog=WHY_EXAMPLE)(why)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
 app.add_typer(recover_app, name="recover")
+app.add_typer(home_app, name="home")
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(trade_app, name="trade")

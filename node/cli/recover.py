@@ -1,4 +1,4 @@
-"""`p2pnode recover`: the operator's word that a node may sign again, where no other member can be asked."""
+"""`p2pnode recover alone`: the operator's word that a node may sign again, where no other member can be asked."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -22,7 +22,7 @@ from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state, set_aside
 
-RECOVER_EXAMPLE: Final = "Example: p2pnode recover --config testnet/node1/meter.toml"
+ALONE_EXAMPLE: Final = "Example: p2pnode recover alone --config node1/meter.toml"
 
 _WARNING: Final = """\
 A node remembers in its sign state what it has signed, so that it never signs two different things. Where that file \
@@ -45,13 +45,14 @@ nothing is wrong with {path}: it says what {name} signed up to height {height}; 
 Without it the node could sign twice. Start it. Nothing was changed"""
 
 
-def recover(
+def alone(
     config: Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)],
     yes: Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")] = False,  # noqa: FBT002
 ) -> None:
-    """Let a stopped node sign again whose sign state is lost, where no other member can say what it signed.
+    """No ceremony: let a stopped node sign again whose sign state is lost, where no other member can be asked.
 
-    Chains of one or two members need it after a lost disk; larger ones recover by themselves, and are refused.
+    Chains of one or two members need it after a lost disk. In larger ones a node asks the others by itself once it is
+    started, and is refused here; where too many lost theirs, hold a ceremony (`p2pnode recover --help`).
     """
     configuration = load_configuration(config)
     home = configuration.home

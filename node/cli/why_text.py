@@ -131,7 +131,9 @@ def _link(member: WhyMember) -> str:
         return "this node"
     if not member.is_connected:
         return "not connected"
-    return "up" if member.is_reachable else "up, but silent"
+    if not member.is_reachable:
+        return "up, but silent"
+    return "up, signs nothing" if member.is_silent else "up"
 
 
 def _heard(member: WhyMember) -> str:

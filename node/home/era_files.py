@@ -6,31 +6,33 @@
 | `NUMBER.era` | an era that this home began: why, and the block that is carried over |
 
 Written once and synced, before the sign state that speaks of them. Files that people carry have the same form.
+
+None of them is a symbolic link, neither read nor written: what a name stands for must not change between two looks.
 """
 
+import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
 
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
-from consensus.codec import DecodeError, Record, decode, encode
+from consensus.codec import DecodeError, Malformed, Record, decode, encode
 from consensus.era_plans import AppliedEra, EraProof, Join, plan_digest
-from consensus.identifiers import PublicKey
-from consensus.membership import Membership
 from consensus.messages import DigestField
-from consensus.plans import FIRST, Past
-from contracts.genesis import Genesis, chain_id
-from ledger.eras import BegunEra, parent_of
+from consensus.plans import FIRST
+from ledger.eras import BegunEra
 from ledger.side_files import sync_directory
 from node.errors import FileRefused, NodeError
-from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.home.bounded_file import FileTooLargeError, open_bounded, read_to_end
 from node.home.folder import Home
+from node.home.record_fields import named_fields
 
-FILE_SIZE_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Statements of a quorum with four of the largest blocks each; as a rule some kilobytes."""
+FILE_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Statements of 13 members with four full blocks of 1 MiB each, and room; as a rule a plan has some kilobytes."""
 
 PLANS_MAX: Final = 64
 """Plans that a file brings along: every ceremony since genesis."""
@@ -68,41 +70,121 @@ class EraFile(Record, frozen=True, kw_only=True, tag="p2pnode-era-1"):
     carried: bytes | None
 
 
+KINDS: Final = {
+    "p2pnode-statement-1": "statement (of `recover export`)",
+    "p2pnode-plan-1": "plan (of `recover plan`)",
+    "p2pnode-join-1": "agreement (of `recover join`)",
+    "p2pnode-era-1": "begun era (of `recover apply`)",
+}
+"""What the files are, by what they begin with."""
+
+KIND_SIZE_BYTES_MAX: Final = 64
+
+
 # --- files that people carry --------------------------------------------------------------------------------
 
 
 def read_record(path: Path, expected: type[F]) -> F:
-    """Returns what a file holds.
+    """Returns what a file holds. Its size and its kind are looked at before it is read.
 
     Raises:
-        FileRefused: it cannot be read, or is something else.
+        FileRefused: it cannot be read, or is something else; names the field, and what was expected.
     """
     try:
-        return decode(
-            read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX), expected, size_bytes_max=FILE_SIZE_BYTES_MAX
-        )
+        with open_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX, follows_links=False) as file:
+            _require_kind(path, file, expected)
+            content = read_to_end(file, size_bytes_max=FILE_SIZE_BYTES_MAX)
+        return decode(content, expected, size_bytes_max=FILE_SIZE_BYTES_MAX)
     except OSError as error:
         raise FileRefused(f"{path}: cannot be read: {error.strerror}") from None
-    except (FileTooLargeError, DecodeError) as error:
-        kind = expected.__struct_config__.tag
-        raise FileRefused(f"{path}: is no {kind} file of this version: {error}") from None
+    except FileTooLargeError as error:
+        raise FileRefused(f"{path}: {error}, which no {kind_of(expected)} is") from None
+    except DecodeError as error:
+        raise FileRefused(f"{path}: {_what_is_wrong(error, expected)}") from None
+
+
+def kind_of(expected: type[Record]) -> str:
+    """Returns how people call a kind of file."""
+    return KINDS.get(_tag(expected), "file of this folder")
+
+
+def _tag(expected: type[Record]) -> str:
+    tag = expected.__struct_config__.tag
+    return tag if isinstance(tag, str) else ""
+
+
+def _require_kind(path: Path, file: io.BufferedReader, expected: type[Record]) -> None:
+    wanted, found = _tag(expected), _kind_at(file)
+    if wanted and found != wanted:
+        is_what = f"a {KINDS[found]}" if found in KINDS else "none of this version"
+        raise FileRefused(f"{path}: kind: expected a {KINDS[wanted]} ({wanted}), and it is {is_what}")
+
+
+def _kind_at(file: io.BufferedReader) -> str:
+    """Returns the kind that a file says to be, empty if it says none; a record begins with an array, then its tag."""
+    head = file.peek(KIND_SIZE_BYTES_MAX)[1:KIND_SIZE_BYTES_MAX]
+    return next((tag for tag in KINDS if head.startswith(encode(tag))), "")
+
+
+def _what_is_wrong(error: DecodeError, expected: type[Record]) -> str:
+    detail = str(error).removeprefix(f"{error.reason.value}: ")
+    match error.reason:
+        case Malformed.NOT_MESSAGEPACK:
+            return f"the file as a whole: it is cut off, or was changed on its way ({detail.rstrip('.')})"
+        case Malformed.WRONG_TYPE:
+            return named_fields(detail, expected)
+        case _:
+            return f"the file as a whole: {detail}"
+
+
+def require_output(path: Path, kind: type[Record]) -> None:
+    """Says before anything is changed that a file can be written there: nothing stands there yet, or an earlier file
+    of the same kind, which the new one replaces.
+
+    Raises:
+        NodeError: it cannot; says why.
+    """
+    if path.is_symlink():
+        raise NodeError(f"--output {path}: is a symbolic link: name the file itself")
+    if path.exists():
+        _require_earlier(path, kind)
+    elif not path.parent.is_dir():
+        raise NodeError(f"--output {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise NodeError(f"--output {path}: the folder {path.parent} may not be written")
+
+
+def _require_earlier(path: Path, kind: type[Record]) -> None:
+    try:
+        with open_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX, follows_links=False) as file:
+            is_same = _kind_at(file) == _tag(kind)
+    except (OSError, FileTooLargeError):
+        is_same = False
+    if not is_same:
+        raise NodeError(f"--output {path}: something else than a {kind_of(kind)} is there, and is not replaced")
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Writes a new file, synced; a half-written one never has its name.
+    """Writes a file, synced, in the place of an earlier one; a half-written one never has its name, and none is left.
 
     Raises:
         NodeError: the disk does not take it.
     """
+    content = encode(record)
+    if len(content) > FILE_SIZE_BYTES_MAX:
+        raise NodeError(f"{path}: would have {len(content)} bytes, and at most {FILE_SIZE_BYTES_MAX} are read")
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(encode(record))
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # never through a link
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
         sync_directory(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise NodeError(f"{path}: cannot be written: {error.strerror}") from None
 
 
@@ -155,21 +237,3 @@ def begun_eras(home: Home) -> list[BegunEra]:
             )
         follows = AppliedEra(era=plan.era, plan=plan_digest(plan))
     return begun
-
-
-def past_of(genesis: Genesis, plans: Sequence[SignedPlan], authority: PublicKey) -> Past:
-    """Returns all configurations that statements may name: genesis' and those of plans, checked one after another.
-
-    Raises:
-        FileRefused: a plan does not follow from its statements.
-    """
-    members = Membership.of_keys([member.node_key for member in genesis.members])
-    past = Past(chain_id(genesis), lambda _: members, parent_of=parent_of)
-    for signed in sorted(plans, key=lambda one: one.plan.era):
-        applied = AppliedEra(era=signed.plan.era, plan=plan_digest(signed.plan))
-        if past.knows(applied):
-            continue
-        fault = past.add(signed, authority)
-        if fault is not None:
-            raise FileRefused(f"the plan {plan_digest(signed.plan).hex()} of era {signed.plan.era}: {fault.value}")
-    return past

@@ -6,6 +6,7 @@
 | `genesis.msgpack` | canonical genesis; its hash is the chain's name | 0644 |
 | `genesis.json` | the same, for people | 0644 |
 | `node.key`, `meter.key` | Ed25519 private keys, PKCS8 PEM | 0600 |
+| `node.csr` | a new home's request for its certificate (`p2pnode home new`) | 0644 |
 | `node.crt`, `ca.crt` | certificate of the node key, and of the authority that signed it | 0644 |
 | `sign-state` | what this node has signed for the undecided height | 0600 |
 | `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
@@ -61,6 +62,11 @@ class Home:
     def certificate(self) -> Path:
         """Certificate of the node key."""
         return self.directory / "node.crt"
+
+    @property
+    def request(self) -> Path:
+        """Request for the certificate, made with the node key."""
+        return self.directory / "node.csr"
 
     @property
     def authority_certificate(self) -> Path:

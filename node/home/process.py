@@ -73,8 +73,10 @@ def process_id_file(home: Home) -> Iterator[None]:
             raise NodeError(f"a daemon is running on {home.directory} already (process {_read(descriptor)})")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(descriptor, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

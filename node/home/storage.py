@@ -9,7 +9,7 @@
 
 What this process may not open (a wrong owner, a read-only disk) is not damaged: no start, and nothing is set aside.
 While blocks are fetched, the sign state says what must not be signed. Where there is a new one, nothing is signed
-before Q others have answered (`consensus.recovery`) or the operator has confirmed (`p2pnode recover`).
+before Q others have answered (`consensus.recovery`) or the operator has confirmed (`p2pnode recover alone`).
 Nothing is ever repaired in place: LevelDB's `repair_db` was seen to bring back wrong values.
 """
 
@@ -48,6 +48,8 @@ class Storage:
 
     ledger: Ledger
     sign_state: SignStateFile
+    begun: Sequence[BegunEra]
+    """Eras that the home began."""
     set_aside: Path | None
     """The damaged ledger that this start put aside, None if it was whole."""
 
@@ -67,7 +69,7 @@ def open_storage(configuration: Configuration, storage: ExitStack) -> Storage:
     _require_era(home, signed, begun)
     ledger, set_aside = _open_ledger(home, genesis, signed, begun, has_peers=has_peers)
     storage.callback(ledger.close)
-    return Storage(ledger=ledger, sign_state=sign_state, set_aside=set_aside)
+    return Storage(ledger=ledger, sign_state=sign_state, begun=begun, set_aside=set_aside)
 
 
 # --- the sign state ----------------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ def _open_sign_state(home: Home, *, has_peers: bool) -> SignStateFile:
     except SignStateError as error:
         if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
             raise
-        remedy = f"`p2pnode recover --config {home.configuration}` says more"
+        remedy = f"`p2pnode recover alone --config {home.configuration}` says more"
         raise SignStateError(error.fault, f"{error}. No other member can be asked: {remedy}") from None
 
 

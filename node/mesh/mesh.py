@@ -145,12 +145,18 @@ class Mesh:
             self._failed.cancel()
 
     def send(self, recipient: Address, message: PeerMessage) -> None:
-        """Queues a message for one peer; never waits, and drops the oldest when the queue is full."""
-        self._links[recipient].put(encode_peer_message(message))
+        """Queues a message for one peer; never waits, and drops the oldest when the queue is full. A member of past
+        heights that a ceremony removed is no peer: what would go there is dropped.
+        """
+        link = self._links.get(recipient)
+        if link is not None:
+            link.put(encode_peer_message(message))
 
     def send_bulk(self, recipient: Address, message: PeerMessage) -> None:
         """Queues a message that leaves only while no other waits for this peer; dropped where it has no room."""
-        self._links[recipient].put_bulk(encode_peer_message(message))
+        link = self._links.get(recipient)
+        if link is not None:
+            link.put_bulk(encode_peer_message(message))
 
     def broadcast(self, message: PeerMessage) -> None:
         """Queues a message, encoded once, for every peer."""

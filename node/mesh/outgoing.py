@@ -7,6 +7,7 @@ nothing, dials itself: its link carries both directions (`link.py`).
 import asyncio
 import random
 import ssl
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -126,7 +127,9 @@ def _reason(error: BaseException, name: str) -> str:
     """Returns why a peer cannot be dialled, in words that stay the same from one attempt to the next."""
     match error:
         case aiohttp.WSServerHandshakeError():
-            return f"the peer refuses the link: status {error.status}"
+            is_stranger = error.status == HTTPStatus.FORBIDDEN
+            nobody = f"{name} knows no member with the key of this node's certificate: was it removed or replaced?"
+            return nobody if is_stranger else f"the peer refuses the link: status {error.status}"
         case aiohttp.ClientConnectorCertificateError():
             refused = error.certificate_error
             code = refused.verify_code if isinstance(refused, ssl.SSLCertVerificationError) else 0

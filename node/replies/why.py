@@ -36,6 +36,8 @@ class WhyMember(ApiModel):
     """Its undecided height, as it said last."""
     clock_slot: SlotNumber | None
     """The slot of its clock, by its last report."""
+    is_silent: bool
+    """It signs nothing at this height, as it said last."""
     other_era: Count | None
     """The era of the chain that it is in, if that is not this node's."""
     vote: ClaimModel | None

@@ -321,7 +321,9 @@ def _fill_home(
     home = Home(directory / node.name)
     write_genesis(home, genesis)
     home.authority_certificate.write_bytes(authority.certificate_pem())
-    home.certificate.write_bytes(authority.issue(node.name, member.node_key.public_key, host=node.p2p_host))
+    home.certificate.write_bytes(
+        authority.issue(node.name, member.node_key.public_key, host=node.p2p_host, port=node.p2p_port)
+    )
     SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(GENESIS_HEIGHT + 1))))
     if node.household is not None:
         home.readings.touch(mode=0o600)  # a household's profile is its own

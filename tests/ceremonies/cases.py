@@ -37,6 +37,10 @@ class Case:
         first = 1 if count > members - FIRST_FORGETFUL else FIRST_FORGETFUL
         return list(range(first, first + count))
 
+    def needs_people(self, members: int) -> bool:
+        """Says whether so many lost something that no member's return would end it."""
+        return self.records or self.sign_states(members) > fault_bound(members)
+
     def burnt(self, members: int) -> int | None:
         return members if self.is_gone or self.is_replaced else None
 

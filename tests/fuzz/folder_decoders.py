@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from consensus.codec import decode, encode
 from consensus.events import SignState
-from consensus.identifiers import Digest, Height, Signature, Slot
+from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
 from contracts.transactions import SpotTerms
 from ledger.errors import LedgerDamaged
 from ledger.side_files import (
@@ -30,7 +30,17 @@ from ledger.side_files import (
     seal_faults,
     write_seal,
 )
-from node.admission.identity import KEY_FILE_MODE, _ed25519_key, _load_certificate, key_of_peer, load_key
+from node.admission.authority import Authority
+from node.admission.endpoint import CertifiedHome, Endpoint, certified_home
+from node.admission.identity import (
+    KEY_FILE_MODE,
+    certificate_key,
+    create_key,
+    key_of_peer,
+    load_certificate,
+    load_key,
+)
+from node.admission.request import make_request, read_request
 from node.errors import (
     IdentityError,
     SignStateError,
@@ -281,7 +291,7 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
 
     def shown_key(data: bytes) -> bytes:
         key = key_of_peer(Connection(data))  # type: ignore[arg-type]
-        assert key == _ed25519_key(x509.load_der_x509_certificate(data))
+        assert key == certificate_key(x509.load_der_x509_certificate(data))
         return key
 
     yield Decoder(
@@ -292,9 +302,40 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
         specimens=tuple(certificate(seeded_key("node", number).public_key, Encoding.DER) for number in (1, 2)),
         form=Form.FREE,
     )
+    authority = Authority("fuzz")
+
+    def certified(home: CertifiedHome) -> bytes:
+        host, port = home.endpoint or ("localhost", None)
+        issued = authority.issue("node", home.node_key, host=host, port=port)
+        return x509.load_pem_x509_certificate(issued).public_bytes(Encoding.DER)
+
+    public_key = PublicKey(seeded_key("node", 1).public_key)
+    yield Decoder(
+        name="certificate-of-a-new-home",
+        read=certified_home,
+        write=certified,
+        refusals=(IdentityError,),
+        specimens=tuple(
+            certified(CertifiedHome(public_key, endpoint))
+            for endpoint in (None, Endpoint("192.0.2.4", 7000), Endpoint("::1", 1), Endpoint("meter.lan", 65_535))
+        ),
+        form=Form.FREE,
+    )
+    path = directory / "asking.key"
+    path.unlink(missing_ok=True)
+    requests = {create_key(path).public_key: make_request("node", path, Endpoint("meter.lan", 7000))}
+    yield Decoder(
+        name="certificate-request",
+        read=through(directory / "node.csr", read_request),
+        write=lambda request: requests[request.node_key],  # nobody else can sign one
+        refusals=(IdentityError,),
+        specimens=tuple(requests.values()),
+        form=Form.FREE,
+        is_text=True,
+    )
     yield Decoder(
         name="certificate",
-        read=through(directory / "node.crt", lambda file: _ed25519_key(_load_certificate(file))),
+        read=through(directory / "node.crt", lambda file: certificate_key(load_certificate(file))),
         write=certificate,
         refusals=(IdentityError,),
         specimens=tuple(certificate(seeded_key("node", number).public_key) for number in (1, 2)),

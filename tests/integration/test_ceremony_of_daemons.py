@@ -1,17 +1,16 @@
 """Real daemons that lost more than the protocol bears: a ceremony at the command line, and the chain goes on."""
 
 import shutil
-import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from node.testnet.folder import AUTHORITY_KEY_NAME
 from tests.ceremonies.ceremony import run_case
+from tests.support.ceremony_commands import config, export_all, file, join_all, plan_of, recover, running
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
-from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until
+from tests.support.testnet import Street, cleaned_up, refused
 
 TIP = 20
 
@@ -29,52 +28,6 @@ def street(base: Path, tmp_path: Path) -> Iterator[Street]:
     shutil.copytree(base, target)
     with cleaned_up(target):
         yield Street(target)
-
-
-@contextmanager
-def running(*nodes: Node) -> Iterator[None]:
-    with ExitStack() as stack:
-        for node in nodes:
-            stack.enter_context(daemon(node))
-        wait_until(lambda: all(node.status() is not None for node in nodes), "all answer")
-        yield
-        for node in nodes:
-            if node.process is not None:
-                node.end_by(signal.SIGTERM)
-
-
-def recover(street: Street, *arguments: str | Path) -> str:
-    return p2pnode(street.directory, "recover", *arguments).output
-
-
-def config(node: Node) -> tuple[str, Path]:
-    return "--config", node.home.configuration
-
-
-def file(street: Street, name: str) -> Path:
-    return street.directory / name
-
-
-def export_all(street: Street, *numbers: int, era: int = 1) -> list[Path]:
-    files = []
-    for number in numbers:
-        files.append(file(street, f"node{number}-{era}.statement"))
-        recover(street, "export", *config(street.node(number)), "--era", str(era), "--output", files[-1])
-    return files
-
-
-def plan_of(street: Street, files: list[Path], *options: str | Path, name: str = "era.plan") -> Path:
-    plan = file(street, name)
-    recover(street, "plan", *files, *config(street.node(1)), "--output", plan, *options)
-    return plan
-
-
-def join_all(street: Street, plan: Path, *numbers: int) -> list[Path]:
-    files = []
-    for number in numbers:
-        files.append(file(street, f"{plan.stem}-node{number}.join"))
-        recover(street, "join", plan, *config(street.node(number)), "--output", files[-1], "--yes")
-    return files
 
 
 @pytest.mark.parametrize("letter", ["a", "f", "g"])

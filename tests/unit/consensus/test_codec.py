@@ -204,8 +204,8 @@ TAG = packed(["status"])[1:]
         pytest.param(STATUS_BYTES.replace(b"\xcd\x01\x2c", b"\xce\x00\x00\x01\x2c"), id="uint32 for a uint16"),
         pytest.param(STATUS_BYTES.replace(b"\xc4\x20", b"\xc5\x00\x20"), id="bin16 for a bin8"),
         pytest.param(STATUS_BYTES.replace(TAG, b"\xd9\x06status"), id="str8 for a fixstr"),
-        pytest.param(b"\xdc\x00\x07" + STATUS_BYTES[1:], id="array16 for a fixarray"),
-        pytest.param(b"\xdd\x00\x00\x00\x07" + STATUS_BYTES[1:], id="array32 for a fixarray"),
+        pytest.param(b"\xdc\x00\x08" + STATUS_BYTES[1:], id="array16 for a fixarray"),
+        pytest.param(b"\xdd\x00\x00\x00\x08" + STATUS_BYTES[1:], id="array32 for a fixarray"),
     ],
 )
 def test_a_long_form_of_a_valid_message_is_refused(data: bytes) -> None:

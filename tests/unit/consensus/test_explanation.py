@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from consensus import quorum
 from consensus.eras import Eras, EraStart
-from consensus.events import UNANSWERED, KeepSilent, Tick, fresh_sign_state, standing_in
+from consensus.events import UNANSWERED, EraStanding, JoinedPlan, KeepSilent, Tick, fresh_sign_state, standing_in
 from consensus.explain import SLOTS_MAX, silence_max_ms
 from consensus.explanation import Contact, Explanation, Silence, Step
 from consensus.identifiers import EraNumber, Height
@@ -398,7 +398,7 @@ def test_a_member_whose_state_is_lost_is_silent() -> None:
     assert (verdict_of(found), found.silence, found.silent_through) == (Verdict.SILENT, Silence.STATE_LOST, 5)
     assert sentence(scenario) == (
         "This member signs nothing at height 1, because what it signed up to height 5 is not at hand; "
-        "the others decide without it while 3 of them may sign. Nothing waits for a decision at the moment."
+        "the others decide without it. Nothing waits for a decision at the moment."
     )
     assert found.next_attempt is None
 
@@ -474,8 +474,9 @@ def test_a_later_era_that_an_honest_member_is_in_is_told_to_the_operator() -> No
     assert (verdict_of(found), later_era(found), found.era) == (Verdict.LATER_ERA, 1, 0)
     assert [member.other_era for member in found.members] == [2, None, None, 1, 1, None, None]
     assert sentence(scenario) == (
-        "Others are in era 1 of the chain, this member is in era 0: its operator begins the later one with "
-        "`p2pnode recover apply` and the agreed plan."
+        "Others are in era 1 of the chain, this member is in era 0. To go on with them, get the plan of that era and "
+        "the agreements to it from their operators, stop this node, run `p2pnode recover apply PLAN AGREEMENTS "
+        "--config meter.toml`, and start it; docs/operations.md, A ceremony, says more."
     )
 
 
@@ -489,6 +490,79 @@ def test_members_left_in_an_earlier_era_are_no_reason() -> None:
     found = explained(scenario)
     assert [member.other_era for member in found.members] == [0, None, 0, 0]
     assert (verdict_of(found), found.era) == (Verdict.NOTHING_TO_DO, 1)
+
+
+def standing_of(scenario: Scenario, standing: EraStanding) -> str:
+    """The sentence of a member with another standing among the eras, after a restart."""
+    scenario.sign_state = fresh_sign_state(Height(1), standing)
+    scenario.restart()
+    assert verdict_of(explained(scenario)) is Verdict.SEALED
+    return sentence(scenario)
+
+
+def test_a_home_that_gave_up_its_era_says_how_to_go_on_and_back() -> None:
+    text = standing_of(Scenario(), EraStanding(sealed_below=EraNumber(2)))
+    assert text.startswith("This home gave up all eras below 2 and signs nothing of them any more. To go on, stop it")
+    assert "`p2pnode recover join`" in text
+    assert "To go back, run `p2pnode recover release --config meter.toml`" in text
+
+
+def test_a_home_that_agreed_to_a_plan_says_that_there_is_no_way_back() -> None:
+    joined = JoinedPlan(era=EraNumber(2), plan=BLOCK_A)
+    text = standing_of(Scenario(), EraStanding(sealed_below=EraNumber(2), joined=joined))
+    assert "It agreed to a plan of era 2" in text
+    assert "`p2pnode recover export --era 3` at every home. There is no way back" in text
+    assert "release" not in text
+
+
+# --- too many silent ---------------------------------------------------------------------------------------------
+
+
+def silent_status(scenario: Scenario, *senders: int, height: int = 1) -> None:
+    for sender in senders:
+        said = replace(status_of(height, by=sender), is_silent=True)
+        scenario.receive(said, sender=sender)
+
+
+def test_a_chain_whose_members_lost_too_much_is_led_to_the_ceremony_by_every_node() -> None:
+    scenario = Scenario(own=1)
+    silent_status(scenario, 3)
+    assert verdict_of(explained(scenario)) is not Verdict.TOO_MANY_SILENT, "three others decide"
+    silent_status(scenario, 2)
+    found = explained(scenario)
+    assert verdict_of(found) is Verdict.TOO_MANY_SILENT
+    assert numbers(scenario, found.silent) == [2, 3]
+    text = sentence_of(found, lambda address: name_of(scenario, address))
+    assert text.startswith("home-2 and home-3 sign nothing at height 1")
+    assert "2 of 4 members are left, and a decision needs 3" in text
+    assert "p2pnode recover export --config meter.toml --era 1 --output NAME.statement" in text
+    assert "docs/operations.md" in text
+
+
+def test_who_is_silent_at_another_height_or_signs_again_is_not_counted() -> None:
+    scenario = Scenario(own=1)
+    silent_status(scenario, 0, height=2)
+    silent_status(scenario, 2, 3)
+    assert numbers(scenario, explained(scenario).silent) == [2, 3]
+    scenario.receive(status_of(1, by=3), sender=3)
+    found = explained(scenario)
+    assert numbers(scenario, found.silent) == [2]
+    assert verdict_of(found) is not Verdict.TOO_MANY_SILENT
+
+
+def test_who_cannot_be_reached_may_have_the_block_and_is_started_first() -> None:
+    scenario = Scenario(own=1)
+    silent_status(scenario, 2, 3)
+    text = sentence(scenario, silent=(0,))
+    assert " First start home-0: a block of this height that one of them has ends it. Else hold a ceremony" in text
+
+
+def test_of_two_members_one_that_lost_its_sign_state_recovers_alone() -> None:
+    scenario = Scenario(members=2, own=0)
+    silent_status(scenario, 1)
+    text = sentence(scenario)
+    assert "signs nothing at height 1" in text
+    assert "`p2pnode recover alone --config meter.toml` at the home that lost it" in text
 
 
 # --- clocks, bounds, purity --------------------------------------------------------------------------------------

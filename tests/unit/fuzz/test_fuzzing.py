@@ -97,10 +97,13 @@ def test_every_record_that_production_code_decodes_is_fuzzed() -> None:
 PARSERS = {"loads", "reader", "unpackb", "model_validate_json", "b64decode", "load_pem_private_key"} | {
     "load_pem_x509_certificate",
     "load_der_x509_certificate",
+    "load_pem_x509_csr",
 }
 PARSED_IN = {
     "consensus/codec.py": "frame",
+    "node/admission/endpoint.py": "certificate-of-a-new-home",
     "node/admission/identity.py": "certificate",
+    "node/admission/request.py": "certificate-request",
     "node/api/transactions.py": "http-body",
     "node/home/append_log.py": "journal-of-promises",
     "node/home/configuration.py": "meter.toml",

@@ -163,7 +163,7 @@ OTHER_KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
 FILE_OPTIONS = [
     ("start", "--config", "{}"),
     ("why", "--config", "{}"),
-    ("recover", "--config", "{}"),
+    ("recover", "alone", "--config", "{}"),
     ("trade", "list", "--config", "{}"),
     ("evidence", "verify", "small", "--genesis", "{}"),
     ("evidence", "verify", "{}", "--genesis", "small"),

@@ -31,7 +31,7 @@ COUPLE = make_genesis(2)
 COMMANDS = [
     ("trade", "list", "--config", "{home}/meter.toml"),
     ("statement", "home1", "--month", "2016-06", "--config", "{home}/meter.toml"),
-    ("recover", "--yes", "--config", "{home}/meter.toml"),
+    ("recover", "alone", "--yes", "--config", "{home}/meter.toml"),
     ("ledger", "verify", "--home", "{home}"),
     ("ledger", "show", "--home", "{home}"),
 ]
@@ -145,7 +145,7 @@ def test_a_read_only_home_is_told(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home.sign_state.write_bytes(b"torn")
-    monkeypatch.setattr(sys, "argv", ["p2pnode", "recover", "--yes", "--config", str(home.configuration)])
+    monkeypatch.setattr(sys, "argv", ["p2pnode", "recover", "alone", "--yes", "--config", str(home.configuration)])
     with denied(home.directory, 0o500), pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1

@@ -161,7 +161,7 @@ def test_without_peers_only_the_operator_can_say(tmp_path: Path, content: bytes 
     configuration = make_home(tmp_path, peers=False, sign_state=None)
     if content is not None:
         configuration.home.sign_state.write_bytes(content)
-    with pytest.raises(SignStateError, match="p2pnode recover --config"):
+    with pytest.raises(SignStateError, match="p2pnode recover alone --config"):
         opened(configuration)
     assert configuration.home.sign_state.exists() is (content is not None)
 
@@ -179,7 +179,9 @@ def test_a_sign_state_in_use_is_left_alone(tmp_path: Path) -> None:
 
 
 def recover(configuration: Configuration, *, answer: str) -> Any:
-    return CliRunner().invoke(app, ["recover", "--config", str(configuration.home.configuration)], input=answer)
+    return CliRunner().invoke(
+        app, ["recover", "alone", "--config", str(configuration.home.configuration)], input=answer
+    )
 
 
 def test_the_operator_lets_a_node_sign_again(tmp_path: Path) -> None:

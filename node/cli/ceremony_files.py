@@ -1,0 +1,278 @@
+"""The files that people bring to a ceremony, checked before a home is opened: what is wrong is told, with the field.
+
+Nothing here writes. What a plan follows from is computed (`consensus.plans`); here it gets its words.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography import x509
+
+from consensus.ceremony_records import SignedMemberStatement, SignedPlan
+from consensus.era_plans import AppliedEra, Departure, Join, Plan, joiners, plan_digest
+from consensus.identifiers import Address, Digest, PublicKey
+from consensus.membership import Membership
+from consensus.plans import Past, PlanRefusal, bad_field, make_plan, plan_fault
+from contracts.genesis import Genesis, chain_id
+from ledger.eras import parent_of
+from node.admission.endpoint import certified_home
+from node.admission.identity import certificate_key, load_certificate
+from node.errors import FileRefused, IdentityError
+from node.home.era_files import JoinFile, PlanFile, StatementFile, kept_plans, read_record
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.stories.member_names import names_of
+
+DIGEST_DIGITS: Final = 16
+"""Hexadecimal digits of a plan or chain in a sentence."""
+
+STATEMENT_FIELDS: Final = {
+    "chain": "expected this chain, {chain}",
+    "applied": "names a plan that is not among the files: bring the statement of a member that began that era",
+    "joined": "names a plan that is not among the files: bring the statement of a member that agreed to it",
+    "era": "expected an era above the one that its author takes part in",
+    "author": "expected a member",
+    "signature": "expected its author's, over the statement as it is: it was changed, or the key is another one",
+    "decided": "expected the newest decided blocks, in order, each with the certificate of a quorum, up to `height`",
+    "voted": "expected a proposal for the height above `height`, signed by its leader, on top of `block`",
+    "prepared": "expected a block of the height above `height` with the votes of a quorum, on top of `block`",
+}
+"""What a statement's fields must hold, by `consensus.plans.bad_field`."""
+
+PLAN_REFUSALS: Final = {
+    PlanRefusal.BAD_STATEMENT: ("statements", "the signatures or blocks of one do not hold"),
+    PlanRefusal.UNKNOWN_PLAN: ("statements", "one names a plan that is not among the files"),
+    PlanRefusal.RIVAL_PLANS: (
+        "statements",
+        "two plans were agreed to for one era: leave out the statements of those who agreed to one of them",
+    ),
+    PlanRefusal.TOO_FEW: ("statements", "they are of no quorum of the members: bring more"),
+    PlanRefusal.FORK: ("statements", "two blocks are proven for one height: more members lied than may"),
+    PlanRefusal.NOT_ABSENT: (
+        "departures",
+        "somebody is said to be gone or replaced who made a statement, or is no member, or gets a member's key",
+    ),
+    PlanRefusal.BLOCK_MISSING: (
+        "added",
+        "an older era decided above the base, and its block is not among the files: bring the statement that has it",
+    ),
+    PlanRefusal.NOBODY_LEFT: ("departures", "no member goes on"),
+    PlanRefusal.NO_AUTHORITY: ("authority", "members are absent, and the authority did not sign the plan"),
+}
+"""The field of a plan that is at fault, and why."""
+
+
+class Admission(NamedTuple):
+    """What a node's folder says of who may take part."""
+
+    genesis: Genesis
+    authority: x509.Certificate
+    names: Mapping[Address, str]
+
+    @property
+    def authority_key(self) -> PublicKey:
+        """The key under the authority's word on who is absent."""
+        return certificate_key(self.authority)
+
+
+class CheckedPlan(NamedTuple):
+    """A plan that follows from its statements, and what it follows."""
+
+    signed: SignedPlan
+    past: Past
+    followed: tuple[SignedPlan, ...]
+    """All plans of the eras before it, oldest first, and itself."""
+
+
+class BroughtStatements(NamedTuple):
+    """Statements for one era, each of which holds."""
+
+    statements: tuple[SignedMemberStatement, ...]
+    plans: tuple[SignedPlan, ...]
+    """That they bring along, each once, by era."""
+    past: Past
+
+
+def admission_of(home: Home) -> Admission:
+    """Returns what a node's folder says of its chain.
+
+    Raises:
+        NodeError: a file is missing or damaged.
+    """
+    genesis = load_genesis(home)
+    return Admission(genesis, load_certificate(home.authority_certificate), names_of(genesis))
+
+
+# --- statements ------------------------------------------------------------------------------------------------
+
+
+def read_statements(paths: Sequence[Path], admission: Admission) -> BroughtStatements:
+    """Returns the statements in files.
+
+    Raises:
+        FileRefused: one is not what it should be, or is there twice.
+    """
+    brought = [(path, read_record(path, StatementFile)) for path in paths]
+    plans = [(f"{path}: plans", plan) for path, one in brought for plan in one.plans]
+    for path, one in brought:
+        _refuse_doubled(f"{path}: plans", [plan_digest(plan.plan).hex()[:DIGEST_DIGITS] for plan in one.plans])
+    past = _past_of(admission, plans)
+    for path, one in brought:
+        _require_statement(f"{path}: statement", one.statement, past)
+    _require_one_era(brought)
+    _require_different(brought, admission)
+    earlier = {plan_digest(plan.plan): plan for _, plan in plans}
+    return BroughtStatements(
+        tuple(one.statement for _, one in brought),
+        tuple(sorted(earlier.values(), key=lambda plan: plan.plan.era)),
+        past,
+    )
+
+
+def _require_statement(place: str, signed: SignedMemberStatement, past: Past) -> None:
+    field = bad_field(signed, past)
+    if field is not None:
+        raise FileRefused(f"{place}.{field}: {STATEMENT_FIELDS[field].format(chain=_short(past.chain))}")
+
+
+def _require_one_era(brought: Sequence[tuple[Path, StatementFile]]) -> None:
+    path, newest = max(brought, key=lambda one: one[1].statement.statement.era)
+    era = newest.statement.statement.era
+    for other, one in brought:
+        found = one.statement.statement.era
+        if found != era:
+            raise FileRefused(f"{other}: statement.era: is {found}, and {path} is for era {era}: leave one out")
+
+
+def _require_different(brought: Sequence[tuple[Path, StatementFile]], admission: Admission) -> None:
+    """A home numbers its statements, and the newest counts: two of one number are one given twice, or of a copy."""
+    seen: dict[tuple[Address, int], Path] = {}
+    for path, one in brought:
+        statement = one.statement.statement
+        other = seen.setdefault((statement.author, statement.number), path)
+        if other is not path:
+            name = admission.names.get(statement.author, statement.author.hex())
+            raise FileRefused(
+                f"{path}: statement.number: {name}'s statement {statement.number} is in {other} already"
+            )
+
+
+# --- the plan --------------------------------------------------------------------------------------------------
+
+
+def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
+    """Returns the plan in a file, once it is found to follow from its statements, and all that it follows.
+
+    Raises:
+        FileRefused: it does not; says which field is at fault.
+    """
+    file = read_record(path, PlanFile)
+    _refuse_doubled(f"{path}: plans", [plan_digest(plan.plan).hex()[:DIGEST_DIGITS] for plan in file.plans])
+    *earlier, signed = file.plans
+    kept = [(f"{home.eras}", plan) for plan in kept_plans(home)]
+    past = _past_of(admission, [*((f"{path}: plans", plan) for plan in earlier), *kept])
+    _require_plan(f"{path}: plan", signed, past, admission)
+    known = {plan_digest(one.plan): one for one in (*file.plans, *(plan for _, plan in kept))}
+    followed = [signed]
+    while (name := followed[-1].plan.follows.plan) is not None:
+        followed.append(known[name])
+    return CheckedPlan(signed, past, tuple(reversed(followed)))
+
+
+def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> Past:
+    """Returns all configurations that statements may name: genesis' and those of plans, checked one after another."""
+    members = Membership.of_keys([member.node_key for member in admission.genesis.members])
+    past = Past(chain_id(admission.genesis), lambda _: members, parent_of=parent_of)
+    for place, signed in sorted(plans, key=lambda one: one[1].plan.era):
+        applied = AppliedEra(era=signed.plan.era, plan=plan_digest(signed.plan))
+        if not past.knows(applied):
+            _require_plan(f"{place} (era {applied.era})", signed, past, admission)
+    return past
+
+
+def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admission) -> None:
+    """Takes a plan among what others may follow, if it is one."""
+    plan = signed.plan
+    if plan.chain != past.chain:
+        raise FileRefused(f"{place}.chain: is {_short(plan.chain)}, and this chain is {_short(past.chain)}")
+    _refuse_doubled(f"{place}.members", [admission.names.get(one, one.hex()) for one, _ in plan.members])
+    authors = [one.statement.author for one in signed.statements]
+    _refuse_doubled(f"{place}.statements", [admission.names.get(author, author.hex()) for author in authors])
+    for index, statement in enumerate(signed.statements):
+        _require_statement(f"{place}.statements[{index}]", statement, past)
+        if statement.statement.era != plan.era:
+            raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
+    for index, departure in enumerate(plan.departures):
+        _require_new_home(f"{place}.departures[{index}]", departure, admission)
+    fault = plan_fault(signed, past, admission.authority_key)
+    if fault is PlanRefusal.NOT_THE_PLAN:
+        raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
+    if fault is not None:
+        field, text = PLAN_REFUSALS[fault]
+        raise FileRefused(f"{place}.{field}: {text}")
+    assert past.add(signed, admission.authority_key) is None, "the plan was checked"
+
+
+def _require_new_home(place: str, departure: Departure, admission: Admission) -> None:
+    """A home that takes a member's place shows the authority's certificate, of the key that the plan brings in."""
+    if (departure.node_key is None) != (departure.certificate is None):
+        raise FileRefused(f"{place}.certificate: expected with a new home's key, and only there")
+    if departure.certificate is None:
+        return
+    try:
+        home = certified_home(departure.certificate, admission.authority)
+    except IdentityError as error:
+        raise FileRefused(f"{place}.certificate: {error}") from None
+    if home.node_key != departure.node_key:
+        raise FileRefused(f"{place}.certificate: is of another key than the plan's")
+
+
+def _differing_field(signed: SignedPlan, past: Past) -> str:
+    """Returns the first field of a plan that is another one than its statements say."""
+    plan = signed.plan
+    made = make_plan(signed.statements, plan.departures, era=plan.era, past=past, added=signed.added)
+    assert not isinstance(made, PlanRefusal), "it is a plan, if not this one"
+    fields = Plan.__struct_fields__
+    return next((field for field in fields if getattr(made.plan, field) != getattr(plan, field)), "statements")
+
+
+# --- agreements ------------------------------------------------------------------------------------------------
+
+
+def read_joins(paths: Sequence[Path], plan: Plan, names: Mapping[Address, str]) -> list[Join]:
+    """Returns the agreements to a plan in files, by author.
+
+    Raises:
+        FileRefused: one is to another plan, of nobody who made a statement, not signed, or there twice.
+    """
+    wanted, authors = plan_digest(plan), {name.author for name in plan.statements}
+    found: dict[Address, tuple[Path, Join]] = {}
+    for path in paths:
+        file = read_record(path, JoinFile)
+        join, name = file.join, names.get(file.join.author, file.join.author.hex())
+        if file.plan != wanted:
+            raise FileRefused(
+                f"{path}: plan: is {_short(file.plan)}, and the plan of era {plan.era} is {_short(wanted)}"
+            )
+        if join.author not in authors:
+            raise FileRefused(f"{path}: join.author: {name} made none of the plan's statements")
+        if not joiners(plan, [join]):
+            raise FileRefused(f"{path}: join.signature: is not that of {name} under this plan")
+        other, _ = found.setdefault(join.author, (path, join))
+        if other is not path:
+            raise FileRefused(f"{path}: join.author: the agreement of {name} is in {other} already")
+    return [join for _, (_, join) in sorted(found.items())]
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+def _refuse_doubled(place: str, names: Sequence[str]) -> None:
+    doubled = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    if doubled is not None:
+        raise FileRefused(f"{place}: {doubled} is there twice")
+
+
+def _short(digest: Digest) -> str:
+    return digest.hex()[:DIGEST_DIGITS]

@@ -1,0 +1,159 @@
+"""`p2pnode home`: a new home for a member whose old one is lost, and the certificate that admits it."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from consensus.codec import encode
+from consensus.cryptography import address_of
+from consensus.events import fresh_sign_state
+from consensus.identifiers import FIRST_HEIGHT
+from contracts.genesis import Genesis
+from node.admission.authority import Authority
+from node.admission.endpoint import Endpoint, endpoint_of, parse_endpoint
+from node.admission.identity import create_key, load_certificate
+from node.admission.request import certify, make_request, read_request
+from node.errors import NodeError
+from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
+from node.home.configuration_text import render_configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis, write_genesis
+from node.home.sign_state import SignStateFile
+
+HOME_HELP: Final = """\
+Make a new home for a member whose old one is lost for good.
+
+Its node key is born there and never leaves it; the ceremony
+(`p2pnode recover --help`) puts it in the old one's place. In this order:
+
+\b
+1. home new      at the new home: keys, meter.toml, a request (node.csr)
+2. home certify  where the authority's key is: the certificate (node.crt)
+3. recover plan  with --replaced NAME=node.crt: all others learn from the
+                 plan where the new home is
+4. recover apply at every home, the new one too; start them"""
+
+HOME_EXAMPLE: Final = "Begin with: p2pnode home new --help"
+NEW_EXAMPLE: Final = """\
+Example: p2pnode home new node4-new --like node1/meter.toml --member node4 --host 127.0.0.1 --port 27004 \
+--api-port 28004
+
+Next: `home certify` with node4-new/node.csr."""
+CERTIFY_EXAMPLE: Final = """\
+Example: p2pnode home certify node4-new/node.csr --like node1/meter.toml --authority ca.key \
+--output node4-new/node.crt
+
+Next: `recover plan` with --replaced node4=node4-new/node.crt."""
+
+_ANY_HOST: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  (recognised, not listened on)
+
+LikeOption = Annotated[
+    Path,
+    typer.Option(
+        help="meter.toml of any member's home, or of a copy of its public files: meter.toml, genesis.msgpack, "
+        "ca.crt, node.crt. Nothing else is read there.",
+        show_default=False,
+    ),
+]
+
+home_app = typer.Typer(help=HOME_HELP, epilog=HOME_EXAMPLE, no_args_is_help=True)
+
+
+@home_app.command("new", epilog=NEW_EXAMPLE)
+def new_home(
+    directory: Annotated[Path, typer.Argument(help="The new home's folder; must not exist.", show_default=False)],
+    like: LikeOption,
+    member: Annotated[str, typer.Option(help="Name of the member whose home it becomes.", show_default=False)],
+    host: Annotated[str, typer.Option(help="Where the others reach it: a name or an address.", show_default=False)],
+    port: Annotated[int, typer.Option(help="Its port for the others.", min=1, max=65_535, show_default=False)],
+    api_port: Annotated[
+        int, typer.Option(help="Port of its API, on loopback.", min=1, max=65_535, show_default=False)
+    ],
+    listen: Annotated[
+        str | None, typer.Option(help="Address to listen on, where that is another than --host.")
+    ] = None,
+) -> None:
+    """Make the folder of a new home: its keys, its meter.toml, and a request for its certificate.
+
+    The home validates; it measures nothing before a [meter] table is added.
+    The member's meter key of before counts there: put the old meter.key in
+    the new one's place if it can still be had.
+    """
+    pattern = load_configuration(like)
+    genesis = load_genesis(pattern.home)
+    endpoint = parse_endpoint(Endpoint(host, port).uri)
+    if endpoint is None:
+        raise NodeError(f"--host {host}: is neither a name nor an address")
+    configuration = Configuration(
+        node=NodeTable(name=member),
+        p2p=PeerToPeerTable(host=listen or host, port=port, peers=_peers(pattern, genesis, member)),
+        api=ApiTable(port=api_port),
+    )
+    if directory.is_symlink() or directory.exists():
+        raise NodeError(f"{directory}: is there already, and is not changed")
+    home = Home(directory)
+    try:
+        home.directory.mkdir(mode=0o700)
+        create_key(home.node_key)
+        create_key(home.meter_key)
+        write_genesis(home, genesis)
+        shutil.copyfile(pattern.home.authority_certificate, home.authority_certificate)
+        home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
+        home.request.write_bytes(make_request(member, home.node_key, endpoint))
+        SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    typer.echo(
+        f"{directory}: a new home for {member} at {host}:{port}. Bring {home.request} to the authority "
+        "(p2pnode home certify), and its answer back as node.crt"
+    )
+
+
+@home_app.command("certify", epilog=CERTIFY_EXAMPLE)
+def certify_command(
+    request: Annotated[Path, typer.Argument(help="The new home's node.csr.", show_default=False)],
+    like: LikeOption,
+    authority: Annotated[Path, typer.Option(help="The authority's key.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Where the certificate goes; must not exist.", show_default=False)],
+) -> None:
+    """Sign the certificate that a new home asks for: its key, its name, and where it is reached.
+
+    Ask the home's owner, not the file, whether the request is theirs. It
+    admits to no chain by itself: only a plan that members agree to does.
+    """
+    home = load_configuration(like).home
+    asked = read_request(request)
+    certificate = certify(asked, Authority.of_files(authority, home.authority_certificate))
+    with output.open("xb") as file:  # refuses what is there, a symbolic link too
+        file.write(certificate)
+    place = f"{asked.endpoint.host}:{asked.endpoint.port}"
+    typer.echo(f"{output}: the certificate of {asked.name}'s home at {place}")
+
+
+def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerEntry, ...]:
+    """Returns the other members as a member's configuration has them, that member among them."""
+    addresses = {address_of(one.node_key).hex(): one.name for one in genesis.members}
+    if member not in addresses.values():
+        raise NodeError(f"--member {member}: no member has this name; there are {', '.join(addresses.values())}")
+    known = {peer.address: peer for peer in pattern.p2p.peers}
+    (own, *more) = [address for address in addresses if address not in known]
+    if more:
+        missing = f"{addresses[more[0]]} or {addresses[own]} is missing"
+        raise NodeError(f"{pattern.home.configuration}: [p2p] peers: {missing}")
+    host, port = _reached(pattern)
+    known[own] = PeerEntry(name=addresses[own], address=own, host=host, port=port)
+    return tuple(known[address] for address, name in addresses.items() if name != member)
+
+
+def _reached(pattern: Configuration) -> Endpoint:
+    """Returns where a member is reached: as its certificate says, else where it listens."""
+    named = endpoint_of(load_certificate(pattern.home.certificate).extensions)
+    if named is None and pattern.p2p.host in _ANY_HOST:
+        raise NodeError(
+            f"{pattern.home.certificate}: names no endpoint, and {pattern.home.configuration} listens on every "
+            "address: take another member's files"
+        )
+    return named or Endpoint(pattern.p2p.host, pattern.p2p.port)
