@@ -26,8 +26,8 @@ def run_case(letter: str, members: int, directory: Path, tell: Tell) -> Row:
             run.hold()
             run.go_on()
             check_end(run)
-        except AssertionError as error:
-            run.row.note = str(error)[:REASON_MAX]
+        except (AssertionError, OSError) as error:
+            run.row.note = f"{type(error).__name__}: {error}"[:REASON_MAX]
             tell(f"{error}\n{run.explain()}")
     run.row.elapsed_s = round(time.monotonic() - started_s, 1)
     return run.row

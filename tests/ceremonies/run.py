@@ -22,7 +22,7 @@ from tests.ceremonies.deaf import deaf_file
 from tests.ceremonies.homes import burn_down, has_records, height_of, lose_records, lose_sign_state
 from tests.ceremonies.processes import Arguments, Commands, Daemons
 from tests.ceremonies.table import Row
-from tests.endurance.pack import LAST_WORDS, Load, Replied
+from tests.endurance.pack import LAST_WORDS, REPLY_WAIT_S, Load, Replied
 from tests.support.contracts import FIRST_INTERVAL_MS, Community, signed_reading, signed_trade
 from tests.support.ledger import HOUR_MS, ChainBuilder
 from tests.support.long_chain import community_of, decide_beforehand, make_street
@@ -132,8 +132,7 @@ class CeremonyRun:
         for node, raw in zip(self.nodes, raws, strict=True):
             node.submit(raw)
         for raw in raws:
-            reply = self.nodes[0].submit(raw, wait_s=DECIDED_DEADLINE_S)
-            assert reply.document["status"] == "executed", reply.document
+            _executed(self.nodes[0], raw)
 
     def _decide_at_the_last_only(self) -> None:
         """Has the member that burns down or comes late decide a block, and tell a client so, of which all others hold
@@ -145,9 +144,9 @@ class CeremonyRun:
         height = self.street.at_one_tip()[0]["height"]
         for node in others:
             deaf_file(node.home).touch()
-        reply = last.submit(self._transfer(last, others[0]), wait_s=DECIDED_DEADLINE_S)
-        assert (reply.status, reply.document["height"]) == (200, height + 1), reply.document
-        load.remember(last, reply.document)
+        document = _executed(last, self._transfer(last, others[0]))
+        assert document["height"] == height + 1, document
+        load.remember(last, document)
         self._daemons.kill(*self.nodes)
         for node in others:
             deaf_file(node.home).unlink()
@@ -226,8 +225,8 @@ class CeremonyRun:
         self._daemons.stop(*present)
 
     def _check_why(self, node: Node, reply: dict[str, Any]) -> None:
-        """Whoever lost something says that it signs nothing; whoever did not says how many are missing, and whom. Where
-        no waiting helps, all name those who are silent, and the way out.
+        """Whoever lost something says that it signs nothing; whoever did not says how many are missing, and whom.
+        Where no waiting helps, all name those who are silent, and the way out.
         """
         forgetful = [self.nodes[number - 1] for number in self.case.forgetful(self.members)]
         sentence, step = reply["sentence"], reply["waits_for"]
@@ -388,9 +387,7 @@ class CeremonyRun:
             self._decide(first, self._transfer(first, late))
 
     def _decide(self, through: Node, raw: bytes) -> None:
-        reply = through.submit(raw, wait_s=DECIDED_DEADLINE_S)
-        assert reply.status == 200, reply.document
-        assert reply.document["status"] == "executed", reply.document
+        _executed(through, raw)
         self.after.append(transaction_digest(raw))
 
     def explain(self) -> str:
@@ -444,6 +441,17 @@ def _recover(step: str, home: Home) -> tuple[str | Path, ...]:
 def _height(node: Node) -> int:
     status = node.status()
     return -1 if status is None else int(status["height"])
+
+
+def _executed(node: Node, raw: bytes) -> dict[str, Any]:
+    """Returns what a node says of a transaction once it is executed; asks again, as a client would."""
+
+    def ask() -> dict[str, Any] | None:
+        reply = node.submit(raw, wait_s=REPLY_WAIT_S)
+        assert reply.status in {200, 202}, reply.document
+        return reply.document if reply.document["status"] == "executed" else None
+
+    return wait_until(ask, f"{node.name} has it decided", deadline_s=DECIDED_DEADLINE_S)
 
 
 def _why(node: Node) -> dict[str, Any]:
