@@ -266,9 +266,8 @@ class Ledger:
         """Returns whose node key this is at height + 1 or height + 2; below the base of the newest era that this home
         began, when that era begins: a key that its ceremony removed is nobody's. None if it is nobody's.
         """
-        if self._begun.is_above(self.height):
-            return self._begun.member_of(key)
-        return self._parent.memberships.member_of(key)
+        known = self._begun if self._begun.is_above(self.height) else self._parent.memberships
+        return known.member_of(key)
 
     def last_nonce(self, sender: Address) -> int | None:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""

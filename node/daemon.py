@@ -392,7 +392,8 @@ def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger)
     address = ledger.member_of(identity.node_key.public_key)
     if address is None:
         raise IdentityError(
-            f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain"
+            f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain. A new "
+            "home applies the plan that brings it in first (p2pnode recover apply)"
         )
     known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:

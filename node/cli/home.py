@@ -77,9 +77,8 @@ def new_home(
 ) -> None:
     """Make the folder of a new home: its keys, its meter.toml, and a request for its certificate.
 
-    The home validates; it measures nothing before a [meter] table is added.
-    The member's meter key of before counts there: put the old meter.key in
-    the new one's place if it can still be had.
+    The home validates and measures nothing: the chain takes readings under
+    the meter key that the member had before.
     """
     pattern = load_configuration(like)
     genesis = load_genesis(pattern.home)

@@ -214,9 +214,10 @@ class CeremonyRun:
         waiting = present[-1].submit(self._transfer(present[0], present[-1], ahead=1), wait_s=STANDING_WAIT_S)
         assert waiting.status == 202, waiting.document
         assert {_height(node) for node in present} == {highest}, "decided without a quorum"
+        verdict, who = "too_few_members", [self.nodes[number - 1] for number in self.case.forgetful(self.members)]
         if self.case.needs_people(self.members):
-            for node in present:
-                wait_until(lambda node=node: _why(node)["verdict"] == "too_many_silent", "it knows why")
+            verdict, who = "too_many_silent", present
+        wait_until(lambda: all(_why(node)["verdict"] == verdict for node in who), f"they say {verdict}")
         (said,) = self.commands.run(("why", "--dir", self.street.directory, "--json"))
         replies: dict[str, dict[str, Any]] = json.loads(said)
         self.row.why = {node.name: replies[node.name]["sentence"] for node in present}

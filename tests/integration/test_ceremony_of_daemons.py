@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from node.testnet.folder import AUTHORITY_KEY_NAME
 from tests.ceremonies.ceremony import run_case
 from tests.support.ceremony_commands import config, export_all, file, join_all, plan_of, recover, running
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
-from tests.support.testnet import Street, cleaned_up, refused
+from tests.support.testnet import Node, Street, cleaned_up, p2pnode, refused, wait_until
 
 TIP = 20
 
@@ -30,12 +31,27 @@ def street(base: Path, tmp_path: Path) -> Iterator[Street]:
         yield Street(target)
 
 
+def why(node: Node) -> dict[str, Any]:
+    document: dict[str, Any] = node.request("/v1/why").document
+    return document
+
+
 @pytest.mark.parametrize("letter", ["a", "f", "g"])
 def test_four_that_stand_still_go_on_by_a_ceremony(letter: str, tmp_path: Path) -> None:
     """Rows of the table of `make ceremonies`: all sign states lost; a home replaced; one late, one twice."""
     row = run_case(letter, 4, tmp_path, print)
     assert row.held, row.note
     assert row.told_lost == 0, "every record survived"
+
+
+def test_a_home_that_gave_up_its_era_says_how_to_go_on_and_back(street: Street) -> None:
+    first = street.node(1)
+    export_all(street, 1)
+    with running(first):
+        wait_until(lambda: why(first)["verdict"] == "sealed", "it says so")
+        assert "To go back, run `p2pnode recover release --config meter.toml`" in why(first)["sentence"]
+        shown = p2pnode(street.directory, "why", *config(first)).output
+        assert shown.startswith("node1: sealed\nThis home gave up all eras below 1")
 
 
 def test_steps_out_of_order_change_nothing(street: Street) -> None:
