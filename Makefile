@@ -7,7 +7,7 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
-.PHONY: help setup run test unit coverage simulation mutants sim soak integration api-long long endurance faults fuzz lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit coverage simulation mutants sim soak integration api-long long endurance faults ceremonies fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ run: setup  ## the main job: five households trade 48 hours of real solar energy
 	@rm -rf build/testnet
 	@$(BIN)/p2pnode testnet run --dir build/testnet --hours 48
 
-test: unit simulation integration  ## all tests but the long ones: endurance, faults
+test: unit simulation integration  ## all tests but the long ones: endurance, faults, ceremonies
 
 unit: setup  ## pure functions and single parts
 	@$(BIN)/pytest tests/unit -q -n auto
@@ -71,10 +71,13 @@ faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and 
 	@$(BIN)/python -m tests.faults
 	@$(BIN)/python -m tests.faults.street_of_seven
 
+ceremonies: setup  ## what homes lose at 4, 5 and 7 nodes, and the ceremony after it, by the commands; writes docs/ceremony-result.json
+	@$(BIN)/python -m tests.ceremonies record --output docs/ceremony-result.json
+
 fuzz: setup  ## 5,000,000 damaged and grown inputs for all decoders, minutes; what fails is kept in build/fuzz
 	@nice -n 19 $(BIN)/python -m tests.fuzz run --cases 5000000
 
-long: coverage sim fuzz api-long faults endurance  ## all that takes longer than `make test`, one after the other: hours
+long: coverage sim fuzz api-long faults ceremonies endurance  ## all that takes longer than `make test`, one after the other: hours
 
 lint: setup  ## style, import arrows, dead code
 	@$(BIN)/ruff check .

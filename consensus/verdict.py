@@ -69,7 +69,7 @@ def verdict_of(explanation: Explanation) -> Verdict:
 
 def able_members(explanation: Explanation) -> int:
     """Returns how many members can be reached and, as far as this one knows, may sign."""
-    return len(explanation.reachable) - (explanation.silence is not None and explanation.own in explanation.reachable)
+    return len(set(explanation.reachable).difference(explanation.silent))
 
 
 def height_of_others(explanation: Explanation) -> Height | None:
@@ -206,15 +206,14 @@ def _too_many_silent(explanation: Explanation, name_of: NameOf) -> str:
     start = (
         f" First start {_names(away, name_of)}: a block of this height that one of them has ends it." if away else ""
     )
-    verb = "signs" if len(silent) == 1 else "sign"
     ceremony = (
         "hold a ceremony: stop all nodes, and at each home run `p2pnode recover export --config meter.toml --era "
         f"{explanation.era + 1} --output NAME.statement`"
     )
     alone = "run `p2pnode recover alone --config meter.toml` at the home that lost it"
     return (
-        f"{_names(silent, name_of)} {verb} nothing at height {explanation.height}, as what was signed there is lost "
-        f"or given up. {members - len(silent)} of {members} members are left, and a decision needs "
+        f"{_names(silent, name_of)} {_signs(silent)} nothing at height {explanation.height}, as what was signed "
+        f"there is lost or given up. {members - len(silent)} of {members} members are left, and a decision needs "
         f"{explanation.quorum}: no waiting ends this.{start if away else ''} "
         f"{'Else' if away else 'To go on,'} "
         f"{ceremony if can_ask(members) else alone}; {PAGE}."
@@ -233,9 +232,11 @@ def _behind(explanation: Explanation, _: NameOf) -> str:
 def _too_few_members(explanation: Explanation, name_of: NameOf) -> str:
     own = " (this one is reachable but may not sign)" if explanation.silence is not None else ""
     missing = _listed([_with_contact(explanation, address, name_of) for address in explanation.unreachable])
+    silent = [one for one in explanation.reachable if one in explanation.silent and one != explanation.own]
+    others = f"{_names(silent, name_of)} {_signs(silent)} nothing at this height. " if silent else ""
     return (
         f"Only {able_members(explanation)} of {len(explanation.members)} members can take part{own} "
-        f"and a decision needs {explanation.quorum}: {missing} cannot be reached. {_waiting(explanation)}"
+        f"and a decision needs {explanation.quorum}: {missing} cannot be reached. {others}{_waiting(explanation)}"
     )
 
 
@@ -353,6 +354,10 @@ def _with_contact(explanation: Explanation, address: Address, name_of: NameOf) -
 
 def _names(addresses: Sequence[Address], name_of: NameOf) -> str:
     return _listed([name_of(address) for address in addresses])
+
+
+def _signs(members: Sequence[Address]) -> str:
+    return "signs" if len(members) == 1 else "sign"
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -104,6 +104,7 @@ class Driver:
         """Per member: monotonic time of its last message."""
         self._log = get_logger("consensus")
         self._check_memory()
+        self._events.append(self._work())  # what a ceremony carries waits from the start, though nobody asked for it
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,10 @@ class Driver:
 
     def work_changed(self) -> None:
         """Tells the replica what waits to be ordered."""
-        self.post(WorkWaiting(oldest_arrival_ms=self._application.oldest_arrival_ms()))
+        self.post(self._work())
+
+    def _work(self) -> WorkWaiting:
+        return WorkWaiting(oldest_arrival_ms=self._application.oldest_arrival_ms())
 
     def post(self, event: Event) -> None:
         """Steps the replica with an event, after all earlier ones; a failure stops the node for good."""

@@ -31,7 +31,7 @@ def run_kills(*, nodes: int, kills: int, seed: int, tell: bool = False) -> dict[
     """
     choice = random.Random(f"kills {nodes} {seed}")
     recoveries: list[float] = []
-    with running_pack(nodes) as pack, Load(pack, seed) as load:
+    with running_pack(nodes) as pack, Load(pack.street, seed) as load:
         number = 0
         while number < kills:
             time.sleep(choice.random() * PAUSE_S_MAX)

@@ -141,12 +141,12 @@ def running_pack(nodes: int) -> Iterator[Pack]:
 class Load:
     """Clients that each send one transfer after the other to any node, and remember what they are told."""
 
-    def __init__(self, pack: Pack, seed: int) -> None:
-        self._pack = pack
+    def __init__(self, street: Street, seed: int) -> None:
+        self._nodes = street.nodes
         self._ended = threading.Event()
         self._clients = [
             threading.Thread(target=self._run, args=(number, random.Random(f"client {number} of {seed}")))
-            for number in range(1, min(CLIENTS, len(pack.street.nodes)) + 1)
+            for number in range(1, min(CLIENTS, len(street.nodes)) + 1)
         ]
         self.replied: list[Replied] = []
 
@@ -162,23 +162,24 @@ class Load:
 
     def _run(self, number: int, choice: random.Random) -> None:
         """Transfers from the wallet of node `number`; after a failure with a new nonce, as gaps are allowed."""
-        wallet, other = self._pack.node(number), self._pack.node(number % len(self._pack.street.nodes) + 1)
-        nonce = 0
+        wallet, other = self._nodes[number - 1], self._nodes[number % len(self._nodes)]
+        nonce = wallet.next_nonce() - 1
         while not self._ended.is_set():
             nonce += 1
             raw = wallet.transfer(other, 1, nonce=nonce)
-            asked = self._pack.node(choice.choice(list(self._pack.numbers)))
+            asked = choice.choice(self._nodes)
             try:
                 reply = asked.submit(raw, wait_s=REPLY_WAIT_S)
             except (OSError, HTTPException, ValueError):
                 self._ended.wait(RETRY_PAUSE_S)
                 continue
             if reply.status == 200 and reply.document.get("status") == "executed":
-                self._remember(asked, reply.document)
+                self.remember(asked, reply.document)
             else:
                 self._ended.wait(RETRY_PAUSE_S)
 
-    def _remember(self, asked: Node, document: dict[str, Any]) -> None:
+    def remember(self, asked: Node, document: dict[str, Any]) -> None:
+        """Notes that a node said so of a transaction: the answer to its submission."""
         replied_s, height = time.monotonic(), int(document["height"])
         try:
             block = Digest(bytes.fromhex(asked.request(f"/v1/blocks/{height}").document["digest"]))

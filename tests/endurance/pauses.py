@@ -34,7 +34,11 @@ def run_pause(*, slots: int, slot_ms: Milliseconds = SLOT_DURATION_MS, seed: int
     Raises:
         AssertionError: no commit on every node within `COMMIT_S_MAX` after it, or something was lost.
     """
-    with patch("node.testnet.init.SLOT_DURATION_MS", slot_ms), running_pack(4) as pack, Load(pack, seed) as load:
+    with (
+        patch("node.testnet.init.SLOT_DURATION_MS", slot_ms),
+        running_pack(4) as pack,
+        Load(pack.street, seed) as load,
+    ):
         seconds_until(pack, 1, above=2, deadline_s=60)
         for number in PAUSED:
             pack.signal(number, signal.SIGSTOP)

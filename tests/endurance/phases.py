@@ -23,7 +23,7 @@ def run_phase(point: str, *, nodes: int = 4, seed: int = 1) -> dict[str, Any]:
     Raises:
         AssertionError: the others do not go on, or it does not come back, within `PROGRESS_S_MAX`.
     """
-    with running_pack(nodes) as pack, Load(pack, seed) as load:
+    with running_pack(nodes) as pack, Load(pack.street, seed) as load:
         pack.kill(DYING)
         pack.start(DYING, "tests.endurance.dying", point)
         home = pack.node(DYING).home.directory

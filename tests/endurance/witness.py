@@ -117,12 +117,13 @@ def read_statements(homes: Iterable[Path]) -> set[Statement]:
     }
 
 
-def main() -> int:
+def main(driver: type[WitnessDriver] = WitnessDriver) -> int:
+    """Runs the daemon with this driver."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args()
-    WitnessDriver.file = options.config.parent / FILE_NAME
-    with patch("node.chain.participant.Driver", WitnessDriver):
+    driver.file = options.config.parent / FILE_NAME
+    with patch("node.chain.participant.Driver", driver):
         return run_daemon(load_configuration(options.config))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from consensus.codec import decode
-from consensus.cryptography import verify
+from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Digest, Height
 from contracts.execution import BlockContext, execute_block
 from contracts.receipts import Receipt, Status
@@ -34,6 +34,7 @@ from contracts.transactions import (
 )
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
+from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from tests.support.contracts import transaction_of
@@ -177,7 +178,8 @@ class Books:
 
     @property
     def members(self) -> tuple[Address, ...]:
-        return self.ledger.membership().addresses
+        """Of genesis: who is gone keeps its wallet."""
+        return tuple(address_of(member.node_key) for member in self.ledger.genesis.members)
 
     def trades(self) -> dict[Digest, Trade]:
         return {Digest(key[1:]): decode(raw, Trade) for key, raw in self.ledger.scan(Table.TRADE)}
@@ -203,7 +205,7 @@ def opened(homes: Sequence[Home]) -> Iterator[list[Books]]:
     with ExitStack() as stack:
         books = []
         for home in homes:
-            ledger = Ledger.open(home.ledger, load_genesis(home))
+            ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
             stack.callback(ledger.close)
             books.append(Books(ledger))
         yield books
@@ -211,7 +213,7 @@ def opened(homes: Sequence[Home]) -> Iterator[list[Books]]:
 
 def is_sound(home: Home) -> bool:
     """Says whether `ledger verify` finds nothing: every block executed again, every balance summed up."""
-    return verify_ledger(home.ledger, load_genesis(home), lambda _height, _tip: None).holds
+    return verify_ledger(home.ledger, load_genesis(home), lambda _height, _tip: None, begun=begun_eras(home)).holds
 
 
 def fork_height(books: Sequence[Books]) -> Height | None:

@@ -1,7 +1,6 @@
 """Small streets of real daemons, some of them with a behaviour replaced, run until their lies are told."""
 
 import json
-import multiprocessing
 import os
 import sys
 import time
@@ -30,13 +29,8 @@ from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.faults.daemon import main
 from tests.faults.sellers import write_agreed_contracts
 from tests.faults.tricks import DIARY_NAME
+from tests.support.forking import FORKING
 from tests.support.testnet import VALID_UNTIL_HEIGHT, Node, Street, wait_until
-
-FORKING: Final = multiprocessing.get_context("forkserver")
-"""Daemons fork from a process that has loaded their code and done nothing else, which saves a second for each of
-them. From this one they could not: it opens ledgers, and LevelDB's background thread does not come along."""
-
-FORKING.set_forkserver_preload([__name__])
 
 SLOT_DURATION_MS_PER_NODE: Final = 25
 """Short, so that leaders change often; long enough for all daemons on two cores."""

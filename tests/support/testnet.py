@@ -192,7 +192,7 @@ class Node:
         self.name: Final = self._entry.name
         self.url: Final = self._entry.api_url
         self.address: Final = Address(bytes.fromhex(self._entry.address))
-        self.key: Final[SigningKey] = load_key(self.home.node_key)
+        self.key: Final[SigningKey] = load_key(self.home.node_key).of_member(self.address)
 
     # --- the process
 

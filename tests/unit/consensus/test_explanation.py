@@ -550,6 +550,22 @@ def test_who_is_silent_at_another_height_or_signs_again_is_not_counted() -> None
     assert verdict_of(found) is not Verdict.TOO_MANY_SILENT
 
 
+@pytest.mark.parametrize("own", [0, 2])
+def test_who_is_silent_and_who_is_away_lack_together(own: int) -> None:
+    """One signs nothing and one cannot be reached: neither alone would stop the height."""
+    scenario = Scenario(own=own)
+    if own == 2:
+        scenario.step(KeepSilent(through=UNANSWERED))
+    else:
+        silent_status(scenario, 2)
+    found = explained(scenario, silent=(3,))
+    assert verdict_of(found) is Verdict.TOO_FEW_MEMBERS
+    text = sentence_of(found, lambda address: name_of(scenario, address))
+    assert text.startswith("Only 2 of 4 members can take part"), text
+    assert ("home-2 signs nothing at this height." in text) == (own == 0)
+    assert verdict_of(explained(scenario)) is not Verdict.TOO_FEW_MEMBERS
+
+
 def test_who_cannot_be_reached_may_have_the_block_and_is_started_first() -> None:
     scenario = Scenario(own=1)
     silent_status(scenario, 2, 3)

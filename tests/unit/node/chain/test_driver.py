@@ -9,7 +9,7 @@ import pytest
 
 from consensus.codec import encode
 from consensus.eras import FIRST_ERA
-from consensus.events import Tick, fresh_sign_state
+from consensus.events import Tick, fresh_sign_state, standing_in
 from consensus.identifiers import Height, Slot
 from consensus.messages import Decided, PrePrepare, Status, ViewChange, view_change_bytes, vote_bytes
 from ledger.block import block_digest
@@ -17,6 +17,7 @@ from ledger.ledger import Ledger
 from node.chain import driver as driver_module
 from node.chain.driver import Driver
 from node.home.sign_state import SignStateFile
+from tests.support.begun_eras import ErasChain
 from tests.support.contracts import make_genesis
 from tests.support.driving import World, drive
 from tests.support.ledger import ChainBuilder
@@ -117,3 +118,21 @@ def test_a_run_of_decided_blocks_is_bounded_in_bytes(
         )
         driver.receive(COMMUNITY.addresses[0], question)
         assert sum(isinstance(message, Decided) for message in world.sent) == blocks
+
+
+@pytest.mark.parametrize("is_carried", [True, False])
+def test_what_a_ceremony_carries_waits_from_the_start_and_nothing_else(home: Path, *, is_carried: bool) -> None:
+    """Nobody asks for it again: whoever did may have been told long ago that it is decided."""
+    chain = ErasChain(home / "eras")
+    chain.grow()
+    block = chain.builder.build([chain.builder.transfer(0, 1, 5)])
+    chain.begin(chain.plan(1, prepared=chain.prepared(block) if is_carried else None))
+    standing = standing_in(chain.ledger.eras.newest)
+    SignStateFile.create(home / "of-the-era", encode(fresh_sign_state(Height(chain.ledger.height + 1), standing)))
+    with ExitStack() as stack:
+        stack.callback(chain.ledger.close)
+        file = SignStateFile(home / "of-the-era")
+        stack.callback(file.close)
+        driver, _ = drive(chain.ledger, file, chain.community.node_keys[OWN])
+        driver.tick()
+        assert (driver.waiting().waiting_ms is not None) == is_carried
