@@ -27,6 +27,7 @@ from node.cli.ceremony_home import CeremonyHome, authority_key, open_home
 from node.cli.recover import recover
 from node.cli.terminal import output_console
 from node.errors import FileRefused, NodeError
+from node.home import ceremony_steps
 from node.home.configuration import load_configuration
 from node.home.era_files import (
     JoinFile,
@@ -41,7 +42,6 @@ from node.home.era_files import (
 )
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
-from node.home.storage import set_aside
 from node.stories.member_names import names_of
 
 RECOVER_HELP: Final = """\
@@ -137,9 +137,9 @@ def export(
         if isinstance(stated, ceremony.CeremonyRefusal):
             raise _refused(stated, era)
         sign_state, statement = stated
-        home.save(sign_state)
         signed = ceremony.signed_statement(statement, home.signer)
-        write_record(output, StatementFile(statement=signed, plans=tuple(kept_plans(home.home))))
+        file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
+        ceremony_steps.export(sign_state, save=home.save, write_statement=lambda: write_record(output, file))
         lost = ", ".join(missing.value.replace("_", " ") for missing in statement.missing)
         typer.echo(
             f"{home.name} gave up all eras below {era}. {output}: statement {statement.number}, "
@@ -198,9 +198,14 @@ def join(
         _show(signed.plan, home.ledger.genesis)
         if not yes and not typer.confirm("Agree to this plan, and to no other of its era?"):
             raise NodeError("nothing was changed")
-        keep_plans(home.home, _followed(signed, past, plan))
-        home.save(joined[0])
-        write_record(output, JoinFile(plan=plan_digest(signed.plan), join=joined[1]))
+        followed = _followed(signed, past, plan)
+        file = JoinFile(plan=plan_digest(signed.plan), join=joined[1])
+        ceremony_steps.join(
+            joined[0],
+            keep_plans=lambda: keep_plans(home.home, followed),
+            save=home.save,
+            write_join=lambda: write_record(output, file),
+        )
         typer.echo(f"{home.name} agreed. {output}: bring it to all members")
 
 
@@ -227,12 +232,14 @@ def apply(
         _show(signed.plan, home.ledger.genesis)
         _confirm_loss(signed.plan, brought, yes=yes, accept_loss=accept_loss)
         proof = EraProof(plan=signed.plan, joins=tuple(one for _, one in agreed), authority=signed.authority)
-        keep_plans(home.home, _followed(signed, past, plan))
-        _keep_eras(home.home, _followed(signed, past, plan), proof, past)
-        if begun.drops_carried:
-            home.close_ledger()
-            set_aside(home.home.ledger)
-        home.save(begun.sign_state)
+        followed = _followed(signed, past, plan)
+        ceremony_steps.apply(
+            begun,
+            keep_plans=lambda: keep_plans(home.home, followed),
+            keep_eras=lambda: _keep_eras(home.home, followed, proof, past),
+            set_ledger_aside=home.set_ledger_aside,
+            save=home.save,
+        )
         typer.echo(
             f"{home.name} begins era {signed.plan.era} at height {signed.plan.base + 1}: start it. "
             + ("" if begun.sign_state.silent_through == 0 else "It asks the others first what it may have signed.")
