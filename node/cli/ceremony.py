@@ -236,8 +236,8 @@ def apply(
         ceremony_steps.apply(
             begun,
             keep_plans=lambda: keep_plans(home.home, followed),
-            keep_eras=lambda: _keep_eras(home.home, followed, proof, past),
             set_ledger_aside=home.set_ledger_aside,
+            keep_eras=lambda: _keep_eras(home.home, followed, proof, past),
             save=home.save,
         )
         typer.echo(
