@@ -28,8 +28,8 @@ def join(sign_state: SignState, *, keep_plans: Step, save: Save, write_join: Ste
 
 def apply(begun: Applied, *, keep_plans: Step, set_ledger_aside: Step, keep_eras: Step, save: Save) -> None:
     """Begins an era. A ledger with the carried block by an older certificate goes before the files say that an era
-    has begun, or it would be damaged to whoever opens it in between. The sign state comes last: one that knows nothing
-    of the era that the files have is an old one to whoever starts in between, and keeps silent.
+    has begun, or it would be damaged to whoever opens it in between. The sign state comes last: one that knows
+    nothing of the era that the files have is an old one to whoever starts in between, and keeps silent.
     """
     keep_plans()
     if begun.drops_carried:
