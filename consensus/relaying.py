@@ -92,7 +92,9 @@ def _executed_proposals(member: Member) -> Iterator[PrePrepare]:
     """Yields the valid one of the highest slot: who votes for nothing may be the only one that heard its leader."""
     state = member.state
     valid = [one for one in state.proposals if state.header_slots.get(one.block) is not None]
-    yield from sorted(valid, key=lambda one: one.slot)[-1:]
+    newest = max(valid, default=None, key=lambda one: one.slot)
+    if newest is not None and newest.signer != member.own:
+        yield newest
 
 
 def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:

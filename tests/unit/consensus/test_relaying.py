@@ -282,6 +282,15 @@ def test_it_executes_proposals_to_pass_valid_ones_on_and_votes_for_none() -> Non
     assert passed_on(scenario, PrePrepare) == [], "no block"
 
 
+def test_what_a_silent_member_signed_before_it_forgot_is_not_passed_on() -> None:
+    scenario = Scenario(own=1, slot=5)
+    scenario.replica._member.silent_through = Height(5)
+    scenario.replica._member.relay_through = Height(5)
+    scenario.receive(FOUR.pre_prepare(5), FOUR.vote(1, 6), sender=2)
+    scenario.execute(A, header_slot=5)
+    assert not [message for message in scenario.sent if isinstance(message, PrePrepare | Prepare)]
+
+
 def test_who_learns_that_one_ahead_does_not_hear_it_says_that_it_hears_nobody() -> None:
     """So all pass its STATUS on, also those that it hears but that are behind as well."""
     scenario = Scenario(own=1, slot=4)
