@@ -403,8 +403,8 @@ class Home(Disk):
             released = ceremony.release(self.sign_state)
             if isinstance(released, ceremony.CeremonyRefusal):
                 return released
-            self.save(released)
             self.world.note_released(self)
+            self.save(released)
             return None
 
         return self.take("release", release)
