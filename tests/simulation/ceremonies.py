@@ -52,6 +52,8 @@ LOSSES: Final = ("sign state", "records", "both", "blocks")
 CONSENSUS_STEPS: Final = 60
 CEREMONY_STEPS: Final = 90
 AGAIN_SHARE: Final = 0.3
+CONCLUDED_SHARE: Final = 0.5
+"""Of the eras: in the end people do it as the manual says."""
 CRASH_SHARE: Final = 0.02
 """Of durable steps, in half of the runs: the last thing that a process does."""
 ERAS_MAX: Final = 2
@@ -363,6 +365,19 @@ class World:
         self.occurred["a plan was applied again"] += has_begun and refusal is ceremony.CeremonyRefusal.ERA_PASSED
         self.occurred["a ledger above the base was refused"] += refusal is ceremony.CeremonyRefusal.LEDGER_ABOVE
 
+    def conclude(self, era: int) -> None:
+        """All who are there state and agree to one plan, and most begin its era."""
+        there = [home for home in self.homes if home not in self.absent]
+        for home in there:
+            self._state(home, era)
+        signed = self.plan(era)
+        if signed is not None:
+            for home in there:
+                home.join(signed)
+            for home in self.homes:
+                if self.random.random() < 0.7:
+                    home.apply(signed)
+
     def _some_plan(self) -> SignedPlan:
         """People mostly agree on one."""
         return self.plans[-1] if self.random.random() < 0.7 else self.random.choice(self.plans)
@@ -529,6 +544,8 @@ def _hold_ceremonies(world: World) -> None:
                 world.people_step(era)
             else:
                 world.consensus_step()
+        if random.random() < CONCLUDED_SHARE:
+            world.conclude(era)
     _finish(world)
 
 

@@ -1,28 +1,137 @@
-"""Deliberate breaks of the ceremony's rules, and what must notice each; see `mutants`."""
+"""Deliberate breaks of the ceremony's rules, and what must notice each; see `mutants`.
+
+`NUMBERED` says which break of the protocol's list each one is: of the inquiry across memberships (22 to 27) and of
+the ceremony (28 to 46). `python -m tests.simulation.ceremony_mutants` prints the table.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
+from unittest.mock import patch
 
+import typer
 from msgspec.structs import replace
 
-from consensus import ceremony, era_plans, eras, plans, safety
-from consensus.ceremony import CeremonyRefusal, LedgerFacts
+from consensus import ceremony, era_plans, eras, plans, relaying, safety
+from consensus.ceremony import Applied, CeremonyRefusal, LedgerFacts
 from consensus.ceremony_records import MemberStatement
+from consensus.codec import encode
 from consensus.era_plans import AppliedEra, Plan
-from consensus.eras import Era, EraStart
+from consensus.eras import FIRST_ERA, Era, EraStart
 from consensus.events import EraStanding, SignState
-from consensus.identifiers import Digest, Domain, Height
-from consensus.member import Member
-from consensus.messages import CommitCertificate
+from consensus.identifiers import Address, Digest, Domain, EraNumber, Height, Slot
+from consensus.member import Member, Signer
+from consensus.messages import CommitCertificate, Decided, Status
+from node.chain.block_sync import BlockSync, SyncLinks
+from node.chain.question_relay import QuestionRelay
+from node.chain.sync_planner import SyncFault
+from node.home import ceremony_steps
+from node.home.ceremony_steps import Save, Step
+from node.mesh.messages import Blocks, BlocksRequest
+from tests.simulation import test_questions
 from tests.simulation.ceremonies import run_ceremonies
-from tests.simulation.mutants import Mutant
+from tests.simulation.ceremony_home import CHAIN, block_of
+from tests.simulation.interrupted_ceremonies import go_on, hold_interrupted, street
+from tests.simulation.mutants import MUTANTS, Mutant
 from tests.unit.consensus import test_ceremony, test_eras, test_plans
+from tests.unit.node.home import test_ceremony_steps
 
 C, E, P = test_ceremony, test_eras, test_plans
 
+true_state = ceremony.state
 true_era_of = eras.era_of
 true_apply_refusal = ceremony._apply_refusal
 true_going_on = plans._going_on
+
+
+def state_without_seal(
+    home: ceremony.Home, era: EraNumber, signer: Signer
+) -> tuple[SignState, MemberStatement] | CeremonyRefusal:
+    """All is said and remembered but that nothing older is signed any more."""
+    stated = true_state(home, era, signer)
+    if isinstance(stated, CeremonyRefusal):
+        return stated
+    before = home.start.sign_state.standing.sealed_below
+    return replace(stated[0], standing=replace(stated[0].standing, sealed_below=before)), stated[1]
+
+
+def write_statement_first(sign_state: SignState, *, save: Save, write_statement: Step) -> None:
+    write_statement()
+    save(sign_state)
+
+
+def eras_before_ledger(
+    begun: Applied, *, keep_plans: Step, set_ledger_aside: Step, keep_eras: Step, save: Save
+) -> None:
+    keep_plans()
+    keep_eras()
+    if begun.drops_carried:
+        set_ledger_aside()
+    save(begun.sign_state)
+
+
+def ban_whoever(sync: BlockSync, sender: Address, fault: SyncFault, height: Height) -> None:
+    sync._planner.ban(sender, sync._now_ms())
+
+
+def at(point: str, *, tears: bool = False) -> Callable[[], object]:
+    """A killer: a ceremony that is interrupted there."""
+    return lambda: hold_interrupted(point, tears=tears)
+
+
+def dead_link_of_who_forgot() -> None:
+    test_questions.forgetful_behind(test_questions.both_ways((0, 1)), 4)
+
+
+def forgetful_hub() -> None:
+    """The others hear each other over the one that keeps silent only."""
+    test_questions.forgetful_behind(test_questions.both_ways((1, 2), (1, 3), (2, 3)), 4)
+
+
+def a_statement_that_is_not_sealed_by() -> None:
+    """A home dies before its seal is durable: no statement has left, or it signs on against its word."""
+    with street() as world:
+        home = world.homes[0]
+        home.crash_point, home.tears = "export: sign state", False
+        home.state(1)
+        assert home.interrupted is not None, "never died there"
+        for _ in range(20):
+            go_on(world)
+        assert home.height > 1, "it did not go on"
+
+
+def who_lives_in_another_era_is_asked_again() -> None:
+    """A home of the first era fetches blocks that another one decided in the second: no lie, and no ban."""
+    with street() as world:
+        home, other = world.homes[0], world.homes[1].key.address
+        sent: list[tuple[Address, object]] = []
+        links = SyncLinks(
+            send=lambda peer, message: sent.append((peer, message)),
+            connected=lambda: frozenset((other,)),
+            post=lambda _: None,
+            refused=lambda _reason, _peer: None,
+            names={},
+        )
+        sync = BlockSync(application=home, links=links, clock_s=lambda: 100.0)
+        status = Status(era=FIRST_ERA, undecided=Height(50), tip=CHAIN, clock_slot=Slot(0), origin=other, hears=b"")
+        sync.on_status(other, status)
+        sync.plan()
+        asked = [message for _, message in sent if isinstance(message, BlocksRequest)]
+        assert asked, "nothing was asked"
+        proposal = encode((CHAIN, 1, other, 0))
+        block = block_of(proposal)
+        blocks = tuple(
+            Decided(
+                certificate=CommitCertificate(
+                    era=EraNumber(1), height=Height(height), slot=Slot(1), block=block, endorsements=()
+                ),
+                proposal=proposal,
+            )
+            for height in range(asked[0].first, asked[0].first + asked[0].count)
+        )
+        sync.on_blocks(other, Blocks(first=asked[0].first, blocks=blocks))
+        assert sync.next_block() is None
+        assert sync._planner.banned(sync._now_ms()) == frozenset(), "banned for living in another era"
 
 
 def many(members: int, count: int, *, liars: int = 0) -> Callable[[], object]:
@@ -87,6 +196,57 @@ def any_quorum(_who: Iterable[object], _membership: object) -> bool:
 
 
 CEREMONY_MUTANTS: Final = (
+    Mutant(
+        name="a question goes no further than the own links",
+        rule="recovery",
+        breaks=((QuestionRelay, "passes_question", lambda *_: False),),
+        killers=(dead_link_of_who_forgot,),
+    ),
+    Mutant(
+        name="an answer to a question that was passed on goes to nobody",
+        rule="recovery",
+        breaks=((QuestionRelay, "spreads_answer", lambda *_: False),),
+        killers=(dead_link_of_who_forgot,),
+    ),
+    Mutant(
+        name="an answer to somebody else is not passed on",
+        rule="recovery",
+        breaks=((QuestionRelay, "passes_answer", lambda *_: False),),
+        killers=(dead_link_of_who_forgot,),
+    ),
+    Mutant(
+        name="who keeps silent executes no proposal to pass it on",
+        rule="P9",
+        breaks=((relaying, "_executed_proposals", lambda _: iter(())),),
+        killers=(forgetful_hub,),
+    ),
+    Mutant(
+        name="a statement leaves without a seal",
+        rule="ceremony",
+        breaks=((ceremony, "state", state_without_seal),),
+        killers=(many(4, 60, liars=1),),
+    ),
+    Mutant(
+        name="a statement leaves before the seal is durable",
+        rule="ceremony",
+        breaks=((ceremony_steps, "export", write_statement_first),),
+        killers=(
+            test_ceremony_steps.test_a_statement_leaves_once_the_home_is_sealed,
+            a_statement_that_is_not_sealed_by,
+        ),
+    ),
+    Mutant(
+        name="the era's file is written before the ledger with the carried block goes",
+        rule="ceremony",
+        breaks=((ceremony_steps, "apply", eras_before_ledger),),
+        killers=(at("apply: ledger"),),
+    ),
+    Mutant(
+        name="a peer of another era is banned",
+        rule="eras",
+        breaks=((BlockSync, "_ban", ban_whoever),),
+        killers=(who_lives_in_another_era_is_asked_again,),
+    ),
     Mutant(
         name="who stated signs and appends on",
         rule="ceremony",
@@ -223,3 +383,59 @@ CEREMONY_MUTANTS: Final = (
         ),
     ),
 )
+
+NUMBERED: Final = {
+    22: "who forgot counts the answers of the set that it had when it asked",
+    23: "who forgot asks the members of its own height",
+    24: "answers above the own height count",
+    25: "the silence ends with the own height",
+    26: "who keeps silent answers",
+    27: "an answer needs no signature",
+    28: "a statement leaves without a seal",
+    29: "a statement leaves before the seal is durable",
+    30: "who stated appends what its era decides",
+    31: "nothing is carried over",
+    32: "the block of the lowest slot is carried over",
+    33: "the era is not signed",
+    34: "the era's number is signed without its plan",
+    35: "agreements of those who go on count",
+    36: "a home agrees to two plans of one era",
+    37: "a home agrees to a plan with an older statement of its own",
+    38: "a seal is taken back below what was agreed to",
+    39: "a plan is applied twice",
+    40: "the base is the lowest height",
+    41: "who comes late begins with nothing that binds",
+    42: "a plan needs no quorum of statements",
+    43: "a plan follows no era that somebody agreed to begin",
+    44: "a ledger above the base is taken as it is",
+    45: "a peer of another era is banned",
+    46: "a gone member's key is still accepted",
+}
+"""By their number in the protocol's list of breaks."""
+
+
+def table() -> list[str]:
+    """One line for each: number, break, what noticed it."""
+    by_name = {mutant.name: mutant for mutant in (*MUTANTS, *CEREMONY_MUTANTS)}
+    lines = []
+    for number, name in NUMBERED.items():
+        noticed = [failure_of(by_name[name], killer) for killer in by_name[name].killers]
+        lines.append(f"{number}  {name}\n" + "\n".join(f"      {line}" for line in noticed))
+    return lines
+
+
+def failure_of(mutant: Mutant, killer: Callable[[], object]) -> str:
+    """Says with which words a killer fails on a mutant."""
+    with ExitStack() as stack:
+        for owner, attribute, broken in mutant.breaks:
+            stack.enter_context(patch.object(owner, attribute, broken))
+        try:
+            killer()
+        except (AssertionError, ValueError, KeyError) as error:
+            words = str(error).splitlines() or [type(error).__name__]
+            return f"{getattr(killer, '__qualname__', killer)}: {words[0]}"
+    return f"{killer}: SURVIVES"
+
+
+if __name__ == "__main__":
+    typer.echo("\n".join(table()))
