@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 from typer.testing import CliRunner
 
-from consensus import plans
+from consensus import ceremony
 from tests.simulation.__main__ import app
 from tests.simulation.ceremony_mutants import CEREMONY_MUTANTS, NUMBERED
 from tests.simulation.ceremony_runs import EXPECTED, SETTINGS, Summary, run_seeds
@@ -32,17 +32,18 @@ def test_a_large_run_in_which_something_never_occurred_has_failed() -> None:
     assert Summary(seeds=1_999).missing == []
 
 
-def test_the_command_counts_in_its_last_line_and_fails_on_a_lost_block() -> None:
+def test_the_command_counts_in_its_last_line_and_fails_on_a_fork() -> None:
     command = ["ceremonies", "--seeds", f"0:{PART}", "--processes", "1"]
     ended = CliRunner().invoke(app, command)
     assert ended.exit_code == 0, ended.output
     last = ended.output.splitlines()[-1]
     assert last.startswith(f"{PART} ceremonies, ")
     assert last.endswith("forks 0; lost with K >= K* 0")
-    with patch.object(plans, "_candidates", lambda *_: ()), patch.object(plans, "voted_for", lambda *_: None):
-        broken = CliRunner().invoke(app, ["ceremonies", "--seeds", "0:520", "--processes", "1"])
+    with patch.object(ceremony, "_joined_another", lambda *_: False):
+        broken = CliRunner().invoke(app, command)
     assert broken.exit_code == 1
-    assert not broken.output.splitlines()[-1].endswith("lost with K >= K* 0")
+    assert "two plans of era 1 were applied" in broken.output
+    assert "forks 0" not in broken.output.splitlines()[-1]
 
 
 @pytest.mark.parametrize("number", range(22, 47))
