@@ -223,7 +223,9 @@ class Applied:
     sign_state: SignState
     """To be durable at once: era, plan and what binds, in one record."""
     drops_carried: bool
-    """The ledger has the carried block by a certificate of an older era: it goes first, to be decided anew."""
+    """The ledger has the carried block by a certificate of an older era: it goes first, to be decided anew. Nothing
+    is lost with it that says where this home signed.
+    """
 
 
 def apply(
@@ -246,7 +248,8 @@ def apply(
     is_new_home = any(departure.node_key == key for departure in plan.departures)
     is_free = _binds_nothing(plan, signed, ledger, is_new_home=is_new_home)
     begun = fresh_sign_state(first, standing) if is_free else forgetful_sign_state(first, standing)
-    return Applied(sign_state=begun, drops_carried=ledger.height > plan.base)
+    has_older_certificate = ledger.height > plan.base and ledger.signed_in < plan.era
+    return Applied(sign_state=begun, drops_carried=has_older_certificate)
 
 
 def _apply_refusal(

@@ -62,10 +62,17 @@ class HeightState:
     """Monotonic time of the last vote."""
     said_ms: int | None = None
     """Monotonic time of the last vote, COMMIT or VIEW-CHANGE, when it was first sent."""
+    heard_ms: int | None = None
+    """Monotonic time of the first message about this height."""
     sent_ms: int = 0
     """Monotonic time of the last sending or resending at this height."""
     view_change_quorum_ms: int | None = None
     """When VIEW-CHANGEs of Q members for slots >= promise were first seen; None until then."""
+
+    def note_heard(self, now_ms: int) -> None:
+        """Notes when the first message about this height came."""
+        if self.heard_ms is None:
+            self.heard_ms = now_ms
 
     @property
     def membership(self) -> Membership:

@@ -230,6 +230,15 @@ class Inquiry:
         return answered <= undecided
 
 
+def answer_holds(answer: HeightAnswer, memberships: Memberships, era: Era) -> AnswerRefusal | None:
+    """Says what is wrong with an answer to somebody else: who passes it on checks it first."""
+    keys = [members.key_of(answer.signer) for members in (memberships.undecided, memberships.following)]
+    if answer.era != era.number:
+        return AnswerRefusal.OTHER_ERA
+    is_signed = any(key is not None and _is_signed(answer, key, era) for key in keys)
+    return None if is_signed else AnswerRefusal.BAD_SIGNATURE
+
+
 def _is_signed(answer: HeightAnswer, key: PublicKey, era: Era) -> bool:
     signed = height_answer_bytes(era.domain, answer.asker, answer.nonce, answer.undecided)
     return verify(key, signed, answer.signature)

@@ -41,12 +41,15 @@ PASSED_ON_FRACTION: Final = 2
 
 
 def rule_start_relaying(member: Member, now: Instant) -> bool:
-    """P9: two thirds of a slot after an own vote, COMMIT or VIEW-CHANGE the height is still undecided."""
+    """P9: two thirds of a slot after an own vote, COMMIT or VIEW-CHANGE the height is still undecided; for who may
+    not sign, after the first that it heard of the height: others may need it to hear each other.
+    """
     state = member.state
-    if state.said_ms is None or not member.may_relay or member.phase is Phase.APPLYING:
+    since_ms = state.said_ms if member.may_sign() else state.heard_ms
+    if since_ms is None or not member.may_relay or member.phase is Phase.APPLYING:
         return False
     through = Height(state.height + RELAY_HEIGHTS)
-    if member.relay_through >= through or now.monotonic_ms - state.said_ms < 2 * member.tau_ms // 3:
+    if member.relay_through >= through or now.monotonic_ms - since_ms < 2 * member.tau_ms // 3:
         return False
     member.relay_through = through
     return True
@@ -68,18 +71,30 @@ def rule_relay(member: Member, now: Instant) -> bool:
 
 
 def _statements(member: Member, now: Instant) -> Iterator[Signed]:
-    """Yields what others signed at this height. Of proposals only the one that this member voted for: it is valid,
-    and an honest member votes once a slot, so a liar's large blocks go no further.
-    """
+    """Yields what others signed at this height; of proposals only valid ones: a liar's large blocks go no further."""
     state = member.state
     for statement in (*state.view_changes, *state.votes, *state.commits):
         if statement.signer != member.own:
             yield statement
-    voted, voted_ms = state.voted, state.voted_ms
+    yield from _proposals(member, now) if member.may_sign() else _executed_proposals(member)
+
+
+def _proposals(member: Member, now: Instant) -> Iterator[PrePrepare]:
+    """Yields the one that this member voted for: an honest member votes once a slot."""
+    voted, voted_ms = member.state.voted, member.state.voted_ms
     if voted is None or voted_ms is None or voted.signer == member.own:
         return
     if now.monotonic_ms - voted_ms >= member.tau_ms // PROPOSAL_FRACTION:
         yield voted
+
+
+def _executed_proposals(member: Member) -> Iterator[PrePrepare]:
+    """Yields the valid one of the highest slot: who votes for nothing may be the only one that heard its leader."""
+    state = member.state
+    valid = [one for one in state.proposals if state.header_slots.get(one.block) is not None]
+    newest = max(valid, default=None, key=lambda one: one.slot)
+    if newest is not None and newest.signer != member.own:
+        yield newest
 
 
 def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:

@@ -256,6 +256,7 @@ class Replica:
             member.told[sender] = max(member.told.get(sender, height), height)
         if height != member.state.height or member.phase is Phase.APPLYING:
             return  # decided while the host verified it
+        member.state.note_heard(now.monotonic_ms)
         match message:
             case PrePrepare():
                 self._receive_pre_prepare(message, now)

@@ -33,9 +33,13 @@ VALIDATIONS_MAX: Final = 2
 
 
 def rule_validate(member: Member, _now: Instant) -> bool:
-    """S1, first half: a proposal that this member could vote for is executed in full first."""
+    """S1, first half: a proposal that this member could vote for is executed in full first; P9: who may not vote and
+    passes on what others say does so, too, as only valid ones are passed on.
+    """
     state = member.state
-    if not member.may_sign() or len(state.validating) >= VALIDATIONS_MAX:
+    if not (member.may_sign() or member.is_relaying) or member.phase is Phase.APPLYING:
+        return False
+    if len(state.validating) >= VALIDATIONS_MAX:
         return False
     for proposal in _newest_first(member):
         known = proposal.block in state.header_slots or proposal.block in state.validating

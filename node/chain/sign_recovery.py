@@ -1,21 +1,23 @@
 """The hands of `consensus.recovery`: asks the other members how far the chain is, and answers them.
 
-Question and answer are signed, so it does not matter which way they came; the nonce makes the answer one to this
-question. A node that keeps silent itself does not answer: it does not know how far it was.
+Question and answer are signed, so it does not matter which way they came (`question_relay`); the nonce makes the
+answer one to this question. A node that keeps silent itself does not answer: it does not know how far it was.
 """
 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from consensus.identifiers import Address, Height
 from consensus.member import Signer
+from consensus.membership import Memberships
 from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
-from consensus.recovery import Inquiry, answer_to, asked_members, can_ask, question_holds
+from consensus.recovery import Inquiry, answer_holds, answer_to, asked_members, can_ask, question_holds
 from node.chain.application import Application
+from node.chain.question_relay import Pace, QuestionRelay, is_member, may_relay
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
 
@@ -24,6 +26,9 @@ ASK_INTERVAL_S: Final = 1.0
 
 ANSWER_INTERVAL_S: Final = 0.25
 """Shortest time between two answers to one member."""
+
+DIRECT_ASKS: Final = 2
+"""So often only who has not answered is asked; after that all are, who pass the question on."""
 
 LOG_INTERVAL_S: Final = 60.0
 """Between two log lines while the question is open."""
@@ -65,32 +70,61 @@ class SignRecovery:
         self._clock_s = clock_s
         self._draw = draw
         self._inquiry: Inquiry | None = None
-        self._answered_s: dict[Address, float] = {}
+        self._asked = 0
+        """How often this question was asked."""
+        self._answered = Pace(ANSWER_INTERVAL_S, clock_s)
+        self._relay = QuestionRelay(signer.address, clock_s)
         self._logged_s: float | None = None
         self._log = get_logger("recovery")
 
     def on_question(self, sender: Address, question: HeightQuestion) -> None:
-        """Answers a member that asks itself, or whose question `sender` passed on."""
-        now_s = self._clock_s()
-        if now_s - self._answered_s.get(sender, -ANSWER_INTERVAL_S) < ANSWER_INTERVAL_S:
+        """Answers a member that asks itself, or whose question `sender` passed on; passes it on where need be."""
+        memberships, asker = self._application.memberships(), question.asker
+        if asker == self._signer.address:
             return
-        self._answered_s[sender] = now_s
-        application, era = self._application, self._application.eras.newest
-        if not question_holds(question, application.memberships(), era):
+        if not is_member(asker, memberships):
             self._links.refused("bad_height_question", sender)
             return
+        is_direct = sender == asker
+        if not (self._answered.take(asker) if is_direct else self._relay.takes_brought(sender, asker, memberships)):
+            return
+        if not question_holds(question, memberships, self._application.eras.newest):
+            self._links.refused("bad_height_question", sender)
+        elif is_direct:
+            others = self._others(memberships)
+            is_passed_on = self._relay.passes_question(question, memberships)
+            self._answer(question, others if is_passed_on else (asker,))
+            self._send_all(question, others - {asker} if is_passed_on else ())
+        elif self._relay.spreads_answer(question):
+            self._answer(question, self._others(memberships))
+
+    def _answer(self, question: HeightQuestion, recipients: Iterable[Address]) -> None:
         answer = answer_to(
             question,
             self._signer,
-            era,
-            undecided=Height(application.height + 1),
+            self._application.eras.newest,
+            undecided=Height(self._application.height + 1),
             silent_through=self._links.silent_through(),
         )
         if answer is not None:
-            self._links.send(question.asker if question.asker in self._links.connected() else sender, answer)
+            self._send_all(answer, recipients)
+
+    def _others(self, memberships: Memberships) -> frozenset[Address]:
+        """Returns all members that there is a link to."""
+        members = {*memberships.undecided.addresses, *memberships.following.addresses}
+        return self._links.connected() & members
+
+    def _send_all(self, message: PeerMessage, recipients: Iterable[Address]) -> None:
+        for recipient in sorted(recipients):
+            self._links.send(recipient, message)
 
     def on_answer(self, sender: Address, answer: HeightAnswer) -> None:
-        """Keeps an answer; with the Q-th one that counts the end of the silence is known."""
+        """Keeps an answer; with the Q-th one that counts the end of the silence is known. One to somebody else is
+        passed on.
+        """
+        if answer.asker != self._signer.address:
+            self._pass_on(sender, answer)
+            return
         if self._inquiry is None or not self._links.is_unanswered():
             return
         refusal = self._inquiry.take(answer, self._application.memberships())
@@ -98,6 +132,16 @@ class SignRecovery:
             self._links.refused(refusal.value, sender)
             self._log.warning("an answer does not count", peer=self._links.names.get(sender), reason=refusal.value)
         self._conclude()
+
+    def _pass_on(self, sender: Address, answer: HeightAnswer) -> None:
+        memberships = self._application.memberships()
+        if answer.asker not in self._links.connected() or not self._relay.passes_answer(sender, answer, memberships):
+            return
+        refusal = answer_holds(answer, memberships, self._application.eras.newest)
+        if refusal is None:
+            self._links.send(answer.asker, answer)
+        else:
+            self._links.refused(refusal.value, sender)
 
     def _conclude(self) -> None:
         """An answer counts once the own ledger is as far."""
@@ -116,7 +160,9 @@ class SignRecovery:
             await asyncio.sleep(ASK_INTERVAL_S)
 
     def look(self) -> None:
-        """Asks every connected member that has not answered, if the question is open."""
+        """Asks every connected member that has not answered, if the question is open; later on those, too, that can
+        pass it on to such a one.
+        """
         if not self._links.is_unanswered():
             return
         memberships = self._application.memberships()
@@ -126,10 +172,13 @@ class SignRecovery:
         if self._inquiry is None:
             nonce = self._draw(NONCE_SIZE_BYTES)
             self._inquiry = Inquiry(self._signer, self._application.eras.newest, nonce=nonce)
+            self._asked = 0
         unanswered, question = self._inquiry.unanswered(memberships), self._inquiry.question
         self._report("waits for the other members to say how far the chain is", unanswered=len(unanswered))
-        for member in sorted(self._links.connected().intersection(unanswered)):
-            self._links.send(member, question)
+        is_passed_on = self._asked >= DIRECT_ASKS and may_relay(memberships) and len(unanswered) > 0
+        self._asked += 1
+        others = self._others(memberships)
+        self._send_all(question, others if is_passed_on else others.intersection(unanswered))
         self._conclude()
 
     def _report(self, text: str, **values: int) -> None:

@@ -37,6 +37,7 @@ from node.cli.ceremony_home import CeremonyHome, open_home
 from node.cli.recover import ALONE_EXAMPLE, alone
 from node.cli.terminal import output_console
 from node.errors import IdentityError, NodeError
+from node.home import ceremony_steps
 from node.home.configuration import load_configuration
 from node.home.era_files import (
     JoinFile,
@@ -48,7 +49,6 @@ from node.home.era_files import (
     require_output,
     write_record,
 )
-from node.home.storage import set_aside
 
 RECOVER_HELP: Final = """\
 Go on where what members signed is lost: alone, or by a ceremony of all.
@@ -164,9 +164,9 @@ def export(
         if isinstance(stated, ceremony.CeremonyRefusal):
             raise _refused(stated, era)
         sign_state, statement = stated
-        home.save(sign_state)
         signed = ceremony.signed_statement(statement, home.signer)
-        write_record(output, StatementFile(statement=signed, plans=tuple(kept_plans(home.home))))
+        file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
+        ceremony_steps.export(sign_state, save=home.save, write_statement=lambda: write_record(output, file))
         lost = ", ".join(missing.value.replace("_", " ") for missing in statement.missing)
         has = "complete" if statement.is_complete else f"not complete, as this is lost: {lost}"
         typer.echo(
@@ -245,10 +245,14 @@ def join(
             raise _refused(joined, signed.plan.era)
         _show(signed.plan, admission.names)
         _confirm("Agree to this plan, and to no other of its era?", yes=yes)
-        keep_plans(home.home, checked.followed)
         sign_state, agreed = joined
-        home.save(sign_state)
-        write_record(output, JoinFile(plan=plan_digest(signed.plan), join=agreed))
+        file = JoinFile(plan=plan_digest(signed.plan), join=agreed)
+        ceremony_steps.join(
+            sign_state,
+            keep_plans=lambda: keep_plans(home.home, checked.followed),
+            save=home.save,
+            write_join=lambda: write_record(output, file),
+        )
         needed = signed.plan.old_membership.quorum
         typer.echo(
             f"{home.name} agreed to the plan {_name(signed.plan)} of era {signed.plan.era}.\n"
@@ -336,19 +340,24 @@ def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: Ceremon
 
 
 def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, agreed: Sequence[Join]) -> None:
-    """Makes the era durable: what it follows from first, the sign state that speaks of it last."""
+    ceremony_steps.apply(
+        begun,
+        keep_plans=lambda: keep_plans(home.home, checked.followed),
+        set_ledger_aside=home.set_ledger_aside,
+        keep_eras=lambda: _keep_eras(home, checked, agreed),
+        save=home.save,
+    )
+
+
+def _keep_eras(home: CeremonyHome, checked: CheckedPlan, agreed: Sequence[Join]) -> None:
+    """Keeps the era, and the earlier ones that it follows and that this home never began."""
     signed = checked.signed
-    keep_plans(home.home, checked.followed)
     for earlier in checked.followed[:-1]:
         if not (home.home.eras / f"{earlier.plan.era}.era").exists():
             proof = EraProof(plan=earlier.plan, joins=(), authority=earlier.authority)
             keep_era(home.home, BegunEra(proof=proof, carried=carried_proposal(earlier, checked.past)))
     proof = EraProof(plan=signed.plan, joins=tuple(agreed), authority=signed.authority)
     keep_era(home.home, BegunEra(proof=proof, carried=carried_proposal(signed, checked.past)))
-    if begun.drops_carried:
-        home.close_ledger()
-        set_aside(home.home.ledger)
-    home.save(begun.sign_state)
 
 
 def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[str]) -> list[Departure]:

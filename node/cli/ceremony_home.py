@@ -20,7 +20,7 @@ from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
-from node.home.storage import open_sign_state, read_sign_state
+from node.home.storage import open_sign_state, read_sign_state, set_aside
 
 
 class CeremonyHome:
@@ -81,9 +81,10 @@ class CeremonyHome:
         assert certificate is not None, f"height {height} is decided"
         return certificate.block
 
-    def close_ledger(self) -> None:
-        """Gives the ledger up, so that it may be set aside."""
+    def set_ledger_aside(self) -> None:
+        """Gives the ledger up for one that the others' blocks fill anew."""
         self.ledger.close()
+        set_aside(self.home.ledger)
 
 
 @contextmanager

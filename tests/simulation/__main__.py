@@ -11,6 +11,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from consensus.messages import RELAY_MEMBERS_MAX
+from tests.simulation.ceremony_runs import Summary as CeremonySummary
+from tests.simulation.ceremony_runs import failure_text
+from tests.simulation.ceremony_runs import run_seeds as run_ceremonies
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
@@ -134,6 +137,23 @@ def links(
     raise typer.Exit(EXIT_FAILED if any(one.stood for one in figures) else 0)
 
 
+@app.command(epilog="Example: p2pnode-sim ceremonies --seeds 0:2000 --output docs/ceremony-simulation.json")
+def ceremonies(
+    seeds: Seeds = "0:100",
+    output: Annotated[Path | None, typer.Option(help="A result file.", callback=_refuse_unwritable)] = None,
+    processes: Processes = None,
+) -> None:
+    """Runs operators' ceremonies by chance; exit code 1 on a fork, on a decided block lost with K* complete
+    statements, and if something never occurred in 2,000 seeds or more. The last line counts.
+    """
+    summary = run_ceremonies(_range(seeds), CeremonyProgress(), processes)
+    if output is not None:
+        result = {"revision": revision(), "range": seeds} | summary.as_json()
+        output.write_text(_json(result) + "\n")
+    typer.echo("\n".join(summary.told()))
+    raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
 @app.command(epilog="Example: p2pnode-sim soak --first 1000000")
 def soak(
     first: Annotated[int, typer.Option(help="The first seed.")] = 1_000_000, processes: Processes = None
@@ -251,6 +271,22 @@ class Progress:
         if time.monotonic() - self._told_s >= PROGRESS_S or (done == of and of > 1):
             self._told_s = time.monotonic()
             typer.echo(f"{done:,} of {of:,} {_text(self._what, summary, done=False)}", err=True)
+
+
+class CeremonyProgress:
+    """The same for ceremonies."""
+
+    def __init__(self) -> None:
+        self._told_s = time.monotonic()
+        self._failures_told = 0
+
+    def __call__(self, done: int, of: int, summary: CeremonySummary) -> None:
+        for outcome in summary.failures[self._failures_told :]:
+            typer.echo(failure_text(outcome), err=True)
+        self._failures_told = len(summary.failures)
+        if time.monotonic() - self._told_s >= PROGRESS_S:
+            self._told_s = time.monotonic()
+            typer.echo(f"{done:,} of {of:,}: {summary.sentence()}", err=True)
 
 
 class Countdown:

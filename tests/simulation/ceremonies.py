@@ -1,18 +1,19 @@
-"""Ceremonies by chance: the production replica and the production steps of `consensus.ceremony`, on few homes.
+"""Ceremonies by chance: the production driver, replica and sign state, and the production steps of a ceremony, on few
+homes (`ceremony_home` says what is production code and what is left out).
 
 A run lets the members decide a few heights, makes them lose sign states, records and blocks, more than F of them at
 once as well, and lets people export, plan, join, apply and release in any order: late, again, in part, by two plans
-at once, for a second era before the first one is applied. At most F members lie: they vote for and commit to every
+at once, for a second era before the first one is applied. In half of the runs processes die at any durable step, of
+the node and of a ceremony, and people take the step again. At most F members lie: they vote for and commit to every
 block in every era, agree to every plan, and state what suits them, as far as it can be proven.
 
-What must hold in the end, of all honest homes that took part in a later era:
-- no two of them have different blocks at a height;
-- what any honest home ever decided is in all their chains, as far as they go, if every complete plan had K* complete
-  statements of who agreed to it.
+`ceremony_checker` says what must hold.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass
+import dataclasses
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import Enum
 from random import Random
 from typing import Final
 
@@ -22,7 +23,7 @@ from consensus import ceremony, plans
 from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan
 from consensus.codec import encode
 from consensus.era_plans import AppliedEra, Departure, Join, join_bytes, plan_digest
-from consensus.events import Decision, JoinedPlan, PreparedBlock
+from consensus.events import Decision, JoinedPlan, PreparedBlock, SignState
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import (
@@ -40,7 +41,9 @@ from consensus.messages import (
     vote_bytes,
 )
 from consensus.quorum import fault_bound, quorum
+from tests.simulation.ceremony_checker import CeremonyChecker, ForkError, Homes, ViolationError
 from tests.simulation.ceremony_home import CHAIN, TAU_MS, Home, block_of, parent_of
+from tests.simulation.network import drop_logs
 from tests.simulation.signing import KeyedHashKey, keyed_hash_keys, keyed_hashes
 
 DEEDS: Final = ("state", "plan", "join", "apply", "release", "lose")
@@ -48,6 +51,11 @@ WEIGHTS: Final = (30, 6, 30, 20, 1, 1)
 LOSSES: Final = ("sign state", "records", "both", "blocks")
 CONSENSUS_STEPS: Final = 60
 CEREMONY_STEPS: Final = 90
+AGAIN_SHARE: Final = 0.3
+CONCLUDED_SHARE: Final = 0.5
+"""Of the eras: in the end people do it as the manual says."""
+CRASH_SHARE: Final = 0.02
+"""Of durable steps, in half of the runs: the last thing that a process does."""
 ERAS_MAX: Final = 2
 PLANS_MAX: Final = 5
 
@@ -155,33 +163,54 @@ class Liar:
         )
 
 
-@dataclass(frozen=True, slots=True)
+class Absent(Enum):
+    """Who makes no statement, and what the authority says of them."""
+
+    ANY = "any"
+    """Up to N - Q stay away mostly; of who made no statement the authority says anything."""
+    NOBODY = "all present"
+    REPLACED = "the absent one replaced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a run came to."""
 
-    began: int
-    """Honest homes in a later era."""
+    members: int
+    liars: int
+    seed: int
+    eras: int
+    """The highest era that an honest home began."""
     complete: int
     """Complete plans."""
-    second: bool
-    """A home reached era 2."""
     carried: bool
+    """A complete plan carried a block."""
     lost: bool
     """A block that somebody decided was replaced, with fewer than K* complete statements."""
+    fork: str | None
+    """How those who took part split, or what none of them may do."""
     broken: str | None
-    """Why the run is a violation."""
+    """Which decided block was lost though the plans had K* complete statements."""
+    occurred: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def violation(self) -> str | None:
+        return self.fork or self.broken
 
 
 class World:
     """All homes, what was said, what people carry from one to another."""
 
-    def __init__(self, members: int, random: Random, *, liars: int = 0) -> None:
+    def __init__(self, members: int, random: Random, *, liars: int = 0, absent: Absent = Absent.ANY) -> None:
         self.random = random
+        self.occurred: Counter[str] = Counter()
+        self.crash_share = 0.0
         self.now_ms = TAU_MS
         keys = keyed_hash_keys(members)
         self.authority = KeyedHashKey(b"authority")
         self.genesis = Membership.of_keys([key.public_key for key in keys])
         self.past = plans.Past(CHAIN, lambda _: self.genesis, parent_of=parent_of)
+        self.checker = CeremonyChecker(CHAIN, self.genesis.members)
         self.pool: Pool = defaultdict(list)
         self.statements: list[SignedMemberStatement] = []
         self.plans: list[SignedPlan] = []
@@ -192,11 +221,16 @@ class World:
         lying = set(random.sample(range(members), liars))
         self.liars = [Liar(self, keys[number]) for number in sorted(lying)]
         self.homes = [Home(self, key) for number, key in enumerate(keys) if number not in lying]
+        self.applied: dict[Digest, list[Home]] = defaultdict(list)
+        """Which homes began an era, by its plan."""
+        self.kind = absent
         self.absent = self._draw_absent(members)
         for home in self.homes:
             home.run()
 
     def _draw_absent(self, members: int) -> list[Home]:
+        if self.kind is not Absent.ANY:
+            return self.random.sample(self.homes, int(self.kind is Absent.REPLACED))
         most = members - quorum(members)
         count = self.random.randint(0, most) if self.random.random() < 0.5 else 0
         return self.random.sample(self.homes, min(count, len(self.homes)))
@@ -210,11 +244,39 @@ class World:
     def say(self, home: Home, message: Message) -> None:
         if isinstance(message, Status):
             return
+        if isinstance(message, Decided):
+            return  # fetched from the home that has it
+        if getattr(message, "signer", None) == home.key.address:
+            self.checker.note_said(home.key.public_key, home.applied, message)
         self.pool_of(home.applied, _height_of(message)).append((home.key.address, message))
         for liar in self.liars:
             liar.on_said(home.applied, message)
         if isinstance(message, Commit) and home.prepared is not None:
             self.prepared_ever.append(home.prepared)
+
+    def note_stated(self, home: Home, signed: SignedMemberStatement) -> None:
+        self.statements.append(signed)
+        self.checker.note_stated(home.key.public_key, signed.statement.era)
+
+    def note_released(self, home: Home) -> None:
+        self.occurred["a seal was taken back"] += 1
+        self.checker.note_released(home.key.public_key)
+
+    def note_applied(self, home: Home, signed: SignedPlan, begun: ceremony.Applied, before: SignState) -> None:
+        """What befell the plan and the home that began its era."""
+        plan, occurred = signed.plan, self.occurred
+        occurred[f"era {plan.era} began"] += 1
+        joined = before.standing.joined
+        has_joined = joined is not None and joined.plan == plan_digest(plan)
+        occurred["a home that had not agreed began an era"] += not has_joined
+        occurred["a home began an era silent, and asks"] += begun.sign_state.silent_through > 0
+        occurred["a new home began an era in another's place"] += any(
+            departure.node_key == home.key.public_key for departure in plan.departures
+        )
+        self.applied[plan_digest(plan)].append(home)
+
+    def note_accused(self, offender: Address) -> None:
+        assert offender in {liar.key.address for liar in self.liars}, "an honest member was accused"
 
     def note_decided(self, decision: Decision) -> None:
         self.decided_ever[decision.height].add(decision.block)
@@ -222,7 +284,9 @@ class World:
     def answer(self, member: Address, question: HeightQuestion) -> HeightAnswer | None:
         for home in self.homes:
             if home.key.address == member and home.replica is not None:
-                return home.answer(question)
+                found = home.answer(question)
+                if found is not None:
+                    return found
         return None
 
     # --- consensus ----------------------------------------------------------------------------------------------
@@ -264,6 +328,10 @@ class World:
 
     def people_step(self, era: int) -> None:
         """One person does one thing with one home or with the files."""
+        interrupted = next((home.interrupted for home in self.homes if home.interrupted is not None), None)
+        if interrupted is not None and self.random.random() < AGAIN_SHARE:
+            self.occurred["an interrupted step was taken again"] += interrupted() is None
+            return
         deed = self.random.choices(DEEDS, weights=WEIGHTS)[0]
         home = self.random.choice(self.homes)
         if home in self.absent and deed in {"state", "join"} and self.random.random() < 0.9:
@@ -276,10 +344,11 @@ class World:
             case "join":
                 self._join(home)
             case "apply" if self.plans:
-                home.apply(self._some_plan())
+                self._apply(home)
             case "release":
                 home.release()
             case "lose":
+                home.stop()
                 home.lose(self.random.choice(LOSSES))
 
     def _state(self, home: Home, era: int) -> None:
@@ -288,6 +357,26 @@ class World:
         for liar in self.liars:
             if self.random.random() < 0.3:
                 liar.state(era)
+
+    def _apply(self, home: Home) -> None:
+        signed = self._some_plan()
+        has_begun = home in self.applied[plan_digest(signed.plan)]
+        refusal = home.apply(signed)
+        self.occurred["a plan was applied again"] += has_begun and refusal is ceremony.CeremonyRefusal.ERA_PASSED
+        self.occurred["a ledger above the base was refused"] += refusal is ceremony.CeremonyRefusal.LEDGER_ABOVE
+
+    def conclude(self, era: int) -> None:
+        """All who are there state and agree to one plan, and most begin its era."""
+        there = [home for home in self.homes if home not in self.absent]
+        for home in there:
+            self._state(home, era)
+        signed = self.plan(era)
+        if signed is not None:
+            for home in there:
+                home.join(signed)
+            for home in self.homes:
+                if self.random.random() < 0.7:
+                    home.apply(signed)
 
     def _some_plan(self) -> SignedPlan:
         """People mostly agree on one."""
@@ -325,6 +414,11 @@ class World:
         fault = self.past.add(signed, self.authority.public_key)
         assert fault is None, f"a plan that was made is refused: {fault}"
         if all(other.plan != signed.plan for other in self.plans):
+            self.occurred["two plans of one era"] += any(other.plan.era == era for other in self.plans)
+            self.occurred["a plan followed one that nobody had begun"] += (
+                made.plan.follows.plan is not None and not self.applied[made.plan.follows.plan]
+            )
+            self.checker.note_plan(signed)
             self.plans.append(signed)
             for liar in self.liars:
                 self.joins[plan_digest(signed.plan)].append(
@@ -340,7 +434,9 @@ class World:
         departures = []
         for address, _ in made.plan.quorums[0]:
             drawn = self.random.random()
-            if address in stated or drawn < 0.4:
+            if self.kind is Absent.REPLACED:
+                drawn = 1.0 if address in {home.key.address for home in self.absent} else 0.0
+            if address in stated or self.kind is Absent.NOBODY or drawn < 0.4:
                 continue
             key = None
             if drawn > 0.8:
@@ -358,38 +454,62 @@ class World:
 
     # --- the verdict ----------------------------------------------------------------------------------------------
 
-    def outcome(self) -> Outcome:
-        began = [home for home in self.homes if home.applied.era > 0]
+    def outcome(self, members: int, seed: int) -> Outcome:
         complete = [signed for signed in self.plans if self._is_complete(signed)]
-        is_kept = all(
-            ceremony.keeps_all_decided(signed.plan, self.joins[plan_digest(signed.plan)]) for signed in complete
-        )
-        broken, lost = _forked(began), False
-        for home in began:
-            for height in range(1, home.height + 1):
-                lost = lost or bool(self.decided_ever[height] - {home.block_at(height)})
-        if broken is None and lost and is_kept:
-            broken = "a decided block was replaced, with K* complete statements"
+        homes: Homes = [
+            (home.applied, home.blocks) for home in self.homes if home.applied.era and not home.is_damaged
+        ]
+        fork, broken = None, None
+        try:
+            begun = [signed for signed in self.plans if self.applied[plan_digest(signed.plan)]]
+            self.checker.check_plans((signed.plan, self.joins[plan_digest(signed.plan)]) for signed in begun)
+            self.checker.check_chains(homes)
+        except ForkError as error:
+            fork = str(error)
+        lost = self.checker.lost(self.decided_ever, homes)
+        counts = [
+            self.checker.complete_statements(signed.plan, self.joins[plan_digest(signed.plan)]) for signed in complete
+        ]
+        if lost and all(found >= needed for found, needed in counts):
+            broken = f"the decided block of height {lost[0]} was replaced, with K* complete statements"
+        self._note_ends(complete)
         return Outcome(
-            began=len(began),
+            members=members,
+            liars=len(self.liars),
+            seed=seed,
+            eras=max(home.applied.era for home in self.homes),
             complete=len(complete),
-            second=any(home.applied.era > 1 for home in began),
-            carried=any(signed.plan.carried is not None for signed in self.plans),
-            lost=lost,
+            carried=any(signed.plan.carried is not None for signed in complete),
+            lost=bool(lost),
+            fork=fork,
             broken=broken,
+            occurred=self.occurred,
         )
+
+    def _note_ends(self, complete: list[SignedPlan]) -> None:
+        occurred = self.occurred
+        for signed in self.plans:
+            plan, began = signed.plan, self.applied[plan_digest(signed.plan)]
+            going_on = {key for _, key in plan.members}
+            can_begin = [home for home in self.homes if home.key.public_key in going_on]
+            occurred["a complete plan was applied by a part only"] += 0 < len(began) < len(can_begin)
+            occurred["a plan had agreements and stayed incomplete"] += (
+                bool(self.joins[plan_digest(plan)]) and signed not in complete
+            )
+            if signed in complete:
+                gone = [departure for departure in plan.departures if departure.node_key is None]
+                occurred["a complete plan removed a member"] += bool(gone)
+                occurred["a complete plan replaced a member"] += len(gone) < len(plan.departures)
+                occurred["a complete plan carried a block"] += plan.carried is not None
+                found, needed = self.checker.complete_statements(plan, self.joins[plan_digest(plan)])
+                occurred["a complete plan had K* complete statements"] += found >= needed
+                occurred["a complete plan had fewer than K* complete statements"] += found < needed
+                height = plan.base + 1
+                blocks = {home.block_at(height) for home in began if home.height >= height}
+                occurred["a carried block was decided"] += plan.carried in blocks
 
     def _is_complete(self, signed: SignedPlan) -> bool:
         return ceremony.is_complete(signed.plan, self.joins[plan_digest(signed.plan)])
-
-
-def _forked(homes: list[Home]) -> str | None:
-    for number, home in enumerate(homes):
-        for other in homes[:number]:
-            for height in range(1, min(home.height, other.height) + 1):
-                if home.block_at(height) != other.block_at(height):
-                    return f"two blocks at height {height} among those who took part"
-    return None
 
 
 def _height_of(message: Message) -> Height:
@@ -397,14 +517,25 @@ def _height_of(message: Message) -> Height:
     return message.certificate.height if isinstance(message, Decided) else message.height
 
 
-def run_ceremony(members: int, seed: int, *, liars: int = 0) -> Outcome:
-    """Runs one chain of events."""
-    random = Random(f"{members} {liars} {seed}")
-    world = World(members, random, liars=liars)
+def run_ceremony(members: int, seed: int, *, liars: int = 0, absent: Absent = Absent.ANY) -> Outcome:
+    """Runs one chain of events. Raises ViolationError where a home does what it may never do."""
+    random = Random(f"{members} {liars} {absent.value} {seed}")
+    world = World(members, random, liars=liars, absent=absent)
+    world.crash_share = random.choice((0.0, CRASH_SHARE))
+    try:
+        _hold_ceremonies(world)
+    except ViolationError as error:
+        return dataclasses.replace(world.outcome(members, seed), fork=str(error))
+    return world.outcome(members, seed)
+
+
+def _hold_ceremonies(world: World) -> None:
+    random = world.random
     _go_on(world, random.randint(CONSENSUS_STEPS // 2, 3 * CONSENSUS_STEPS))
     share = random.choice((0.0, 0.2, 0.5, 0.8))
     for home in world.homes:
         if random.random() < share:
+            home.stop()
             home.lose(random.choice(LOSSES))
     for era in range(1, random.randint(1, ERAS_MAX) + 1):
         busy = random.choice((0.2, 0.4, 0.7))
@@ -413,8 +544,9 @@ def run_ceremony(members: int, seed: int, *, liars: int = 0) -> Outcome:
                 world.people_step(era)
             else:
                 world.consensus_step()
+        if random.random() < CONCLUDED_SHARE:
+            world.conclude(era)
     _finish(world)
-    return world.outcome()
 
 
 def _go_on(world: World, steps: int) -> None:
@@ -432,12 +564,13 @@ def _finish(world: World) -> None:
     _go_on(world, 3 * CONSENSUS_STEPS)
 
 
-def run_ceremonies(members: int, seeds: range, *, liars: int = 0) -> list[Outcome]:
+def run_ceremonies(members: int, seeds: range, *, liars: int = 0, absent: Absent = Absent.ANY) -> list[Outcome]:
     """Runs many; raises AssertionError at the first violation."""
     outcomes = []
+    drop_logs()
     with keyed_hashes():
         for seed in seeds:
-            outcome = run_ceremony(members, seed, liars=liars)
-            assert outcome.broken is None, f"{members} members, {liars} liars, seed {seed}: {outcome.broken}"
+            outcome = run_ceremony(members, seed, liars=liars, absent=absent)
+            assert outcome.violation is None, f"{members} members, {liars} liars, seed {seed}: {outcome.violation}"
             outcomes.append(outcome)
     return outcomes

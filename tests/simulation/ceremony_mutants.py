@@ -5,24 +5,127 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from consensus import ceremony, era_plans, eras, plans, safety
-from consensus.ceremony import CeremonyRefusal, LedgerFacts
+from consensus import ceremony, era_plans, eras, plans, relaying, safety
+from consensus.ceremony import Applied, CeremonyRefusal, LedgerFacts
 from consensus.ceremony_records import MemberStatement
+from consensus.codec import encode
 from consensus.era_plans import AppliedEra, Plan
-from consensus.eras import Era, EraStart
+from consensus.eras import FIRST_ERA, Era, EraStart
 from consensus.events import EraStanding, SignState
-from consensus.identifiers import Digest, Domain, Height
-from consensus.member import Member
-from consensus.messages import CommitCertificate
+from consensus.identifiers import Address, Digest, Domain, EraNumber, Height, Slot
+from consensus.member import Member, Signer
+from consensus.messages import CommitCertificate, Decided, Status
+from node.chain.block_sync import BlockSync, SyncLinks
+from node.chain.question_relay import QuestionRelay
+from node.chain.sync_planner import SyncFault
+from node.home import ceremony_steps
+from node.home.ceremony_steps import Save, Step
+from node.mesh.messages import Blocks, BlocksRequest
+from tests.simulation import test_questions
 from tests.simulation.ceremonies import run_ceremonies
+from tests.simulation.ceremony_home import CHAIN, block_of
+from tests.simulation.directed import directed
+from tests.simulation.interrupted_ceremonies import go_on, hold_interrupted, street
 from tests.simulation.mutant import Mutant
 from tests.unit.consensus import test_ceremony, test_eras, test_plans
+from tests.unit.node.home import test_ceremony_steps
 
 C, E, P = test_ceremony, test_eras, test_plans
 
+true_state = ceremony.state
 true_era_of = eras.era_of
 true_apply_refusal = ceremony._apply_refusal
 true_going_on = plans._going_on
+
+
+def state_without_seal(
+    home: ceremony.Home, era: EraNumber, signer: Signer
+) -> tuple[SignState, MemberStatement] | CeremonyRefusal:
+    """All is said and remembered but that nothing older is signed any more."""
+    stated = true_state(home, era, signer)
+    if isinstance(stated, CeremonyRefusal):
+        return stated
+    before = home.start.sign_state.standing.sealed_below
+    return replace(stated[0], standing=replace(stated[0].standing, sealed_below=before)), stated[1]
+
+
+def write_statement_first(sign_state: SignState, *, save: Save, write_statement: Step) -> None:
+    write_statement()
+    save(sign_state)
+
+
+def eras_before_ledger(
+    begun: Applied, *, keep_plans: Step, set_ledger_aside: Step, keep_eras: Step, save: Save
+) -> None:
+    keep_plans()
+    keep_eras()
+    if begun.drops_carried:
+        set_ledger_aside()
+    save(begun.sign_state)
+
+
+def ban_whoever(sync: BlockSync, sender: Address, fault: SyncFault, height: Height) -> None:
+    sync._planner.ban(sender, sync._now_ms())
+
+
+def at(point: str, *, tears: bool = False) -> Callable[[], object]:
+    """A killer: a ceremony that is interrupted there."""
+    return lambda: hold_interrupted(point, tears=tears)
+
+
+def dead_link_of_who_forgot() -> None:
+    test_questions.forgetful_behind(test_questions.both_ways((0, 1)), 4)
+
+
+def forgetful_hub() -> None:
+    """The others hear each other over the one that keeps silent only."""
+    test_questions.forgetful_behind(test_questions.both_ways((1, 2), (1, 3), (2, 3)), 4)
+
+
+def a_statement_that_is_not_sealed_by() -> None:
+    """A home dies before its seal is durable: no statement has left, or it signs on against its word."""
+    with street() as world:
+        home = world.homes[0]
+        home.crash_point, home.tears = "export: sign state", False
+        home.state(1)
+        assert home.interrupted is not None, "never died there"
+        for _ in range(20):
+            go_on(world)
+        assert home.height > 1, "it did not go on"
+
+
+def who_lives_in_another_era_is_asked_again() -> None:
+    """A home of the first era fetches blocks that another one decided in the second: no lie, and no ban."""
+    with street() as world:
+        home, other = world.homes[0], world.homes[1].key.address
+        sent: list[tuple[Address, object]] = []
+        links = SyncLinks(
+            send=lambda peer, message: sent.append((peer, message)),
+            connected=lambda: frozenset((other,)),
+            post=lambda _: None,
+            refused=lambda _reason, _peer: None,
+            names={},
+        )
+        sync = BlockSync(application=home, links=links, clock_s=lambda: 100.0)
+        status = Status(era=FIRST_ERA, undecided=Height(50), tip=CHAIN, clock_slot=Slot(0), origin=other, hears=b"")
+        sync.on_status(other, status)
+        sync.plan()
+        asked = [message for _, message in sent if isinstance(message, BlocksRequest)]
+        assert asked, "nothing was asked"
+        proposal = encode((CHAIN, 1, other, 0))
+        block = block_of(proposal)
+        blocks = tuple(
+            Decided(
+                certificate=CommitCertificate(
+                    era=EraNumber(1), height=Height(height), slot=Slot(1), block=block, endorsements=()
+                ),
+                proposal=proposal,
+            )
+            for height in range(asked[0].first, asked[0].first + asked[0].count)
+        )
+        sync.on_blocks(other, Blocks(first=asked[0].first, blocks=blocks))
+        assert sync.next_block() is None
+        assert sync._planner.banned(sync._now_ms()) == frozenset(), "banned for living in another era"
 
 
 def many(members: int, count: int, *, liars: int = 0) -> Callable[[], object]:
@@ -87,6 +190,57 @@ def any_quorum(_who: Iterable[object], _membership: object) -> bool:
 
 
 CEREMONY_MUTANTS: Final = (
+    Mutant(
+        name="a question goes no further than the own links",
+        rule="recovery",
+        breaks=((QuestionRelay, "passes_question", lambda *_: False),),
+        killers=(dead_link_of_who_forgot,),
+    ),
+    Mutant(
+        name="an answer to a question that was passed on goes to nobody",
+        rule="recovery",
+        breaks=((QuestionRelay, "spreads_answer", lambda *_: False),),
+        killers=(dead_link_of_who_forgot,),
+    ),
+    Mutant(
+        name="an answer to somebody else is not passed on",
+        rule="recovery",
+        breaks=((QuestionRelay, "passes_answer", lambda *_: False),),
+        killers=(dead_link_of_who_forgot,),
+    ),
+    Mutant(
+        name="who keeps silent executes no proposal to pass it on",
+        rule="P9",
+        breaks=((relaying, "_executed_proposals", lambda _: iter(())),),
+        killers=(forgetful_hub,),
+    ),
+    Mutant(
+        name="a statement leaves without a seal",
+        rule="ceremony",
+        breaks=((ceremony, "state", state_without_seal),),
+        killers=(many(4, 60, liars=1),),
+    ),
+    Mutant(
+        name="a statement leaves before the seal is durable",
+        rule="ceremony",
+        breaks=((ceremony_steps, "export", write_statement_first),),
+        killers=(
+            test_ceremony_steps.test_a_statement_leaves_once_the_home_is_sealed,
+            a_statement_that_is_not_sealed_by,
+        ),
+    ),
+    Mutant(
+        name="the era's file is written before the ledger with the carried block goes",
+        rule="ceremony",
+        breaks=((ceremony_steps, "apply", eras_before_ledger),),
+        killers=(directed(test_ceremony_steps.test_an_era_begins_with_the_sign_state, drops_carried=True),),
+    ),
+    Mutant(
+        name="a peer of another era is banned",
+        rule="eras",
+        breaks=((BlockSync, "_ban", ban_whoever),),
+        killers=(who_lives_in_another_era_is_asked_again,),
+    ),
     Mutant(
         name="who stated signs and appends on",
         rule="ceremony",

@@ -273,7 +273,7 @@ DRIVER_MUTANTS: Final = (
         breaks=(
             edited(
                 SignRecovery,
-                "on_question",
+                "_answer",
                 ("silent_through=self._links.silent_through()", "silent_through=Height(0)"),
             ),
         ),
@@ -282,7 +282,9 @@ DRIVER_MUTANTS: Final = (
     Mutant(
         name="questions are answered without a limit",
         rule="bounds",
-        breaks=(edited(SignRecovery, "on_question", ("self._answered_s[sender] = now_s", "pass")),),
+        breaks=(
+            edited(SignRecovery, "on_question", ("self._answered.take(asker) if is_direct", "True if is_direct")),
+        ),
         killers=(directed(R.test_answers_are_limited_per_link),),
     ),
     Mutant(
@@ -291,8 +293,8 @@ DRIVER_MUTANTS: Final = (
         breaks=(
             edited(
                 SignRecovery,
-                "on_question",
-                ("undecided=Height(application.height + 1)", "undecided=Height(application.height)"),
+                "_answer",
+                ("undecided=Height(self._application.height + 1)", "undecided=self._application.height"),
             ),
         ),
         killers=(directed(R.test_an_answer_names_the_undecided_height_under_the_members_signature),),

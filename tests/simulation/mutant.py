@@ -86,8 +86,8 @@ class Mutant:
             reached: list[bool] = []
             with ExitStack() as stack:
                 for owner, name, broken in self.breaks:
-                    in_place = _in_place(broken, lambda: reached.append(True))  # noqa: B023
-                    stack.enter_context(patch.object(owner, name, in_place))
+                    breaking = in_place(broken, lambda: reached.append(True))  # noqa: B023
+                    stack.enter_context(patch.object(owner, name, breaking))
                 fault = _fault(killer)
             if fault is None and not reached and any(map(_shows_that_it_runs, self.breaks)):
                 fault = "the broken code was not reached"
@@ -101,7 +101,8 @@ def _shows_that_it_runs(broken: tuple[Any, str, Any]) -> bool:
     return isinstance(broken[2], Edit) or inspect.isfunction(broken[2])
 
 
-def _in_place(broken: Any, note: Callable[[], None]) -> Any:
+def in_place(broken: Any, note: Callable[[], None]) -> Any:
+    """Returns what takes a name's place; a function calls `note` when it runs."""
     if isinstance(broken, Edit):
         return broken.compiled(note)
     if not inspect.isfunction(broken):

@@ -265,7 +265,7 @@ MUTANTS = (
         name="who lost its sign state signs on once it has asked",
         rule="order",
         breaks=((recovery.Inquiry, "silent_through", lambda _own, _undecided, _memberships: Height(0)),),
-        killers=(forgetful_members,),
+        killers=(inquiries_of_who_forgot,),
     ),
     Mutant(
         name="two votes in one slot",

@@ -60,6 +60,16 @@ Payload = ChainMessage | tuple[bytes, ...]
 """What travels: a message of consensus, recovery or block sync, or requests."""
 
 
+PASSED_ON = (PrePrepare, Prepare, Commit, ViewChange, Status, HeightQuestion, HeightAnswer)
+"""What members pass on for others."""
+
+
+def author_of(payload: Payload) -> Address | None:
+    """Returns whose words a message is made of, where that is one member."""
+    named = (getattr(payload, name, None) for name in ("signer", "origin", "asker"))
+    return next((name for name in named if name is not None), None)
+
+
 class Observer(Protocol):
     """Draws what happens; changes nothing."""
 
@@ -219,8 +229,7 @@ class Network:
     def send(self, host: Host, recipient: Address, payload: Payload) -> None:
         if host.liar is None:
             self.checker.note_sent(host, payload)
-            is_others = host.key.address not in {getattr(payload, "signer", None), getattr(payload, "origin", None)}
-            if isinstance(payload, Prepare | PrePrepare | Commit | ViewChange | Status) and is_others:
+            if isinstance(payload, PASSED_ON) and host.key.address != author_of(payload):
                 self.occurred[f"{type(payload).__name__} was passed on"] += 1
             assert getattr(payload, "signer", None) != recipient, "a statement goes to who signed it"
             self.deliver(host, recipient, payload)

@@ -390,6 +390,18 @@ def test_a_ledger_above_the_base_is_refused_but_for_exactly_the_carried_block() 
             assert applied is refusal
 
 
+def test_a_carried_block_that_the_era_itself_decided_stays_and_with_it_what_shows_that_the_home_was_there() -> None:
+    """Dropped, a beginning that is interrupted and taken again would find nothing of what was signed in the era."""
+    street = Street(4)
+    street.prepare(1, holders=(0,))
+    plan = agreed(street, 3)
+    street.decide(1, seen_by=(1,))
+    applied = street.apply(1, plan, signed_in=1)
+    assert isinstance(applied, Applied)
+    assert not applied.drops_carried
+    assert applied.sign_state.silent_through == UNANSWERED
+
+
 def test_another_block_at_the_base_is_refused() -> None:
     street = Street(4)
     street.decide(1, seen_by=(0, 1, 2))

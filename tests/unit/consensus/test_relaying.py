@@ -6,7 +6,7 @@ from consensus.events import SendDecided
 from consensus.identifiers import Height
 from consensus.messages import Commit, Message, Prepare, PrePrepare, Status, ViewChange
 from consensus.relaying import HEARD_SLOTS_MIN, RELAY_HEIGHTS, RELAYED_PER_SIGNER_MAX
-from tests.support.consensus import BLOCK_A, TAU_MS, B, Members, Scenario
+from tests.support.consensus import BLOCK_A, TAU_MS, A, B, Members, Scenario
 
 FOUR = Members(4)
 SILENCE_SLOTS = 2 / 3 + 0.001
@@ -252,6 +252,43 @@ def test_a_silent_member_that_may_not_sign_passes_on_all_the_same() -> None:
     scenario.replica._member.relay_through = Height(5)
     scenario.receive(FOUR.vote(2, 4))
     assert passed_on(scenario, Prepare) == [(2, 4, {0, 3})]
+
+
+def test_such_a_member_begins_to_pass_on_after_it_heard_of_the_height_in_vain() -> None:
+    """It says nothing itself, and others may hear each other over it alone."""
+    scenario = Scenario(own=1, slot=4)
+    scenario.replica._member.silent_through = Height(5)
+    scenario.tick(5)
+    scenario.receive(FOUR.vote(2, 4))
+    scenario.tick(0.6)
+    assert scenario.passed_on == []
+    scenario.tick(SILENCE_SLOTS - 0.6)
+    assert passed_on(scenario, Prepare) == [(2, 4, {0, 3})]
+
+
+def test_it_executes_proposals_to_pass_valid_ones_on_and_votes_for_none() -> None:
+    scenario = Scenario(own=1, slot=4)
+    scenario.replica._member.silent_through = Height(5)
+    scenario.receive(FOUR.pre_prepare(4))
+    assert not scenario.validations, "nothing is passed on yet"
+    scenario.tick(SILENCE_SLOTS)
+    assert [request.block for request in scenario.validations] == [BLOCK_A]
+    assert passed_on(scenario, PrePrepare) == []
+    scenario.execute(A, header_slot=4)
+    assert passed_on(scenario, PrePrepare) == [(0, 4, {2, 3})]
+    assert not {type(message) for message in scenario.sent} & {Prepare, Commit, ViewChange}
+    scenario.receive(FOUR.pre_prepare(8, B))
+    scenario.execute(B, header_slot=None)
+    assert passed_on(scenario, PrePrepare) == [], "no block"
+
+
+def test_what_a_silent_member_signed_before_it_forgot_is_not_passed_on() -> None:
+    scenario = Scenario(own=1, slot=5)
+    scenario.replica._member.silent_through = Height(5)
+    scenario.replica._member.relay_through = Height(5)
+    scenario.receive(FOUR.pre_prepare(5), FOUR.vote(1, 6), sender=2)
+    scenario.execute(A, header_slot=5)
+    assert not [message for message in scenario.sent if isinstance(message, PrePrepare | Prepare)]
 
 
 def test_who_learns_that_one_ahead_does_not_hear_it_says_that_it_hears_nobody() -> None:

@@ -12,7 +12,7 @@ from consensus.identifiers import GENESIS_HEIGHT, Address, Height
 from consensus.messages import HeightAnswer, HeightQuestion
 from consensus.recovery import AnswerRefusal, answer_to, question_of
 from ledger.ledger import Ledger
-from node.chain import sign_recovery
+from node.chain import question_relay, sign_recovery
 from node.chain.sign_recovery import RecoveryLinks, SignRecovery
 from node.mesh.messages import PeerMessage
 from tests.support.contracts import Community, make_genesis
@@ -81,8 +81,17 @@ def wiped(tmp_path: Path) -> Node:
     )
 
 
-def question_by(community: Community, member: int) -> HeightQuestion:
-    return question_of(community.node_keys[member], NONCE, first_era(community.chain))
+def question_by(community: Community, member: int, nonce: bytes = NONCE) -> HeightQuestion:
+    return question_of(community.node_keys[member], nonce, first_era(community.chain))
+
+
+def answer_of(node: Node, member: int, *, asker: int = 0, nonce: bytes = NONCE) -> HeightAnswer:
+    """A member's answer to another's question."""
+    key, era = node.community.node_keys[member], first_era(node.community.chain)
+    question = question_by(node.community, asker, nonce)
+    answer = answer_to(question, key, era, undecided=Height(TIP + 1), silent_through=Height(0))
+    assert answer is not None
+    return answer
 
 
 def answer_by(node: Node, member: int, undecided: int) -> HeightAnswer:
@@ -100,15 +109,6 @@ def test_an_answer_names_the_undecided_height_under_the_members_signature(node: 
     key, era = node.community.node_keys[node.own], first_era(node.community.chain)
     expected = answer_to(question, key, era, undecided=Height(TIP + 1), silent_through=Height(0))
     assert node.sent == [(asker, expected)]
-
-
-def test_a_question_that_was_passed_on_is_answered_to_who_asks_if_there_is_a_link(node: Node) -> None:
-    asker, passing = node.community.addresses[0], node.community.addresses[1]
-    node.recovery.on_question(passing, question_by(node.community, 0))
-    node.connected = frozenset((passing,))
-    node.now_s += 1
-    node.recovery.on_question(passing, question_by(node.community, 0))
-    assert [peer for peer, _ in node.sent] == [asker, passing]
 
 
 def test_who_keeps_silent_itself_does_not_answer(node: Node) -> None:
@@ -173,6 +173,155 @@ def test_a_lie_is_counted_and_does_not_end_the_silence(wiped: Node) -> None:
         wiped.recovery.on_answer(wiped.community.addresses[number], lie)
     assert wiped.refused == [AnswerRefusal.BAD_SIGNATURE.value] * 3
     assert wiped.through is None
+
+
+# --- passed on (question_relay) ------------------------------------------------------------------------------------
+
+
+def peers(node: Node, kind: type) -> list[Address]:
+    """Returns whom messages of a kind went to since this was asked last."""
+    found = [peer for peer, message in node.sent if isinstance(message, kind)]
+    node.sent[:] = [(peer, message) for peer, message in node.sent if not isinstance(message, kind)]
+    return found
+
+
+def test_a_question_that_was_passed_on_is_answered_to_all_once_whoever_brings_it(node: Node) -> None:
+    question = question_by(node.community, 0)
+    for passing in node.community.addresses[1:3]:
+        node.recovery.on_question(passing, question)
+    assert peers(node, HeightAnswer) == sorted(node.connected)
+    node.now_s += question_relay.PASS_INTERVAL_S
+    for passing in (*node.community.addresses[1:3],) * 100:
+        node.recovery.on_question(passing, question)
+    assert peers(node, HeightAnswer) == sorted(node.connected)
+    assert peers(node, HeightQuestion) == [], "it goes one hop"
+
+
+def test_who_repeats_an_old_question_does_not_keep_the_new_one_from_being_answered(node: Node) -> None:
+    liar, honest = node.community.addresses[1:3]
+    for nonce in (b"\1" * 32, b"\2" * 32, b"\3" * 32):
+        node.recovery.on_question(liar, question_by(node.community, 0, nonce))
+    assert len(peers(node, HeightAnswer)) == len(node.connected), "one in another's name"
+    node.recovery.on_question(honest, question_by(node.community, 0))
+    assert {answer.nonce for _, answer in node.sent if isinstance(answer, HeightAnswer)} == {NONCE}
+
+
+def test_a_question_is_passed_on_once_who_asks_repeats_it_though_it_was_answered(node: Node) -> None:
+    asker, question = node.community.addresses[0], question_by(node.community, 0)
+    for second in range(5):
+        for _ in range(10):
+            node.recovery.on_question(asker, question)
+        expected = [] if second < 2 else sorted(node.connected - {asker})
+        assert peers(node, HeightQuestion) == expected, second
+        answered = [asker] if second < 2 else sorted(node.connected)
+        assert peers(node, HeightAnswer) == answered, "its own answer may not come the straight way either"
+        node.now_s += 1.0
+    node.recovery.on_question(asker, question_by(node.community, 0, bytes([1] * 32)))
+    assert peers(node, HeightQuestion) == [], "another question begins anew"
+
+
+def test_who_keeps_silent_itself_passes_questions_on(node: Node) -> None:
+    node.silent_through = UNANSWERED
+    asker, question = node.community.addresses[0], question_by(node.community, 0)
+    node.recovery.on_question(asker, question)
+    node.now_s += question_relay.PATIENCE_S
+    node.recovery.on_question(asker, question)
+    assert peers(node, HeightQuestion) == sorted(node.connected - {asker})
+    assert node.sent == []
+
+
+def test_all_are_asked_to_pass_a_question_on_while_somebody_does_not_answer(wiped: Node) -> None:
+    others = wiped.community.addresses[:3]
+    wiped.connected = frozenset(others[:2])
+    for asked in range(sign_recovery.DIRECT_ASKS + 1):
+        wiped.recovery.look()
+        if asked == 0:
+            for number in (0, 1):
+                wiped.recovery.on_answer(others[number], answer_by(wiped, number, TIP))
+        assert peers(wiped, HeightQuestion) == (sorted(others[:2]) if asked in {0, 2} else [])
+        assert wiped.through is None
+
+
+def test_nothing_is_passed_on_while_all_answer(wiped: Node) -> None:
+    wiped.recovery.look()
+    for number in range(3):
+        wiped.recovery.on_answer(wiped.community.addresses[number], answer_by(wiped, number, TIP))
+    wiped.sent.clear()
+    for _ in range(10):
+        wiped.recovery.look()
+    assert wiped.through is None, "its blocks are not as far"
+    assert wiped.sent == []
+
+
+def test_an_answer_is_passed_on_to_who_asks_over_its_signers_own_link(node: Node) -> None:
+    asker, signer, other = node.community.addresses[:3]
+    answer = answer_of(node, 1)
+    node.recovery.on_answer(other, answer)
+    assert node.sent == []
+    node.recovery.on_answer(signer, answer)
+    assert node.sent == [(asker, answer)]
+    node.connected -= {asker}
+    node.now_s += question_relay.PASS_INTERVAL_S
+    node.recovery.on_answer(signer, answer)
+    assert len(node.sent) == 1
+
+
+def test_answers_of_one_member_are_passed_on_f_plus_1_times_in_an_interval(node: Node) -> None:
+    asker, signer, third = node.community.addresses[:3]
+    for number in range(100):
+        node.recovery.on_answer(signer, answer_of(node, 1, nonce=bytes([number] * 32)))
+    assert peers(node, HeightAnswer) == [asker] * 2
+    node.recovery.on_answer(third, answer_of(node, 2))
+    assert peers(node, HeightAnswer) == [asker], "others have a bound of their own"
+
+
+def test_a_forged_answer_is_refused_and_not_passed_on(node: Node) -> None:
+    signer = node.community.addresses[1]
+    node.recovery.on_answer(signer, msgspec.structs.replace(answer_of(node, 1), undecided=Height(1)))
+    node.recovery.on_answer(signer, msgspec.structs.replace(answer_of(node, 1), era=1))
+    assert (node.sent, node.refused) == ([], [AnswerRefusal.BAD_SIGNATURE.value, AnswerRefusal.OTHER_ERA.value])
+
+
+def test_a_name_that_is_no_members_costs_no_check(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger, signer = Address(bytes(32)), node.community.addresses[1]
+    monkeypatch.setattr(sign_recovery, "question_holds", None)
+    monkeypatch.setattr(sign_recovery, "answer_holds", None)
+    node.recovery.on_question(signer, msgspec.structs.replace(question_by(node.community, 0), asker=stranger))
+    node.recovery.on_answer(signer, msgspec.structs.replace(answer_of(node, 1), asker=stranger))
+    node.recovery.on_question(signer, question_by(node.community, node.own))
+    assert (node.sent, node.refused) == ([], ["bad_height_question"])
+
+
+def test_what_is_remembered_of_questions_is_bounded(node: Node) -> None:
+    for number in range(1_000):
+        asker = node.community.addresses[number % 3]
+        passing = node.community.addresses[(number + 1) % 3]
+        node.recovery.on_question(asker, question_by(node.community, number % 3, number.to_bytes(32)))
+        node.recovery.on_question(passing, question_by(node.community, number % 3, number.to_bytes(32)))
+        node.now_s += 0.3
+    relay = node.recovery._relay
+    paces = (relay._questions, relay._brought, relay._spread, relay._answers, node.recovery._answered)
+    assert max(len(kept) for kept in (relay._asked, *(pace._seen for pace in paces))) <= 9
+
+
+def test_above_thirteen_members_nothing_is_passed_on(tmp_path: Path) -> None:
+    community = make_genesis(14)
+    node = Node(community, Ledger.create(tmp_path / "ledger", community.genesis), own=13)
+    asker, passing = community.addresses[:2]
+    for _ in range(5):
+        node.recovery.on_question(asker, question_by(community, 0))
+        assert peers(node, HeightAnswer) == [asker]
+        node.recovery.on_question(passing, question_by(community, 0))
+        node.recovery.on_answer(passing, answer_of(node, 1))
+        node.now_s += 2.0
+    assert node.sent == []
+    node.is_unanswered = True
+    node.recovery.look()
+    node.recovery.on_answer(asker, answer_by(node, 0, 9))
+    for _ in range(5):
+        node.sent.clear()
+        node.recovery.look()
+        assert peers(node, HeightQuestion) == sorted(node.connected - {asker})
 
 
 def test_nonces_differ_from_question_to_question(wiped: Node) -> None:

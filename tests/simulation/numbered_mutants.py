@@ -1,0 +1,69 @@
+"""Which break of the protocol's list each mutant is: of the inquiry across memberships (22 to 27) and of the ceremony
+(28 to 46). `python -m tests.simulation.numbered_mutants` prints the table, with what noticed each.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+from unittest.mock import patch
+
+import typer
+
+from tests.simulation.mutant import FAILURES, Mutant, in_place
+from tests.simulation.mutants import MUTANTS
+
+NUMBERED: Final = {
+    22: "who forgot counts the answers of the set that it had when it asked",
+    23: "who forgot asks the members of its own height",
+    24: "answers above the own height count",
+    25: "the silence ends with the own height",
+    26: "who keeps silent answers",
+    27: "an answer needs no signature",
+    28: "a statement leaves without a seal",
+    29: "a statement leaves before the seal is durable",
+    30: "who stated appends what its era decides",
+    31: "nothing is carried over",
+    32: "the block of the lowest slot is carried over",
+    33: "the era is not signed",
+    34: "the era's number is signed without its plan",
+    35: "agreements of those who go on count",
+    36: "a home agrees to two plans of one era",
+    37: "a home agrees to a plan with an older statement of its own",
+    38: "a seal is taken back below what was agreed to",
+    39: "a plan is applied twice",
+    40: "the base is the lowest height",
+    41: "who comes late begins with nothing that binds",
+    42: "a plan needs no quorum of statements",
+    43: "a plan follows no era that somebody agreed to begin",
+    44: "a ledger above the base is taken as it is",
+    45: "a peer of another era is banned",
+    46: "a gone member's key is still accepted",
+}
+"""By their number in the protocol's list of breaks."""
+
+
+def table() -> list[str]:
+    """One line for each: number, break, what noticed it."""
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    lines = []
+    for number, name in NUMBERED.items():
+        noticed = [failure_of(by_name[name], killer) for killer in by_name[name].killers]
+        lines.append(f"{number}  {name}\n" + "\n".join(f"      {line}" for line in noticed))
+    return lines
+
+
+def failure_of(mutant: Mutant, killer: Callable[[], object]) -> str:
+    """Says with which words a killer fails on a mutant."""
+    with ExitStack() as stack:
+        for owner, attribute, broken in mutant.breaks:
+            stack.enter_context(patch.object(owner, attribute, in_place(broken, lambda: None)))
+        try:
+            killer()
+        except FAILURES as error:
+            words = str(error).splitlines() or [type(error).__name__]
+            return f"{getattr(killer, '__qualname__', killer)}: {words[0]}"
+    return f"{killer}: SURVIVES"
+
+
+if __name__ == "__main__":
+    typer.echo("\n".join(table()))
