@@ -60,11 +60,20 @@ def rule_relay(member: Member, now: Instant) -> bool:
     fresh = [statement for statement in _statements(member, now) if _is_fresh(member, statement)]
     for statement in fresh:
         state.relayed.setdefault((type(statement), statement.signer), set()).add(statement.slot)
-        has_it = {statement.signer, *_hearing(member, statement.signer, now)}
+        has_it = set[Address]()
         if isinstance(statement, PrePrepare):
-            has_it |= {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
-        member.send(statement, [address for address in state.membership.addresses if address not in has_it])
+            has_it = {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
+        lacking = may_lack(member, statement.signer, now)
+        member.send(statement, [address for address in lacking if address not in has_it])
     return bool(fresh)
+
+
+def may_lack(member: Member, other: Address, now: Instant) -> list[Address]:
+    """Returns who may not have what another member sent to all, while links seem dead."""
+    if not member.is_relaying:
+        return []
+    has_it = {member.own, other, *_hearing(member, other, now)}
+    return [address for address in member.state.membership.addresses if address not in has_it]
 
 
 def _statements(member: Member, now: Instant) -> Iterator[Signed]:
