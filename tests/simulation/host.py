@@ -354,7 +354,7 @@ class Host:
         """Takes what another member sent, and passes on what is new to who may lack it."""
         new = self.application.take_all(requests)
         if new:
-            self.network.send_requests(self, self.replica.may_lack(sender, self.now()), new)
+            self.network.send_requests(self, self.participant.driver.may_lack(sender), new)
         self.survive(self.participant.driver.work_changed)
 
     # --- time and messages ------------------------------------------------------------------------------------------
