@@ -43,7 +43,6 @@ class Surroundings:
     halted: str | None = None
     meter: AgentProgress | None = None
     passed_on: list[bytes] = field(default_factory=list)
-    passed_on_of: list[tuple[Address, tuple[bytes, ...]]] = field(default_factory=list)
     explanation: Explanation | None = None
     recovery: RecoveryStatus = field(default_factory=RecoveryStatus)
     damage: list[LedgerDamaged] = field(default_factory=list)
@@ -108,16 +107,13 @@ class ApiHarness:
         return ChainLinks(
             work_changed=lambda: None,
             pass_on=self._pass_on,
-            pass_on_of=self._pass_on_of,
+            pass_on_of=lambda *_: None,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )
 
     def _pass_on(self, raws: tuple[bytes, ...]) -> None:
         self.surroundings.passed_on.extend(raws)
-
-    def _pass_on_of(self, sender: Address, raws: tuple[bytes, ...]) -> None:
-        self.surroundings.passed_on_of.append((sender, raws))
 
     def _replica_status(self) -> ReplicaStatus:
         height = Height(self.ledger.height + 1)
