@@ -130,7 +130,8 @@ def heard_bitmap(member: Member, now: Instant) -> bytes:
         return b""
     bits = 0
     if member.unheard_ms is None or now.monotonic_ms - member.unheard_ms >= _heard_max_ms(member):
-        bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
+        heard = [address != member.own and _is_heard(member, address, now) for address in addresses]
+        bits = sum(is_heard << number for number, is_heard in enumerate(heard))
     return bits.to_bytes((len(addresses) + 7) // 8, "little")
 
 

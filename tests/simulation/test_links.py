@@ -108,6 +108,7 @@ def test_where_all_links_work_passing_on_changes_nothing(members: int, delay_ms_
         patch.object(replica, "RULES", rules),
         patch.object(relaying, "pass_on_status", lambda *_: None),
         patch.object(relaying, "answer_origin", lambda *_: None),
+        patch.object(relaying, "is_news", lambda *_: False),
     ):
         assert clean_run(members, delay_ms_max) == with_it
 

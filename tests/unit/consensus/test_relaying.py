@@ -133,7 +133,7 @@ def told(scenario: Scenario) -> list[Status]:
 def test_status_names_its_origin_and_whom_it_hears() -> None:
     scenario = Scenario(own=1, slot=4)
     scenario.tick(0.9)
-    assert (told(scenario)[0].origin, told(scenario)[0].hears) == (scenario.address, bytes([0b1111]))
+    assert (told(scenario)[0].origin, told(scenario)[0].hears) == (scenario.address, bytes([0b1101]))
     scenario.receive(FOUR.status(3, 1))
     scenario.tick(1)
     assert told(scenario)[0].hears == bytes([0b1000]), "of the others nothing came in the first slot"
