@@ -32,8 +32,8 @@ def status(member: Member, now: Instant) -> Status:
 
 
 def send_status_each_slot(member: Member, now: Instant) -> None:
-    """Sends STATUS to two members each slot, in turn, so that all hear of it within N / 2 slots. A clock that
-    stands still or jumps changes nothing in that.
+    """Sends STATUS to two members each slot, in turn, so that all hear of it within N / 2 slots, or to all when whom
+    this member hears has changed. A clock that stands still or jumps changes nothing in that.
     """
     if member.status_ms is not None and now.monotonic_ms - member.status_ms < member.tau_ms:
         return
@@ -41,9 +41,13 @@ def send_status_each_slot(member: Member, now: Instant) -> None:
     addresses = member.state.memberships.addresses
     own = addresses.index(member.own) if member.own in addresses else 0
     others = [address for address in addresses[own:] + addresses[:own] if address != member.own]
+    told = status(member, now)
+    if relaying.is_news(member, told.hears):
+        member.send(told, others)
+        return
     turns = range(member.status_turns, member.status_turns + min(STATUS_RECIPIENTS, len(others)))
     member.status_turns += len(turns)
-    member.send(status(member, now), [others[turn % len(others)] for turn in turns])
+    member.send(told, [others[turn % len(others)] for turn in turns])
 
 
 def receive_status(member: Member, sender: Address, message: Status, now: Instant) -> None:

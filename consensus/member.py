@@ -100,10 +100,14 @@ class Member:
         """Per member: monotonic time of the last message over its own link."""
         self.hears: dict[Address, bytes] = {}
         """Per member: whom it hears, by its last STATUS (`Status.hears`)."""
+        self.told_hears: bytes | None = None
+        """Whom this member heard, by its own last STATUS in turn; None before the first."""
         self.unheard_ms: int | None = None
         """When one that is ahead last said that it does not hear this member (monotonic)."""
         self.passed_on: dict[Address, int] = {}
         """Per member: monotonic time at which its STATUS was last passed on."""
+        self.passed_further: dict[Address, int] = {}
+        """Per member: monotonic time at which its STATUS, come over others, was last passed on."""
         self.answered_over: dict[tuple[Address, Address], int] = {}
         """Per sender and origin of a STATUS passed on: monotonic time of the last answer to the origin."""
 
@@ -169,6 +173,9 @@ class Member:
         self.heard = {address: heard_ms for address, heard_ms in self.heard.items() if address in members}
         self.hears = {address: bitmap for address, bitmap in self.hears.items() if address in members}
         self.passed_on = {address: passed_ms for address, passed_ms in self.passed_on.items() if address in members}
+        self.passed_further = {
+            address: passed_ms for address, passed_ms in self.passed_further.items() if address in members
+        }
         self.answered_over = {
             (sender, origin): answered_ms
             for (sender, origin), answered_ms in self.answered_over.items()

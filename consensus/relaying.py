@@ -33,8 +33,14 @@ others about once a slot.
 PROPOSAL_FRACTION: Final = 8
 """A proposal is passed on 1/8 of a slot after the own vote: by then votes show who has it."""
 
-HEARD_SLOTS_MIN: Final = 4
-"""A member that was not heard for so many slots (or N, if that is more) is not heard: STATUS comes more often."""
+HEARD_MARGIN_SLOTS: Final = 1
+"""A member that was not heard for so much more than the N / 2 slots within which its STATUS comes is not heard."""
+
+FIRST_HEARD_SLOTS: Final = 1
+"""For so long everybody counts as heard at first: members on connecting tell each other at once."""
+
+STATUS_AGE_SLOTS_MAX: Final = 2
+"""A STATUS that came over others goes no further once it is older, by clocks: it would go round for ever."""
 
 PASSED_ON_FRACTION: Final = 2
 """The STATUS of one member is passed on at most so often per slot."""
@@ -59,15 +65,27 @@ def rule_relay(member: Member, now: Instant) -> bool:
     """P9: what others signed goes to who may lack it, once, and again after each resending (P7)."""
     if member.phase is Phase.APPLYING or not member.is_relaying:
         return False
-    state = member.state
-    fresh = [statement for statement in _statements(member, now) if _is_fresh(member, statement)]
-    for statement in fresh:
-        state.relayed.setdefault((type(statement), statement.signer), set()).add(statement.slot)
-        has_it = {statement.signer, *_hearing(member, statement.signer, now)}
+    state, is_passed_on = member.state, False
+    for statement in _statements(member, now):
+        if not _is_fresh(member, statement):
+            continue
+        lacking = may_lack(member, statement.signer, now)
         if isinstance(statement, PrePrepare):
-            has_it |= {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
-        member.send(statement, [address for address in state.membership.addresses if address not in has_it])
-    return bool(fresh)
+            has_it = {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
+            lacking = [address for address in lacking if address not in has_it]
+        if lacking:
+            state.relayed.setdefault((type(statement), statement.signer), set()).add(statement.slot)
+            member.send(statement, lacking)
+            is_passed_on = True
+    return is_passed_on
+
+
+def may_lack(member: Member, other: Address, now: Instant) -> list[Address]:
+    """Returns who may not have what another member sent to all, while links seem dead."""
+    if not member.is_relaying:
+        return []
+    has_it = {member.own, other, *_hearing(member, other, now)}
+    return [address for address in member.state.membership.addresses if address not in has_it]
 
 
 def _statements(member: Member, now: Instant) -> Iterator[Signed]:
@@ -127,8 +145,15 @@ def heard_bitmap(member: Member, now: Instant) -> bytes:
         return b""
     bits = 0
     if member.unheard_ms is None or now.monotonic_ms - member.unheard_ms >= _heard_max_ms(member):
-        bits = sum(1 << number for number, address in enumerate(addresses) if _is_heard(member, address, now))
+        heard = [address != member.own and _is_heard(member, address, now) for address in addresses]
+        bits = sum(is_heard << number for number, is_heard in enumerate(heard))
     return bits.to_bytes((len(addresses) + 7) // 8, "little")
+
+
+def is_news(member: Member, hears: bytes) -> bool:
+    """Says whether whom this member hears is not what it told last, and takes it as told now."""
+    told, member.told_hears = member.told_hears, hears
+    return told not in {None, hears}
 
 
 def note_unheard(member: Member, message: Status, now: Instant) -> None:
@@ -154,7 +179,7 @@ def pass_on_status(member: Member, message: Status, now: Instant) -> None:
 
 def answer_origin(member: Member, sender: Address, message: Status, now: Instant) -> None:
     """Sends decided blocks to a member that is behind and not heard here but over others: once a slot for each of
-    those. Whoever is heard speaks for itself.
+    those. Whoever is heard speaks for itself. As the answer may be lost, too, whom the origin hears is told of it.
     """
     origin = message.origin
     is_member = origin in member.state.membership and origin != member.own
@@ -165,16 +190,31 @@ def answer_origin(member: Member, sender: Address, message: Status, now: Instant
     if message.undecided < member.state.height and not is_again:
         member.answered_over[sender, origin] = now.monotonic_ms
         member.out.send_decided.append(SendDecided(recipient=origin, first=message.undecided))
+        _pass_on_further(member, sender, message, now)
+
+
+def _pass_on_further(member: Member, sender: Address, message: Status, now: Instant) -> None:
+    """One more hop, once a slot for each origin: of three links to whom the origin hears one lies behind the first
+    hop, one was the second.
+    """
+    origin, addresses = message.origin, member.state.membership.addresses
+    passed_ms = member.passed_further.get(origin)
+    is_old = abs(message.clock_slot - now.slot(member.tau_ms)) > STATUS_AGE_SLOTS_MAX
+    if is_old or (passed_ms is not None and now.monotonic_ms - passed_ms < member.tau_ms):
+        return
+    member.passed_further[origin] = now.monotonic_ms
+    member.send(message, [address for address in addresses if address not in {sender, origin}])
 
 
 def _is_heard(member: Member, address: Address, now: Instant) -> bool:
-    """At first everybody counts as heard."""
-    heard_ms = member.heard.get(address, member.started_ms)
+    heard_ms = member.heard.get(address)
+    if heard_ms is None:
+        return now.monotonic_ms - member.started_ms < FIRST_HEARD_SLOTS * member.tau_ms
     return now.monotonic_ms - heard_ms < _heard_max_ms(member)
 
 
 def _heard_max_ms(member: Member) -> int:
-    return max(HEARD_SLOTS_MIN, len(member.state.membership)) * member.tau_ms
+    return (len(member.state.membership) // 2 + HEARD_MARGIN_SLOTS) * member.tau_ms
 
 
 def _is_in(bitmap: bytes, number: int) -> bool:

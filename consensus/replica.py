@@ -196,6 +196,10 @@ class Replica:
         """Returns the leader of a slot at the undecided height."""
         return self._member.leader_at(slot)
 
+    def may_lack(self, other: Address, now: Instant) -> list[Address]:
+        """Returns who may not have the requests that another member sent to all; nobody while links work."""
+        return relaying.may_lack(self._member, other, now)
+
     def waiting_since_ms(self) -> int | None:
         """Returns since when the undecided height has had something to decide (monotonic), None while it has not."""
         return liveness.waiting_since_ms(self._member)

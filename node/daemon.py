@@ -241,10 +241,15 @@ class Daemon:
         links = ChainLinks(
             work_changed=self.participant.driver.work_changed,
             pass_on=lambda raws: self.mesh.broadcast(Transactions(raw=raws)),
+            pass_on_of=self._pass_on_of,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )
         return Chain(ledger=self.ledger, pool=pool, applied=applied, links=links)
+
+    def _pass_on_of(self, sender: Address, raws: tuple[bytes, ...]) -> None:
+        for recipient in self.participant.driver.may_lack(sender):
+            self.mesh.send(recipient, Transactions(raw=raws))
 
     def _found_evidence(self, evidence: Equivocation) -> None:
         """What the replica finds; the driver is made before the keeper."""

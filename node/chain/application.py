@@ -80,8 +80,8 @@ class Application(DecidedChain, Protocol):
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def take_all(self, requests: Iterable[bytes]) -> None:
-        """Lets requests wait that may, and do not already."""
+    def take_all(self, requests: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Lets requests wait that may, and do not already; returns those."""
         ...
 
     def oldest_arrival_ms(self) -> int | None:
@@ -236,9 +236,9 @@ class LedgerApplication:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    def take_all(self, requests: Iterable[bytes]) -> None:
-        """Lets transactions wait that may, and do not already."""
-        self._pool.take_all(requests)
+    def take_all(self, requests: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Lets transactions wait that may, and do not already; returns those."""
+        return self._pool.take_all(requests)
 
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""

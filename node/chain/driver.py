@@ -223,6 +223,10 @@ class Driver:
         }
         return self._replica.explain(self._ports.now(), contacts)
 
+    def may_lack(self, other: Address) -> list[Address]:
+        """Returns who may not have the transactions that another member sent to all; nobody while links work."""
+        return self._replica.may_lack(other, self._ports.now())
+
     def waiting(self) -> Waiting:
         """Returns the undecided height and for how long it has had something to decide."""
         since_ms = self._replica.waiting_since_ms()

@@ -33,11 +33,11 @@ class PeerTransactions:
         self._batches.put_nowait((sender, raws))
         return True
 
-    async def get(self) -> tuple[bytes, ...]:
-        """Waits for the oldest batch and takes it."""
+    async def get(self) -> tuple[Address, tuple[bytes, ...]]:
+        """Waits for the oldest batch and takes it, with who sent it."""
         sender, raws = await self._batches.get()
         self._size_bytes[sender] -= _size_bytes(raws)
-        return raws
+        return sender, raws
 
 
 def _size_bytes(raws: tuple[bytes, ...]) -> int:

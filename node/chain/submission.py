@@ -31,6 +31,8 @@ class ChainLinks:
     """Tells the replica that the mempool changed."""
     pass_on: Callable[[tuple[bytes, ...]], None]
     """Sends transactions to all members."""
+    pass_on_of: Callable[[Address, tuple[bytes, ...]], None]
+    """Sends transactions of a peer to the members that may not hear it; to nobody while links work (P9)."""
     submitted: Callable[[Digest], None]
     """Notes a transaction taken from a client or the own meter, for the commit latency."""
     peer_refused: Callable[[str], None]
@@ -95,15 +97,21 @@ class Chain:
     async def run(self) -> None:
         """Verifies what peers pass on, until cancelled."""
         while True:
-            raws = await self._peer_batches.get()
+            sender, raws = await self._peer_batches.get()
             await verify_ahead(self.ledger, raws)
-            for raw in raws:
-                try:
-                    self._pool.take(raw)
-                except SubmissionRefused as refused:
-                    if refused.reason != MempoolRefusal.TRANSACTION_KNOWN.value:
-                        self._links.peer_refused(refused.reason)
+            new = tuple(raw for raw in raws if self._is_taken(raw))
+            if new:  # so each goes on once, and none that is refused
+                self._links.pass_on_of(sender, new)
             self._links.work_changed()
+
+    def _is_taken(self, raw: bytes) -> bool:
+        try:
+            self._pool.take(raw)
+        except SubmissionRefused as refused:
+            if refused.reason != MempoolRefusal.TRANSACTION_KNOWN.value:
+                self._links.peer_refused(refused.reason)
+            return False
+        return True
 
     def pass_on_old(self, age_ms: int) -> None:
         """Sends transactions that wait longer than `age_ms` to all members again: some may have missed them."""

@@ -52,11 +52,14 @@ class TransactionPool:
         self.mempool.add(transaction, arrival_ms=self._monotonic_ms())
         return digest
 
-    def take_all(self, raws: Iterable[bytes]) -> None:
-        """Takes those that may wait here and do not already."""
+    def take_all(self, raws: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Takes those that may wait here and do not already; returns those."""
+        new = []
         for raw in raws:
             with suppress(SubmissionRefused):
                 self.take(raw)
+                new.append(raw)
+        return tuple(new)
 
     def on_applied(self, decided: Iterable[Digest]) -> tuple[Dropped, ...]:
         """Removes what the ledger's newest block contains, and what no later one may; returns the latter."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from consensus.cryptography import SigningKey
+from consensus.identifiers import Address
 from contracts.transactions import (
     TRANSACTION_SIZE_BYTES_MAX,
     sign_transaction,
@@ -17,6 +18,7 @@ from contracts.transactions import (
 )
 from node.api.context import BODY_SIZE_BYTES_MAX, ApiLimits
 from node.chain.mempool import MempoolLimits
+from node.chain.submission import Chain, ChainLinks
 from node.replies.node import BatchReply, SubmissionReply
 from tests.support.api import ApiHarness, running_api
 from tests.support.contracts import make_genesis, raw_transaction, transfer
@@ -318,3 +320,26 @@ async def test_full_mempool_is_503_and_a_sender_in_it_429(tmp_path: Path) -> Non
         assert other == [(202, "pending"), (503, "mempool_full")]
         api.decide()
         assert await _post(api, signed(api, 1, sender=1)) == (202, "pending")
+
+
+# --- of peers ------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_peer_sent_may_go_on_once_and_nothing_that_is_refused(api: ApiHarness) -> None:
+    peer, passed, is_taken = Address(bytes(32)), [], asyncio.Event()
+    links = ChainLinks(
+        work_changed=is_taken.set,
+        pass_on=lambda _: None,
+        pass_on_of=lambda *told: passed.append(told),
+        submitted=lambda _: None,
+        peer_refused=lambda _: None,
+    )
+    chain = Chain(ledger=api.ledger, pool=api.pool, applied=api.applied, links=links)
+    first, second = signed(api), signed(api, nonce=1)
+    running = asyncio.create_task(chain.run())
+    for raws in ((first, b"no transaction"), (first,), (second, first)):
+        chain.take_from_peer(peer, raws)
+        await is_taken.wait()
+        is_taken.clear()
+    running.cancel()
+    assert passed == [(peer, (first,)), (peer, (second,))]

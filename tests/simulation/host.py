@@ -348,6 +348,13 @@ class Host:
         self.application.take_all(requests)
         self.survive(self.participant.driver.work_changed)
 
+    def take_from(self, sender: Address, requests: tuple[bytes, ...]) -> None:
+        """Takes what another member sent, and passes on what is new to who may lack it."""
+        new = self.application.take_all(requests)
+        if new:
+            self.network.send_requests(self, self.participant.driver.may_lack(sender), new)
+        self.survive(self.participant.driver.work_changed)
+
     # --- time and messages ------------------------------------------------------------------------------------------
 
     def tick(self) -> None:

@@ -153,6 +153,14 @@ ONE_WAY = (
 )
 
 
+def lossy_one_way() -> None:
+    test_links.test_what_was_lost_leaves_nobody_behind_who_is_heard_over_three_links()
+
+
+def soon_in_spite_of_dead_links() -> None:
+    test_links.test_with_more_members_a_later_request_takes_less_than_half_a_slot(5, True, 40)
+
+
 def decides_in_spite_of(dead: set[tuple[int, int]]) -> None:
     assert not run_pattern(frozenset(dead), 4).stood, "stuck"
 
@@ -583,6 +591,18 @@ MUTANTS = (
         rule="P9",
         breaks=((relaying, "RELAYED_PER_SIGNER_MAX", 10**9),),
         killers=(test_relaying.test_however_much_a_member_signs_little_of_it_is_passed_on_until_the_next_resending,),
+    ),
+    Mutant(
+        name="a STATUS that came over others goes no further",
+        rule="P9",
+        breaks=((relaying, "_pass_on_further", breaks.nothing_happens),),
+        killers=(lossy_one_way,),
+    ),
+    Mutant(
+        name="requests are not passed on where links are dead",
+        rule="P9",
+        breaks=((replica.Replica, "may_lack", lambda *_: []),),
+        killers=(soon_in_spite_of_dead_links,),
     ),
     Mutant(
         name="what others say of a member that is heard is believed",

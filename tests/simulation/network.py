@@ -9,7 +9,7 @@ import heapq
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NoReturn, Protocol
 
@@ -239,11 +239,14 @@ class Network:
 
     def pass_on(self, host: Host, requests: tuple[bytes, ...]) -> None:
         """Sends requests to all other members."""
+        others = [address for address in self.membership.addresses if address != host.key.address]
+        self.send_requests(host, others, requests)
+
+    def send_requests(self, host: Host, recipients: Iterable[Address], requests: tuple[bytes, ...]) -> None:
         if host.role is Role.SILENT:
             return
-        for recipient in self.membership.addresses:
-            if recipient != host.key.address:
-                self.deliver(host, recipient, requests)
+        for recipient in recipients:
+            self.deliver(host, recipient, requests)
 
     def deliver(self, sender: Host, recipient: Address, payload: Payload, held_back_ms: int = 0) -> None:
         for host in self.by_address[recipient]:
@@ -341,7 +344,7 @@ class Network:
         if not host.is_up:
             return
         if isinstance(payload, tuple):
-            host.take(payload)
+            host.take_from(sender, payload)
             return
         if host.liar is not None and isinstance(payload, Message):
             host.liar.on_message(payload)

@@ -203,11 +203,11 @@ class OpaqueApplication:
     def is_executed(self, request: bytes) -> bool:
         return request in self._executed
 
-    def take_all(self, requests: Iterable[bytes]) -> None:
+    def take_all(self, requests: Iterable[bytes]) -> tuple[bytes, ...]:
         now_ms = self.monotonic_ms()
-        for request in requests:
-            if request not in self._executed:
-                self._waiting.setdefault(request, now_ms)
+        new = [request for request in requests if request not in self._executed and request not in self._waiting]
+        self._waiting |= dict.fromkeys(new, now_ms)
+        return tuple(new)
 
     def oldest_arrival_ms(self) -> int | None:
         return next(iter(self._waiting.values()), None)

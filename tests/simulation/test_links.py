@@ -52,6 +52,27 @@ def test_with_more_members_a_sample_decides(members: int, is_one_way: bool) -> N
     assert_all_decide(patterns, members, first_max_slots=12, later_max_slots=13)
 
 
+@pytest.mark.parametrize(("members", "is_one_way", "every"), [(5, True, 40), (6, False, 4)])
+def test_with_more_members_a_later_request_takes_less_than_half_a_slot(
+    members: int, is_one_way: bool, every: int
+) -> None:
+    """Of all classes, in which half of the links are dead; drawn patterns are milder."""
+    patterns = list(islice(classes(members, is_one_way=is_one_way), 0, None, every))
+    assert_all_decide(patterns, members, first_max_slots=12, later_max_slots=13)
+
+
+def test_what_was_lost_leaves_nobody_behind_who_is_heard_over_three_links() -> None:
+    """Members 0 and 1 are behind, 2 and 3 ahead. Only 3 can answer 1, and hears of it by 0 and 2."""
+    pattern = frozenset({(0, 3), (1, 2), (1, 3), (2, 0), (2, 1), (3, 0)})
+    assert has_quorum(4, pattern)
+    for seed in range(8):
+        with keyed_hashes():
+            faults = Faults(dead_links=pattern, loss=0.2, until_ms=6_000)
+            network = Network(4, seed, faults, keys=keyed_hash_keys(4))
+            is_executed = run_requests(network, requests=5, spread_ms=5_000, limit_ms=100 * TAU_MS)
+        assert is_executed, f"seed {seed} stands"
+
+
 def test_patterns_are_those_with_a_quorum_over_two_links() -> None:
     ring = frozenset((a, b) for a in range(5) for b in range(5) if a != b and (a - b) % 5 not in {1, 4})
     assert has_quorum(5, ring)
@@ -87,6 +108,7 @@ def test_where_all_links_work_passing_on_changes_nothing(members: int, delay_ms_
         patch.object(replica, "RULES", rules),
         patch.object(relaying, "pass_on_status", lambda *_: None),
         patch.object(relaying, "answer_origin", lambda *_: None),
+        patch.object(relaying, "is_news", lambda *_: False),
     ):
         assert clean_run(members, delay_ms_max) == with_it
 

@@ -107,6 +107,7 @@ class ApiHarness:
         return ChainLinks(
             work_changed=lambda: None,
             pass_on=self._pass_on,
+            pass_on_of=lambda *_: None,
             submitted=self.metrics.on_submitted,
             peer_refused=self.metrics.on_message_refused,
         )

@@ -5,12 +5,13 @@ import pytest
 from consensus.events import SendDecided
 from consensus.identifiers import Height
 from consensus.messages import Commit, Message, Prepare, PrePrepare, Status, ViewChange
-from consensus.relaying import HEARD_SLOTS_MIN, RELAY_HEIGHTS, RELAYED_PER_SIGNER_MAX
+from consensus.relaying import RELAY_HEIGHTS, RELAYED_PER_SIGNER_MAX
 from tests.support.consensus import BLOCK_A, TAU_MS, A, B, Members, Scenario
 
 FOUR = Members(4)
 SILENCE_SLOTS = 2 / 3 + 0.001
-HEARD_SLOTS = HEARD_SLOTS_MIN
+HEARD_SLOTS = 3
+"""Of four members: STATUS comes within two, and one more."""
 
 
 def passed_on(scenario: Scenario, kind: type[Message]) -> list[tuple[int, int, set[int]]]:
@@ -131,12 +132,24 @@ def told(scenario: Scenario) -> list[Status]:
 
 def test_status_names_its_origin_and_whom_it_hears() -> None:
     scenario = Scenario(own=1, slot=4)
-    scenario.tick(1)
-    assert (told(scenario)[0].origin, told(scenario)[0].hears) == (scenario.address, bytes([0b1111]))
-    scenario.tick(HEARD_SLOTS - 2)
+    scenario.tick(0.9)
+    assert (told(scenario)[0].origin, told(scenario)[0].hears) == (scenario.address, bytes([0b1101]))
     scenario.receive(FOUR.status(3, 1))
     scenario.tick(1)
-    assert told(scenario)[0].hears == bytes([0b1000])
+    assert told(scenario)[0].hears == bytes([0b1000]), "of the others nothing came in the first slot"
+    scenario.tick(HEARD_SLOTS - 1)
+    assert told(scenario)[0].hears == bytes([0])
+
+
+def test_all_are_told_when_whom_a_member_hears_has_changed() -> None:
+    scenario = Scenario(own=1, slot=4)
+    scenario.receive(*(FOUR.status(other, 1) for other in (0, 2, 3)))
+    recipients = []
+    for _ in range(HEARD_SLOTS + 2):
+        scenario.receive(FOUR.status(0, 1), FOUR.status(2, 1))
+        scenario.tick(1)
+        recipients += map(len, scenario.recipients)
+    assert recipients == [2] * (HEARD_SLOTS - 1) + [3, 2, 2], "once, and two in turn before and after"
 
 
 def test_more_than_thirteen_members_do_not_say_whom_they_hear() -> None:
@@ -151,7 +164,7 @@ def test_more_than_thirteen_members_do_not_say_whom_they_hear() -> None:
 def grown_old(members: int = 4) -> Scenario:
     """A member that others had the time to hear, and that heard nobody itself."""
     scenario = Scenario(members=members, own=1, slot=4)
-    scenario.tick(max(HEARD_SLOTS, members))
+    scenario.tick(members // 2 + 1)
     return scenario
 
 
@@ -220,6 +233,28 @@ def test_who_is_heard_over_others_only_and_behind_is_sent_what_it_lacks_once_a_s
         answers += scenario.answers
         scenario.tick(0.1)
     assert answers == [SendDecided(recipient=FOUR.address(2), first=Height(1))] * 2
+
+
+def test_its_status_goes_one_hop_further_once_a_slot_whoever_brings_it() -> None:
+    """Who could answer it may hear neither it nor who heard it."""
+    scenario, passed = ahead(), 0
+    slot = scenario.now().slot(TAU_MS)
+    for _ in range(10):
+        for sender in (0, 3):
+            scenario.receive(FOUR.status(2, 1, slot=slot), sender=sender)
+            passed += len(statuses_passed_on(scenario))
+            assert statuses_passed_on(scenario) in ([], [{0, 3} - {sender}])
+        scenario.tick(0.1)
+    assert passed == 1
+
+
+@pytest.mark.parametrize("age_slots", [3, -3])
+def test_an_old_status_goes_no_further_nor_one_of_a_clock_far_ahead(age_slots: int) -> None:
+    scenario = ahead()
+    slot = scenario.now().slot(TAU_MS) - age_slots
+    scenario.receive(FOUR.status(2, 1, slot=slot), sender=3)
+    assert statuses_passed_on(scenario) == []
+    assert scenario.answers, "it is answered all the same"
 
 
 def test_who_is_heard_speaks_for_itself() -> None:
@@ -311,6 +346,25 @@ def test_who_says_that_it_hears_a_signer_is_passed_nothing_of_it() -> None:
     scenario.receive(FOUR.status(3, 1, hears=(1, 2)), FOUR.status(0, 1, hears=(2, 3)))
     scenario.tick(SILENCE_SLOTS)
     assert passed_on(scenario, Prepare) == [(0, 4, {2, 3})], "both others hear member 2"
+
+
+def test_who_says_later_that_it_does_not_hear_a_signer_is_passed_what_it_said() -> None:
+    scenario = voted()
+    scenario.receive(*(FOUR.status(other, 1, hears=(0, 1, 2, 3)) for other in (0, 2, 3)))
+    scenario.tick(SILENCE_SLOTS)
+    assert passed_on(scenario, Prepare) == []
+    scenario.receive(FOUR.status(3, 1, hears=(0, 1)))
+    assert passed_on(scenario, Prepare) == [(2, 4, {3})]
+
+
+def test_requests_go_to_who_does_not_hear_their_sender_while_statements_do() -> None:
+    scenario = voted()
+    replica, sender, others = scenario.replica, FOUR.address(2), [FOUR.address(0), FOUR.address(3)]
+    assert replica.may_lack(sender, scenario.now()) == []
+    scenario.tick(SILENCE_SLOTS)
+    assert replica.may_lack(sender, scenario.now()) == others
+    scenario.receive(FOUR.status(3, 1, hears=(1, 2)))
+    assert replica.may_lack(sender, scenario.now()) == others[:1]
 
 
 def test_that_is_not_believed_for_ever_nor_once_the_slot_is_given_up() -> None:

@@ -13,7 +13,7 @@ async def test_batches_come_back_in_their_order() -> None:
     queue = PeerTransactions()
     assert queue.put(FLOODER, (b"1",))
     assert queue.put(HONEST, (b"2", b"3"))
-    assert [await queue.get(), await queue.get()] == [(b"1",), (b"2", b"3")]
+    assert [await queue.get(), await queue.get()] == [(FLOODER, (b"1",)), (HONEST, (b"2", b"3"))]
 
 
 async def test_the_largest_batch_is_taken_and_nothing_more_of_its_sender() -> None:
