@@ -16,13 +16,13 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest,
 from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
-from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
 from ledger.access import is_there, require_access
-from ledger.authenticated_map import EMPTY, no_nodes, prove, update_map
+from ledger.authenticated_map import prove
 from ledger.block import Block, block_digest
+from ledger.entries import block_entries, genesis_entries
 from ledger.eras import BegunEra, BegunEras
 from ledger.errors import (
     BlockNotNext,
@@ -50,23 +50,10 @@ from ledger.side_files import (
 )
 from ledger.startup import check_files, check_recent_blocks
 from ledger.store import (
-    FORMAT_KEY,
-    FORMAT_VERSION,
-    TIP_KEY,
     Space,
     Store,
-    StoredFormat,
-    StoredTip,
-    block_digest_key,
-    block_key,
-    certificate_key,
-    height_bytes,
-    location_bytes,
     node_key,
-    receipts_key,
-    transaction_key,
     undecided_key,
-    version_key,
 )
 from ledger.transactions import TransactionVerifier
 from ledger.trusted_sets import FIXED_AHEAD, SetChange, SetStep
@@ -364,7 +351,7 @@ class Ledger:
             executed = outcome
         stale = [node_key(name) for name in executed.map_update.removed]
         stale += [undecided_key(name) for name in self._undecided]
-        self._store.write(_block_entries(executed, certificate), stale)
+        self._store.write(block_entries(executed, certificate), stale)
         height = executed.block.header.height
         self._parent = executed.as_parent(
             membership=self.membership(), memberships=self._begun.memberships_after(height, self)
@@ -558,20 +545,12 @@ class Ledger:
 
 def _make_database(directory: Path, genesis: Genesis) -> None:
     chain = chain_id(genesis)
-    state = genesis_state(genesis)
-    update = update_map(no_nodes, EMPTY, state)
-    entries = {
-        FORMAT_KEY: encode(StoredFormat(version=FORMAT_VERSION, chain=chain)),
-        TIP_KEY: encode(StoredTip(height=GENESIS_HEIGHT, block=chain, state_root=update.root)),
-    }
-    entries |= {version_key(key, GENESIS_HEIGHT): value for key, value in state.items()}
-    entries |= {node_key(name): node for name, node in update.added.items()}
     # built under another name: a crash on the way leaves nothing that looks like a ledger
     unfinished = directory / f"{DATABASE_FOLDER}.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     store = Store.create(unfinished)
     try:
-        store.write(entries)
+        store.write(genesis_entries(genesis))
     finally:
         store.close()
     sync_directory(unfinished)
@@ -579,23 +558,3 @@ def _make_database(directory: Path, genesis: Genesis) -> None:
     remove_seal(directory)
     unfinished.rename(database_path(directory))
     sync_directory(directory)
-
-
-def _block_entries(executed: ExecutedBlock, certificate: CommitCertificate) -> dict[bytes, bytes]:
-    header = executed.block.header
-    height, receipts = header.height, executed.execution.receipts
-    tip = StoredTip(height=height, block=executed.digest, state_root=header.state_root)
-    entries = {
-        block_key(height): encode(executed.block),
-        certificate_key(height): encode(certificate),
-        receipts_key(height): encode(receipts),
-        block_digest_key(executed.digest): height_bytes(height),
-        TIP_KEY: encode(tip),
-    }
-    for index, receipt in enumerate(receipts):
-        entries[transaction_key(receipt.transaction)] = location_bytes(height, index)
-    for key, value in executed.execution.changes.items():
-        entries[version_key(key, height)] = value
-    for name, node in executed.map_update.added.items():
-        entries[node_key(name)] = node
-    return entries

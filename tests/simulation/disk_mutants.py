@@ -319,12 +319,12 @@ STORE_MUTANTS: Final = (
                 Ledger,
                 "append",
                 (
-                    "self._store.write(_block_entries(executed, certificate), stale)\n"
+                    "self._store.write(block_entries(executed, certificate), stale)\n"
                     "    height = executed.block.header.height",
                     "height = executed.block.header.height\n"
                     "    self._parent = executed.as_parent(membership=self.membership(), "
                     "memberships=self._begun.memberships_after(height, self))\n"
-                    "    self._store.write(_block_entries(executed, certificate), stale)",
+                    "    self._store.write(block_entries(executed, certificate), stale)",
                 ),
             ),
         ),

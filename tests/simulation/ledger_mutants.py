@@ -316,7 +316,7 @@ APPEND_MUTANTS: Final = (
         Mutant(
             name=f"a block is written without {what}",
             rule="append",
-            breaks=(edited(ledger_module, "_block_entries", (line, instead)),),
+            breaks=(edited(ledger_module, "block_entries", (line, instead)),),
             killers=(directed(L.test_what_is_appended_can_be_read_and_is_there_after_opening_again),),
         )
         for what, line, instead in (
