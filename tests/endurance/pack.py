@@ -142,11 +142,14 @@ class Load:
     """Clients that each send one transfer after the other to any node, and remember what they are told."""
 
     def __init__(self, street: Street, seed: int) -> None:
+        """Asks the nodes, which run, where their wallets are: later any of them may be down."""
         self._nodes = street.nodes
         self._ended = threading.Event()
         self._clients = [
-            threading.Thread(target=self._run, args=(number, random.Random(f"client {number} of {seed}")))
-            for number in range(1, min(CLIENTS, len(street.nodes)) + 1)
+            threading.Thread(
+                target=self._run, args=(number, node.next_nonce(), random.Random(f"client {number} of {seed}"))
+            )
+            for number, node in enumerate(street.nodes[:CLIENTS], 1)
         ]
         self.replied: list[Replied] = []
 
@@ -160,13 +163,12 @@ class Load:
         for client in self._clients:
             client.join()
 
-    def _run(self, number: int, choice: random.Random) -> None:
+    def _run(self, number: int, nonce: int, choice: random.Random) -> None:
         """Transfers from the wallet of node `number`; after a failure with a new nonce, as gaps are allowed."""
         wallet, other = self._nodes[number - 1], self._nodes[number % len(self._nodes)]
-        nonce = wallet.next_nonce() - 1
         while not self._ended.is_set():
-            nonce += 1
             raw = wallet.transfer(other, 1, nonce=nonce)
+            nonce += 1
             asked = choice.choice(self._nodes)
             try:
                 reply = asked.submit(raw, wait_s=REPLY_WAIT_S)
