@@ -70,7 +70,7 @@ def ban_whoever(sync: BlockSync, sender: Address, fault: SyncFault, height: Heig
 
 def at(point: str, *, tears: bool = False) -> Callable[[], object]:
     """A killer: a ceremony that is interrupted there."""
-    return lambda: hold_interrupted(point, tears=tears)
+    return lambda: hold_interrupted(point, tears=tears, runs_between=False)
 
 
 def dead_link_of_who_forgot() -> None:
