@@ -111,7 +111,7 @@ def old_sign_states() -> None:
 
 
 def loss_for_ever() -> None:
-    simulate(4, range(3), Faults(loss=0.2, roles=(Role.SILENT,), delay_ms_max=200))
+    simulate(4, range(12), Faults(loss=0.4, roles=(Role.SILENT,), delay_ms_max=200))
 
 
 def a_dead_member() -> None:
