@@ -155,7 +155,7 @@ def write_first_state(testnet: Testnet, state: dict[StateKey, bytes], monkeypatc
     """Makes the first node's ledger anew, with another state at genesis."""
     home = testnet.home(testnet.nodes[0])
     shutil.rmtree(home.ledger)
-    monkeypatch.setattr("ledger.ledger.genesis_state", lambda _: state)
+    monkeypatch.setattr("ledger.entries.genesis_state", lambda _: state)
     Ledger.create(home.ledger, load_genesis(home)).close()
 
 
