@@ -2,14 +2,24 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
-from consensus.identifiers import Digest, Height
+from consensus.identifiers import Address, Digest, Height, PublicKey
 from contracts.transactions import transaction_digest
 from ledger.errors import TransactionRefused
 from ledger.ledger import Ledger
 from ledger.transactions import envelope_refusal
 from node.chain.mempool import Dropped, Mempool, MempoolRefusal, MempoolRefused
 from node.errors import SubmissionRefused
+
+
+class Standing(NamedTuple):
+    """What the state says of a sender."""
+
+    last_nonce: int | None
+    """None if it has no wallet."""
+    node_key: PublicKey | None
+    """None if it is no member."""
 
 
 class TransactionPool:
@@ -20,6 +30,8 @@ class TransactionPool:
         self.mempool = mempool
         self._ledger = ledger
         self._monotonic_ms = monotonic_ms
+        self._standings: dict[Address, Standing] = {}
+        """Of senders with a wallet, after the ledger's newest block: most send more than one transaction a block."""
 
     def take(self, raw: bytes) -> Digest:
         """Verifies a transaction and puts it into the mempool.
@@ -40,12 +52,12 @@ class TransactionPool:
             transaction = ledger.verifier.verify(raw, digest)
         except TransactionRefused as refused:
             raise SubmissionRefused(refused.reason.value, refused.detail) from None
-        sender = transaction.envelope.sender
+        standing = self._standing_of(transaction.sender)
         refusal = envelope_refusal(
             transaction,
-            last_nonce=ledger.last_nonce(sender),
+            last_nonce=standing.last_nonce,
             height=Height(ledger.height + 1),
-            node_key=ledger.node_key_of(sender),
+            node_key=standing.node_key,
         )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)
@@ -63,8 +75,17 @@ class TransactionPool:
 
     def on_applied(self, decided: Iterable[Digest]) -> tuple[Dropped, ...]:
         """Removes what the ledger's newest block contains, and what no later one may; returns the latter."""
+        self._standings.clear()
         return self.mempool.on_applied(decided, last_nonce=self._ledger.last_nonce, height=self._ledger.height)
 
     def older_than(self, age_ms: int) -> list[bytes]:
         """Returns what waits longer than `age_ms`, the oldest first, to be passed on once more."""
         return self.mempool.older_than(self._monotonic_ms() - age_ms)
+
+    def _standing_of(self, sender: Address) -> Standing:
+        standing = self._standings.get(sender)
+        if standing is None:
+            standing = Standing(self._ledger.last_nonce(sender), self._ledger.node_key_of(sender))
+            if standing.last_nonce is not None:  # of names that anyone could invent nothing is kept
+                self._standings[sender] = standing
+        return standing
