@@ -86,11 +86,32 @@ def database_path(directory: Path) -> Path:
 
 def sync_directory(directory: Path) -> None:
     """Makes created, renamed and removed names durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file, synced, in the place of an earlier one; a half-written one never has its name, and none is left.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    unfinished = path.with_name(f"{path.name}.new")
+    try:
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:  # never through a link
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        sync_directory(path.parent)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 # --- the lock ----------------------------------------------------------------------------------------------
@@ -214,13 +235,7 @@ def write_seal(directory: Path, *, height: Height, tip: Digest) -> None:
         return
     files = tuple(_sealed_file(directory, name) for name in names)
     body = encode(Seal(height=height, tip=tip, files=files))
-    unfinished = directory / f"{SEAL_FILE}.new"
-    with unfinished.open("wb") as file:
-        file.write(_checksum(body) + body)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(directory / SEAL_FILE)
-    sync_directory(directory)
+    write_whole(directory / SEAL_FILE, _checksum(body) + body)
 
 
 def remove_seal(directory: Path) -> None:

@@ -7,7 +7,6 @@ itself draws, so that as a rule only the first one needs to; whoever's turn it w
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from contracts.state import Member, Misconduct, Overlay, Score, member_key, misc
 from contracts.state_reading import read
 from contracts.transactions import ReportMisconduct
 from ledger.ledger import Ledger
-from ledger.side_files import sync_directory
+from ledger.side_files import write_whole
 from node.evidence.double_offers import DoubleOffers
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.evidence_folder import EVIDENCE_SUFFIX, evidence_files
@@ -207,11 +206,4 @@ class EvidenceKeeper:
     def _store(self, name: Digest, evidence: Evidence) -> None:
         """Writes it down durably, under its name; a half-written file never has that name."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        path = self._directory / f"{name.hex()}{EVIDENCE_SUFFIX}"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(encode(evidence))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_directory(self._directory)
+        write_whole(self._directory / f"{name.hex()}{EVIDENCE_SUFFIX}", encode(evidence))

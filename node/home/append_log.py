@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ledger.side_files import sync_directory
 from node.errors import NodeError
 
 FILE_MODE: Final = 0o600
@@ -59,7 +60,7 @@ class AppendLog:
         except OSError as error:
             raise self._failed(error) from None
         try:
-            _sync_directory(path.parent)  # else a power cut could take a new file with all that is synced in it
+            sync_directory(path.parent)  # else a power cut could take a new file with all that is synced in it
             self._entries = self._read()
         except OSError as error:
             self.close()
@@ -104,7 +105,7 @@ class AppendLog:
             descriptor = _open(fresh)
             _write(descriptor, entries)
             fresh.replace(self._path)
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         except OSError as error:
             raise self._failed(error) from None
         os.close(self._descriptor)
@@ -160,11 +161,3 @@ def _write(descriptor: int, entries: Iterable[Entry]) -> None:
     while lines:
         lines = lines[os.write(descriptor, lines) :]
     os.fdatasync(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

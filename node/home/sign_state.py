@@ -31,6 +31,7 @@ from typing import Final, NamedTuple, Protocol
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import DIGEST_SIZE_BYTES
 from ledger.access import is_denied
+from ledger.side_files import sync_directory
 from node.errors import SignStateError, SignStateFault
 
 PAYLOAD_SIZE_BYTES_MAX: Final = 512
@@ -178,7 +179,7 @@ class SignStateFile(SignStateStore):
             raise _write_failed(path, error) from None
         try:
             _LockedFile(descriptor).write(SignStateStore.content(payload), 0)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         except OSError as error:
             raise _write_failed(path, error) from None
         finally:
@@ -290,14 +291,6 @@ def _decode(data: bytes, position: int) -> _Record | None:
         return None
     sequence = int.from_bytes(body[len(MAGIC) : len(MAGIC) + _SEQUENCE_SIZE_BYTES], "big")
     return _Record(sequence, body[_HEADER_SIZE_BYTES:]) if sequence % 2 == position else None
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_failed(path: Path, error: OSError) -> SignStateError:

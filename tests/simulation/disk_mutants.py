@@ -177,7 +177,7 @@ SIGN_STATE_MUTANTS: Final = (
     Mutant(
         name="the name of a new sign state is not synced",
         rule="sign state",
-        breaks=(edited(SignStateFile, "create", ("_sync_directory(path.parent)", "pass")),),
+        breaks=(edited(SignStateFile, "create", ("sync_directory(path.parent)", "pass")),),
         killers=(directed(S.test_a_new_one_is_synced_before_its_name),),
     ),
     Mutant(
@@ -235,13 +235,13 @@ JOURNAL_MUTANTS: Final = (
     Mutant(
         name="the name of a new journal is not synced",
         rule="journals",
-        breaks=(edited(AppendLog, "__init__", ("_sync_directory(path.parent)", "pass")),),
+        breaks=(edited(AppendLog, "__init__", ("sync_directory(path.parent)", "pass")),),
         killers=(directed(A.test_entries_and_the_name_of_a_new_file_are_durable_when_sync_returns),),
     ),
     Mutant(
         name="the name of an exchanged journal is not synced",
         rule="journals",
-        breaks=(edited(AppendLog, "replace", ("_sync_directory(self._path.parent)", "pass")),),
+        breaks=(edited(AppendLog, "replace", ("sync_directory(self._path.parent)", "pass")),),
         killers=(directed(A.test_replaced_content_is_synced_before_it_takes_the_name_and_the_name_after),),
     ),
     Mutant(
@@ -387,7 +387,7 @@ STORE_MUTANTS: Final = (
     Mutant(
         name="the seal's name is not synced",
         rule="ledger's disk",
-        breaks=(edited(ledger_module, "write_seal", ("sync_directory(directory)", "pass")),),
+        breaks=(edited(side_files, "write_whole", ("sync_directory(path.parent)", "pass")),),
         killers=(
             directed(
                 L.test_the_seal_is_synced_before_it_takes_its_name_and_broken_for_good_before_the_database_opens
@@ -407,7 +407,7 @@ STORE_MUTANTS: Final = (
     Mutant(
         name="the seal is not synced before it takes its name",
         rule="ledger's disk",
-        breaks=(edited(ledger_module, "write_seal", ("os.fsync(file.fileno())", "pass")),),
+        breaks=(edited(side_files, "write_whole", ("os.fsync(file.fileno())", "pass")),),
         killers=(
             directed(
                 L.test_the_seal_is_synced_before_it_takes_its_name_and_broken_for_good_before_the_database_opens

@@ -489,7 +489,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_done(
 def test_an_earlier_file_of_the_same_kind_is_replaced(street: Street) -> None:
     street.run(*outputs(street, street.plan)["plan"][1:])
     street.run("join", street.plan, *street.config(0), "--output", street.joins[0], "--yes")
-    assert not list(street.directory.glob("*.partial"))
+    assert not [*street.directory.glob("*.partial"), *street.directory.glob("*.new")]
 
 
 # --- what stands in the options --------------------------------------------------------------------------------
