@@ -162,17 +162,13 @@ def join(plan: Plan, signed: SignState, signer: Signer) -> tuple[SignState, Join
     if standing.sealed_below != plan.era:
         return CeremonyRefusal.NOT_SEALED
     own = next((name for name in plan.statements if name.node_key == signer.public_key), None)
-    if own is None or not _is_newest(own.digest, standing):
+    if own is None or own.digest != standing.stated:
         return CeremonyRefusal.OTHER_STATEMENT
     if _joined_another(plan, standing):
         return CeremonyRefusal.JOINED_ANOTHER
     joined = replace(standing, joined=JoinedPlan(era=plan.era, plan=plan_digest(plan)))
     signature = signer.sign(join_bytes(plan, own.author))
     return replace(signed, standing=joined), Join(author=own.author, signature=signature)
-
-
-def _is_newest(statement: Digest, standing: EraStanding) -> bool:
-    return statement == standing.stated
 
 
 def _joined_another(plan: Plan, standing: EraStanding) -> bool:
@@ -256,7 +252,7 @@ def _apply_refusal(
     plan: Plan, joins: Iterable[Join], *, signed: SignState, key: PublicKey, ledger: LedgerFacts
 ) -> CeremonyRefusal | None:
     standing = signed.standing
-    if _has_passed(plan, standing):
+    if plan.era <= standing.era:
         return CeremonyRefusal.ERA_PASSED
     if standing.sealed_below > plan.era:
         return CeremonyRefusal.SEALED_HIGHER
@@ -267,10 +263,6 @@ def _apply_refusal(
     if Membership(plan.members).member_of(key) is None:
         return CeremonyRefusal.NO_MEMBER
     return _ledger_refusal(plan, ledger)
-
-
-def _has_passed(plan: Plan, standing: EraStanding) -> bool:
-    return plan.era <= standing.era
 
 
 def _ledger_refusal(plan: Plan, ledger: LedgerFacts) -> CeremonyRefusal | None:

@@ -3,7 +3,7 @@
 `ceremony` says what a plan is for; `plans` how it follows from statements, which the chain does not keep.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta
@@ -69,7 +69,9 @@ class Plan(Record, frozen=True, kw_only=True, tag="p2pnode-2-plan"):
     departures: Annotated[tuple[Departure, ...], Meta(max_length=MEMBERS_MAX)]
     """By address."""
     quorums: Annotated[tuple[Members, ...], Meta(min_length=1, max_length=2 * MEMBERS_MAX)]
-    """The sets of each of which those who agree must hold a quorum; first that of base + 1 in the era followed."""
+    """The sets of each of which those who agree must hold a quorum: old ones, never the members that go on. First
+    that of base + 1 in the era followed.
+    """
     members: Members
     """From base + 1 on."""
 
@@ -77,6 +79,11 @@ class Plan(Record, frozen=True, kw_only=True, tag="p2pnode-2-plan"):
     def start(self) -> EraStart:
         """The era that it begins."""
         return EraStart(number=self.era, plan=plan_digest(self), base=self.base, carried=self.carried)
+
+    @property
+    def applied(self) -> AppliedEra:
+        """The same for who takes part in it."""
+        return AppliedEra(era=self.era, plan=plan_digest(self))
 
     @property
     def old_membership(self) -> Membership:
@@ -144,12 +151,7 @@ def joiners(plan: Plan, joins: Iterable[Join]) -> frozenset[tuple[Address, Publi
 def is_complete(plan: Plan, joins: Iterable[Join]) -> bool:
     """Says whether those who agreed hold a quorum of the old members, and of every other set that the plan names."""
     agreed = joiners(plan, joins)
-    return all(holds_quorum(agreed, Membership(members)) for members in deciding_sets(plan))
-
-
-def deciding_sets(plan: Plan) -> Sequence[tuple[tuple[Address, PublicKey], ...]]:
-    """Returns the sets of which those who agree must hold quorums: old ones, never the members that go on."""
-    return plan.quorums
+    return all(holds_quorum(agreed, Membership(members)) for members in plan.quorums)
 
 
 def holds_quorum(who: Iterable[tuple[Address, PublicKey]], membership: Membership) -> bool:

@@ -6,6 +6,7 @@ the domain of its height in the place of the chain: so nothing that was signed i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -19,6 +20,9 @@ FIRST_ERA: Final = EraNumber(0)
 
 ERAS_MAX: Final = 2**16
 """Far more ceremonies than anybody will hold."""
+
+ERAS_REMEMBERED: Final = 16
+"""Whose domains are at hand: members live in one, and may hear of its neighbours."""
 
 EraField = Annotated[EraNumber, Meta(ge=0, le=ERAS_MAX)]
 
@@ -75,7 +79,8 @@ def first_era(chain: Digest) -> Era:
     return Era(number=FIRST_ERA, plan=None, domain=Domain(chain), base=GENESIS_HEIGHT)
 
 
+@lru_cache(ERAS_REMEMBERED)
 def era_of(chain: Digest, start: EraStart) -> Era:
-    """Returns the era that a ceremony began."""
+    """Returns the era that a ceremony began; asked for with every message."""
     domain = Domain(digest(HashKind.ERA, encode((chain, start.number, start.plan))))
     return Era(number=start.number, plan=start.plan, domain=domain, base=start.base, carried=start.carried)

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from consensus.events import UNANSWERED, Instant
+from consensus.events import Instant
 from consensus.explanation import (
     Contact,
     Explanation,
     MemberFacts,
     MissingBody,
     NextAttempt,
-    Silence,
     SlotFacts,
     Step,
     Support,
@@ -72,7 +71,7 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
         clock_slot=now.slot(member.tau_ms),
         clock_jump=clock_jump,
         leader=member.leader_at(member.present_slot(now)),
-        silence=_silence(member),
+        silence=member.silence,
         silent_through=member.silent_through,
         signed=state.sign_state,
         next_attempt=_next_attempt(member, now),
@@ -99,7 +98,7 @@ def _member_facts(
         is_reachable=is_own or (contact.is_connected and is_heard),
         undecided=state.height if is_own else member.told.get(address),
         clock_slot=now.slot(member.tau_ms) if is_own else reported,
-        is_silent=member.is_silent if is_own else member.silent_at.get(address) == state.height,
+        is_silent=member.silence is not None if is_own else member.silent_at.get(address) == state.height,
         other_era=member.other_eras.get(address),
         vote=_highest(state.votes, address),
         commit=_highest(state.commits, address),
@@ -119,18 +118,6 @@ def _is_pending(member: Member) -> bool:
     state = member.state
     has_said = state.proposals.slots() or state.votes.slots() or state.commits.slots() or state.view_changes.slots()
     return waiting_since_ms(member) is not None or not state.sign_state.is_fresh or bool(has_said)
-
-
-def _silence(member: Member) -> Silence | None:
-    if member.state.membership.key_of(member.own) != member.signer.public_key:
-        return Silence.NOT_A_MEMBER
-    if member.is_sealed:
-        return Silence.SEALED
-    if member.state.sign_state.standing.era != member.state.era.number:
-        return Silence.OLDER_ERA
-    if member.state.height > member.silent_through:
-        return None
-    return Silence.STATE_ASKED if member.silent_through == UNANSWERED else Silence.STATE_LOST
 
 
 def _next_attempt(member: Member, now: Instant) -> NextAttempt | None:

@@ -12,6 +12,7 @@ from consensus.events import SignState
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.messages import Claim
 from consensus.phases import Phase
+from consensus.silence import Silence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,21 +22,6 @@ class Contact:
     is_connected: bool
     heard_ms: int | None
     """Monotonic time of the last message from it, None before the first."""
-
-
-class Silence(Enum):
-    """Why this member may sign nothing at the undecided height."""
-
-    NOT_A_MEMBER = "not_a_member"
-    """It is no member of this height."""
-    STATE_LOST = "state_lost"
-    """What it signed up to some height is not at hand."""
-    SEALED = "sealed"
-    """Its operator gave up this era, and has not begun the next one."""
-    OLDER_ERA = "older_era"
-    """It takes part in a later era; the height belongs to one before."""
-    STATE_ASKED = "state_asked"
-    """The same, and not enough others have answered yet up to which height."""
 
 
 class Step(Enum):

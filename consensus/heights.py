@@ -27,7 +27,7 @@ def status(member: Member, now: Instant) -> Status:
         clock_slot=now.slot(member.tau_ms),
         origin=member.own,
         hears=relaying.heard_bitmap(member, now),
-        is_silent=member.is_silent,
+        is_silent=member.silence is not None,
     )
 
 

@@ -6,16 +6,17 @@ The rules themselves are free functions over it: `safety` (S1 to S5), `liveness`
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from consensus.clock import CLOCK_SETTLE_MS, MemberClocks, OwnClock
 from consensus.eras import Eras
-from consensus.events import Instant, Outbox, ValidateRequest
+from consensus.events import UNANSWERED, Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
 from consensus.membership import Membership, cluster, leader
 from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
+from consensus.silence import Silence
 
 
 class Signer(Protocol):
@@ -121,20 +122,21 @@ class Member:
         return self.state.sign_state.standing.is_sealed
 
     @property
-    def is_silent(self) -> bool:
-        """Says whether this member signs nothing at the undecided height: where what was signed before is not at
-        hand, for who is no member with this key, and for who gave up the height's era or takes part in a later one.
-        """
-        return (
-            self.is_sealed
-            or self.state.era.number != self.state.sign_state.standing.era
-            or self.state.height <= self.silent_through
-            or self.state.membership.key_of(self.own) != self.signer.public_key
-        )
+    def silence(self) -> Silence | None:
+        """Why this member signs nothing at the undecided height; None if it may."""
+        if self.state.membership.key_of(self.own) != self.signer.public_key:
+            return Silence.NOT_A_MEMBER
+        if self.is_sealed:
+            return Silence.SEALED
+        if self.state.era.number != self.state.sign_state.standing.era:
+            return Silence.OLDER_ERA
+        if self.state.height > self.silent_through:
+            return None
+        return Silence.STATE_ASKED if self.silent_through == UNANSWERED else Silence.STATE_LOST
 
     def may_sign(self) -> bool:
         """False once decided, and for who is silent."""
-        return self.phase is not Phase.APPLYING and not self.is_silent
+        return self.phase is not Phase.APPLYING and self.silence is None
 
     def follow_clock(self, now: Instant) -> Instant:
         """Looks at the wall clock, and returns the instant by the clock that this member follows: rules see no other.
@@ -167,20 +169,21 @@ class Member:
     def keep_only(self, members: Membership) -> None:
         """Forgets what was told by, or heard of, those who are no members (any more)."""
         self.clocks.keep_only(members.addresses)
-        self.told = {address: height for address, height in self.told.items() if address in members}
-        self.silent_at = {address: height for address, height in self.silent_at.items() if address in members}
-        self.other_eras = {address: era for address, era in self.other_eras.items() if address in members}
-        self.heard = {address: heard_ms for address, heard_ms in self.heard.items() if address in members}
-        self.hears = {address: bitmap for address, bitmap in self.hears.items() if address in members}
-        self.passed_on = {address: passed_ms for address, passed_ms in self.passed_on.items() if address in members}
-        self.passed_further = {
-            address: passed_ms for address, passed_ms in self.passed_further.items() if address in members
-        }
-        self.answered_over = {
-            (sender, origin): answered_ms
-            for (sender, origin), answered_ms in self.answered_over.items()
-            if sender in members and origin in members
-        }
+        by_member: tuple[dict[Address, Any], ...] = (
+            self.told,
+            self.silent_at,
+            self.other_eras,
+            self.heard,
+            self.hears,
+            self.passed_on,
+            self.passed_further,
+        )
+        for known in by_member:
+            for address in [address for address in known if address not in members]:
+                del known[address]
+        for sender, origin in list(self.answered_over):
+            if sender not in members or origin not in members:
+                del self.answered_over[sender, origin]
 
     def leader_at(self, slot: Slot) -> Address:
         """Returns the leader of a slot at the undecided height (Eq. 1)."""

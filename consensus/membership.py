@@ -77,6 +77,11 @@ class Memberships:
         """The members of u, and behind them those that only u + 1 has."""
         return self.undecided.addresses + self.joining
 
+    def keys_of(self, address: Address) -> frozenset[PublicKey]:
+        """Returns the node keys that somebody has at u and at u + 1: none, one, or two."""
+        keys = (members.key_of(address) for members in (self.undecided, self.following))
+        return frozenset(key for key in keys if key is not None)
+
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns whose node key this is at u or at u + 1."""
         return self.undecided.member_of(key) or self.following.member_of(key)

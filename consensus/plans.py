@@ -179,8 +179,14 @@ def author_key(statement: MemberStatement, past: Past) -> PublicKey | None:
 
 
 def _joined_is_known(statement: MemberStatement, past: Past) -> bool:
+    agreed = agreed_era(statement)
+    return agreed is None or past.knows(agreed)
+
+
+def agreed_era(statement: MemberStatement) -> AppliedEra | None:
+    """Returns the era that the author agreed to begin last, None if it agreed to none."""
     joined = statement.joined
-    return joined is None or past.knows(AppliedEra(era=joined.era, plan=joined.plan))
+    return None if joined is None else AppliedEra(era=joined.era, plan=joined.plan)
 
 
 def _decided_holds(statement: MemberStatement, past: Past) -> bool:
@@ -352,15 +358,16 @@ def newest_statements(
 
 def followed_era(statements: Sequence[MemberStatement]) -> AppliedEra | None:
     """Returns the highest era that somebody takes part in or agreed to begin, with its plan; None if it has two."""
-    named = [statement.applied for statement in statements]
-    named += [
-        AppliedEra(era=statement.joined.era, plan=statement.joined.plan)
-        for statement in statements
-        if statement.joined is not None
-    ]
+    named = _named_eras(statements)
     highest = max((applied.era for applied in named), default=FIRST_ERA)
     plans = {applied.plan for applied in named if applied.era == highest}
     return AppliedEra(era=highest, plan=plans.pop()) if len(plans) == 1 else None
+
+
+def _named_eras(statements: Sequence[MemberStatement]) -> set[AppliedEra]:
+    """Returns the eras that authors take part in, and those that they agreed to begin."""
+    agreed = (agreed_era(statement) for statement in statements)
+    return {statement.applied for statement in statements} | {one for one in agreed if one is not None}
 
 
 def required_sets(
@@ -369,12 +376,7 @@ def required_sets(
     """Returns the different sets of which those who state, and those who agree, must hold quorums: of base + 1, of
     base + 2, and of every earlier era that a statement names. None if one of them is not known.
     """
-    named = {follows} | {statement.applied for statement in statements}
-    named |= {
-        AppliedEra(era=statement.joined.era, plan=statement.joined.plan)
-        for statement in statements
-        if statement.joined is not None
-    }
+    named = {follows} | _named_eras(statements)
     sets: list[Membership] = []
     for applied in sorted(named, key=lambda applied: (applied != follows, -applied.era, applied.plan or b"")):
         plan = past.plan(applied)

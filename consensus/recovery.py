@@ -141,9 +141,8 @@ def question_of(signer: Signer, nonce: bytes, era: Era) -> HeightQuestion:
 def question_holds(question: HeightQuestion, memberships: Memberships, era: Era) -> bool:
     """Says whether a member asks, in this era."""
     signed = height_question_bytes(era.domain, question.asker, question.nonce)
-    keys = {members.key_of(question.asker) for members in (memberships.undecided, memberships.following)}
     return question.era == era.number and any(
-        key is not None and verify(key, signed, question.signature) for key in keys
+        verify(key, signed, question.signature) for key in memberships.keys_of(question.asker)
     )
 
 
@@ -218,24 +217,16 @@ class Inquiry:
         members = asked_members(memberships)
         if members.key_of(self._own) != self._key:
             return None  # a key that enters later binds nothing so far, and one that left signs nothing any more
-        counting = [
-            self._counts(self._answers[address, key], undecided)
-            for address, key in members.members
-            if (address, key) in self._answers
-        ]
-        return Height(undecided + 1) if sum(counting) >= members.quorum else None
-
-    @staticmethod
-    def _counts(answered: Height, undecided: Height) -> bool:
-        return answered <= undecided
+        answers = (self._answers.get(member) for member in members.members)
+        counting = sum(answered is not None and answered <= undecided for answered in answers)
+        return Height(undecided + 1) if counting >= members.quorum else None
 
 
 def answer_holds(answer: HeightAnswer, memberships: Memberships, era: Era) -> AnswerRefusal | None:
     """Says what is wrong with an answer to somebody else: who passes it on checks it first."""
-    keys = [members.key_of(answer.signer) for members in (memberships.undecided, memberships.following)]
     if answer.era != era.number:
         return AnswerRefusal.OTHER_ERA
-    is_signed = any(key is not None and _is_signed(answer, key, era) for key in keys)
+    is_signed = any(_is_signed(answer, key, era) for key in memberships.keys_of(answer.signer))
     return None if is_signed else AnswerRefusal.BAD_SIGNATURE
 
 

@@ -9,11 +9,12 @@ from enum import Enum
 from typing import Final
 
 from consensus.clock import ClockJump
-from consensus.explanation import Explanation, Silence, Step, Support, Wait
+from consensus.explanation import Explanation, Step, Support, Wait
 from consensus.identifiers import Address, Digest, EraNumber, Height
 from consensus.liveness import START_AGE_SLOTS
 from consensus.phases import Phase
 from consensus.recovery import can_ask
+from consensus.silence import Silence
 
 NAMES_MAX: Final = 8
 """Members that a sentence names; of more it says how many."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consensus.codec import DecodeError, decode
-from consensus.era_plans import EraProof
-from consensus.eras import Era, Eras, EraStart
+from consensus.era_plans import EraProof, first_height_of
+from consensus.eras import Era, Eras
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership, Memberships
 from contracts.run import EraBeginning
@@ -27,14 +27,19 @@ class BegunEra:
     """The block that the height above the base must be, as it is stored and sent."""
 
     @property
-    def start(self) -> EraStart:
-        """Number, plan and base."""
-        return self.proof.plan.start
+    def number(self) -> EraNumber:
+        """Of the era."""
+        return self.proof.plan.era
+
+    @property
+    def base(self) -> Height:
+        """Last height of the eras before it."""
+        return self.proof.plan.base
 
     @property
     def first_block(self) -> Height:
         """Height of the first block that the era made itself."""
-        return Height(self.start.base + (1 if self.carried is None else 2))
+        return Height(self.base + (1 if self.carried is None else 2))
 
 
 class BegunEras:
@@ -45,7 +50,7 @@ class BegunEras:
     def __init__(self, chain: Digest, begun: Sequence[BegunEra] = ()) -> None:
         """Takes the chain and the eras that its ceremonies began, each followed by the next."""
         self._begun = tuple(begun)
-        self.eras = Eras(chain, tuple(one.start for one in self._begun))
+        self.eras = Eras(chain, tuple(one.proof.plan.start for one in self._begun))
 
     @property
     def chain(self) -> Digest:
@@ -75,7 +80,7 @@ class BegunEras:
 
     def is_above(self, height: Height) -> bool:
         """Says whether the newest era's base lies above a decided height: who is behind has blocks to fetch first."""
-        return bool(self._begun) and self._begun[-1].start.base > height
+        return bool(self._begun) and self._begun[-1].base > height
 
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns whose node key this is when the newest era begins: who is behind knows its peers by it."""
@@ -99,19 +104,22 @@ class BegunEras:
     def carried_at(self, height: Height) -> bytes | None:
         """Returns the block that a height must be, None if it may be any."""
         begun = self._of(height)
-        return begun.carried if begun is not None and height == begun.start.base + 1 else None
+        return begun.carried if begun is not None and height == begun.base + 1 else None
 
     def proofs(self) -> dict[Height, tuple[EraProof, ...]]:
         """Returns why the eras began, by the first height of each; several where the earlier ones decided nothing."""
-        firsts = sorted({Height(one.start.base + 1) for one in self._begun})
-        return {first: tuple(one.proof for one in self._begun if one.start.base + 1 == first) for first in firsts}
+        firsts = sorted({first_height_of(one.proof.plan) for one in self._begun})
+        return {
+            first: tuple(one.proof for one in self._begun if first_height_of(one.proof.plan) == first)
+            for first in firsts
+        }
 
     def up_to(self, number: EraNumber) -> "BegunEras":
         """Returns the eras up to one: how who lived in it saw the chain."""
-        return BegunEras(self.chain, [one for one in self._begun if one.start.number <= number])
+        return BegunEras(self.chain, [one for one in self._begun if one.number <= number])
 
     def _of(self, height: Height) -> BegunEra | None:
-        return next((one for one in reversed(self._begun) if height > one.start.base), None)
+        return next((one for one in reversed(self._begun) if height > one.base), None)
 
 
 def parent_of(name: Digest, proposal: bytes) -> Digest | None:

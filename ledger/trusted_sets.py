@@ -11,16 +11,14 @@ Who trusts genesis alone trusts every set on the way: keys of a past set that we
 another history from there. Checks name the sets that they trusted.
 """
 
-from typing import Annotated, Final
-
-from msgspec import Meta
+from typing import Final
 
 from consensus.codec import Record
-from consensus.era_plans import EraProof, is_complete
+from consensus.era_plans import EraProof, Members, first_height_of, is_complete
 from consensus.eras import Eras
-from consensus.identifiers import FIRST_HEIGHT, PUBLIC_KEY_SIZE_BYTES, Address, Height, PublicKey
+from consensus.identifiers import FIRST_HEIGHT, Address, Height, PublicKey
 from consensus.membership import Membership
-from consensus.messages import MEMBERS_MAX, AddressField, CommitCertificate
+from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from ledger.block import BlockHeader, block_digest
 from ledger.validation import certificate_fault
@@ -31,15 +29,13 @@ FIXED_AHEAD: Final = 2
 CHANGES_MAX: Final = 1_024
 """Changes that a proof may carry; beyond them it needs a later point to start from."""
 
-NodeKey = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
-
 
 class SetChange(Record, frozen=True, kw_only=True, tag="set-change"):
     """A decided header that commits to other members than the one before, and these members."""
 
     header: BlockHeader
     certificate: CommitCertificate
-    members: Annotated[tuple[tuple[AddressField, NodeKey], ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    members: Members
 
     @property
     def first_height(self) -> Height:
@@ -64,7 +60,7 @@ class TrustedSets:
 
     def _take_era(self, proof: EraProof) -> str | None:
         plan, newest = proof.plan, self.eras.newest
-        first = Height(plan.base + 1)
+        first = first_height_of(plan)
         if plan.chain != self.eras.chain or plan.era <= newest.number or first < self._sets[-1][0]:
             return f"the ceremony of era {plan.era} is not in its order"
         if (plan.follows.era, plan.follows.plan) != (newest.number, newest.plan):

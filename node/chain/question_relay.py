@@ -30,11 +30,6 @@ def may_relay(memberships: Memberships) -> bool:
     return max(len(memberships.undecided), len(memberships.following)) <= RELAY_MEMBERS_MAX
 
 
-def is_member(address: Address, memberships: Memberships) -> bool:
-    """Says whether somebody is a member of the undecided height or of the next."""
-    return address in memberships.undecided or address in memberships.following
-
-
 class Pace:
     """How often something may happen, per key; what is older than an interval is forgotten."""
 
@@ -74,7 +69,7 @@ class QuestionRelay:
 
     def passes_question(self, question: HeightQuestion, memberships: Memberships) -> bool:
         """Says whether a question that its asker sent, and that was checked, goes to all others now."""
-        self._asked = {asker: asked for asker, asked in self._asked.items() if is_member(asker, memberships)}
+        self._asked = {asker: asked for asker, asked in self._asked.items() if asker in memberships}
         nonce, first_s = self._asked.get(question.asker, (b"", 0.0))
         if nonce != question.nonce:
             self._asked[question.asker] = (question.nonce, self._clock_s())
@@ -98,6 +93,6 @@ class QuestionRelay:
             may_relay(memberships)
             and sender == answer.signer
             and answer.asker not in {sender, self._own}
-            and is_member(answer.asker, memberships)
+            and answer.asker in memberships
             and self._answers.take((sender, answer.asker), weak_quorum(len(memberships.following)))
         )

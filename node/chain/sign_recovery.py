@@ -17,7 +17,7 @@ from consensus.membership import Memberships
 from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
 from consensus.recovery import Inquiry, answer_holds, answer_to, asked_members, can_ask, question_holds
 from node.chain.application import Application
-from node.chain.question_relay import Pace, QuestionRelay, is_member, may_relay
+from node.chain.question_relay import Pace, QuestionRelay, may_relay
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
 
@@ -82,7 +82,7 @@ class SignRecovery:
         memberships, asker = self._application.memberships(), question.asker
         if asker == self._signer.address:
             return
-        if not is_member(asker, memberships):
+        if asker not in memberships:
             self._links.refused("bad_height_question", sender)
             return
         is_direct = sender == asker
@@ -111,8 +111,7 @@ class SignRecovery:
 
     def _others(self, memberships: Memberships) -> frozenset[Address]:
         """Returns all members that there is a link to."""
-        members = {*memberships.undecided.addresses, *memberships.following.addresses}
-        return self._links.connected() & members
+        return self._links.connected().intersection(memberships.addresses)
 
     def _send_all(self, message: PeerMessage, recipients: Iterable[Address]) -> None:
         for recipient in sorted(recipients):

@@ -13,7 +13,6 @@ None of them is a symbolic link, neither read nor written: what a name stands fo
 import io
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -21,11 +20,11 @@ from msgspec import Meta
 
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
 from consensus.codec import DecodeError, Malformed, Record, decode, encode
-from consensus.era_plans import AppliedEra, EraProof, Join, plan_digest
+from consensus.era_plans import EraProof, Join, plan_digest
 from consensus.messages import DigestField
 from consensus.plans import FIRST
 from ledger.eras import BegunEra
-from ledger.side_files import sync_directory
+from ledger.side_files import write_whole
 from node.errors import FileRefused, NodeError
 from node.home.bounded_file import FileTooLargeError, open_bounded, read_to_end
 from node.home.folder import Home
@@ -173,18 +172,9 @@ def write_record(path: Path, record: Record) -> None:
     content = encode(record)
     if len(content) > FILE_SIZE_BYTES_MAX:
         raise NodeError(f"{path}: would have {len(content)} bytes, and at most {FILE_SIZE_BYTES_MAX} are read")
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # never through a link
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_directory(path.parent)
+        write_whole(path, content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise NodeError(f"{path}: cannot be written: {error.strerror}") from None
 
 
@@ -213,7 +203,7 @@ def kept_plans(home: Home) -> list[SignedPlan]:
 def keep_era(home: Home, era: BegunEra) -> None:
     """Keeps why an era began, durably."""
     home.eras.mkdir(mode=0o700, exist_ok=True)
-    path = home.eras / f"{era.start.number}.era"
+    path = home.eras / f"{era.number}.era"
     write_record(path, EraFile(proof=era.proof, carried=era.carried))
 
 
@@ -224,9 +214,7 @@ def begun_eras(home: Home) -> list[BegunEra]:
         NodeError: a file cannot be read, or one is missing between others.
     """
     files = [read_record(path, EraFile) for path in home.eras.glob("*.era")]
-    begun = sorted(
-        (BegunEra(proof=file.proof, carried=file.carried) for file in files), key=lambda one: one.start.number
-    )
+    begun = sorted((BegunEra(proof=file.proof, carried=file.carried) for file in files), key=lambda one: one.number)
     follows = FIRST
     for one in begun:
         plan = one.proof.plan
@@ -235,5 +223,5 @@ def begun_eras(home: Home) -> list[BegunEra]:
                 f"{home.eras}: era {plan.era} follows era {plan.follows.era}, whose file is missing or another's; "
                 "put the folder back as it was, or apply the plans again"
             )
-        follows = AppliedEra(era=plan.era, plan=plan_digest(plan))
+        follows = plan.applied
     return begun

@@ -135,7 +135,7 @@ def _checked_sign_state(path: Path) -> SignStateFile:
 
 def _require_era(home: Home, signed: SignState, begun: Sequence[BegunEra]) -> None:
     """The sign state and the folder of eras must speak of the same one; the sign state is written last."""
-    known = {AppliedEra(era=one.start.number, plan=one.start.plan) for one in begun} | {FIRST}
+    known = {one.proof.plan.applied for one in begun} | {FIRST}
     standing = signed.standing
     if AppliedEra(era=standing.era, plan=standing.plan) not in known:
         raise NodeError(

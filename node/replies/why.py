@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from consensus.explanation import Silence, Step
+from consensus.explanation import Step
 from consensus.phases import Phase
+from consensus.silence import Silence
 from consensus.verdict import Verdict
 from node.replies.node import ApiModel, Count, Hash, HeightNumber, SlotNumber
 

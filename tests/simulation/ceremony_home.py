@@ -461,7 +461,7 @@ class Home(Disk):
                 self.reach("eras")
                 self.applied = AppliedEra(era=start.number, plan=start.plan)
         self.reach("eras")
-        self.applied = AppliedEra(era=plan.era, plan=plan_digest(plan))
+        self.applied = plan.applied
         if plan.carried is not None:
             body = carried_proposal(signed, past)
             assert body is not None, "a carried block is shown"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from consensus import ceremony, era_plans, eras, plans, relaying, safety
+from consensus import ceremony, eras, plans, relaying, safety
 from consensus.ceremony import Applied, CeremonyRefusal, LedgerFacts
 from consensus.ceremony_records import MemberStatement
 from consensus.codec import encode
@@ -26,7 +26,7 @@ from tests.simulation.ceremonies import run_ceremonies
 from tests.simulation.ceremony_home import CHAIN, block_of
 from tests.simulation.directed import directed
 from tests.simulation.interrupted_ceremonies import go_on, hold_interrupted, street
-from tests.simulation.mutant import Mutant
+from tests.simulation.mutant import Mutant, edited
 from tests.unit.consensus import test_ceremony, test_eras, test_plans
 from tests.unit.node.home import test_ceremony_steps
 
@@ -160,10 +160,6 @@ def release_everything(signed: SignState) -> SignState | CeremonyRefusal:
     return replace(signed, standing=replace(standing, sealed_below=standing.era))
 
 
-def has_passed_only_if_later(plan: Plan, standing: EraStanding) -> bool:
-    return plan.era < standing.era
-
-
 def lowest_decided(
     seen: Sequence[Any], follows: AppliedEra, past: plans.Past, _added: object
 ) -> tuple[Height, Digest] | None:
@@ -289,7 +285,7 @@ CEREMONY_MUTANTS: Final = (
     Mutant(
         name="agreements of those who go on count",
         rule="ceremony",
-        breaks=((era_plans, "deciding_sets", lambda plan: (plan.members,)),),
+        breaks=(edited(C, "is_complete", ("in plan.quorums", "in (plan.members,)")),),
         killers=(C.test_agreements_of_the_old_members_count_not_of_those_who_go_on,),
     ),
     Mutant(
@@ -304,7 +300,7 @@ CEREMONY_MUTANTS: Final = (
     Mutant(
         name="a home agrees to a plan with an older statement of its own",
         rule="ceremony",
-        breaks=((ceremony, "_is_newest", lambda *_: True),),
+        breaks=(edited(ceremony, "join", ("own.digest != standing.stated", "False")),),
         killers=(
             C.test_only_the_newest_statement_is_agreed_with,
             C.test_a_sign_state_that_was_made_anew_agrees_with_no_older_statement,
@@ -319,7 +315,7 @@ CEREMONY_MUTANTS: Final = (
     Mutant(
         name="a plan is applied twice",
         rule="ceremony",
-        breaks=((ceremony, "_has_passed", has_passed_only_if_later),),
+        breaks=(edited(ceremony, "_apply_refusal", ("plan.era <= standing.era", "plan.era < standing.era")),),
         killers=(C.test_doing_it_again_changes_nothing,),
     ),
     Mutant(

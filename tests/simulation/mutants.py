@@ -37,7 +37,7 @@ from tests.simulation.hosting_mutants import HOSTING_MUTANTS
 from tests.simulation.inquiries import run_inquiries
 from tests.simulation.leading import lead
 from tests.simulation.links import run_pattern
-from tests.simulation.mutant import Mutant
+from tests.simulation.mutant import Mutant, edited
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.simulation.schedules import CommittedThenRestarted
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -723,7 +723,7 @@ MUTANTS = (
     Mutant(
         name="answers above the own height count",
         rule="recovery",
-        breaks=((recovery.Inquiry, "_counts", staticmethod(lambda _answered, _undecided: True)),),
+        breaks=(edited(recovery.Inquiry, "silent_through", ("and answered <= undecided", "")),),
         killers=(inquiries_of_who_forgot, test_recovery.test_an_answer_counts_once_the_own_ledger_is_as_far),
     ),
     Mutant(

@@ -7,7 +7,7 @@ from consensus import ceremony
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
-from consensus.era_plans import AppliedEra, Departure, EraProof, Join, join_bytes, plan_digest
+from consensus.era_plans import AppliedEra, Departure, EraProof, Join, join_bytes
 from consensus.events import EraStanding, PreparedBlock, fresh_sign_state, standing_in
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
@@ -117,7 +117,7 @@ class ErasChain:
         )
         proof = EraProof(plan=plan, joins=joins, authority=signed.authority)
         self.begun.append(BegunEra(proof=proof, carried=carried_proposal(signed, self.past)))
-        self.applied = AppliedEra(era=plan.era, plan=plan_digest(plan))
+        self.applied = plan.applied
         self.reopen()
 
     def decoded(self, proposal: bytes) -> Block:

@@ -212,7 +212,7 @@ class Street:
         )
         if isinstance(found, Applied):
             home.sign_state, home.voted, home.prepared = found.sign_state, None, None
-            home.applied = AppliedEra(era=plan.era, plan=plan_digest(plan))
+            home.applied = plan.applied
             if found.drops_carried:
                 home.decided.pop()
         return found

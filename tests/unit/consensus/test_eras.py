@@ -20,9 +20,9 @@ from consensus.events import (
     fresh_sign_state,
     standing_in,
 )
-from consensus.explanation import Silence
 from consensus.identifiers import Digest, EraNumber, Height, Slot
 from consensus.messages import NUMBER_MAX, Claim, Commit, Message, Prepare, PrePrepare, Status, ViewChange
+from consensus.silence import Silence
 from consensus.verification import Refusal
 from node.home.sign_state import PAYLOAD_SIZE_BYTES_MAX
 from tests.support.consensus import BLOCK_A, CHAIN, ERA, A, Members, Scenario

@@ -7,12 +7,13 @@ from consensus import quorum
 from consensus.eras import Eras, EraStart
 from consensus.events import UNANSWERED, EraStanding, JoinedPlan, KeepSilent, Tick, fresh_sign_state, standing_in
 from consensus.explain import SLOTS_MAX, silence_max_ms
-from consensus.explanation import Contact, Explanation, Silence, Step
+from consensus.explanation import Contact, Explanation, Step
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership, Memberships
 from consensus.messages import BodyRequest, ViewChange
 from consensus.phases import Phase
 from consensus.replica import Replica, Start
+from consensus.silence import Silence
 from consensus.verdict import NAMES_MAX, VERDICTS, Verdict, duration_text, later_era, sentence_of, verdict_of
 from tests.support.consensus import ATTEMPT_MAX_MS, BLOCK_A, BLOCK_B, CHAIN, ERAS, TAU_MS, A, B, Scenario
 from tests.support.explaining import (

@@ -204,7 +204,7 @@ def test_an_era_that_never_came_to_a_block_of_its_own_is_remembered(chain):
     chain.grow()
     assert decode(chain.ledger.get(ERAS_KEY), EraTable).starts == ()
     chain.begin(chain.plan(2, absent=gone(chain)))
-    assert (chain.begun[1].start.base, block.header.height) == (BASE + 1, BASE + 1)
+    assert (chain.begun[1].base, block.header.height) == (BASE + 1, BASE + 1)
     chain.grow()
     assert [start.number for start in decode(chain.ledger.get(ERAS_KEY), EraTable).starts] == [1, 2]
     assert is_whole(chain)

@@ -193,7 +193,7 @@ def test_an_interrupted_beginning_is_done_again(
         assert "no room left" in recover(*apply)
         monkeypatch.undo()
     (begun,) = begun_eras(street.homes[0])
-    assert (begun.start.number, street.state(0).standing.era, street.state(0).standing.sealed_below) == (1, 0, 1)
+    assert (begun.number, street.state(0).standing.era, street.state(0).standing.sealed_below) == (1, 0, 1)
     recovered = recover_again(monkeypatch, recover, apply)
     assert "begins era 1 at height 1" in recovered
     assert street.state(0).standing.era == 1
