@@ -24,11 +24,11 @@ from ledger.eras import BegunEra
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_certificate, load_key
 from node.cli.ceremony_files import (
-    DIGEST_DIGITS,
     PLAN_REFUSALS,
     Admission,
     CheckedPlan,
     admission_of,
+    plan_name,
     read_joins,
     read_plan,
     read_statements,
@@ -214,9 +214,9 @@ def plan_command(
     if not made.plan.is_everybody_there:
         made = replace(made, authority=_word_of(authority, made.plan, admission))
     write_record(output, PlanFile(plans=(*brought.plans, made)))
-    _show(made.plan, admission.names)
+    _show(made.plan, admission)
     typer.echo(
-        f"{output}: the plan {_name(made.plan)} of era {era}. Each home that exported joins it now "
+        f"{output}: the plan {plan_name(made.plan)} of era {era}. Each home that exported joins it now "
         "(p2pnode recover join)"
     )
 
@@ -243,7 +243,7 @@ def join(
         joined = ceremony.join(signed.plan, home.sign_state, home.key)
         if isinstance(joined, ceremony.CeremonyRefusal):
             raise _refused(joined, signed.plan.era)
-        _show(signed.plan, admission.names)
+        _show(signed.plan, admission)
         _confirm("Agree to this plan, and to no other of its era?", yes=yes)
         sign_state, agreed = joined
         file = JoinFile(plan=plan_digest(signed.plan), join=agreed)
@@ -255,7 +255,7 @@ def join(
         )
         needed = signed.plan.old_membership.quorum
         typer.echo(
-            f"{home.name} agreed to the plan {_name(signed.plan)} of era {signed.plan.era}.\n"
+            f"{home.name} agreed to the plan {plan_name(signed.plan)} of era {signed.plan.era}.\n"
             f"{output}: its agreement. With {needed} or more of them every home applies the plan "
             "(p2pnode recover apply)"
         )
@@ -281,7 +281,7 @@ def apply_command(
     admission = admission_of(configuration.home)
     checked = read_plan(plan, configuration.home, admission)
     signed = checked.signed
-    agreed = read_joins(joins, signed.plan, admission.names)
+    agreed = read_joins(joins, signed.plan, admission)
     if not is_complete(signed.plan, agreed):
         needed, members = signed.plan.old_membership.quorum, len(signed.plan.old_membership)
         raise NodeError(
@@ -294,7 +294,7 @@ def apply_command(
         )
         if isinstance(begun, ceremony.CeremonyRefusal):
             raise _ledger_refused(begun, signed.plan, home)
-        _show(signed.plan, admission.names)
+        _show(signed.plan, admission)
         _confirm_loss(signed.plan, agreed, yes=yes, accept_loss=accept_loss)
         _begin(home, begun, checked, agreed)
         typer.echo(
@@ -402,7 +402,7 @@ def _word_of(authority: Path | None, plan: Plan, admission: Admission) -> bytes:
     return key.sign(encode(plan))
 
 
-def _show(plan: Plan, names: Mapping[Address, str]) -> None:
+def _show(plan: Plan, admission: Admission) -> None:
     """Prints who goes on, and who said what."""
     table = Table(title=f"Era {plan.era}, above height {plan.base}", title_justify="left")
     for heading in ("member", "statement", "in the new era"):
@@ -413,7 +413,7 @@ def _show(plan: Plan, names: Mapping[Address, str]) -> None:
         name = stated.get((address, key))
         said = "none" if name is None else ("complete" if name.is_complete else "something is lost")
         how = _how(address, going, new_homes, is_absent=name is None)
-        table.add_row(names.get(address, address.hex()), said, how)
+        table.add_row(admission.name_of(address), said, how)
     output_console().print(table)
     old, new = len(plan.quorums[0]), len(plan.members)
     above = (
@@ -481,7 +481,3 @@ def _asked(ask: Callable[[], T]) -> T:
         return ask()
     except typer.Abort:
         raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None
-
-
-def _name(plan: Plan) -> str:
-    return plan_digest(plan).hex()[:DIGEST_DIGITS]

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
-from consensus.era_plans import AppliedEra, Departure, Join, Plan, joiners, plan_digest
+from consensus.era_plans import Departure, Join, Plan, joiners, plan_digest
 from consensus.identifiers import Address, Digest, PublicKey
 from consensus.membership import Membership
-from consensus.plans import Past, PlanRefusal, bad_field, make_plan, plan_fault
+from consensus.plans import Past, PlanRefusal, bad_field, make_plan
 from contracts.genesis import Genesis, chain_id
 from ledger.eras import parent_of
 from node.admission.endpoint import certified_home
@@ -75,6 +75,10 @@ class Admission(NamedTuple):
         """The key under the authority's word on who is absent."""
         return certificate_key(self.authority)
 
+    def name_of(self, address: Address) -> str:
+        """Returns how people call a member; of nobody that genesis names, the address."""
+        return self.names.get(address, address.hex())
+
 
 class CheckedPlan(NamedTuple):
     """A plan that follows from its statements, and what it follows."""
@@ -116,7 +120,7 @@ def read_statements(paths: Sequence[Path], admission: Admission) -> BroughtState
     brought = [(path, read_record(path, StatementFile)) for path in paths]
     plans = [(f"{path}: plans", plan) for path, one in brought for plan in one.plans]
     for path, one in brought:
-        _refuse_doubled(f"{path}: plans", [plan_digest(plan.plan).hex()[:DIGEST_DIGITS] for plan in one.plans])
+        _refuse_doubled(f"{path}: plans", [plan_name(plan.plan) for plan in one.plans])
     past = _past_of(admission, plans)
     for path, one in brought:
         _require_statement(f"{path}: statement", one.statement, past)
@@ -152,7 +156,7 @@ def _require_different(brought: Sequence[tuple[Path, StatementFile]], admission:
         statement = one.statement.statement
         other = seen.setdefault((statement.author, statement.number), path)
         if other is not path:
-            name = admission.names.get(statement.author, statement.author.hex())
+            name = admission.name_of(statement.author)
             raise FileRefused(
                 f"{path}: statement.number: {name}'s statement {statement.number} is in {other} already"
             )
@@ -168,7 +172,7 @@ def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
         FileRefused: it does not; says which field is at fault.
     """
     file = read_record(path, PlanFile)
-    _refuse_doubled(f"{path}: plans", [plan_digest(plan.plan).hex()[:DIGEST_DIGITS] for plan in file.plans])
+    _refuse_doubled(f"{path}: plans", [plan_name(plan.plan) for plan in file.plans])
     *earlier, signed = file.plans
     kept = [(f"{home.eras}", plan) for plan in kept_plans(home)]
     past = _past_of(admission, [*((f"{path}: plans", plan) for plan in earlier), *kept])
@@ -185,9 +189,8 @@ def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> P
     members = Membership.of_keys([member.node_key for member in admission.genesis.members])
     past = Past(chain_id(admission.genesis), lambda _: members, parent_of=parent_of)
     for place, signed in sorted(plans, key=lambda one: one[1].plan.era):
-        applied = AppliedEra(era=signed.plan.era, plan=plan_digest(signed.plan))
-        if not past.knows(applied):
-            _require_plan(f"{place} (era {applied.era})", signed, past, admission)
+        if not past.knows(signed.plan.applied):
+            _require_plan(f"{place} (era {signed.plan.era})", signed, past, admission)
     return past
 
 
@@ -196,22 +199,20 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
     plan = signed.plan
     if plan.chain != past.chain:
         raise FileRefused(f"{place}.chain: is {_short(plan.chain)}, and this chain is {_short(past.chain)}")
-    _refuse_doubled(f"{place}.members", [admission.names.get(one, one.hex()) for one, _ in plan.members])
-    authors = [one.statement.author for one in signed.statements]
-    _refuse_doubled(f"{place}.statements", [admission.names.get(author, author.hex()) for author in authors])
+    _refuse_doubled(f"{place}.members", [admission.name_of(one) for one, _ in plan.members])
+    _refuse_doubled(f"{place}.statements", [admission.name_of(one.statement.author) for one in signed.statements])
     for index, statement in enumerate(signed.statements):
         _require_statement(f"{place}.statements[{index}]", statement, past)
         if statement.statement.era != plan.era:
             raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
     for index, departure in enumerate(plan.departures):
         _require_new_home(f"{place}.departures[{index}]", departure, admission)
-    fault = plan_fault(signed, past, admission.authority_key)
+    fault = past.add(signed, admission.authority_key)
     if fault is PlanRefusal.NOT_THE_PLAN:
         raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
     if fault is not None:
         field, text = PLAN_REFUSALS[fault]
         raise FileRefused(f"{place}.{field}: {text}")
-    assert past.add(signed, admission.authority_key) is None, "the plan was checked"
 
 
 def _require_new_home(place: str, departure: Departure, admission: Admission) -> None:
@@ -240,7 +241,7 @@ def _differing_field(signed: SignedPlan, past: Past) -> str:
 # --- agreements ------------------------------------------------------------------------------------------------
 
 
-def read_joins(paths: Sequence[Path], plan: Plan, names: Mapping[Address, str]) -> list[Join]:
+def read_joins(paths: Sequence[Path], plan: Plan, admission: Admission) -> list[Join]:
     """Returns the agreements to a plan in files, by author.
 
     Raises:
@@ -250,7 +251,7 @@ def read_joins(paths: Sequence[Path], plan: Plan, names: Mapping[Address, str]) 
     found: dict[Address, tuple[Path, Join]] = {}
     for path in paths:
         file = read_record(path, JoinFile)
-        join, name = file.join, names.get(file.join.author, file.join.author.hex())
+        join, name = file.join, admission.name_of(file.join.author)
         if file.plan != wanted:
             raise FileRefused(
                 f"{path}: plan: is {_short(file.plan)}, and the plan of era {plan.era} is {_short(wanted)}"
@@ -272,6 +273,11 @@ def _refuse_doubled(place: str, names: Sequence[str]) -> None:
     doubled = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if doubled is not None:
         raise FileRefused(f"{place}: {doubled} is there twice")
+
+
+def plan_name(plan: Plan) -> str:
+    """Returns how a plan is called in a sentence."""
+    return _short(plan_digest(plan))
 
 
 def _short(digest: Digest) -> str:

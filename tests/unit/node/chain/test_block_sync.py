@@ -204,17 +204,17 @@ def with_first(answer: Blocks, change: Callable[[Decided], Decided]) -> Blocks:
     return replace(answer, blocks=(change(answer.blocks[0]), *answer.blocks[1:]))
 
 
-@pytest.mark.parametrize(
-    ("lie", "fault"),
-    [
-        (junk_certificate, SyncFault.BAD_CERTIFICATE),
-        (other_body, SyncFault.NOT_A_BLOCK),
-        (not_a_block, SyncFault.NOT_A_BLOCK),
-        (does_not_chain, SyncFault.DOES_NOT_CHAIN),
-        (other_heights, SyncFault.WRONG_HEIGHT),
-        (more_than_asked, SyncFault.TOO_MANY),
-    ],
+LIES = (
+    (junk_certificate, SyncFault.BAD_CERTIFICATE),
+    (other_body, SyncFault.NOT_A_BLOCK),
+    (not_a_block, SyncFault.NOT_A_BLOCK),
+    (does_not_chain, SyncFault.DOES_NOT_CHAIN),
+    (other_heights, SyncFault.WRONG_HEIGHT),
+    (more_than_asked, SyncFault.TOO_MANY),
 )
+
+
+@pytest.mark.parametrize(("lie", "fault"), LIES)
 async def test_a_liar_is_named_once_left_out_and_stops_nothing(
     behind: Behind, lie: Callable[[Blocks], Blocks], fault: SyncFault
 ) -> None:

@@ -18,14 +18,9 @@ from tests.support.ledger import ChainBuilder
 from tests.unit.node.chain.test_block_sync import (
     FAR,
     LIAR,
+    LIES,
     PEERS,
     Behind,
-    does_not_chain,
-    junk_certificate,
-    more_than_asked,
-    not_a_block,
-    other_body,
-    other_heights,
 )
 
 TIP = 12
@@ -69,17 +64,7 @@ def behind(tmp_path: Path) -> Checked:
     return Checked(Ledger.create(tmp_path / "ledger", builder.community.genesis), builder.ledger)
 
 
-@pytest.mark.parametrize(
-    ("lie", "fault"),
-    [
-        (junk_certificate, SyncFault.BAD_CERTIFICATE),
-        (other_body, SyncFault.NOT_A_BLOCK),
-        (not_a_block, SyncFault.NOT_A_BLOCK),
-        (does_not_chain, SyncFault.DOES_NOT_CHAIN),
-        (other_heights, SyncFault.WRONG_HEIGHT),
-        (more_than_asked, SyncFault.TOO_MANY),
-    ],
-)
+@pytest.mark.parametrize(("lie", "fault"), LIES)
 def test_a_lie_is_not_fed_and_its_author_not_asked_again(
     behind: Checked, lie: Callable[[Blocks], Blocks], fault: SyncFault
 ) -> None:
