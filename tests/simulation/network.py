@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 
 import structlog
 
-from consensus.codec import decode, encode
+from consensus.codec import DecodeError, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address
 from consensus.membership import Membership
@@ -32,7 +32,7 @@ from consensus.messages import (
 )
 from consensus.quorum import fault_bound
 from node.chain.participant import ChainMessage
-from node.mesh.messages import Blocks, BlocksRequest, PeerMessage
+from node.mesh.messages import Blocks, BlocksRequest, Frame, decode_peer_message
 from tests.simulation.application import Application
 from tests.simulation.checker import Checker
 from tests.simulation.faults import CALM_DELAY_MS_MAX, STRAGGLER_MS_MAX, Cut, Faults, Role
@@ -348,7 +348,13 @@ class Network:
             return
         if host.liar is not None and isinstance(payload, Message):
             host.liar.on_message(payload)
-        host.receive(sender, decode(encode(payload), PeerMessage) if self.is_encoded else payload)  # type: ignore[arg-type]
+        if self.is_encoded:
+            try:
+                payload = decode_peer_message(encode(Frame(message=payload)))
+            except DecodeError as malformed:  # as a link of the mesh, which passes nothing on
+                host.note_refused(malformed.reason.value, sender)
+                return
+        host.receive(sender, payload)  # type: ignore[arg-type]
 
     def note_arrival(self, host: Host, sender: Address, payload: Payload) -> None:
         what = label_of(payload)
