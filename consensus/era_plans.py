@@ -154,6 +154,11 @@ def is_complete(plan: Plan, joins: Iterable[Join]) -> bool:
     return all(holds_quorum(agreed, Membership(members)) for members in plan.quorums)
 
 
+def is_vouched_for(plan: Plan, authority: PublicKey, signature: bytes | None) -> bool:
+    """Says whether the authority signed a plan that members are absent from; where all are there, it has no say."""
+    return plan.is_everybody_there or (signature is not None and verify(authority, encode(plan), signature))
+
+
 def holds_quorum(who: Iterable[tuple[Address, PublicKey]], membership: Membership) -> bool:
     """Says whether Q members of a set, by address and key, are among these."""
     return len(set(membership.members).intersection(who)) >= membership.quorum

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan, statement_digest
 from consensus.codec import encode
 from consensus.cryptography import verify
-from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, plan_digest
+from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, is_vouched_for, plan_digest
 from consensus.eras import FIRST_ERA, Era, Eras
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership
@@ -337,10 +337,7 @@ def plan_fault(signed: SignedPlan, past: Past, authority: PublicKey) -> PlanRefu
         return made
     if made.plan != plan or made.statements != signed.statements:
         return PlanRefusal.NOT_THE_PLAN
-    if plan.is_everybody_there:
-        return None
-    is_signed = signed.authority is not None and verify(authority, encode(plan), signed.authority)
-    return None if is_signed else PlanRefusal.NO_AUTHORITY
+    return None if is_vouched_for(plan, authority, signed.authority) else PlanRefusal.NO_AUTHORITY
 
 
 def newest_statements(

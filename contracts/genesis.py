@@ -10,7 +10,7 @@ from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 """The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
 the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
 
@@ -57,6 +57,9 @@ class Genesis(Record, frozen=True, kw_only=True):
     """Bounds on a contract's price: feed-in tariff and retail price. A seller's shortfall costs the latter."""
     grid_fee_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=10**12)]
     """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
+    authority_key: PublicKeyBytes
+    """Ed25519 key of the authority: its certificates admit nodes to the mesh, and it vouches for who is absent when
+    an era begins; no member's."""
     issuer_key: PublicKeyBytes
     """Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes

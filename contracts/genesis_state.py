@@ -116,7 +116,7 @@ def _check_members(genesis: Genesis) -> None:
     if not 1 <= len(members) <= MEMBERS_MAX:
         raise GenesisRefused(GenesisFault.MEMBER_COUNT, f"{len(members)} members, 1 to {MEMBERS_MAX} allowed")
     keys = Counter(key for member in members for key in (member.node_key, member.meter_key))
-    keys.update((genesis.issuer_key, genesis.grid_key))
+    keys.update((genesis.authority_key, genesis.issuer_key, genesis.grid_key))
     for key, count in keys.items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_KEY, f"key {key.hex()} stands {count} times")

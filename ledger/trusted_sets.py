@@ -4,8 +4,8 @@ Genesis names the members of heights 1 and 2. Block h fixes the members of h + 2
 each header at which they change, with its certificate under the members of its own height, leads on to the next set.
 What a prover leaves out only makes its own headers unprovable.
 
-A ceremony leads on as well: its plan, with the agreements of a quorum of the members before. The authority's word on
-who was absent was checked by those who agreed.
+A ceremony leads on as well: its plan, with the agreements of a quorum of the members before, and the word of the
+authority, whose key genesis names, on who was absent.
 
 Who trusts genesis alone trusts every set on the way: keys of a past set that were stolen or sold later could certify
 another history from there. Checks name the sets that they trusted.
@@ -14,7 +14,7 @@ another history from there. Checks name the sets that they trusted.
 from typing import Final
 
 from consensus.codec import Record
-from consensus.era_plans import EraProof, Members, first_height_of, is_complete
+from consensus.era_plans import EraProof, Members, first_height_of, is_complete, is_vouched_for
 from consensus.eras import Eras
 from consensus.identifiers import FIRST_HEIGHT, Address, Height, PublicKey
 from consensus.membership import Membership
@@ -52,6 +52,7 @@ class TrustedSets:
     def __init__(self, genesis: Genesis) -> None:
         """Takes the members of the first heights."""
         self.eras = Eras(chain_id(genesis))
+        self._authority_key = genesis.authority_key
         self._sets = [(FIRST_HEIGHT, Membership.of_keys([member.node_key for member in genesis.members]))]
 
     def take(self, step: SetStep) -> str | None:
@@ -67,6 +68,8 @@ class TrustedSets:
             return f"the ceremony of era {plan.era} follows another than era {newest.number}"
         if plan.quorums[0] != self.at(first).members or not is_complete(plan, proof.joins):
             return f"the ceremony of era {plan.era} has no quorum of the members of height {first}"
+        if not is_vouched_for(plan, self._authority_key, proof.authority):
+            return f"the authority did not sign the ceremony of era {plan.era}, from which members are absent"
         try:
             members = Membership(plan.members)
         except AssertionError:

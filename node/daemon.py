@@ -22,7 +22,7 @@ from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
-from node.admission.identity import Identity, load_identity
+from node.admission.identity import Identity, load_authority, load_identity
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -394,6 +394,7 @@ def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger)
     """Returns the identity under the address that the chain gives its key. A node whose key or peers are not the
     chain's would run without ever taking part.
     """
+    load_authority(configuration.home, ledger.genesis.authority_key)
     address = ledger.member_of(identity.node_key.public_key)
     if address is None:
         raise IdentityError(

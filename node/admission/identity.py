@@ -204,6 +204,22 @@ def load_certificate_key(path: Path) -> PublicKey:
     return certificate_key(load_certificate(path))
 
 
+def load_authority(home: Home, authority_key: PublicKey) -> x509.Certificate:
+    """Returns the authority's certificate in a node's folder.
+
+    Args:
+        home: the node's folder.
+        authority_key: the key that the chain knows the authority by.
+
+    Raises:
+        IdentityError: it cannot be read, or is another authority's.
+    """
+    certificate = load_certificate(home.authority_certificate)
+    if certificate_key(certificate) != authority_key:
+        raise IdentityError(f"{home.authority_certificate} is not the certificate of this chain's authority")
+    return certificate
+
+
 def load_certificate(path: Path) -> x509.Certificate:
     """Returns the certificate in a PEM file.
 

@@ -395,10 +395,8 @@ def _word_of(authority: Path | None, plan: Plan, admission: Admission) -> bytes:
             "Nothing was written"
         )
     key = load_key(authority)
-    if key.public_key != admission.authority_key:
-        raise NodeError(
-            f"--authority {authority}: is not the key of this chain's authority (ca.crt). Nothing was written"
-        )
+    if key.public_key != admission.genesis.authority_key:
+        raise NodeError(f"--authority {authority}: is not the key of this chain's authority. Nothing was written")
     return key.sign(encode(plan))
 
 

@@ -11,13 +11,13 @@ from cryptography import x509
 
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
 from consensus.era_plans import Departure, Join, Plan, joiners, plan_digest
-from consensus.identifiers import Address, Digest, PublicKey
+from consensus.identifiers import Address, Digest
 from consensus.membership import Membership
 from consensus.plans import Past, PlanRefusal, bad_field, make_plan
 from contracts.genesis import Genesis, chain_id
 from ledger.eras import parent_of
 from node.admission.endpoint import certified_home
-from node.admission.identity import certificate_key, load_certificate
+from node.admission.identity import load_authority
 from node.errors import FileRefused, IdentityError
 from node.home.era_files import JoinFile, PlanFile, StatementFile, kept_plans, read_record
 from node.home.folder import Home
@@ -70,11 +70,6 @@ class Admission(NamedTuple):
     authority: x509.Certificate
     names: Mapping[Address, str]
 
-    @property
-    def authority_key(self) -> PublicKey:
-        """The key under the authority's word on who is absent."""
-        return certificate_key(self.authority)
-
     def name_of(self, address: Address) -> str:
         """Returns how people call a member; of nobody that genesis names, the address."""
         return self.names.get(address, address.hex())
@@ -105,7 +100,7 @@ def admission_of(home: Home) -> Admission:
         NodeError: a file is missing or damaged.
     """
     genesis = load_genesis(home)
-    return Admission(genesis, load_certificate(home.authority_certificate), names_of(genesis))
+    return Admission(genesis, load_authority(home, genesis.authority_key), names_of(genesis))
 
 
 # --- statements ------------------------------------------------------------------------------------------------
@@ -207,7 +202,7 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
             raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
     for index, departure in enumerate(plan.departures):
         _require_new_home(f"{place}.departures[{index}]", departure, admission)
-    fault = past.add(signed, admission.authority_key)
+    fault = past.add(signed, admission.genesis.authority_key)
     if fault is PlanRefusal.NOT_THE_PLAN:
         raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
     if fault is not None:

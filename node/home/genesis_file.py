@@ -23,6 +23,12 @@ FILE_SIZE_BYTES_MAX: Final = 8 * GENESIS_SIZE_BYTES_MAX
 """As JSON: hexadecimal, field names and indentation take several times the canonical bytes."""
 
 
+class _Versioned(msgspec.Struct):
+    """What a genesis of any version's form says of itself."""
+
+    protocol_version: int
+
+
 def load_genesis(home: Home) -> Genesis:
     """Returns the genesis that a node's folder holds.
 
@@ -40,21 +46,28 @@ def load_genesis_file(path: Path) -> Genesis:
     """
     try:
         content = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
-        genesis = (
-            parse_genesis(content)
-            if content.lstrip().startswith(b"{")
-            else decode(content, Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
-        )
+        is_text = content.lstrip().startswith(b"{")
+        version = _version_in_text(content) if is_text else _version_in(content)
+        if version != PROTOCOL_VERSION:
+            versions = f"protocol version {version}; this software knows version {PROTOCOL_VERSION}"
+            raise ConfigurationError(f"{path}: follows {versions}")
+        return parse_genesis(content) if is_text else decode(content, Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except FileTooLargeError as error:
         raise ConfigurationError(f"{path}: {error}, which no genesis is") from None
     except (DecodeError, ValueError) as error:
         raise ConfigurationError(f"{path}: is damaged: {error}") from None
-    if genesis.protocol_version != PROTOCOL_VERSION:
-        versions = f"protocol version {genesis.protocol_version}; this software knows version {PROTOCOL_VERSION}"
-        raise ConfigurationError(f"{path}: follows {versions}")
-    return genesis
+
+
+def _version_in(content: bytes) -> int:
+    """Returns the version that a genesis of any version's form begins with."""
+    fields = msgspec.msgpack.decode(content, type=list[msgspec.Raw])
+    return msgspec.msgpack.decode(fields[0], type=int) if fields else 0
+
+
+def _version_in_text(content: bytes) -> int:
+    return msgspec.json.decode(content, type=_Versioned).protocol_version
 
 
 def write_genesis(home: Home, genesis: Genesis) -> None:

@@ -31,7 +31,7 @@ from contracts.units import (
     contract_amount,
 )
 from node.admission.authority import Authority
-from node.admission.identity import create_key, write_private
+from node.admission.identity import certificate_key, create_key, write_private
 from node.errors import TestnetError
 from node.home.configuration import (
     FEED_IN_TARIFF_MICRO_PER_KWH,
@@ -230,13 +230,14 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
     layout: Layout = plan.layout or "loopback"
     ports = _ports(plan, nodes)
     members = [_make_keys(directory, layout, readings, index, ports[index]) for index in range(nodes)]
+    authority = Authority(NETWORK)
+    write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
     genesis = _genesis(
         members,
+        authority=certificate_key(authority.certificate),
         issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
         grid=create_key(directory / GRID_KEY_NAME).public_key,
     )
-    authority = Authority(NETWORK)
-    write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
     for member in members:
         _fill_home(directory, member, members, readings, genesis, authority, layout)
     shutil.copyfile(readings.path, directory / READINGS_NAME)
@@ -278,7 +279,7 @@ def _capacity_w(readings: Readings, household: str) -> int:
     return max(CAPACITY_W_MIN, -(-largest_net_wh(readings, household) // 1_000) * 1_000)
 
 
-def _genesis(members: Sequence[_Member], *, issuer: PublicKey, grid: PublicKey) -> Genesis:
+def _genesis(members: Sequence[_Member], *, authority: PublicKey, issuer: PublicKey, grid: PublicKey) -> Genesis:
     return Genesis(
         protocol_version=PROTOCOL_VERSION,
         network=NETWORK,
@@ -292,6 +293,7 @@ def _genesis(members: Sequence[_Member], *, issuer: PublicKey, grid: PublicKey) 
         price_min_micro_per_kwh=MicroTokensPerKwh(FEED_IN_TARIFF_MICRO_PER_KWH),
         price_max_micro_per_kwh=MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH),
         grid_fee_micro_per_kwh=GRID_FEE_MICRO_PER_KWH,
+        authority_key=authority,
         issuer_key=issuer,
         grid_key=grid,
         scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),

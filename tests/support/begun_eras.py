@@ -32,7 +32,7 @@ class ErasChain:
         self.keys: dict[bytes, SigningKey] = {key.public_key: key for key in self.community.node_keys}
         self.begun: list[BegunEra] = []
         self.applied: AppliedEra = FIRST
-        self.authority = SigningKey(b"\x99" * 32)
+        self.authority = self.community.authority_key
         genesis = Membership.of_keys([key.public_key for key in self.community.node_keys])
         self.past = Past(self.ledger.chain, lambda _: genesis, parent_of=parent_of)
 

@@ -70,6 +70,7 @@ class Community:
     node_keys: tuple[SigningKey, ...]
     meter_keys: tuple[SigningKey, ...]
     chain: Digest
+    authority_key: SigningKey
     issuer_key: SigningKey
     grid_key: SigningKey
 
@@ -94,7 +95,7 @@ def make_genesis(
     """Returns a community of `members` households named home1, home2, ...; `overrides` are genesis fields."""
     node_keys = tuple(seeded_key("node", index) for index in range(members))
     meter_keys = tuple(seeded_key("meter", index) for index in range(members))
-    issuer_key, grid_key = seeded_key("issuer", 0), seeded_key("grid", 0)
+    authority_key, issuer_key, grid_key = (seeded_key(label, 0) for label in ("authority", "issuer", "grid"))
     fields: dict[str, Any] = {
         "protocol_version": PROTOCOL_VERSION,
         "network": "test",
@@ -108,6 +109,7 @@ def make_genesis(
         "price_min_micro_per_kwh": 80_000,
         "price_max_micro_per_kwh": 320_000,
         "grid_fee_micro_per_kwh": 0,
+        "authority_key": authority_key.public_key,
         "issuer_key": issuer_key.public_key,
         "grid_key": grid_key.public_key,
         "scores": DEFAULT_PARAMETERS,
@@ -128,6 +130,7 @@ def make_genesis(
         node_keys=node_keys,
         meter_keys=meter_keys,
         chain=chain_id(genesis),
+        authority_key=authority_key,
         issuer_key=issuer_key,
         grid_key=grid_key,
     )

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.era_plans import Departure, EraProof
 from consensus.identifiers import EraNumber, Height
@@ -68,6 +69,8 @@ def with_plan(proof: EraProof, **changes: object) -> EraProof:
         lambda proof: with_plan(proof, carried=bytes(32)),
         lambda proof: with_plan(proof, chain=bytes(32)),
         lambda proof: with_plan(proof, members=proof.plan.members * 2),
+        lambda proof: replace(proof, authority=None),
+        lambda proof: replace(proof, authority=SigningKey(b"\x08" * 32).sign(encode(proof.plan))),
     ],
 )
 @pytest.mark.parametrize("index", [0, 1])

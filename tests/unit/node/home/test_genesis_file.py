@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from consensus.codec import encode
@@ -60,6 +61,10 @@ def test_what_is_no_genesis_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_genesis_of_an_earlier_protocol_is_refused_with_both_versions_named(tmp_path: Path) -> None:
-    (tmp_path / "genesis.msgpack").write_bytes(encode(make_genesis(protocol_version=1).genesis))
-    with pytest.raises(ConfigurationError, match="follows protocol version 1; this software knows version 2"):
-        load_genesis_file(tmp_path / "genesis.msgpack")
+    """Whatever else that version's genesis had."""
+    fields = {"chain": "00" * 32, "protocol_version": 2, "network": "old"}
+    (tmp_path / "genesis.json").write_text(json.dumps(fields), encoding="utf-8")
+    (tmp_path / "genesis.msgpack").write_bytes(msgpack.packb([2, "old", 1_700_000_000_000]))
+    for name in ("genesis.json", "genesis.msgpack"):
+        with pytest.raises(ConfigurationError, match="follows protocol version 2; this software knows version 3"):
+            load_genesis_file(tmp_path / name)
