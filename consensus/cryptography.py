@@ -35,6 +35,7 @@ class HashKind(bytes, Enum):
     CERTIFICATE = b"p2p.certificate"
     COMMITMENT = b"p2p.commitment"
     ERA = b"p2p.era"
+    FOUNDING = b"p2p.founding"
     GENESIS = b"p2p.genesis"
     MAP_EMPTY = b"p2p.map.empty"
     MAP_INNER = b"p2p.map.inner"

@@ -14,6 +14,9 @@ PROTOCOL_VERSION: Final = 3
 """The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
 the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
 
+CAPACITY_W_MAX: Final = 1_000_000_000
+"""Of one connection."""
+
 PublicKeyBytes = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
 
 
@@ -26,7 +29,7 @@ class GenesisMember(Record, frozen=True, kw_only=True):
     """Ed25519 key of the node: votes, transactions, TLS."""
     meter_key: PublicKeyBytes
     """Ed25519 key of the meter: readings."""
-    capacity_w: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    capacity_w: Annotated[int, Meta(ge=1, le=CAPACITY_W_MAX)]
     """Registered connection capacity in W; no reading's net may exceed it times the interval, either way."""
     tokens_micro: Annotated[MicroTokens, Meta(ge=0, le=10**15)]
     """Tokens issued to the wallet at genesis."""

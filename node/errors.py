@@ -6,6 +6,7 @@
     |-- SignStateError         the durable sign state is missing, damaged, in use or no longer writable
     |-- ReadingsError          a file of meter readings is wrong; names the line
     |-- AppendLogError         a journal of the meter is damaged or not writable (`home/append_log.py`)
+    |-- FoundingError        a chain cannot be founded as asked, or a home cannot take part in it
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
     |-- NotFound               the chain holds nothing of that name, or several things; carries a reason for programs
     |-- FileRefused            a receipt or evidence file does not prove what it says
@@ -63,6 +64,10 @@ class ReadingsError(NodeError):
         self.path = path
         self.line = line
         self.detail = detail
+
+
+class FoundingError(NodeError):
+    """A founding file, or what is to be added to it, is refused; the message says what is wrong with whom."""
 
 
 class TestnetError(NodeError):

@@ -22,6 +22,7 @@ from consensus.cryptography import address_of
 from consensus.identifiers import PublicKey
 from node.admission.endpoint import Endpoint
 from node.admission.identity import certificate_key, load_certificate, load_key, load_private_key
+from node.admission.meter_claim import MeterClaim
 from node.errors import IdentityError
 
 VALIDITY: Final = timedelta(days=3_652)
@@ -70,6 +71,7 @@ class Authority:
         *,
         host: str = "localhost",
         port: int | None = None,
+        meter: MeterClaim | None = None,
         now: datetime | None = None,
         validity: timedelta = VALIDITY,
     ) -> bytes:
@@ -80,6 +82,7 @@ class Authority:
             public_key: the node's Ed25519 key, 32 bytes.
             host: name or IP address that others reach it under, beside localhost.
             port: where others reach it there; without, the certificate names no endpoint.
+            meter: the home's meter, as its request claims it.
             now: start of its validity; the present by default.
             validity: how long it is valid.
         """
@@ -90,7 +93,7 @@ class Authority:
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = builder.add_extension(usages, critical=False)
-        builder = builder.add_extension(_alternative_names(public_key, host, port), critical=False)
+        builder = builder.add_extension(_alternative_names(public_key, host, port, meter), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(issuer, critical=False)
         return builder.sign(self._key, algorithm=None).public_bytes(Encoding.PEM)
@@ -127,7 +130,9 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _alternative_names(public_key: PublicKey, host: str, port: int | None) -> x509.SubjectAlternativeName:
+def _alternative_names(
+    public_key: PublicKey, host: str, port: int | None, meter: MeterClaim | None
+) -> x509.SubjectAlternativeName:
     names: list[x509.GeneralName] = [
         x509.UniformResourceIdentifier(f"urn:p2pnode:{address_of(public_key).hex()}"),
         x509.DNSName("localhost"),
@@ -135,6 +140,8 @@ def _alternative_names(public_key: PublicKey, host: str, port: int | None) -> x5
     ]
     if port is not None:
         names.append(x509.UniformResourceIdentifier(Endpoint(host, port).uri))
+    if meter is not None:
+        names.append(x509.UniformResourceIdentifier(meter.uri))
     try:
         names.append(x509.IPAddress(ip_address(host)))
     except ValueError:

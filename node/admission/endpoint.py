@@ -5,15 +5,18 @@ from it.
 """
 
 import re
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509.oid import NameOID
 
 from consensus.identifiers import PublicKey
 from node.admission.identity import certificate_key
+from node.admission.meter_claim import MeterClaim, meter_claim_of
 from node.errors import IdentityError
 
 _SCHEME: Final = "wss"
@@ -26,19 +29,28 @@ class Endpoint(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     @property
     def uri(self) -> str:
         """Returns how a certificate names it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{_SCHEME}://{host}:{self.port}"
+        return f"{_SCHEME}://{self}"
 
 
 class CertifiedHome(NamedTuple):
     """What a certificate says of a home."""
 
+    name: str
+    """Label for people; empty where it names none."""
     node_key: PublicKey
     endpoint: Endpoint | None
     """None where it names none."""
+    meter: MeterClaim | None
+    """None where it names none."""
+    valid_from: datetime
+    valid_until: datetime
 
 
 def endpoint_of(names: x509.Extensions) -> Endpoint | None:
@@ -92,4 +104,13 @@ def certified_home(encoded: bytes, authority: x509.Certificate | None = None) ->
         x509.UnsupportedGeneralNameType,
     ):
         raise IdentityError("it is no certificate of the authority") from None
-    return CertifiedHome(certificate_key(certificate), endpoint_of(names))
+    node_key = certificate_key(certificate)
+    labels = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return CertifiedHome(
+        name=str(labels[0].value) if labels else "",
+        node_key=node_key,
+        endpoint=endpoint_of(names),
+        meter=meter_claim_of(names, node_key),
+        valid_from=certificate.not_valid_before_utc,
+        valid_until=certificate.not_valid_after_utc,
+    )

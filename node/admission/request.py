@@ -16,6 +16,7 @@ from consensus.identifiers import PublicKey
 from node.admission.authority import Authority
 from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import CERTIFICATE_FILE_SIZE_BYTES_MAX, load_private_key
+from node.admission.meter_claim import MeterClaim, meter_claim_of
 from node.errors import IdentityError
 from node.home.bounded_file import FileTooLargeError, read_bounded
 
@@ -33,18 +34,22 @@ class Request(NamedTuple):
     name: str
     node_key: PublicKey
     endpoint: Endpoint
+    meter: MeterClaim | None
+    """None where a new home takes a member's place: its meter stays as the chain knows it."""
 
 
-def make_request(name: str, node_key: Path, endpoint: Endpoint) -> bytes:
+def make_request(name: str, node_key: Path, endpoint: Endpoint, meter: MeterClaim | None = None) -> bytes:
     """Returns a home's request in PEM form, signed with its node key.
 
     Args:
         name: label of the node, the certificate's common name.
         node_key: file of the key.
         endpoint: where others reach it.
+        meter: its meter, where the home is a member's first one.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(endpoint.uri)])
+    uris = [endpoint.uri] if meter is None else [endpoint.uri, meter.uri]
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(names, critical=False)
     return builder.sign(load_private_key(node_key), algorithm=None).public_bytes(Encoding.PEM)
 
@@ -69,10 +74,21 @@ def read_request(path: Path) -> Request:
     if not isinstance(key, Ed25519PublicKey) or not is_signed:
         raise IdentityError(f"{path}: is not signed with an Ed25519 key of its own")
     if endpoint is None or not names:
-        raise IdentityError(f"{path}: names no node and no endpoint; `p2pnode home new` makes one that does")
-    return Request(str(names[0].value), PublicKey(key.public_bytes_raw()), endpoint)
+        raise IdentityError(f"{path}: names no node and no endpoint; `p2pnode init` makes one that does")
+    node_key = PublicKey(key.public_bytes_raw())
+    try:
+        meter = meter_claim_of(asked.extensions, node_key)
+    except IdentityError as error:
+        raise IdentityError(f"{path}: {error}") from None
+    return Request(str(names[0].value), node_key, endpoint, meter)
 
 
 def certify(request: Request, authority: Authority) -> bytes:
     """Returns the certificate that a request asks for, in PEM form."""
-    return authority.issue(request.name, request.node_key, host=request.endpoint.host, port=request.endpoint.port)
+    return authority.issue(
+        request.name,
+        request.node_key,
+        host=request.endpoint.host,
+        port=request.endpoint.port,
+        meter=request.meter,
+    )

@@ -12,7 +12,9 @@ from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
+from node.cli.genesis import genesis_app
 from node.cli.home import home_app
+from node.cli.init import INIT_EXAMPLE, init
 from node.cli.ledger import ledger_app
 from node.cli.qscore import qscore_app
 from node.cli.receipt import receipt_app
@@ -41,8 +43,10 @@ app = typer.Typer(
     help="Neighbours trade solar energy on a chain that their own smart meters run.",
     epilog="Begin with: p2pnode testnet run --hours 48",
 )
+app.command(epilog=INIT_EXAMPLE)(init)
 app.command(epilog=WHY_EXAMPLE)(why)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
+app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")
 app.add_typer(home_app, name="home")
 app.add_typer(testnet_app, name="testnet")

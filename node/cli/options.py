@@ -1,9 +1,11 @@
 """Options that several commands take."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+PORT_MAX: Final = 65_535
 
 ConfigOption = Annotated[
     Path,

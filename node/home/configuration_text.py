@@ -1,5 +1,6 @@
 """Writes a `meter.toml` in which every key is explained, by the field descriptions of the configuration."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -29,6 +30,21 @@ def render_configuration(configuration: Configuration) -> str:
         if table is not None:
             document.add(tomlkit.nl())
             document.add(name, _table(table))
+    return tomlkit.dumps(document)
+
+
+def with_changes(text: str, **tables: Mapping[str, Any]) -> str:
+    """Returns the text of a `meter.toml` with some keys changed, and everything else, comments too, as it was.
+
+    Args:
+        text: that loads.
+        tables: by name, keys of them with their new values.
+    """
+    document = tomlkit.parse(text)
+    for name, values in tables.items():
+        table = document.setdefault(name, tomlkit.table())
+        for key, value in values.items():
+            table[key] = _value(value)
     return tomlkit.dumps(document)
 
 

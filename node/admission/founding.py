@@ -1,0 +1,262 @@
+"""The founding of a chain: homes that each made their own keys agree on one genesis, as with CometBFT's gentx.
+
+Whoever coordinates it begins with the rules and the authority's certificate, adds the certificate of each home, and
+gives the file to all. Each home checks that it stands there as it asked for, signs, and starts. A coordinator can
+leave a home out or found nothing; it cannot found another chain than the one that a home signed, as a chain's name is
+the hash of its genesis.
+
+Pure: from one `Founding` to the next, or a `FoundingError`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Meta
+from msgspec.structs import replace
+
+from consensus.codec import Record, encode
+from consensus.cryptography import HashKind, SigningKey, address_of, digest, verify
+from consensus.identifiers import Address, Digest
+from consensus.messages import AddressField, DigestField, SignatureField
+from contracts.errors import GenesisRefused
+from contracts.genesis import Genesis, GenesisMember
+from contracts.genesis_state import check_genesis
+from contracts.units import MicroTokens
+from node.admission.endpoint import CertifiedHome, Endpoint, certified_home
+from node.admission.identity import certificate_key
+from node.admission.meter_claim import MeterClaim
+from node.errors import FoundingError, IdentityError
+
+CERTIFICATE_TEXT_MAX = 8 * 1024
+"""A certificate with its issuer's has about 2 kB."""
+
+Certificate = Annotated[str, Meta(max_length=CERTIFICATE_TEXT_MAX)]
+"""In PEM form."""
+
+
+class FoundingSignature(Record, frozen=True, kw_only=True, tag="p2pnode-founding-signature"):
+    """A home's word that it founds this chain, with exactly these members and rules."""
+
+    founding: DigestField
+    """What is signed: `founding_digest`."""
+    member: AddressField
+    signature: SignatureField
+
+
+class Founding(Record, frozen=True, kw_only=True, tag="p2pnode-founding"):
+    """A chain that is being founded."""
+
+    genesis: Genesis
+    """Its rules, and the members added so far."""
+    authority: Certificate
+    """The certificate of the authority that genesis names."""
+    certificates: tuple[Certificate, ...]
+    """Of the members' homes, in their order: who has which keys, and where it is reached."""
+    signatures: tuple[FoundingSignature, ...]
+    """Of those who agree, by address."""
+
+
+class Founder(NamedTuple):
+    """One of the homes, for people."""
+
+    name: str
+    address: Address
+    endpoint: Endpoint
+    meter: MeterClaim
+    tokens_micro: MicroTokens
+    certificate: Certificate
+    has_signed: bool
+
+
+def begin_founding(rules: Genesis, authority: x509.Certificate) -> Founding:
+    """Returns a founding without members.
+
+    Args:
+        rules: a genesis that names no members yet.
+        authority: the certificate of the key that it names.
+    """
+    assert not rules.members
+    assert rules.authority_key == certificate_key(authority)
+    text = authority.public_bytes(Encoding.PEM).decode("ascii")
+    return Founding(genesis=rules, authority=text, certificates=(), signatures=())
+
+
+def founding_digest(founding: Founding) -> Digest:
+    """Returns what every home signs: the hash of all but the signatures."""
+    return digest(HashKind.FOUNDING, encode(replace(founding, signatures=())))
+
+
+def with_member(
+    founding: Founding, certificate: Certificate, tokens_micro: MicroTokens, *, now: datetime
+) -> Founding:
+    """Returns the founding with one home more. Signatures go, as they were given to fewer members.
+
+    Args:
+        founding: as it was.
+        certificate: the home's, issued by the authority, in PEM form.
+        tokens_micro: what its wallet starts with.
+        now: certificates must be valid at this moment.
+
+    Raises:
+        FoundingError: the certificate is not the authority's, not valid now, names no endpoint or no meter; or a
+            member has that name, key, meter or endpoint already.
+    """
+    home = _read(certificate, founding, now)
+    for founder in founders(founding, now=now):
+        if founder.endpoint == home.endpoint:
+            raise FoundingError(f"{home.name} would be at {home.endpoint}, where {founder.name} is")
+    assert home.meter is not None, "_read"
+    member = GenesisMember(
+        name=home.name,
+        node_key=home.node_key,
+        meter_key=home.meter.meter_key,
+        capacity_w=home.meter.capacity_w,
+        tokens_micro=tokens_micro,
+    )
+    grown = replace(
+        founding,
+        genesis=replace(founding.genesis, members=(*founding.genesis.members, member)),
+        certificates=(*founding.certificates, certificate),
+        signatures=(),
+    )
+    _check_genesis(grown, home.name)
+    return grown
+
+
+def sign_founding(founding: Founding, key: SigningKey) -> FoundingSignature:
+    """Returns a home's signature under a founding that names its key as a member's.
+
+    Raises:
+        FoundingError: it names no such key.
+    """
+    if key.public_key not in [member.node_key for member in founding.genesis.members]:
+        raise FoundingError(f"this home ({key.address.hex()}) is not among the members")
+    name = founding_digest(founding)
+    return FoundingSignature(founding=name, member=key.address, signature=key.sign(name))
+
+
+def with_signature(founding: Founding, signature: FoundingSignature) -> Founding:
+    """Returns the founding with one signature more; the same one a second time changes nothing.
+
+    Raises:
+        FoundingError: it is of nobody here, of another founding, or not the member's.
+    """
+    by_member = {given.member: given for given in founding.signatures} | {signature.member: signature}
+    signed = replace(founding, signatures=tuple(by_member[address] for address in sorted(by_member)))
+    _check_signatures(signed)
+    return signed
+
+
+def check_founding(founding: Founding, *, now: datetime) -> None:
+    """Checks a founding that somebody else made: certificates, genesis and signatures fit each other.
+
+    Raises:
+        FoundingError: with the first member or rule that does not.
+    """
+    if len(founding.certificates) != len(founding.genesis.members):
+        count = f"{len(founding.genesis.members)} members and {len(founding.certificates)} certificates"
+        raise FoundingError(f"the founding has {count}")
+    if founding.genesis.members:
+        _check_genesis(founding, "the founding")
+    founders(founding, now=now)
+    _check_signatures(founding)
+
+
+def founders(founding: Founding, *, now: datetime) -> tuple[Founder, ...]:
+    """Returns the homes in the order of admission.
+
+    Raises:
+        FoundingError: a member is not what its certificate says.
+    """
+    signed = {signature.member for signature in founding.signatures}
+    made: list[Founder] = []
+    for member, certificate in zip(founding.genesis.members, founding.certificates, strict=True):
+        home = _read(certificate, founding, now)
+        assert home.endpoint is not None, "_read"
+        assert home.meter is not None, "_read"
+        certified = (home.name, home.node_key, home.meter.meter_key, home.meter.capacity_w)
+        if certified != (member.name, member.node_key, member.meter_key, member.capacity_w):
+            raise FoundingError(f"{member.name}: its certificate names another name, key, meter or capacity")
+        address = address_of(member.node_key)
+        made.append(
+            Founder(
+                name=member.name,
+                address=address,
+                endpoint=home.endpoint,
+                meter=home.meter,
+                tokens_micro=member.tokens_micro,
+                certificate=certificate,
+                has_signed=address in signed,
+            )
+        )
+    return tuple(made)
+
+
+def missing_signatures(everybody: Sequence[Founder]) -> tuple[str, ...]:
+    """Returns the names of those who have not signed yet."""
+    return tuple(founder.name for founder in everybody if not founder.has_signed)
+
+
+def authority_of(founding: Founding) -> x509.Certificate:
+    """Returns the authority's certificate.
+
+    Raises:
+        FoundingError: it is none, or not of the key that genesis names.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(founding.authority.encode())
+        if certificate_key(certificate) == founding.genesis.authority_key:
+            return certificate
+    except (ValueError, x509.InvalidVersion, IdentityError):
+        pass
+    raise FoundingError("the authority's certificate is not of the key that genesis names")
+
+
+def _read(certificate: Certificate, founding: Founding, now: datetime) -> CertifiedHome:
+    """Returns what a certificate says, which must be all that a founding home needs."""
+    authority = authority_of(founding)
+    try:
+        home = certified_home(_der(certificate), authority)
+    except IdentityError as error:
+        raise FoundingError(f"a home's certificate: {error}") from None
+    if home.endpoint is None or home.meter is None:
+        missing = "where its home is reached" if home.endpoint is None else "its meter"
+        raise FoundingError(
+            f"{home.name}: its certificate does not name {missing}; `p2pnode init` asks for one that does"
+        )
+    if not home.valid_from <= now <= home.valid_until:
+        term = f"{home.valid_from:%Y-%m-%d} to {home.valid_until:%Y-%m-%d}"
+        raise FoundingError(f"{home.name}: its certificate is valid from {term}, not at {now:%Y-%m-%d}")
+    return home
+
+
+def _der(certificate: Certificate) -> bytes:
+    try:
+        return x509.load_pem_x509_certificate(certificate.encode()).public_bytes(Encoding.DER)
+    except (ValueError, x509.InvalidVersion):
+        raise FoundingError("a home's certificate is not in PEM form") from None
+
+
+def _check_genesis(founding: Founding, whose: str) -> None:
+    try:
+        check_genesis(founding.genesis)
+    except GenesisRefused as refused:
+        raise FoundingError(f"{whose}: {refused}") from None
+
+
+def _check_signatures(founding: Founding) -> None:
+    name = founding_digest(founding)
+    keys = {address_of(member.node_key): member for member in founding.genesis.members}
+    seen: set[Address] = set()
+    for given in founding.signatures:
+        member = keys.get(given.member)
+        if member is None:
+            raise FoundingError(f"{given.member.hex()} signed, and is not among the members")
+        if given.founding != name:
+            raise FoundingError(f"{member.name} signed another founding: with other members, rules or certificates")
+        if given.member in seen or not verify(member.node_key, name, given.signature):
+            raise FoundingError(f"{member.name}: its signature is wrong, or stands there twice")
+        seen.add(given.member)

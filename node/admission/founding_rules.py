@@ -1,0 +1,74 @@
+"""The rules that a chain is founded with: a genesis that names no members yet."""
+
+import time
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from consensus.identifiers import PublicKey
+from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.units import MICRO_TOKENS_PER_TOKEN, MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds
+from node.home.configuration import FEED_IN_TARIFF_MICRO_PER_KWH, RETAIL_PRICE_MICRO_PER_KWH
+from qscore.parameters import DEFAULT_PARAMETERS
+
+GRID_FEE_MICRO_PER_KWH: Final = 20_000
+"""What a buyer pays for the use of the grid, 0.02 tokens per kWh."""
+
+WALLET_MICRO: Final = MicroTokens(10_000 * MICRO_TOKENS_PER_TOKEN)
+"""Tokens of each wallet at genesis."""
+
+SLOT_DURATION_MS: Final = Milliseconds(250)
+ATTEMPT_MAX_MS: Final = Milliseconds(60_000)
+BLOCK_TRANSACTIONS_MAX: Final = 1_024
+BLOCK_SIZE_BYTES_MAX: Final = 1024 * 1024
+GATE_CLOSURE_SLOTS: Final = 14_400
+"""An hour of slots: a node that is down for less still trades the hours that it missed."""
+WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
+"""30 days, as deployed."""
+
+
+class Tariffs(NamedTuple):
+    """What energy costs on a street, in micro-tokens per kWh."""
+
+    feed_in_micro_per_kwh: int = FEED_IN_TARIFF_MICRO_PER_KWH
+    """What the grid pays: the least that a neighbour may be paid."""
+    retail_micro_per_kwh: int = RETAIL_PRICE_MICRO_PER_KWH
+    """What the grid takes: the most that a neighbour may ask."""
+    grid_fee_micro_per_kwh: int = GRID_FEE_MICRO_PER_KWH
+
+
+class Accounts(NamedTuple):
+    """Public keys that are no member's."""
+
+    authority: PublicKey
+    issuer: PublicKey
+    grid: PublicKey
+
+
+def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
+    """Returns the rules of a new chain, whose slots count from now.
+
+    Args:
+        network: its name, for people.
+        accounts: who certifies homes, who issues tokens, who receives the fees.
+        tariffs: of the street.
+    """
+    return Genesis(
+        protocol_version=PROTOCOL_VERSION,
+        network=network,
+        start_ms=Milliseconds(time.time_ns() // 1_000_000),
+        slot_duration_ms=SLOT_DURATION_MS,
+        attempt_max_ms=ATTEMPT_MAX_MS,
+        block_transactions_max=BLOCK_TRANSACTIONS_MAX,
+        block_size_bytes_max=BLOCK_SIZE_BYTES_MAX,
+        interval_ms=Milliseconds(MS_PER_HOUR),
+        gate_closure_slots=GATE_CLOSURE_SLOTS,
+        price_min_micro_per_kwh=MicroTokensPerKwh(tariffs.feed_in_micro_per_kwh),
+        price_max_micro_per_kwh=MicroTokensPerKwh(tariffs.retail_micro_per_kwh),
+        grid_fee_micro_per_kwh=MicroTokensPerKwh(tariffs.grid_fee_micro_per_kwh),
+        authority_key=accounts.authority,
+        issuer_key=accounts.issuer,
+        grid_key=accounts.grid,
+        scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
+        members=(),
+    )
