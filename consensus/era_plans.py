@@ -11,7 +11,7 @@ from msgspec import Meta
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest, verify
 from consensus.eras import ERAS_MAX, EraField, EraStart
-from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Address, Digest, EraNumber, Height, PublicKey
+from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Address, Digest, EraNumber, Height, PublicKey, Signature
 from consensus.membership import Membership
 from consensus.messages import MEMBERS_MAX, AddressField, DigestField, HeightField, SignatureField
 
@@ -154,7 +154,7 @@ def is_complete(plan: Plan, joins: Iterable[Join]) -> bool:
     return all(holds_quorum(agreed, Membership(members)) for members in plan.quorums)
 
 
-def is_vouched_for(plan: Plan, authority: PublicKey, signature: bytes | None) -> bool:
+def is_vouched_for(plan: Plan, authority: PublicKey, signature: Signature | None) -> bool:
     """Says whether the authority signed a plan that members are absent from; where all are there, it has no say."""
     return plan.is_everybody_there or (signature is not None and verify(authority, encode(plan), signature))
 

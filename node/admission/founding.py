@@ -19,13 +19,13 @@ from msgspec.structs import replace
 
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, SigningKey, address_of, digest, verify
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Address, Digest, PublicKey
 from consensus.messages import AddressField, DigestField, SignatureField
 from contracts.errors import GenesisRefused
 from contracts.genesis import Genesis, GenesisMember
 from contracts.genesis_state import check_genesis
 from contracts.units import MicroTokens
-from node.admission.endpoint import CertifiedHome, Endpoint, certified_home
+from node.admission.endpoint import Endpoint, certified_home
 from node.admission.identity import certificate_key
 from node.admission.meter_claim import MeterClaim
 from node.errors import FoundingError, IdentityError
@@ -62,11 +62,9 @@ class Founding(Record, frozen=True, kw_only=True, tag="p2pnode-founding"):
 class Founder(NamedTuple):
     """One of the homes, for people."""
 
-    name: str
+    member: GenesisMember
     address: Address
     endpoint: Endpoint
-    meter: MeterClaim
-    tokens_micro: MicroTokens
     certificate: Certificate
     has_signed: bool
 
@@ -102,13 +100,9 @@ def with_member(
 
     Raises:
         FoundingError: the certificate is not the authority's, not valid now, names no endpoint or no meter; or a
-            member has that name, key, meter or endpoint already.
+            member has that name, key or meter already.
     """
-    home = _read(certificate, founding, now)
-    for founder in founders(founding, now=now):
-        if founder.endpoint == home.endpoint:
-            raise FoundingError(f"{home.name} would be at {home.endpoint}, where {founder.name} is")
-    assert home.meter is not None, "_read"
+    home = _read(certificate, authority_of(founding), now)
     member = GenesisMember(
         name=home.name,
         node_key=home.node_key,
@@ -144,60 +138,61 @@ def with_signature(founding: Founding, signature: FoundingSignature) -> Founding
     Raises:
         FoundingError: it is of nobody here, of another founding, or not the member's.
     """
+    _check_signatures(founding, [signature])
     by_member = {given.member: given for given in founding.signatures} | {signature.member: signature}
-    signed = replace(founding, signatures=tuple(by_member[address] for address in sorted(by_member)))
-    _check_signatures(signed)
-    return signed
+    return replace(founding, signatures=tuple(by_member[address] for address in sorted(by_member)))
 
 
-def check_founding(founding: Founding, *, now: datetime) -> None:
+def check_founding(founding: Founding, *, now: datetime) -> tuple[Founder, ...]:
     """Checks a founding that somebody else made: certificates, genesis and signatures fit each other.
+
+    Args:
+        founding: as read.
+        now: certificates must be valid at this moment.
+
+    Returns:
+        The homes in the order of admission.
 
     Raises:
         FoundingError: with the first member or rule that does not.
     """
-    if len(founding.certificates) != len(founding.genesis.members):
-        count = f"{len(founding.genesis.members)} members and {len(founding.certificates)} certificates"
+    members, authority = founding.genesis.members, authority_of(founding)
+    if len(founding.certificates) != len(members):
+        count = f"{len(members)} members and {len(founding.certificates)} certificates"
         raise FoundingError(f"the founding has {count}")
-    if founding.genesis.members:
+    if members:
         _check_genesis(founding, "the founding")
-    founders(founding, now=now)
-    _check_signatures(founding)
-
-
-def founders(founding: Founding, *, now: datetime) -> tuple[Founder, ...]:
-    """Returns the homes in the order of admission.
-
-    Raises:
-        FoundingError: a member is not what its certificate says.
-    """
-    signed = {signature.member for signature in founding.signatures}
-    made: list[Founder] = []
-    for member, certificate in zip(founding.genesis.members, founding.certificates, strict=True):
-        home = _read(certificate, founding, now)
-        assert home.endpoint is not None, "_read"
-        assert home.meter is not None, "_read"
-        certified = (home.name, home.node_key, home.meter.meter_key, home.meter.capacity_w)
-        if certified != (member.name, member.node_key, member.meter_key, member.capacity_w):
+    homes = [_read(certificate, authority, now) for certificate in founding.certificates]
+    reached: dict[Endpoint, str] = {}
+    for member, home in zip(members, homes, strict=True):
+        meter = home.meter
+        if (home.name, home.node_key, meter.meter_key, meter.capacity_w) != (
+            member.name,
+            member.node_key,
+            member.meter_key,
+            member.capacity_w,
+        ):
             raise FoundingError(f"{member.name}: its certificate names another name, key, meter or capacity")
-        address = address_of(member.node_key)
-        made.append(
-            Founder(
-                name=member.name,
-                address=address,
-                endpoint=home.endpoint,
-                meter=home.meter,
-                tokens_micro=member.tokens_micro,
-                certificate=certificate,
-                has_signed=address in signed,
-            )
+        other = reached.setdefault(home.endpoint, member.name)
+        if other != member.name:
+            raise FoundingError(f"{member.name} would be at {home.endpoint}, where {other} is")
+    _check_signatures(founding, founding.signatures)
+    signed = {signature.member for signature in founding.signatures}
+    return tuple(
+        Founder(
+            member=member,
+            address=address_of(member.node_key),
+            endpoint=home.endpoint,
+            certificate=certificate,
+            has_signed=address_of(member.node_key) in signed,
         )
-    return tuple(made)
+        for member, home, certificate in zip(members, homes, founding.certificates, strict=True)
+    )
 
 
 def missing_signatures(everybody: Sequence[Founder]) -> tuple[str, ...]:
     """Returns the names of those who have not signed yet."""
-    return tuple(founder.name for founder in everybody if not founder.has_signed)
+    return tuple(founder.member.name for founder in everybody if not founder.has_signed)
 
 
 def authority_of(founding: Founding) -> x509.Certificate:
@@ -215,22 +210,28 @@ def authority_of(founding: Founding) -> x509.Certificate:
     raise FoundingError("the authority's certificate is not of the key that genesis names")
 
 
-def _read(certificate: Certificate, founding: Founding, now: datetime) -> CertifiedHome:
-    """Returns what a certificate says, which must be all that a founding home needs."""
-    authority = authority_of(founding)
+class _Home(NamedTuple):
+    """What the certificate of a founding home must say."""
+
+    name: str
+    node_key: PublicKey
+    endpoint: Endpoint
+    meter: MeterClaim
+
+
+def _read(certificate: Certificate, authority: x509.Certificate, now: datetime) -> _Home:
     try:
         home = certified_home(_der(certificate), authority)
     except IdentityError as error:
         raise FoundingError(f"a home's certificate: {error}") from None
     if home.endpoint is None or home.meter is None:
         missing = "where its home is reached" if home.endpoint is None else "its meter"
-        raise FoundingError(
-            f"{home.name}: its certificate does not name {missing}; `p2pnode init` asks for one that does"
-        )
+        asked = "`p2pnode init` asks for one that does"
+        raise FoundingError(f"{home.name}: its certificate does not name {missing}; {asked}")
     if not home.valid_from <= now <= home.valid_until:
         term = f"{home.valid_from:%Y-%m-%d} to {home.valid_until:%Y-%m-%d}"
         raise FoundingError(f"{home.name}: its certificate is valid from {term}, not at {now:%Y-%m-%d}")
-    return home
+    return _Home(home.name, home.node_key, home.endpoint, home.meter)
 
 
 def _der(certificate: Certificate) -> bytes:
@@ -247,16 +248,16 @@ def _check_genesis(founding: Founding, whose: str) -> None:
         raise FoundingError(f"{whose}: {refused}") from None
 
 
-def _check_signatures(founding: Founding) -> None:
+def _check_signatures(founding: Founding, signatures: Sequence[FoundingSignature]) -> None:
     name = founding_digest(founding)
-    keys = {address_of(member.node_key): member for member in founding.genesis.members}
-    seen: set[Address] = set()
-    for given in founding.signatures:
-        member = keys.get(given.member)
+    members = {address_of(member.node_key): member for member in founding.genesis.members}
+    if len({given.member for given in signatures}) != len(signatures):
+        raise FoundingError("a member signed twice")
+    for given in signatures:
+        member = members.get(given.member)
         if member is None:
             raise FoundingError(f"{given.member.hex()} signed, and is not among the members")
         if given.founding != name:
             raise FoundingError(f"{member.name} signed another founding: with other members, rules or certificates")
-        if given.member in seen or not verify(member.node_key, name, given.signature):
-            raise FoundingError(f"{member.name}: its signature is wrong, or stands there twice")
-        seen.add(given.member)
+        if not verify(member.node_key, name, given.signature):
+            raise FoundingError(f"{member.name}: its signature is wrong")

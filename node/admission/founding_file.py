@@ -14,6 +14,8 @@ from node.home.bounded_file import FileTooLargeError, read_bounded
 
 R = TypeVar("R", bound=Record)
 
+FOUNDING_NAME: Final = "founding.json"
+
 FILE_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
 """256 homes with their certificates take about 1 MB."""
 

@@ -1,13 +1,12 @@
 """The home of a node from its keys to its first start.
 
-Keys are born here and never leave: what goes out is a request for a certificate, and a signature under the founding of
-a chain. What comes in is the founding that all homes agree on.
+Keys are born here and never leave: what goes out is a request for a certificate, and a signature under the founding
+of a chain. What comes in is the founding that all homes agree on.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +20,6 @@ from node.admission.founding import (
     Founder,
     Founding,
     FoundingSignature,
-    check_founding,
-    founders,
     sign_founding,
 )
 from node.admission.identity import create_key, load_key
@@ -78,7 +75,7 @@ def make_home(directory: Path, configuration: Configuration, endpoint: Endpoint,
     return home
 
 
-def found_from(home: Home, founding: Founding, *, now: datetime) -> FoundingSignature:
+def found_from(home: Home, founding: Founding, everybody: Sequence[Founder]) -> FoundingSignature:
     """Lets a home found a chain: writes all that it starts with, and returns its signature.
 
     The sign state is made with the first genesis only: a home that lost its own must not begin afresh on a chain on
@@ -87,18 +84,16 @@ def found_from(home: Home, founding: Founding, *, now: datetime) -> FoundingSign
     Args:
         home: with its keys.
         founding: with this home among the members.
-        now: certificates must be valid at this moment.
+        everybody: what `check_founding` says of it.
 
     Raises:
-        FoundingError: the founding does not hold, does not have this home, or has another meter than its own; or
-            the home takes part in another chain already.
+        FoundingError: it does not have this home, or has another meter than its own; or the home takes part in
+            another chain already.
     """
-    check_founding(founding, now=now)
-    everybody = founders(founding, now=now)
     signature = sign_founding(founding, load_key(home.node_key))
     own = next(founder for founder in everybody if founder.address == signature.member)
-    if own.meter.meter_key != load_key(home.meter_key).public_key:
-        raise FoundingError(f"{own.name}: the founding names another meter than {home.meter_key}")
+    if own.member.meter_key != load_key(home.meter_key).public_key:
+        raise FoundingError(f"{own.member.name}: the founding names another meter than {home.meter_key}")
     if _known_chain(home) == chain_id(founding.genesis):
         return signature
     if home.ledger.exists():
@@ -117,12 +112,15 @@ def _known_chain(home: Home) -> bytes | None:
     return chain_id(load_genesis(home)) if home.genesis.exists() else None
 
 
-def _configured(home: Home, rules: Genesis, everybody: tuple[Founder, ...], own: Founder) -> str:
-    """Returns the home's meter.toml with the other homes as peers, and with prices that the street's tariffs allow."""
+def _configured(home: Home, rules: Genesis, everybody: Sequence[Founder], own: Founder) -> str:
+    """Returns the home's meter.toml with the others as peers, and with prices that the street's tariffs allow."""
     configuration = load_configuration(home.configuration)
     peers = tuple(
         PeerEntry(
-            name=founder.name, address=founder.address.hex(), host=founder.endpoint.host, port=founder.endpoint.port
+            name=founder.member.name,
+            address=founder.address.hex(),
+            host=founder.endpoint.host,
+            port=founder.endpoint.port,
         )
         for founder in everybody
         if founder is not own
@@ -137,3 +135,8 @@ def _configured(home: Home, rules: Genesis, everybody: tuple[Founder, ...], own:
         p2p={"peers": peers},
         price=price.model_dump(),
     )
+
+
+def _peer(founder: Founder) -> PeerEntry:
+    host, port = founder.endpoint
+    return PeerEntry(name=founder.member.name, address=founder.address.hex(), host=host, port=port)

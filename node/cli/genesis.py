@@ -1,5 +1,6 @@
 """`p2pnode genesis`: homes found a chain together, each with keys of its own."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -12,31 +13,29 @@ from consensus.quorum import fault_bound, quorum
 from contracts.genesis import chain_id
 from contracts.units import MICRO_TOKENS_PER_TOKEN, MicroTokens
 from node.admission.founding import (
+    Founder,
     Founding,
     FoundingSignature,
     begin_founding,
     check_founding,
-    founders,
     missing_signatures,
     with_member,
     with_signature,
 )
 from node.admission.founding_file import (
+    FOUNDING_NAME,
     read_certificate_or_signature,
     read_founding,
     write_founding,
     write_signature,
 )
-from node.admission.founding_rules import Accounts, Tariffs, WALLET_MICRO, make_rules
+from node.admission.founding_rules import WALLET_MICRO, Accounts, Tariffs, make_rules
 from node.admission.identity import certificate_key, create_key, load_certificate
 from node.admission.new_home import found_from, made_whole
 from node.cli.terminal import output_console
 from node.errors import FoundingError
 from node.home.configuration import load_configuration
-
-FOUNDING_NAME: Final = "founding.json"
-GRID_KEY_NAME: Final = "grid.key"
-ISSUER_KEY_NAME: Final = "issuer.key"
+from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
 
 GENESIS_HELP: Final = """\
 Found a chain: several homes, each with keys of its own, agree on one genesis.
@@ -143,7 +142,7 @@ def add(
     follow it. Another home makes another chain, so signatures given before go.
     """
     now, grown = datetime.now(UTC), read_founding(founding)
-    check_founding(grown, now=now)
+    check_founding(grown, now=now)  # each step below rests on it
     dropped = 0
     for path in files:
         brought = read_certificate_or_signature(path)
@@ -155,10 +154,11 @@ def add(
                 grown = with_member(grown, brought, MicroTokens(tokens), now=now)
         except FoundingError as refused:
             raise FoundingError(f"{path}: {refused}. Nothing was added") from None
+    everybody = check_founding(grown, now=now)
     write_founding(founding, grown)
     if dropped:
         typer.echo(f"Earlier signatures went, as they were given to fewer members: {dropped}")
-    _show(grown, now)
+    _show(grown, everybody)
 
 
 @genesis_app.command("sign", epilog=SIGN_EXAMPLE)
@@ -178,13 +178,12 @@ def sign(
     Writes genesis, both certificates and the sign state into the home, and
     into meter.toml where the others are; the keys stay where they are.
     """
-    configuration, now = load_configuration(config), datetime.now(UTC)
-    wanted = read_founding(founding)
-    check_founding(wanted, now=now)
-    _show(wanted, now)
+    configuration, wanted = load_configuration(config), read_founding(founding)
+    everybody = check_founding(wanted, now=datetime.now(UTC))
+    _show(wanted, everybody)
     if not yes:
         typer.confirm("Found this chain, with these members and rules?", abort=True, err=True)
-    signature = found_from(configuration.home, wanted, now=now)
+    signature = found_from(configuration.home, wanted, everybody)
     target = output or founding.with_name(f"{signature.member.hex()[:16]}.signature")
     write_signature(target, signature)
     typer.echo(
@@ -196,22 +195,21 @@ def sign(
 @genesis_app.command("show", epilog="Example: p2pnode genesis show sunny-street/founding.json")
 def show(founding: FoundingArgument) -> None:
     """Check a founding, and show its members, its rules, who signed it, and the chain's name."""
-    now, shown = datetime.now(UTC), read_founding(founding)
-    check_founding(shown, now=now)
-    _show(shown, now)
+    shown = read_founding(founding)
+    _show(shown, check_founding(shown, now=datetime.now(UTC)))
 
 
-def _show(founding: Founding, now: datetime) -> None:
-    rules, everybody = founding.genesis, founders(founding, now=now)
+def _show(founding: Founding, everybody: Sequence[Founder]) -> None:
+    rules = founding.genesis
     table = Table(title=rules.network, title_justify="left")
     for heading in ("home", "reached at", "connection", "wallet", "address", "signed"):
         table.add_column(heading)
     for founder in everybody:
         table.add_row(
-            founder.name,
+            founder.member.name,
             str(founder.endpoint),
-            f"{founder.meter.capacity_w / 1_000:g} kW",
-            f"{_in_tokens(founder.tokens_micro)} tokens",
+            f"{founder.member.capacity_w / 1_000:g} kW",
+            f"{_in_tokens(founder.member.tokens_micro)} tokens",
             founder.address.hex()[:16],
             "yes" if founder.has_signed else "not yet",
         )

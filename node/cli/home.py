@@ -14,11 +14,11 @@ from contracts.genesis import Genesis
 from node.admission.authority import Authority
 from node.admission.endpoint import Endpoint, endpoint_of, parse_endpoint
 from node.admission.identity import create_key, load_certificate
+from node.admission.new_home import made_whole
 from node.admission.request import certify, make_request, read_request
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
-from node.home.folder import Home
 from node.home.genesis_file import load_genesis, write_genesis
 from node.home.sign_state import SignStateFile
 
@@ -90,11 +90,7 @@ def new_home(
         p2p=PeerToPeerTable(host=listen or host, port=port, peers=_peers(pattern, genesis, member)),
         api=ApiTable(port=api_port),
     )
-    if directory.is_symlink() or directory.exists():
-        raise NodeError(f"{directory}: is there already, and is not changed")
-    home = Home(directory)
-    try:
-        home.directory.mkdir(mode=0o700)
+    with made_whole(directory) as home:
         create_key(home.node_key)
         create_key(home.meter_key)
         write_genesis(home, genesis)
@@ -102,9 +98,6 @@ def new_home(
         home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
         home.request.write_bytes(make_request(member, home.node_key, endpoint))
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
     typer.echo(
         f"{directory}: a new home for {member} at {host}:{port}. Bring {home.request} to the authority "
         "(p2pnode home certify), and its answer back as node.crt"

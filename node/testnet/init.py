@@ -8,45 +8,31 @@ import random
 import shutil
 import socket
 import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
-from consensus.codec import encode
-from consensus.cryptography import SigningKey
-from consensus.events import fresh_sign_state
-from consensus.identifiers import GENESIS_HEIGHT, Height, PublicKey
-from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, chain_id
-from contracts.units import (
-    MICRO_TOKENS_PER_TOKEN,
-    MS_PER_HOUR,
-    WH_PER_KWH,
-    MicroTokens,
-    MicroTokensPerKwh,
-    Milliseconds,
-    contract_amount,
-)
+from contracts.genesis import chain_id
+from contracts.units import MICRO_TOKENS_PER_TOKEN, WH_PER_KWH, MicroTokensPerKwh, contract_amount
 from node.admission.authority import Authority
-from node.admission.identity import certificate_key, create_key, write_private
+from node.admission.endpoint import Endpoint
+from node.admission.founding import begin_founding, check_founding, with_member, with_signature
+from node.admission.founding_file import FOUNDING_NAME, write_founding
+from node.admission.founding_rules import GRID_FEE_MICRO_PER_KWH, WALLET_MICRO, Accounts, Tariffs, make_rules
+from node.admission.identity import certificate_key, create_key, load_key, write_private
+from node.admission.new_home import CAPACITY_W_DEFAULT, found_from, make_home
+from node.admission.request import certify, read_request
 from node.errors import TestnetError
 from node.home.configuration import (
-    FEED_IN_TARIFF_MICRO_PER_KWH,
     RETAIL_PRICE_MICRO_PER_KWH,
     ApiTable,
     Configuration,
     MeterTable,
     NodeTable,
-    PeerEntry,
     PeerToPeerTable,
 )
-from node.home.configuration_text import render_configuration
 from node.home.folder import READINGS_NAME, Home
-from node.home.genesis_file import write_genesis
-from node.home.sign_state import SignStateFile
 from node.meter.readings_file import (
     HOUSEHOLDS_MAX,
     SHIPPED_READINGS,
@@ -68,33 +54,13 @@ from node.testnet.folder import (
     hours_to_run,
     sha256_of,
 )
-from qscore.parameters import DEFAULT_PARAMETERS
 
 NETWORK: Final = "p2pnode-testnet"
-
-GRID_FEE_MICRO_PER_KWH: Final = MicroTokensPerKwh(20_000)
-"""What a buyer pays for the use of the grid, 0.02 tokens per kWh."""
-
-WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
-"""30 days, as deployed."""
 
 HOUSEHOLDS_MIN: Final = 4
 """The least number of members of which one may fail: N = 3F + 1 with F = 1."""
 
 NODES_MAX: Final = HOUSEHOLDS_MAX
-
-WALLET_MICRO: Final = MicroTokens(10_000 * MICRO_TOKENS_PER_TOKEN)
-"""Tokens of each wallet at genesis."""
-
-CAPACITY_W_MIN: Final = 43_000
-"""An ordinary house connection: three phases of 63 A at 230 V."""
-
-SLOT_DURATION_MS: Final = Milliseconds(250)
-ATTEMPT_MAX_MS: Final = Milliseconds(60_000)
-BLOCK_TRANSACTIONS_MAX: Final = 1_024
-BLOCK_SIZE_BYTES_MAX: Final = 1024 * 1024
-GATE_CLOSURE_SLOTS: Final = 14_400
-"""An hour of slots: a node that is down for less still trades the hours that it missed."""
 
 PORT_LOWEST: Final = 10_000
 PORT_HIGHEST: Final = 65_535
@@ -124,16 +90,6 @@ class TestnetPlan:
     """Loopback by default."""
     hours: int | None = None
     """How many hours the readings must have at least, where the testnet is not there yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    """A node that is being made."""
-
-    node: TestnetNode
-    node_key: SigningKey
-    meter_key: SigningKey
-    capacity_w: int
 
 
 def initialise_testnet(directory: Path, plan: TestnetPlan) -> tuple[Testnet, bool]:
@@ -228,127 +184,70 @@ def _make(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
 
 def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) -> None:
     layout: Layout = plan.layout or "loopback"
-    ports = _ports(plan, nodes)
-    members = [_make_keys(directory, layout, readings, index, ports[index]) for index in range(nodes)]
+    now = datetime.now(UTC)
     authority = Authority(NETWORK)
     write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
-    genesis = _genesis(
-        members,
+    accounts = Accounts(
         authority=certificate_key(authority.certificate),
         issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
         grid=create_key(directory / GRID_KEY_NAME).public_key,
     )
-    for member in members:
-        _fill_home(directory, member, members, readings, genesis, authority, layout)
+    founding = begin_founding(make_rules(NETWORK, accounts, Tariffs()), authority.certificate)
+    made: list[tuple[TestnetNode, Home]] = []
+    for index, ports in enumerate(_ports(plan, nodes)):
+        node, home = _make_home(directory, layout, readings, index, ports)
+        certificate = certify(read_request(home.request), authority).decode("ascii")
+        founding = with_member(founding, certificate, WALLET_MICRO, now=now)
+        made.append((node, home))
+    everybody = check_founding(founding, now=now)
+    for _, home in made:
+        founding = with_signature(founding, found_from(home, founding, everybody))
+    write_founding(directory / FOUNDING_NAME, founding)
     shutil.copyfile(readings.path, directory / READINGS_NAME)
     manifest = Manifest(
-        chain=chain_id(genesis).hex(),
+        chain=chain_id(founding.genesis).hex(),
         layout=layout,
         readings_name=readings.path.name,
         readings_sha256=sha256_of(directory / READINGS_NAME),
-        nodes=tuple(member.node for member in members),
+        nodes=tuple(node for node, _ in made),
     )
     (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _make_keys(directory: Path, layout: Layout, readings: Readings, index: int, ports: tuple[int, int]) -> _Member:
-    name = f"node{index + 1}"
-    home = Home(directory / name)
-    home.directory.mkdir(mode=0o700)
-    node_key = create_key(home.node_key)
+def _make_home(
+    directory: Path, layout: Layout, readings: Readings, index: int, ports: tuple[int, int]
+) -> tuple[TestnetNode, Home]:
+    """Makes the home of a node as `p2pnode init` does, with the household's own readings."""
+    name, (port, api_port) = f"node{index + 1}", ports
     household = readings.households[index] if index < len(readings.households) else None
+    host = name if layout == "containers" else _LOOPBACK
+    listen_host = _EVERY_ADDRESS if layout == "containers" else _LOOPBACK
+    configuration = Configuration(
+        node=NodeTable(name=name),
+        p2p=PeerToPeerTable(host=listen_host, port=port),
+        api=ApiTable(host=listen_host, port=api_port, host_names=(host,) if layout == "containers" else ()),
+        meter=None if household is None else MeterTable(household_id=household),
+    )
+    capacity_w = CAPACITY_W_DEFAULT if household is None else _capacity_w(readings, household)
+    home = make_home(directory / name, configuration, Endpoint(host, port), capacity_w=capacity_w)
+    if household is not None:
+        home.readings.touch(mode=0o600)  # a household's profile is its own
+        write_household(readings, household, home.readings)
     node = TestnetNode(
         name=name,
-        address=node_key.address.hex(),
+        address=load_key(home.node_key).address.hex(),
         household=household,
-        p2p_host=name if layout == "containers" else _LOOPBACK,
-        p2p_port=ports[0],
-        api_host=name if layout == "containers" else _LOOPBACK,
-        api_port=ports[1],
+        p2p_host=host,
+        p2p_port=port,
+        api_host=host,
+        api_port=api_port,
     )
-    return _Member(
-        node=node,
-        node_key=node_key,
-        meter_key=create_key(home.meter_key),
-        capacity_w=CAPACITY_W_MIN if household is None else _capacity_w(readings, household),
-    )
+    return node, home
 
 
 def _capacity_w(readings: Readings, household: str) -> int:
     """Returns the connection that a household must have: its largest net power, in full kW."""
-    return max(CAPACITY_W_MIN, -(-largest_net_wh(readings, household) // 1_000) * 1_000)
-
-
-def _genesis(members: Sequence[_Member], *, authority: PublicKey, issuer: PublicKey, grid: PublicKey) -> Genesis:
-    return Genesis(
-        protocol_version=PROTOCOL_VERSION,
-        network=NETWORK,
-        start_ms=Milliseconds(time.time_ns() // 1_000_000),
-        slot_duration_ms=SLOT_DURATION_MS,
-        attempt_max_ms=ATTEMPT_MAX_MS,
-        block_transactions_max=BLOCK_TRANSACTIONS_MAX,
-        block_size_bytes_max=BLOCK_SIZE_BYTES_MAX,
-        interval_ms=Milliseconds(MS_PER_HOUR),
-        gate_closure_slots=GATE_CLOSURE_SLOTS,
-        price_min_micro_per_kwh=MicroTokensPerKwh(FEED_IN_TARIFF_MICRO_PER_KWH),
-        price_max_micro_per_kwh=MicroTokensPerKwh(RETAIL_PRICE_MICRO_PER_KWH),
-        grid_fee_micro_per_kwh=GRID_FEE_MICRO_PER_KWH,
-        authority_key=authority,
-        issuer_key=issuer,
-        grid_key=grid,
-        scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
-        members=tuple(
-            GenesisMember(
-                name=member.node.name,
-                node_key=member.node_key.public_key,
-                meter_key=member.meter_key.public_key,
-                capacity_w=member.capacity_w,
-                tokens_micro=WALLET_MICRO,
-            )
-            for member in members
-        ),
-    )
-
-
-def _fill_home(
-    directory: Path,
-    member: _Member,
-    members: Sequence[_Member],
-    readings: Readings,
-    genesis: Genesis,
-    authority: Authority,
-    layout: Layout,
-) -> None:
-    node = member.node
-    home = Home(directory / node.name)
-    write_genesis(home, genesis)
-    home.authority_certificate.write_bytes(authority.certificate_pem())
-    home.certificate.write_bytes(
-        authority.issue(node.name, member.node_key.public_key, host=node.p2p_host, port=node.p2p_port)
-    )
-    SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(GENESIS_HEIGHT + 1))))
-    if node.household is not None:
-        home.readings.touch(mode=0o600)  # a household's profile is its own
-        write_household(readings, node.household, home.readings)
-    configuration = _configuration(node, [other.node for other in members], layout)
-    home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
-
-
-def _configuration(node: TestnetNode, nodes: Sequence[TestnetNode], layout: Layout) -> Configuration:
-    listen_host = _EVERY_ADDRESS if layout == "containers" else _LOOPBACK
-    peers = tuple(
-        PeerEntry(name=other.name, address=other.address, host=other.p2p_host, port=other.p2p_port)
-        for other in nodes
-        if other.address != node.address
-    )
-    return Configuration(
-        node=NodeTable(name=node.name),
-        p2p=PeerToPeerTable(host=listen_host, port=node.p2p_port, peers=peers),
-        api=ApiTable(
-            host=listen_host, port=node.api_port, host_names=(node.api_host,) if layout == "containers" else ()
-        ),
-        meter=None if node.household is None else MeterTable(household_id=node.household),
-    )
+    return max(CAPACITY_W_DEFAULT, -(-largest_net_wh(readings, household) // 1_000) * 1_000)
 
 
 def _ports(plan: TestnetPlan, nodes: int) -> list[tuple[int, int]]:

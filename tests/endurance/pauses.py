@@ -17,7 +17,7 @@ from unittest.mock import patch
 import typer
 
 from contracts.units import Milliseconds
-from node.testnet.init import SLOT_DURATION_MS
+from node.admission.founding_rules import SLOT_DURATION_MS
 from tests.endurance.pack import Load, check_end, running_pack, seconds_until
 
 HALF_AN_HOUR_SLOTS: Final = 1_800
