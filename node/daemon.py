@@ -38,6 +38,7 @@ from node.chain.verify_ahead import verify_ahead
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
 from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
+from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted, write_halt
 from node.home.heap import keep_large_blocks_off_the_heap
 from node.home.process import on_end_of_input, on_ending_signal, process_id_file
@@ -152,6 +153,7 @@ class Daemon:
     def __init__(self, configuration: Configuration, storage: ExitStack, agent_factory: AgentFactory) -> None:
         """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
         self._configuration = configuration
+        load_authority(configuration.home, load_genesis(configuration.home).authority_key)
         identity = load_identity(configuration.home)
         self.metrics = NodeMetrics()
         opened = open_storage(configuration, storage)
@@ -394,7 +396,6 @@ def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger)
     """Returns the identity under the address that the chain gives its key. A node whose key or peers are not the
     chain's would run without ever taking part.
     """
-    load_authority(configuration.home, ledger.genesis.authority_key)
     address = ledger.member_of(identity.node_key.public_key)
     if address is None:
         raise IdentityError(

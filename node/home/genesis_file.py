@@ -34,6 +34,10 @@ def load_genesis(home: Home) -> Genesis:
     Raises:
         ConfigurationError: missing, damaged, or of rules that this software does not know.
     """
+    if not home.genesis.exists():
+        raise ConfigurationError(
+            f"{home.genesis}: is not there. A home gets its genesis when it founds a chain (p2pnode genesis sign)"
+        )
     return load_genesis_file(home.genesis)
 
 
