@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
 from consensus.codec import encode
@@ -27,9 +29,15 @@ from node.admission.founding import (
     with_member,
     with_signature,
 )
-from node.admission.founding_file import read_founding, render_founding, write_founding
+from node.admission.founding_file import (
+    read_certificate_or_signature,
+    read_founding,
+    render_founding,
+    write_founding,
+    write_signature,
+)
 from node.admission.founding_rules import Accounts, Tariffs, make_rules
-from node.admission.identity import certificate_key, create_key, load_identity, load_key
+from node.admission.identity import certificate_key, create_key, load_identity, load_key, load_private_key
 from node.admission.meter_claim import MeterClaim, claim_meter
 from node.admission.new_home import found_from, make_home
 from node.admission.request import certify, make_request, read_request
@@ -201,6 +209,21 @@ def test_a_request_with_a_foreign_meter_is_refused(street: Street, tmp_path: Pat
     assert claim.meter_key != key.public_key
 
 
+def test_a_request_with_two_meters_is_refused(street: Street, tmp_path: Path) -> None:
+    key = create_key(tmp_path / "node.key")
+    claims = [claim_meter(key.public_key, seeded_key("meter", number), CAPACITY_W) for number in (1, 2)]
+    names = [Endpoint("a", 1).uri, *(claim.uri for claim in claims)]
+    builder = x509.CertificateSigningRequestBuilder(
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "two")])
+    ).add_extension(
+        x509.SubjectAlternativeName([x509.UniformResourceIdentifier(name) for name in names]), critical=False
+    )
+    signed = builder.sign(load_private_key(tmp_path / "node.key"), algorithm=None)
+    (tmp_path / "node.csr").write_bytes(signed.public_bytes(Encoding.PEM))
+    with pytest.raises(IdentityError, match="what it says of the meter is damaged"):
+        read_request(tmp_path / "node.csr")
+
+
 # --- signatures -------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +260,20 @@ def test_the_file_is_read_back_exactly(street: Street, tmp_path: Path) -> None:
     founding = with_signature(founding, sign_founding(founding, load_key(street.homes[0].node_key)))
     write_founding(path, founding)
     assert read_founding(path) == founding
+
+
+def test_a_signature_is_read_back_exactly_or_refused(street: Street, tmp_path: Path) -> None:
+    path, signature = (
+        tmp_path / "home1.signature",
+        sign_founding(street.founding(), load_key(street.homes[0].node_key)),
+    )
+    write_signature(path, signature)
+    assert read_certificate_or_signature(path) == signature
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    for wrong in (fields | {"surplus": 1}, fields | {"type": "other"}, fields | {"member": fields["member"].upper()}):
+        path.write_text(json.dumps(wrong), encoding="utf-8")
+        with pytest.raises(FoundingError):
+            read_certificate_or_signature(path)
 
 
 def altered(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -329,7 +366,7 @@ def test_a_home_that_is_not_there_or_has_another_meter_signs_nothing(street: Str
 
 @pytest.mark.parametrize(("asked", "kept"), [(200_000, 200_000), (80_000, 80_000), (1, 190_000), (999_999, 190_000)])
 def test_prices_are_those_that_the_street_allows(street: Street, asked: int, kept: int) -> None:
-    home = street.home(5, price=PriceTable(sell_micro_per_kwh=asked))
+    home = street.home(5, price=PriceTable(sell_micro_per_kwh=asked, buy_max_micro_per_kwh=7))
     founding = with_member(street.founding(), street.certificate(home), TOKENS, now=NOW)
     found_from(home, founding, check_founding(founding, now=NOW))
     price = load_configuration(home.configuration).price
