@@ -17,7 +17,7 @@ from consensus.plans import Past, PlanRefusal, bad_field, make_plan
 from contracts.genesis import Genesis, chain_id
 from ledger.eras import parent_of
 from node.admission.endpoint import certified_home
-from node.admission.identity import certificate_key, load_certificate
+from node.admission.identity import certificate_key, load_root
 from node.errors import FileRefused, IdentityError
 from node.home.era_files import JoinFile, PlanFile, StatementFile, kept_plans, read_record
 from node.home.folder import Home
@@ -105,7 +105,7 @@ def admission_of(home: Home) -> Admission:
         NodeError: a file is missing or damaged.
     """
     genesis = load_genesis(home)
-    return Admission(genesis, load_certificate(home.authority_certificate), names_of(genesis))
+    return Admission(genesis, load_root(home.authority_certificate), names_of(genesis))
 
 
 # --- statements ------------------------------------------------------------------------------------------------
@@ -217,16 +217,16 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
 
 def _require_new_home(place: str, departure: Departure, admission: Admission) -> None:
     """A home that takes a member's place shows the authority's certificate, of the key that the plan brings in."""
-    if (departure.node_key is None) != (departure.certificate is None):
-        raise FileRefused(f"{place}.certificate: expected with a new home's key, and only there")
-    if departure.certificate is None:
+    if (departure.node_key is None) == bool(departure.certificates):
+        raise FileRefused(f"{place}.certificates: expected with a new home's key, and only there")
+    if not departure.certificates:
         return
     try:
-        home = certified_home(departure.certificate, admission.authority)
+        home = certified_home(departure.certificates, admission.authority)
     except IdentityError as error:
-        raise FileRefused(f"{place}.certificate: {error}") from None
+        raise FileRefused(f"{place}.certificates: {error}") from None
     if home.node_key != departure.node_key:
-        raise FileRefused(f"{place}.certificate: is of another key than the plan's")
+        raise FileRefused(f"{place}.certificates: is of another key than the plan's")
 
 
 def _differing_field(signed: SignedPlan, past: Past) -> str:

@@ -30,8 +30,11 @@ from contracts.units import (
     Milliseconds,
     contract_amount,
 )
-from node.admission.authority import Authority
-from node.admission.identity import create_key, write_private
+from node.admission.authority import MEMBER_VALIDITY, present
+from node.admission.authority_folder import ROOT_CERTIFICATE_NAME, Order, create_authority, open_authority
+from node.admission.endpoint import Endpoint
+from node.admission.identity import create_key
+from node.admission.passphrase import create_passphrase_file, read_passphrase_file
 from node.errors import TestnetError
 from node.home.configuration import (
     FEED_IN_TARIFF_MICRO_PER_KWH,
@@ -57,7 +60,8 @@ from node.meter.readings_file import (
     write_household,
 )
 from node.testnet.folder import (
-    AUTHORITY_KEY_NAME,
+    AUTHORITY_KEY_FILE_NAME,
+    AUTHORITY_NAME,
     GRID_KEY_NAME,
     ISSUER_KEY_NAME,
     MANIFEST_NAME,
@@ -235,10 +239,8 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
         issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
         grid=create_key(directory / GRID_KEY_NAME).public_key,
     )
-    authority = Authority(NETWORK)
-    write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
-    for member in members:
-        _fill_home(directory, member, members, readings, genesis, authority, layout)
+    for member, chain in zip(members, _certify(directory, members), strict=True):
+        _fill_home(directory, member, members, readings, genesis, chain, layout)
     shutil.copyfile(readings.path, directory / READINGS_NAME)
     manifest = Manifest(
         chain=chain_id(genesis).hex(),
@@ -248,6 +250,20 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
         nodes=tuple(member.node for member in members),
     )
     (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _certify(directory: Path, members: Sequence[_Member]) -> list[bytes]:
+    """Makes the testnet's authority and lets it certify the members; returns their chains."""
+    passphrase_file = directory / AUTHORITY_KEY_FILE_NAME
+    create_passphrase_file(passphrase_file)
+    passphrase = read_passphrase_file(passphrase_file)
+    create_authority(directory / AUTHORITY_NAME, NETWORK, passphrase)
+    orders = [
+        Order(member.node.name, member.node_key.public_key, Endpoint(member.node.p2p_host, member.node.p2p_port))
+        for member in members
+    ]
+    with open_authority(directory / AUTHORITY_NAME) as folder:
+        return folder.issue(folder.open(passphrase), orders, now=present(), validity=MEMBER_VALIDITY)
 
 
 def _make_keys(directory: Path, layout: Layout, readings: Readings, index: int, ports: tuple[int, int]) -> _Member:
@@ -314,16 +330,14 @@ def _fill_home(
     members: Sequence[_Member],
     readings: Readings,
     genesis: Genesis,
-    authority: Authority,
+    chain: bytes,
     layout: Layout,
 ) -> None:
     node = member.node
     home = Home(directory / node.name)
     write_genesis(home, genesis)
-    home.authority_certificate.write_bytes(authority.certificate_pem())
-    home.certificate.write_bytes(
-        authority.issue(node.name, member.node_key.public_key, host=node.p2p_host, port=node.p2p_port)
-    )
+    shutil.copyfile(directory / AUTHORITY_NAME / ROOT_CERTIFICATE_NAME, home.authority_certificate)
+    home.certificate.write_bytes(chain)
     SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(GENESIS_HEIGHT + 1))))
     if node.household is not None:
         home.readings.touch(mode=0o600)  # a household's profile is its own
