@@ -88,7 +88,7 @@ class Authority:
             role: what it is for.
 
         Raises:
-            IdentityError: it would outlive the issuing authority.
+            IdentityError: it would outlive the issuing authority, or end before that one begins.
         """
         key = Ed25519PublicKey.from_public_bytes(public_key)
         start = present() if now is None else now
@@ -179,11 +179,16 @@ def certify_issuing(
 
 
 def require_lifetime(issuing: x509.Certificate, until: datetime) -> None:
-    """Refuses a certificate that would outlive the issuing authority.
+    """Refuses a certificate that would outlive the issuing authority, or end before that one begins.
 
     Raises:
         IdentityError: says both ends, and what to do.
     """
+    if until <= issuing.not_valid_before_utc:
+        raise IdentityError(
+            f"a certificate until {until:%Y-%m-%d} would end before the issuing authority begins, on "
+            f"{issuing.not_valid_before_utc:%Y-%m-%d}: is the clock right?"
+        )
     if until > issuing.not_valid_after_utc:
         raise IdentityError(
             f"a certificate until {until:%Y-%m-%d} would outlive the issuing authority, which ends on "
