@@ -3,6 +3,7 @@
 Whoever sends one shows that it has the key, and says where its home will be reached.
 """
 
+import warnings
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,7 +54,9 @@ def read_request(path: Path) -> Request:
     try:
         asked = x509.load_pem_x509_csr(read_bounded(path, size_bytes_max=CHAIN_FILE_SIZE_BYTES_MAX))
         key, endpoint = asked.public_key(), endpoint_of(asked.extensions)
-        names = [str(one.value) for one in asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a name's length, which is told below
+            names = [str(one.value) for one in asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         is_signed = isinstance(key, Ed25519PublicKey) and asked.is_signature_valid
     except OSError as error:
         raise IdentityError(f"{path} cannot be read: {error.strerror}") from None

@@ -320,18 +320,15 @@ def _sign(
     """Shows what will be signed, asks, and writes it: into the register first."""
     now, validity = present(), timedelta(days=days)
     require_lifetime(folder.issuing(), now + validity)
-    table = Table(title="To sign", title_justify="left")
-    for heading in ("name", "address", "role", "endpoint", "until", "file"):
-        table.add_column(heading)
     for order, path in zip(orders, outputs, strict=True):
-        place = "as before" if order.endpoint is None else f"{order.endpoint.host}:{order.endpoint.port}"
-        until = f"{now + validity:%Y-%m-%d}"
-        table.add_row(order.name, address_of(order.node_key).hex(), order.role, place, until, str(path))
-    output_console().print(table)
-    for order in orders:
+        place = "where it was" if order.endpoint is None else f"at {order.endpoint.host}:{order.endpoint.port}"
+        typer.echo(
+            f"{order.name}, {order.role} {place}, until {now + validity:%Y-%m-%d}, into {path}\n"
+            f"  address {address_of(order.node_key).hex()}"
+        )
         others = {one.address for one in register.certificates if one.name == order.name and one.revoked is None}
         if others - {address_of(order.node_key).hex()}:
-            typer.echo(f"{order.name} has another key, too: this one is of a new home in its place, or a mistake.")
+            typer.echo("  has another key, too: this one is of a new home in its place, or a mistake")
     confirm("Sign?", yes=yes)
     chains = folder.issue(folder.open(passphrase_of(key_file)), orders, now=now, validity=validity)
     _write_outputs(outputs, chains)

@@ -1,6 +1,6 @@
 """Chains of certificates under one root: what TLS takes and refuses, and what is refused without a clock.
 
-Each attack is made with the private key that the attacker would have, and shown to real OpenSSL handshakes, both ways.
+Each attack is made with the private key that the attacker would have, and shown to real OpenSSL, both ways.
 """
 
 from collections.abc import Sequence
