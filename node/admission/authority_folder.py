@@ -210,8 +210,7 @@ class AuthorityFolder:
             self._rename(following, self.directory / ISSUING_KEY_NAME)
         with suppress(FileNotFoundError):
             following.unlink()
-        write_private(following, encrypted(key, passphrase))
-        sync_directory(self.directory)
+        write_private(following, encrypted(key, passphrase))  # its name is synced with the register's
         self._write_register(register.with_issuing(issued_of(issuing)))
         self._write(ISSUING_CERTIFICATE_NAME, issuing.public_bytes(Encoding.PEM))
         self._rename(following, self.directory / ISSUING_KEY_NAME)

@@ -11,6 +11,7 @@ Private keys are read once, from files that nobody else may read, and never show
 import os
 import ssl
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -133,20 +134,25 @@ def create_key(path: Path) -> SigningKey:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a new file that only its owner may read, and syncs it.
+    """Writes a new file that only its owner may read, and syncs it; where that fails, none is left.
 
     Raises:
         IdentityError: the file exists or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEY_FILE_MODE)
+    except FileExistsError:
+        raise IdentityError(f"{path} exists; a key is never overwritten") from None
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be written: {error.strerror}") from None
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError:
-        raise IdentityError(f"{path} exists; a key is never overwritten") from None
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()
         raise IdentityError(f"{path} cannot be written: {error.strerror}") from None
 
 
