@@ -18,8 +18,12 @@ from consensus.messages import MEMBERS_MAX, AddressField, DigestField, HeightFie
 LaterEra = Annotated[EraNumber, Meta(ge=1, le=ERAS_MAX)]
 NodeKey = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
 CERTIFICATE_SIZE_BYTES_MAX = 4_096
-"""A certificate in DER form has about 500 bytes."""
-Certificate = Annotated[bytes, Meta(max_length=CERTIFICATE_SIZE_BYTES_MAX)]
+"""A certificate in DER form has about 600 bytes."""
+CERTIFICATES_MAX = 2
+"""A home's, and that of the issuing authority which signed it."""
+Certificates = Annotated[
+    tuple[Annotated[bytes, Meta(max_length=CERTIFICATE_SIZE_BYTES_MAX)], ...], Meta(max_length=CERTIFICATES_MAX)
+]
 Members = Annotated[tuple[tuple[AddressField, NodeKey], ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
 
 
@@ -48,8 +52,10 @@ class Departure(Record, frozen=True, kw_only=True):
     address: AddressField
     node_key: NodeKey | None
     """The key of the new home that takes the member's place; None: the member is gone."""
-    certificate: Certificate | None = None
-    """The new home's, in DER form: it says where the home is reached. None where the member is gone."""
+    certificates: Certificates = ()
+    """The new home's, which says where it is reached, and behind it the issuing authority's; in DER form. None where
+    the member is gone.
+    """
 
 
 class Plan(Record, frozen=True, kw_only=True, tag="p2pnode-2-plan"):

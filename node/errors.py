@@ -3,6 +3,8 @@
     NodeError
     |-- ConfigurationError     meter.toml or an environment override is wrong; names the key
     |-- IdentityError          a key or certificate is missing, exposed, damaged or foreign
+    |   |-- WrongRole          a certificate of the network's that is no member's
+    |   `-- RevocationsRefused a revocation list is not one that the network's authority signed
     |-- SignStateError         the durable sign state is missing, damaged, in use or no longer writable
     |-- ReadingsError          a file of meter readings is wrong; names the line
     |-- AppendLogError         a journal of the meter is damaged or not writable (`home/append_log.py`)
@@ -30,6 +32,29 @@ class ConfigurationError(NodeError):
 
 class IdentityError(NodeError):
     """A key or certificate is not usable; the message names the file, never its content."""
+
+
+class WrongRole(IdentityError):  # noqa: N818  (a refusal is an answer, not a failure)
+    """A certificate of the network's authority is not for what somebody uses it for."""
+
+
+class RevocationsFault(Enum):
+    """Why a revocation list is not believed."""
+
+    NO_LIST = "no_list"
+    """It is too large, damaged, or lacks what every list of this network has."""
+    FOREIGN = "foreign"
+    """No issuing authority under the root is its issuer, or only one that it revokes itself."""
+    BAD_SIGNATURE = "bad_signature"
+
+
+class RevocationsRefused(IdentityError):  # noqa: N818  (a refusal is an answer, not a failure)
+    """A revocation list is not believed."""
+
+    def __init__(self, fault: RevocationsFault, detail: str) -> None:
+        """Takes a reason for programs and a sentence for people."""
+        super().__init__(detail)
+        self.fault = fault
 
 
 class SignStateFault(Enum):

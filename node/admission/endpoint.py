@@ -5,16 +5,18 @@ from it.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+from consensus.era_plans import CERTIFICATE_SIZE_BYTES_MAX, CERTIFICATES_MAX
 from consensus.identifiers import PublicKey
+from node.admission.chain import UNREADABLE, require_chain, require_member
 from node.admission.identity import certificate_key
 from node.admission.meter_claim import MeterClaim, meter_claim_of
 from node.errors import IdentityError
@@ -78,39 +80,36 @@ def parse_endpoint(uri: str) -> Endpoint | None:
     return Endpoint(parts.hostname, parts.port)
 
 
-def certified_home(encoded: bytes, authority: x509.Certificate | None = None) -> CertifiedHome:
-    """Returns what a certificate in DER form says.
+def certified_home(certificates: Sequence[bytes], root: x509.Certificate | None = None) -> CertifiedHome:
+    """Returns what the certificates of a home say.
 
     Args:
-        encoded: the certificate.
-        authority: who must have issued it; None where that was checked before.
+        certificates: the home's and its issuing authority's, in DER form.
+        root: who must stand behind them; None where that was checked before.
 
     Raises:
-        IdentityError: it is none, is not the authority's, or is of another kind of key.
+        IdentityError: they are too many or too long, or none, do not lead to the root, or are no member's.
     """
+    if len(certificates) > CERTIFICATES_MAX or any(len(one) > CERTIFICATE_SIZE_BYTES_MAX for one in certificates):
+        raise IdentityError(
+            f"more than {CERTIFICATES_MAX} certificates, or one of more than {CERTIFICATE_SIZE_BYTES_MAX} bytes"
+        )
     try:
-        certificate = x509.load_der_x509_certificate(encoded)
-        names = certificate.extensions
-        if authority is not None:
-            certificate.verify_directly_issued_by(authority)
-    except InvalidSignature:
-        raise IdentityError("the authority did not sign it") from None
-    except (
-        ValueError,
-        TypeError,
-        UnsupportedAlgorithm,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-    ):
+        chain = [x509.load_der_x509_certificate(one) for one in certificates]
+        home, names = chain[0], chain[0].extensions
+        endpoint = endpoint_of(names)
+        meter = meter_claim_of(names, certificate_key(home))
+    except (IndexError, *UNREADABLE):
         raise IdentityError("it is no certificate of the authority") from None
-    node_key = certificate_key(certificate)
-    labels = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if root is not None:
+        require_chain(chain, root)
+    require_member(home)
+    labels = home.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CertifiedHome(
         name=str(labels[0].value) if labels else "",
-        node_key=node_key,
-        endpoint=endpoint_of(names),
-        meter=meter_claim_of(names, node_key),
-        valid_from=certificate.not_valid_before_utc,
-        valid_until=certificate.not_valid_after_utc,
+        node_key=certificate_key(home),
+        endpoint=endpoint,
+        meter=meter,
+        valid_from=home.not_valid_before_utc,
+        valid_until=home.not_valid_after_utc,
     )

@@ -25,16 +25,18 @@ from contracts.errors import GenesisRefused
 from contracts.genesis import Genesis, GenesisMember
 from contracts.genesis_state import check_genesis
 from contracts.units import MicroTokens
+from node.admission.chain import read_chain, require_root
 from node.admission.endpoint import Endpoint, certified_home
 from node.admission.identity import certificate_key
 from node.admission.meter_claim import MeterClaim
+from node.admission.request import require_name
 from node.errors import FoundingError, IdentityError
 
 CERTIFICATE_TEXT_MAX = 8 * 1024
-"""A certificate with its issuer's has about 2 kB."""
+"""A home's with the issuing authority's has about 2 kB."""
 
 Certificate = Annotated[str, Meta(max_length=CERTIFICATE_TEXT_MAX)]
-"""In PEM form."""
+"""In PEM form: the root, or a home's and behind it the issuing authority's."""
 
 
 class FoundingSignature(Record, frozen=True, kw_only=True, tag="p2pnode-founding-signature"):
@@ -202,12 +204,13 @@ def authority_of(founding: Founding) -> x509.Certificate:
         FoundingError: it is none, or not of the key that genesis names.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(founding.authority.encode())
-        if certificate_key(certificate) == founding.genesis.authority_key:
-            return certificate
-    except (ValueError, x509.InvalidVersion, IdentityError):
-        pass
-    raise FoundingError("the authority's certificate is not of the key that genesis names")
+        root, *more = read_chain(founding.authority.encode())
+        require_root(root)
+        if not more and certificate_key(root) == founding.genesis.authority_key:
+            return root
+    except IdentityError:
+        pass  # told below
+    raise FoundingError("the authority's certificate is not the root of the key that genesis names")
 
 
 class _Home(NamedTuple):
@@ -219,9 +222,11 @@ class _Home(NamedTuple):
     meter: MeterClaim
 
 
-def _read(certificate: Certificate, authority: x509.Certificate, now: datetime) -> _Home:
+def _read(certificate: Certificate, root: x509.Certificate, now: datetime) -> _Home:
     try:
-        home = certified_home(_der(certificate), authority)
+        chain = [one.public_bytes(Encoding.DER) for one in read_chain(certificate.encode())]
+        home = certified_home(chain, root)
+        require_name(home.name)
     except IdentityError as error:
         raise FoundingError(f"a home's certificate: {error}") from None
     if home.endpoint is None or home.meter is None:
@@ -232,13 +237,6 @@ def _read(certificate: Certificate, authority: x509.Certificate, now: datetime) 
         term = f"{home.valid_from:%Y-%m-%d} to {home.valid_until:%Y-%m-%d}"
         raise FoundingError(f"{home.name}: its certificate is valid from {term}, not at {now:%Y-%m-%d}")
     return _Home(home.name, home.node_key, home.endpoint, home.meter)
-
-
-def _der(certificate: Certificate) -> bytes:
-    try:
-        return x509.load_pem_x509_certificate(certificate.encode()).public_bytes(Encoding.DER)
-    except (ValueError, x509.InvalidVersion):
-        raise FoundingError("a home's certificate is not in PEM form") from None
 
 
 def _check_genesis(founding: Founding, whose: str) -> None:

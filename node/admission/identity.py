@@ -1,7 +1,7 @@
 """Who a node is: its private keys, its certificate, and the TLS contexts that show and check them.
 
 The node's Ed25519 key is its identity everywhere: it signs votes and transactions, and its certificate holds
-the same key. The testnet's authority signs the certificates; a certificate admits to the mesh, and who is at the
+the same key. The network's authority signs the certificates; one of a member admits to the mesh, and who is at the
 other end is the member to whom the chain's state gives the certificate's key: else the authority could speak for a
 member by certifying a key of its own. Names in certificates are labels: nothing is decided by them.
 
@@ -11,6 +11,7 @@ Private keys are read once, from files that nobody else may read, and never show
 import os
 import ssl
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, PublicKey
+from node.admission.chain import (
+    CHAIN_FILE_SIZE_BYTES_MAX,
+    UNREADABLE,
+    read_chain,
+    require_chain,
+    require_member,
+    require_root,
+)
 from node.errors import IdentityError
 from node.home.bounded_file import FileTooLargeError, open_bounded, read_bounded
 from node.home.folder import Home
@@ -36,9 +45,6 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 KEY_FILE_SIZE_BYTES_MAX: Final = 4_096
 """A PEM file of an Ed25519 key has 119 bytes; a longer file than this is something else."""
-
-CERTIFICATE_FILE_SIZE_BYTES_MAX: Final = 64 * 1024
-"""A PEM file of a member's or the authority's certificate has about 1 kB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +99,19 @@ def load_identity(home: Home) -> Identity:
     """Returns the identity kept in a node's folder.
 
     Raises:
-        IdentityError: a file is missing, readable by others, damaged, or the certificate is of another key.
+        IdentityError: a file is missing, readable by others, damaged, the certificate is of another key or role, or
+            the authority did not sign it.
     """
     node_key = load_key(home.node_key)
-    certificate = load_certificate(home.certificate)
-    if certificate_key(certificate) != node_key.public_key:
+    chain = load_chain(home.certificate)
+    if certificate_key(chain[0]) != node_key.public_key:
         raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
-    load_certificate(home.authority_certificate)  # OpenSSL opens it by its name, and would wait for a pipe
+    root = load_root(home.authority_certificate)
+    try:
+        require_chain(chain, root)
+        require_member(chain[0])
+    except IdentityError as error:
+        raise IdentityError(f"{home.certificate}: {error}") from None
     return Identity(
         node_key=node_key,
         meter_key=load_key(home.meter_key),
@@ -122,58 +134,88 @@ def create_key(path: Path) -> SigningKey:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a new file that only its owner may read, and syncs it.
+    """Writes a new file that only its owner may read, and syncs it; where that fails, none is left.
 
     Raises:
         IdentityError: the file exists or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, KEY_FILE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
     except FileExistsError:
         raise IdentityError(f"{path} exists; a key is never overwritten") from None
     except OSError as error:
         raise IdentityError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise IdentityError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def load_key(path: Path) -> SigningKey:
+def load_key(path: Path, *, passphrase: bytes | None = None) -> SigningKey:
     """Returns the Ed25519 key in the PKCS8 PEM file at `path`.
 
+    Args:
+        path: the file.
+        passphrase: that it is encrypted with, as the authority's keys are; None for a node's, which is not.
+
     Raises:
-        IdentityError: missing, readable or writable by others than its owner, or not such a key.
+        IdentityError: missing, readable or writable by others than its owner, not such a key, or not opened by the
+            passphrase.
     """
-    return SigningKey(load_private_key(path).private_bytes_raw())
+    return SigningKey(load_private_key(path, passphrase=passphrase).private_bytes_raw())
 
 
-def load_private_key(path: Path) -> Ed25519PrivateKey:
+def load_private_key(path: Path, *, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     """Returns the same key in the form that signs certificates and requests.
 
     Raises:
         IdentityError: as `load_key`.
     """
+    pem = read_private(path, what="key", danger="sign with it")
     try:
-        with open_bounded(path, size_bytes_max=KEY_FILE_SIZE_BYTES_MAX) as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            pem = file.read(KEY_FILE_SIZE_BYTES_MAX)
-    except OSError as error:
-        raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
-    except FileTooLargeError as error:
-        raise IdentityError(f"{path} {error}, which no key is") from None
-    if mode & _OTHERS:
-        raise IdentityError(
-            f"{path} is open to other users (mode {mode:04o}): whoever reads it can sign as this node; "
-            f"run `chmod 600 {path}`, and make new keys if others may have read it"
-        )
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
+        key = load_pem_private_key(pem, password=passphrase)
+    except TypeError:
+        state = "is encrypted, and a node's key is not" if passphrase is None else "is not encrypted, as it must be"
+        raise IdentityError(f"{path} {state}") from None
+    except (ValueError, UnsupportedAlgorithm, InternalError):
+        if passphrase is not None:
+            raise IdentityError(f"{path}: the passphrase does not open it, or it is damaged") from None
         raise IdentityError(f"{path} is not a private key in PKCS8 PEM form") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise IdentityError(f"{path} is not an Ed25519 key")
     return key
+
+
+def read_private(path: Path, *, what: str, danger: str) -> bytes:
+    """Returns the content of a file that only its owner may read.
+
+    Args:
+        path: the file.
+        what: it holds, for people.
+        danger: what others could do who read it.
+
+    Raises:
+        IdentityError: missing, too large, or readable or writable by others.
+    """
+    try:
+        with open_bounded(path, size_bytes_max=KEY_FILE_SIZE_BYTES_MAX) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(KEY_FILE_SIZE_BYTES_MAX)
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise IdentityError(f"{path} {error}, which no {what} is") from None
+    if mode & _OTHERS:
+        raise IdentityError(
+            f"{path} is open to other users (mode {mode:04o}): whoever reads it can {danger}; "
+            f"run `chmod 600 {path}`, and make a new {what} if others may have read it"
+        )
+    return content
 
 
 def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
@@ -183,57 +225,65 @@ def key_of_peer(connection: ssl.SSLObject | ssl.SSLSocket) -> PublicKey:
         connection: one made with a context of `Identity`, so that its certificate was checked.
 
     Raises:
-        IdentityError: it shows no certificate, or one of another kind of key.
+        IdentityError: it shows no certificate, one of another kind of key, or one that is no member's.
     """
     encoded = connection.getpeercert(binary_form=True)
     if not encoded:
         raise IdentityError("the peer shows no certificate")
     try:
         certificate = x509.load_der_x509_certificate(encoded)
-    except (ValueError, x509.InvalidVersion):
+        require_member(certificate)
+    except UNREADABLE:
         raise IdentityError("the peer shows a damaged certificate") from None
     return certificate_key(certificate)
 
 
-def load_certificate_key(path: Path) -> PublicKey:
-    """Returns the Ed25519 key that a certificate in PEM form is of.
+def load_chain(path: Path) -> tuple[x509.Certificate, ...]:
+    """Returns the certificates in a PEM file, the home's own first.
 
     Raises:
-        IdentityError: it cannot be read, or holds another kind of key.
+        IdentityError: it cannot be read, or holds none or too many.
     """
-    return certificate_key(load_certificate(path))
+    try:
+        return read_chain(read_bounded(path, size_bytes_max=CHAIN_FILE_SIZE_BYTES_MAX))
+    except OSError as error:
+        raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
+    except FileTooLargeError as error:
+        raise IdentityError(f"{path} {error}, which no certificate is") from None
+    except IdentityError as error:
+        raise IdentityError(f"{path} {error}") from None
 
 
 def load_authority(home: Home, authority_key: PublicKey) -> x509.Certificate:
-    """Returns the authority's certificate in a node's folder.
+    """Returns the root in a node's folder.
 
     Args:
         home: the node's folder.
         authority_key: the key that the chain knows the authority by.
 
     Raises:
-        IdentityError: it cannot be read, or is another authority's.
+        IdentityError: it cannot be read, or is another network's.
     """
-    certificate = load_certificate(home.authority_certificate)
-    if certificate_key(certificate) != authority_key:
+    root = load_root(home.authority_certificate)
+    if certificate_key(root) != authority_key:
         raise IdentityError(f"{home.authority_certificate} is not the certificate of this chain's authority")
-    return certificate
+    return root
 
 
-def load_certificate(path: Path) -> x509.Certificate:
-    """Returns the certificate in a PEM file.
+def load_root(path: Path) -> x509.Certificate:
+    """Returns the network's root in a PEM file, as `ca.crt` of a home.
 
     Raises:
-        IdentityError: it cannot be read, or is none.
+        IdentityError: it cannot be read, or is no root.
     """
+    root, *more = load_chain(path)
+    if more:
+        raise IdentityError(f"{path} holds more than the root's certificate")
     try:
-        return x509.load_pem_x509_certificate(read_bounded(path, size_bytes_max=CERTIFICATE_FILE_SIZE_BYTES_MAX))
-    except OSError as error:
-        raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
-    except FileTooLargeError as error:
-        raise IdentityError(f"{path} {error}, which no certificate is") from None
-    except (ValueError, x509.InvalidVersion):
-        raise IdentityError(f"{path} is not a certificate in PEM form") from None
+        require_root(root)
+    except IdentityError as error:
+        raise IdentityError(f"{path}: {error}") from None
+    return root
 
 
 def certificate_key(certificate: x509.Certificate) -> PublicKey:

@@ -60,17 +60,26 @@ def meter_claim_of(names: x509.Extensions, node_key: PublicKey) -> MeterClaim | 
         return None
     uris = alternatives.get_values_for_type(x509.UniformResourceIdentifier)
     claims = [uri for uri in uris if uri.startswith(_PREFIX)]
-    if not claims:
-        return None
-    form = _FORM.fullmatch(claims[0])
-    if len(claims) > 1 or form is None:
-        raise IdentityError("what it says of the meter is damaged")
+    if len(claims) > 1:
+        raise IdentityError("meter: it names two")
+    return parse_meter_claim(claims[0], node_key) if claims else None
+
+
+def parse_meter_claim(uri: str, node_key: PublicKey) -> MeterClaim:
+    """Returns the claim that a URI is.
+
+    Raises:
+        IdentityError: it is damaged, absurd, or signed for another node.
+    """
+    form = _FORM.fullmatch(uri)
+    if form is None:
+        raise IdentityError("meter: what it says of it is damaged")
     key, capacity_w, signature = form.groups()
     claim = MeterClaim(PublicKey(bytes.fromhex(key)), int(capacity_w), Signature(bytes.fromhex(signature)))
     if claim.capacity_w > CAPACITY_W_MAX:
-        raise IdentityError(f"a connection of {claim.capacity_w} W; at most {CAPACITY_W_MAX}")
+        raise IdentityError(f"meter: a connection of {claim.capacity_w} W; at most {CAPACITY_W_MAX}")
     if not verify(claim.meter_key, _signed_bytes(node_key, claim.capacity_w), claim.signature):
-        raise IdentityError("the meter did not sign for this node and capacity")
+        raise IdentityError("meter: it did not sign for this node and capacity")
     return claim
 
 

@@ -3,29 +3,25 @@
 Whoever sends one shows that it has the key, and says where its home will be reached.
 """
 
+import warnings
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from consensus.identifiers import PublicKey
-from node.admission.authority import Authority
+from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX, UNREADABLE
 from node.admission.endpoint import Endpoint, endpoint_of
-from node.admission.identity import CERTIFICATE_FILE_SIZE_BYTES_MAX, load_private_key
+from node.admission.identity import load_private_key
 from node.admission.meter_claim import MeterClaim, meter_claim_of
 from node.errors import IdentityError
 from node.home.bounded_file import FileTooLargeError, read_bounded
 
-_UNREADABLE: Final = (
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
+NAME_LENGTH_MAX: Final = 64
+"""Of a member in genesis, and of a common name (RFC 5280)."""
 
 
 class Request(NamedTuple):
@@ -58,37 +54,49 @@ def read_request(path: Path) -> Request:
     """Returns what a request asks for.
 
     Raises:
-        IdentityError: it is none, is not signed with its own key, or names no endpoint.
+        IdentityError: it is none, is not signed with its own key, or its name or endpoint cannot be.
     """
     try:
-        asked = x509.load_pem_x509_csr(read_bounded(path, size_bytes_max=CERTIFICATE_FILE_SIZE_BYTES_MAX))
+        asked = x509.load_pem_x509_csr(read_bounded(path, size_bytes_max=CHAIN_FILE_SIZE_BYTES_MAX))
         key, endpoint = asked.public_key(), endpoint_of(asked.extensions)
-        names = asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a name's length, which is told below
+            names = [str(one.value) for one in asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         is_signed = isinstance(key, Ed25519PublicKey) and asked.is_signature_valid
     except OSError as error:
         raise IdentityError(f"{path} cannot be read: {error.strerror}") from None
     except FileTooLargeError as error:
         raise IdentityError(f"{path} {error}, which no request is") from None
-    except (ValueError, TypeError, *_UNREADABLE):
+    except UNREADABLE:
         raise IdentityError(f"{path} is not a request for a certificate in PEM form") from None
     if not isinstance(key, Ed25519PublicKey) or not is_signed:
         raise IdentityError(f"{path}: is not signed with an Ed25519 key of its own")
-    if endpoint is None or not names:
-        raise IdentityError(f"{path}: names no node and no endpoint; `p2pnode init` makes one that does")
+    if len(names) != 1:
+        raise IdentityError(f"{path}: name: expected one common name, and there are {len(names)}")
+    if endpoint is None:
+        raise IdentityError(
+            f"{path}: endpoint: names none, as wss://192.0.2.14:7000; `p2pnode init` makes a request that does"
+        )
     node_key = PublicKey(key.public_bytes_raw())
     try:
+        require_name(names[0])
         meter = meter_claim_of(asked.extensions, node_key)
     except IdentityError as error:
         raise IdentityError(f"{path}: {error}") from None
-    return Request(str(names[0].value), node_key, endpoint, meter)
+    return Request(names[0], node_key, endpoint, meter)
 
 
-def certify(request: Request, authority: Authority) -> bytes:
-    """Returns the certificate that a request asks for, in PEM form."""
-    return authority.issue(
-        request.name,
-        request.node_key,
-        host=request.endpoint.host,
-        port=request.endpoint.port,
-        meter=request.meter,
-    )
+def require_name(name: str, *, field: str = "name") -> None:
+    """Refuses a name that people would misread, or that cannot be that of a member or a file.
+
+    Raises:
+        IdentityError: names the field, and the character.
+    """
+    if not 1 <= len(name) <= NAME_LENGTH_MAX:
+        raise IdentityError(f"{field}: has {len(name)} characters, and 1 to {NAME_LENGTH_MAX} are allowed")
+    # neither control characters nor those that turn the direction of writing are printable
+    wrong = next((character for character in name if not character.isprintable() or character == "/"), None)
+    if wrong is not None:
+        raise IdentityError(f"{field}: {name!a} has the character U+{ord(wrong):04X}, which no name has")
+    if name in {".", ".."} or name.strip() != name:
+        raise IdentityError(f"{field}: {name!a} is a step in a path, or has a space at an end")

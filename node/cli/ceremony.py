@@ -5,9 +5,9 @@ its own file goes, then opens the stopped node's home, shows what it will do, an
 before anything leaves it. What is refused has changed nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,7 +22,7 @@ from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
 from ledger.eras import BegunEra
 from node.admission.endpoint import certified_home
-from node.admission.identity import load_certificate, load_key
+from node.admission.identity import load_chain, load_key
 from node.cli.ceremony_files import (
     PLAN_REFUSALS,
     Admission,
@@ -34,6 +34,7 @@ from node.cli.ceremony_files import (
     read_statements,
 )
 from node.cli.ceremony_home import CeremonyHome, open_home
+from node.cli.options import KeyFileOption, YesOption, asked, confirm, passphrase_of
 from node.cli.recover import ALONE_EXAMPLE, alone
 from node.cli.terminal import output_console
 from node.errors import IdentityError, NodeError
@@ -84,7 +85,7 @@ Example: p2pnode recover plan node1.statement node2.statement node3.statement no
 --config node1/meter.toml --output era1.plan
 
 With node4 gone for good: p2pnode recover plan node1.statement node2.statement node3.statement \
---config node1/meter.toml --output era1.plan --gone node4 --authority ca.key
+--config node1/meter.toml --output era1.plan --gone node4 --authority ca/root.key --key-file ca.passphrase
 
 With a new home in its place (`p2pnode home new` makes one): --replaced node4=node4-new/node.crt instead of --gone.
 
@@ -98,8 +99,6 @@ Example: p2pnode recover apply era1.plan node1.join node2.join node3.join node4.
 
 Next: `p2pnode start --config node1/meter.toml`."""
 RELEASE_EXAMPLE: Final = "Example: p2pnode recover release --config node1/meter.toml"
-
-T = TypeVar("T")
 
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
@@ -134,8 +133,6 @@ OutputOption = Annotated[
         show_default=False,
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")]
-
 LossOption = Annotated[
     bool, typer.Option("--accept-loss", help="Where a decided block may be replaced: without being asked.")
 ]
@@ -191,13 +188,14 @@ def plan_command(
         typer.Option(help="NAME=CERTIFICATE: the new home that takes a member's place; give several."),
     ] = None,
     authority: Annotated[
-        Path | None, typer.Option(help="The authority's key, where a member made no statement.")
+        Path | None, typer.Option(help="The authority's root.key, where a member made no statement.")
     ] = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Second step: make one plan of all statements. Changes no home; anybody can do it, and get the same.
 
     Where a member made no statement, the authority vouches for that with its
-    key: the member stays and comes later, is --gone, or is --replaced by a
+    root key: the member stays and comes later, is --gone, or is --replaced by a
     new home. It signs one plan per era, and says --gone only of a home that
     is: what that one alone has decided is lost.
     """
@@ -212,7 +210,7 @@ def plan_command(
         field, text = PLAN_REFUSALS[made]
         raise NodeError(f"there is no plan ({field}): {text}. Nothing was written")
     if not made.plan.is_everybody_there:
-        made = replace(made, authority=_word_of(authority, made.plan, admission))
+        made = replace(made, authority=_word_of(authority, key_file, made.plan, admission))
     write_record(output, PlanFile(plans=(*brought.plans, made)))
     _show(made.plan, admission)
     typer.echo(
@@ -244,7 +242,7 @@ def join(
         if isinstance(joined, ceremony.CeremonyRefusal):
             raise _refused(joined, signed.plan.era)
         _show(signed.plan, admission)
-        _confirm("Agree to this plan, and to no other of its era?", yes=yes)
+        confirm("Agree to this plan, and to no other of its era?", yes=yes)
         sign_state, agreed = joined
         file = JoinFile(plan=plan_digest(signed.plan), join=agreed)
         ceremony_steps.join(
@@ -376,27 +374,34 @@ def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[st
             raise NodeError(f"--replaced {text}: NAME=CERTIFICATE is needed, the new home's node.crt")
         if Path(file).is_symlink():
             raise NodeError(f"--replaced {text}: {file} is a symbolic link: name the file itself")
-        encoded = load_certificate(Path(file)).public_bytes(Encoding.DER)
+        encoded = tuple(one.public_bytes(Encoding.DER) for one in load_chain(Path(file)))
         try:
             home = certified_home(encoded, admission.authority)
         except IdentityError as error:
             raise NodeError(f"--replaced {text}: {error}") from None
-        departures.append(Departure(address=address(name), node_key=home.node_key, certificate=encoded))
+        departures.append(Departure(address=address(name), node_key=home.node_key, certificates=encoded))
     return departures
 
 
-def _word_of(authority: Path | None, plan: Plan, admission: Admission) -> bytes:
+def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admission: Admission) -> bytes:
     """Returns the authority's signature under a plan that members are absent from."""
     if authority is None:
         stated = {name.author for name in plan.statements}
         absent = ", ".join(admission.names[one] for one, _ in plan.quorums[0] if one not in stated)
         raise NodeError(
-            f"without a statement: {absent}. --authority must name the authority's key, which vouches for that. "
-            "Nothing was written"
+            f"without a statement: {absent}. --authority must name the authority's root key, which vouches for that: "
+            "bring it from where it is kept. Nothing was written"
         )
-    key = load_key(authority)
+    if not authority.exists():
+        raise NodeError(
+            f"--authority {authority}: is not there. The root's key signs the plan; if it was taken away, bring it "
+            "from where it is kept. Nothing was written"
+        )
+    key = load_key(authority, passphrase=passphrase_of(key_file))
     if key.public_key != admission.genesis.authority_key:
-        raise NodeError(f"--authority {authority}: is not the key of this chain's authority. Nothing was written")
+        raise NodeError(
+            f"--authority {authority}: is not the root key of this chain's authority. Nothing was written"
+        )
     return key.sign(encode(plan))
 
 
@@ -406,7 +411,7 @@ def _show(plan: Plan, admission: Admission) -> None:
     for heading in ("member", "statement", "in the new era"):
         table.add_column(heading)
     stated = {(name.author, name.node_key): name for name in plan.statements}
-    going, new_homes = dict(plan.members), {one.address: one.certificate for one in plan.departures}
+    going, new_homes = dict(plan.members), {one.address: one.certificates for one in plan.departures}
     for address, key in plan.quorums[0]:
         name = stated.get((address, key))
         said = "none" if name is None else ("complete" if name.is_complete else "something is lost")
@@ -431,17 +436,17 @@ def _show(plan: Plan, admission: Admission) -> None:
 def _how(
     address: Address,
     going: Mapping[Address, bytes],
-    new_homes: Mapping[Address, bytes | None],
+    new_homes: Mapping[Address, Sequence[bytes]],
     *,
     is_absent: bool,
 ) -> str:
     """Returns how a member goes on."""
     if address not in going:
         return "gone"
-    certificate = new_homes.get(address)
-    if certificate is None:
+    certificates = new_homes.get(address)
+    if not certificates:
         return "as before, once it comes back" if is_absent else "as before"
-    endpoint = certified_home(certificate).endpoint
+    endpoint = certified_home(certificates).endpoint
     return (
         "a new home, where the old one was" if endpoint is None else f"a new home at {endpoint.host}:{endpoint.port}"
     )
@@ -456,7 +461,7 @@ def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: 
         f"decided block is replaced (K = {found}, K* = {needed})."
     )
     if found >= needed:
-        _confirm("Begin this era?", yes=yes)
+        confirm("Begin this era?", yes=yes)
         return
     typer.echo(
         f"K is below K*: a block that was decided at height {plan.base + 1} may be replaced by another one, if all "
@@ -465,17 +470,5 @@ def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: 
         "If homes with complete statements can still be found, let all export for the next era, and make its plan "
         "with theirs."
     )
-    if not accept_loss and _asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same")) != LOSS_WORD:
+    if not accept_loss and asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same")) != LOSS_WORD:
         raise NodeError("nothing was changed")
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if not yes and not _asked(lambda: typer.confirm(question)):
-        raise NodeError("nothing was changed")
-
-
-def _asked(ask: Callable[[], T]) -> T:
-    try:
-        return ask()
-    except typer.Abort:
-        raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None

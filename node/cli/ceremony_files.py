@@ -212,16 +212,16 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
 
 def _require_new_home(place: str, departure: Departure, admission: Admission) -> None:
     """A home that takes a member's place shows the authority's certificate, of the key that the plan brings in."""
-    if (departure.node_key is None) != (departure.certificate is None):
-        raise FileRefused(f"{place}.certificate: expected with a new home's key, and only there")
-    if departure.certificate is None:
+    if (departure.node_key is None) == bool(departure.certificates):
+        raise FileRefused(f"{place}.certificates: expected with a new home's key, and only there")
+    if not departure.certificates:
         return
     try:
-        home = certified_home(departure.certificate, admission.authority)
+        home = certified_home(departure.certificates, admission.authority)
     except IdentityError as error:
-        raise FileRefused(f"{place}.certificate: {error}") from None
+        raise FileRefused(f"{place}.certificates: {error}") from None
     if home.node_key != departure.node_key:
-        raise FileRefused(f"{place}.certificate: is of another key than the plan's")
+        raise FileRefused(f"{place}.certificates: is of another key than the plan's")
 
 
 def _differing_field(signed: SignedPlan, past: Past) -> str:

@@ -30,8 +30,10 @@ from node.admission.founding_file import (
     write_signature,
 )
 from node.admission.founding_rules import WALLET_MICRO, Accounts, Tariffs, make_rules
-from node.admission.identity import certificate_key, create_key, load_certificate
+from node.admission.identity import certificate_key, create_key, load_root
 from node.admission.new_home import found_from, made_whole
+from node.admission.request import require_name
+from node.cli.options import YesOption, confirm
 from node.cli.terminal import output_console
 from node.errors import FoundingError
 from node.home.configuration import load_configuration
@@ -54,11 +56,11 @@ same members and the same rules."""
 
 GENESIS_EXAMPLE: Final = "Begin with: p2pnode genesis new --help"
 NEW_EXAMPLE: Final = """\
-Example: p2pnode genesis new sunny-street --network "Sunny Street" --authority ca.crt --retail 0.34 --feed-in 0.08
+Example: p2pnode genesis new street --network "Sunny Street" --authority ca/root.crt --retail 0.34
 
-Next: genesis add sunny-street/founding.json with the certificates of the homes."""
+Next: genesis add street/founding.json with the certificates of the homes."""
 ADD_EXAMPLE: Final = """\
-Example: p2pnode genesis add sunny-street/founding.json home1.crt home2.crt home3.crt home4.crt
+Example: p2pnode genesis add street/founding.json home1.crt home2.crt home3.crt home4.crt
 
 Next: send founding.json to every home, which signs it (p2pnode genesis sign)."""
 SIGN_EXAMPLE: Final = """\
@@ -94,9 +96,7 @@ genesis_app = typer.Typer(help=GENESIS_HELP, epilog=GENESIS_EXAMPLE, no_args_is_
 def new(
     directory: Annotated[Path, typer.Argument(help="Folder to make; must not exist.", show_default=False)],
     network: Annotated[str, typer.Option(help="The chain's name, for people.", show_default=False)],
-    authority: Annotated[
-        Path, typer.Option(help="The authority's certificate (p2pnode ca init).", show_default=False)
-    ],
+    authority: Annotated[Path, typer.Option(help="The authority's root.crt (p2pnode ca init).", show_default=False)],
     retail: Annotated[
         int, typer.Option(parser=_tokens, metavar="TOKENS", help="What the grid takes per kWh.")
     ] = _in_tokens(_DEFAULTS.retail_micro_per_kwh),  # type: ignore[assignment]  # typer parses defaults too
@@ -114,7 +114,8 @@ def new(
     """
     if feed_in > retail:
         raise FoundingError(f"--feed-in {_in_tokens(feed_in)} is above --retail {_in_tokens(retail)}")
-    certificate = load_certificate(authority)
+    require_name(network, field="--network")
+    certificate = load_root(authority)
     with made_whole(directory) as folder:
         accounts = Accounts(
             authority=certificate_key(certificate),
@@ -171,7 +172,7 @@ def sign(
             help="Where the signature goes; by default NAME.signature beside the founding.", show_default=False
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002
+    yes: YesOption = False,  # noqa: FBT002
 ) -> None:
     """Agree to a founding: checks it, shows it, asks, and makes this home ready to start.
 
@@ -181,8 +182,7 @@ def sign(
     configuration, wanted = load_configuration(config), read_founding(founding)
     everybody = check_founding(wanted, now=datetime.now(UTC))
     _show(wanted, everybody)
-    if not yes:
-        typer.confirm("Found this chain, with these members and rules?", abort=True, err=True)
+    confirm("Found this chain, with these members and rules?", yes=yes)
     signature = found_from(configuration.home, wanted, everybody)
     target = output or founding.with_name(f"{signature.member.hex()[:16]}.signature")
     write_signature(target, signature)
@@ -192,7 +192,7 @@ def sign(
     )
 
 
-@genesis_app.command("show", epilog="Example: p2pnode genesis show sunny-street/founding.json")
+@genesis_app.command("show", epilog="Example: p2pnode genesis show street/founding.json")
 def show(founding: FoundingArgument) -> None:
     """Check a founding, and show its members, its rules, who signed it, and the chain's name."""
     shown = read_founding(founding)

@@ -1,4 +1,4 @@
-"""`p2pnode home`: a new home for a member whose old one is lost, and the certificate that admits it."""
+"""`p2pnode home`: a new home for a member whose old one is lost, and the request for its certificate."""
 
 import shutil
 from pathlib import Path
@@ -11,11 +11,10 @@ from consensus.cryptography import address_of
 from consensus.events import fresh_sign_state
 from consensus.identifiers import FIRST_HEIGHT
 from contracts.genesis import Genesis
-from node.admission.authority import Authority
 from node.admission.endpoint import Endpoint, endpoint_of, parse_endpoint
-from node.admission.identity import create_key, load_certificate
+from node.admission.identity import create_key, load_chain
 from node.admission.new_home import made_whole
-from node.admission.request import certify, make_request, read_request
+from node.admission.request import make_request
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
@@ -30,7 +29,7 @@ Its node key is born there and never leaves it; the ceremony
 
 \b
 1. home new      at the new home: keys, meter.toml, a request (node.csr)
-2. home certify  where the authority's key is: the certificate (node.crt)
+2. ca issue      where the authority is: the certificate (node.crt)
 3. recover plan  with --replaced NAME=node.crt: all others learn from the
                  plan where the new home is
 4. recover apply at every home, the new one too; start them"""
@@ -40,13 +39,7 @@ NEW_EXAMPLE: Final = """\
 Example: p2pnode home new node4-new --like node1/meter.toml --member node4 --host 127.0.0.1 --port 27004 \
 --api-port 28004
 
-Next: `home certify` with node4-new/node.csr."""
-CERTIFY_EXAMPLE: Final = """\
-Example: p2pnode home certify node4-new/node.csr --like node1/meter.toml --authority ca.key \
---output node4-new/node.crt
-
-Next: `recover plan` with --replaced node4=node4-new/node.crt."""
-
+Next: `ca issue` with node4-new/node.csr."""
 _ANY_HOST: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  (recognised, not listened on)
 
 LikeOption = Annotated[
@@ -100,29 +93,8 @@ def new_home(
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
     typer.echo(
         f"{directory}: a new home for {member} at {host}:{port}. Bring {home.request} to the authority "
-        "(p2pnode home certify), and its answer back as node.crt"
+        "(p2pnode ca issue), and its answer back as node.crt"
     )
-
-
-@home_app.command("certify", epilog=CERTIFY_EXAMPLE)
-def certify_command(
-    request: Annotated[Path, typer.Argument(help="The new home's node.csr.", show_default=False)],
-    like: LikeOption,
-    authority: Annotated[Path, typer.Option(help="The authority's key.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Where the certificate goes; must not exist.", show_default=False)],
-) -> None:
-    """Sign the certificate that a new home asks for: its key, its name, and where it is reached.
-
-    Ask the home's owner, not the file, whether the request is theirs. It
-    admits to no chain by itself: only a plan that members agree to does.
-    """
-    home = load_configuration(like).home
-    asked = read_request(request)
-    certificate = certify(asked, Authority.of_files(authority, home.authority_certificate))
-    with output.open("xb") as file:  # refuses what is there, a symbolic link too
-        file.write(certificate)
-    place = f"{asked.endpoint.host}:{asked.endpoint.port}"
-    typer.echo(f"{output}: the certificate of {asked.name}'s home at {place}")
 
 
 def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerEntry, ...]:
@@ -142,7 +114,7 @@ def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerE
 
 def _reached(pattern: Configuration) -> Endpoint:
     """Returns where a member is reached: as its certificate says, else where it listens."""
-    named = endpoint_of(load_certificate(pattern.home.certificate).extensions)
+    named = endpoint_of(load_chain(pattern.home.certificate)[0].extensions)
     if named is None and pattern.p2p.host in _ANY_HOST:
         raise NodeError(
             f"{pattern.home.certificate}: names no endpoint, and {pattern.home.configuration} listens on every "

@@ -9,6 +9,7 @@ import typer
 from contracts.genesis import CAPACITY_W_MAX
 from node.admission.endpoint import Endpoint, parse_endpoint
 from node.admission.new_home import CAPACITY_W_DEFAULT, make_home
+from node.admission.request import require_name
 from node.cli.options import PORT_MAX
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, MeterTable, NodeTable, PeerToPeerTable
@@ -56,12 +57,16 @@ def init(
     The keys are made here and never leave: node.csr names the public ones,
     and shows that the home has both.
     """
-    reached = host or socket.gethostname()
+    reached = socket.gethostname() if host is None else host
     endpoint = parse_endpoint(Endpoint(reached.lower(), port).uri)
     if endpoint is None:
         raise NodeError(f"--host {reached}: is neither a name nor an address")
+    name = socket.gethostname() if name is None else name
+    require_name(name, field="--name")
+    if household is not None:
+        require_name(household, field="--household")
     configuration = Configuration(
-        node=NodeTable(name=name or socket.gethostname()),
+        node=NodeTable(name=name),
         p2p=PeerToPeerTable(host=listen, port=port),
         api=ApiTable(port=api_port),
         meter=None if household is None else MeterTable(household_id=household),

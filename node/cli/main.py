@@ -10,6 +10,7 @@ import typer
 
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
+from node.cli.ca import ca_app
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
 from node.cli.genesis import genesis_app
@@ -49,6 +50,7 @@ app.command(epilog=STATEMENT_EXAMPLE)(statement)
 app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")
 app.add_typer(home_app, name="home")
+app.add_typer(ca_app, name="ca")
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(trade_app, name="trade")

@@ -1,9 +1,16 @@
-"""Options that several commands take."""
+"""Options that several commands take, and how an operator is asked."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
+
+from node.admission.passphrase import checked_passphrase, read_passphrase_file
+from node.errors import NodeError
+
+T = TypeVar("T")
 
 PORT_MAX: Final = 65_535
 
@@ -13,3 +20,53 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's reply.")]
 GenesisOption = Annotated[Path, typer.Option(help="The chain's genesis.json or genesis.msgpack.", show_default=False)]
+YesOption = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file with the passphrase of the authority's keys, mode 0600. Without, it is asked for.",
+        show_default=False,
+    ),
+]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks, unless that was confirmed already.
+
+    Raises:
+        NodeError: the answer is no, or nobody answered.
+    """
+    if not yes and not asked(lambda: typer.confirm(question)):
+        raise NodeError("nothing was changed")
+
+
+def asked(ask: Callable[[], T]) -> T:
+    """Returns an operator's answer.
+
+    Raises:
+        NodeError: nobody answered.
+    """
+    try:
+        return ask()
+    except typer.Abort:
+        raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None
+
+
+def passphrase_of(key_file: Path | None, *, is_new: bool = False) -> bytes:
+    """Returns the passphrase of the authority's keys: a file's, or what is typed without being shown.
+
+    Args:
+        key_file: the file, if one was named.
+        is_new: it is to be typed twice.
+
+    Raises:
+        NodeError: the file does not hold one, nobody can be asked, or it is too short.
+    """
+    if key_file is not None:
+        return read_passphrase_file(key_file)
+    if not sys.stdin.isatty():
+        raise NodeError("nobody can be asked for the passphrase here: --key-file names a file that holds it")
+    text: str = asked(
+        lambda: typer.prompt("Passphrase of the authority's keys", hide_input=True, confirmation_prompt=is_new)
+    )
+    return checked_passphrase(text) if is_new else text.encode()

@@ -16,8 +16,8 @@ def endpoints_of(peers: Sequence[PeerEntry], begun: Sequence[BegunEra]) -> list[
     moved: dict[Address, Endpoint] = {}
     for one in begun:
         for departure in one.proof.plan.departures:
-            if departure.certificate is not None:
-                endpoint = certified_home(departure.certificate).endpoint
+            if departure.certificates:
+                endpoint = certified_home(departure.certificates).endpoint
                 if endpoint is not None:
                     moved[departure.address] = endpoint
     going = {address for address, _ in begun[-1].proof.plan.members} if begun else None

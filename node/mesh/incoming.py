@@ -19,7 +19,7 @@ from aiolimiter import AsyncLimiter
 
 from consensus.identifiers import Address, PublicKey
 from node.admission.identity import key_of_peer
-from node.errors import IdentityError
+from node.errors import IdentityError, WrongRole
 from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
@@ -40,6 +40,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 _REFUSAL_STATUS: Final = {
     MeshRefusal.BAD_REQUEST: 400,
     MeshRefusal.NOT_A_MEMBER: 403,
+    MeshRefusal.WRONG_ROLE: 403,
     MeshRefusal.CONNECTING_TOO_OFTEN: 429,
 }
 
@@ -184,7 +185,7 @@ class IncomingLinks:
     async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
         answered = self._answers.get(request.protocol)
         key = _key_of(request)
-        sender = None if key is None else self._member_of(key)
+        sender = self._member_of(key) if isinstance(key, bytes) else None
         member = None if sender is None else self._members.get(sender)
         websocket = web.WebSocketResponse(
             heartbeat=self._limits.heartbeat_s,
@@ -195,6 +196,9 @@ class IncomingLinks:
         )
         if answered is not None and not answered.done():
             answered.set_result(None)
+        if isinstance(key, WrongRole):
+            self._log.warning("peer_refused", reason=str(key))
+            return self._refusal(MeshRefusal.WRONG_ROLE)
         if sender is None or member is None:
             return self._refusal(MeshRefusal.NOT_A_MEMBER)
         if not member.connects.has_capacity():
@@ -218,12 +222,14 @@ class IncomingLinks:
         self._counters.on_message_refused(refusal.value)
 
 
-def _key_of(request: web.BaseRequest) -> PublicKey | None:
+def _key_of(request: web.BaseRequest) -> PublicKey | WrongRole | None:
     transport = request.transport
     encrypted = None if transport is None else transport.get_extra_info("ssl_object")
     if encrypted is None:  # the connection is already lost
         return None
     try:
         return key_of_peer(encrypted)
+    except WrongRole as refused:
+        return refused
     except (IdentityError, ValueError):  # ValueError: a certificate that OpenSSL reads and cryptography does not
         return None

@@ -85,6 +85,8 @@ class MeshRefusal(Enum):
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     TOO_MANY_HANDSHAKES = "too_many_handshakes"
     NOT_A_MEMBER = "not_a_member"
+    WRONG_ROLE = "wrong_role"
+    """A certificate of the authority that is no member's, such as the network provider's own."""
     WRONG_PEER = "wrong_peer"
     """A member answers where another was dialled."""
     CONNECTING_TOO_OFTEN = "connecting_too_often"

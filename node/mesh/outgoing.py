@@ -15,7 +15,7 @@ from yarl import URL
 
 from consensus.identifiers import PublicKey
 from node.admission.identity import key_of_peer
-from node.errors import IdentityError
+from node.errors import IdentityError, WrongRole
 from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
@@ -100,10 +100,13 @@ class Dialler:
             )
         assert isinstance(websocket, DialledWebSocket), "the session was made so"
         key = _key_of(websocket)
-        actual = None if key is None else self._member_of(key)
+        actual = self._member_of(key) if isinstance(key, bytes) else None
         if actual != self._link.endpoint.address:
-            self._counters.on_message_refused(MeshRefusal.WRONG_PEER.value)
+            refusal = MeshRefusal.WRONG_ROLE if isinstance(key, WrongRole) else MeshRefusal.WRONG_PEER
+            self._counters.on_message_refused(refusal.value)
             await websocket.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION)
+            if isinstance(key, WrongRole):
+                raise ConnectionRefusedError(f"no member answers at {self._url.authority}: {key}")
             shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
             raise ConnectionRefusedError(f"another member answers at {self._url.authority}: {shown}")
         return Connection(websocket, is_dialled=True, process_id=websocket.process_id)
@@ -113,12 +116,14 @@ class Dialler:
             self._link.note(failure)
 
 
-def _key_of(websocket: aiohttp.ClientWebSocketResponse) -> PublicKey | None:
+def _key_of(websocket: aiohttp.ClientWebSocketResponse) -> PublicKey | WrongRole | None:
     encrypted = websocket.get_extra_info("ssl_object")
     if encrypted is None:  # the connection is already lost
         return None
     try:
         return key_of_peer(encrypted)
+    except WrongRole as refused:
+        return refused
     except (IdentityError, ValueError):  # ValueError: a certificate that OpenSSL reads and cryptography does not
         return None
 

@@ -12,7 +12,9 @@ from node.home.folder import READINGS_NAME, Home
 from node.meter.readings_file import Readings, open_readings, read_readings
 
 MANIFEST_NAME: Final = "testnet.json"
-AUTHORITY_KEY_NAME: Final = "ca.key"
+AUTHORITY_NAME: Final = "ca"
+AUTHORITY_KEY_FILE_NAME: Final = "ca.passphrase"
+"""Beside the authority, root key and all: a testnet is one machine's, and nobody's savings."""
 ISSUER_KEY_NAME: Final = "issuer.key"
 GRID_KEY_NAME: Final = "grid.key"
 

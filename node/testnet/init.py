@@ -8,21 +8,25 @@ import random
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
 from contracts.genesis import chain_id
 from contracts.units import MICRO_TOKENS_PER_TOKEN, WH_PER_KWH, MicroTokensPerKwh, contract_amount
-from node.admission.authority import Authority
+from node.admission.authority import MEMBER_VALIDITY, present
+from node.admission.authority_folder import create_authority, open_authority, order_of
 from node.admission.endpoint import Endpoint
 from node.admission.founding import begin_founding, check_founding, with_member, with_signature
 from node.admission.founding_file import FOUNDING_NAME, write_founding
 from node.admission.founding_rules import GRID_FEE_MICRO_PER_KWH, WALLET_MICRO, Accounts, Tariffs, make_rules
-from node.admission.identity import certificate_key, create_key, load_key, write_private
+from node.admission.identity import certificate_key, create_key, load_key
 from node.admission.new_home import CAPACITY_W_DEFAULT, found_from, make_home
-from node.admission.request import certify, read_request
+from node.admission.passphrase import create_passphrase_file, read_passphrase_file
+from node.admission.request import read_request
 from node.errors import TestnetError
 from node.home.configuration import (
     RETAIL_PRICE_MICRO_PER_KWH,
@@ -43,7 +47,8 @@ from node.meter.readings_file import (
     write_household,
 )
 from node.testnet.folder import (
-    AUTHORITY_KEY_NAME,
+    AUTHORITY_KEY_FILE_NAME,
+    AUTHORITY_NAME,
     GRID_KEY_NAME,
     ISSUER_KEY_NAME,
     MANIFEST_NAME,
@@ -184,22 +189,17 @@ def _make(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
 
 def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) -> None:
     layout: Layout = plan.layout or "loopback"
-    now = datetime.now(UTC)
-    authority = Authority(NETWORK)
-    write_private(directory / AUTHORITY_KEY_NAME, authority.key_pem())
+    made = [_make_home(directory, layout, readings, index, ports) for index, ports in enumerate(_ports(plan, nodes))]
+    root, chains = _certify(directory, [home for _, home in made])
     accounts = Accounts(
-        authority=certificate_key(authority.certificate),
+        authority=certificate_key(root),
         issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
         grid=create_key(directory / GRID_KEY_NAME).public_key,
     )
-    founding = begin_founding(make_rules(NETWORK, accounts, Tariffs()), authority.certificate)
-    made: list[tuple[TestnetNode, Home]] = []
-    for index, ports in enumerate(_ports(plan, nodes)):
-        node, home = _make_home(directory, layout, readings, index, ports)
-        certificate = certify(read_request(home.request), authority).decode("ascii")
-        founding = with_member(founding, certificate, WALLET_MICRO, now=now)
-        made.append((node, home))
-    everybody = check_founding(founding, now=now)
+    founding = begin_founding(make_rules(NETWORK, accounts, Tariffs()), root)
+    for chain in chains:
+        founding = with_member(founding, chain.decode("ascii"), WALLET_MICRO, now=present())
+    everybody = check_founding(founding, now=present())
     for _, home in made:
         founding = with_signature(founding, found_from(home, founding, everybody))
     write_founding(directory / FOUNDING_NAME, founding)
@@ -243,6 +243,18 @@ def _make_home(
         api_port=api_port,
     )
     return node, home
+
+
+def _certify(directory: Path, homes: Sequence[Home]) -> tuple[x509.Certificate, list[bytes]]:
+    """Makes the testnet's authority and lets it certify the homes; returns its root and their chains."""
+    passphrase_file = directory / AUTHORITY_KEY_FILE_NAME
+    create_passphrase_file(passphrase_file)
+    passphrase = read_passphrase_file(passphrase_file)
+    create_authority(directory / AUTHORITY_NAME, NETWORK, passphrase)
+    orders = [order_of(read_request(home.request)) for home in homes]
+    with open_authority(directory / AUTHORITY_NAME) as folder:
+        chains = folder.issue(folder.open(passphrase), orders, now=present(), validity=MEMBER_VALIDITY)
+        return folder.root(), chains
 
 
 def _capacity_w(readings: Readings, household: str) -> int:

@@ -15,7 +15,7 @@ from consensus.quorum import fault_bound, quorum
 from contracts.transactions import Action, sign_transaction, transaction_digest
 from node.home.era_files import JoinFile, PlanFile, read_record
 from node.home.folder import Home
-from node.testnet.folder import AUTHORITY_KEY_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import _free_ports
 from tests.ceremonies.cases import Case
 from tests.ceremonies.deaf import deaf_file
@@ -23,6 +23,7 @@ from tests.ceremonies.homes import burn_down, has_records, height_of, lose_recor
 from tests.ceremonies.processes import Arguments, Commands, Daemons
 from tests.ceremonies.table import Row
 from tests.endurance.pack import LAST_WORDS, REPLY_WAIT_S, Load, Replied
+from tests.support.ceremony_commands import authority
 from tests.support.contracts import FIRST_INTERVAL_MS, Community, signed_reading, signed_trade
 from tests.support.ledger import HOUR_MS, ChainBuilder
 from tests.support.long_chain import community_of, decide_beforehand, make_street
@@ -276,8 +277,8 @@ class CeremonyRun:
             self.nodes[-1].url.split(":")[-1],
         )
         self.commands.run(("home", "new", home.directory, *like, "--member", self.nodes[-1].name, *place))
-        authority = ("--authority", self.street.directory / AUTHORITY_KEY_NAME)
-        self.commands.run(("home", "certify", home.request, *like, *authority, "--output", home.certificate))
+        key_file = ("--key-file", self.street.directory / AUTHORITY_KEY_FILE_NAME)
+        self.commands.run(("ca", "issue", self.street.directory / AUTHORITY_NAME, home.request, *key_file, "--yes"))
         self.street = Street(self.street.directory)
         self._community = community_of(self.street)
 
@@ -292,13 +293,12 @@ class CeremonyRun:
         return [self._file(node, "statement") for node in self.stating]
 
     def _departures(self) -> list[str | Path]:
-        last = self.nodes[-1]
-        authority: list[str | Path] = ["--authority", self.street.directory / AUTHORITY_KEY_NAME]
+        last, word = self.nodes[-1], authority(self.street.directory)
         if self.case.is_gone:
-            return ["--gone", last.name, *authority]
+            return ["--gone", last.name, *word]
         if self.case.is_replaced:
-            return ["--replaced", f"{last.name}={last.home.certificate}", *authority]
-        return authority if self.case.is_disordered else []
+            return ["--replaced", f"{last.name}={last.home.certificate}", *word]
+        return [*word] if self.case.is_disordered else []
 
     def _join(self) -> list[Path]:
         self.commands.run(

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from node.testnet.folder import AUTHORITY_KEY_NAME
 from tests.ceremonies.ceremony import run_case
-from tests.support.ceremony_commands import config, export_all, file, join_all, plan_of, recover, running
+from tests.support.ceremony_commands import authority, config, export_all, file, join_all, plan_of, recover, running
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Street, cleaned_up, p2pnode, refused, wait_until
 
@@ -64,7 +63,7 @@ def test_steps_out_of_order_change_nothing(street: Street) -> None:
     assert "too few of the old members agreed" in refused(
         street.directory, "recover", "apply", plan, plan_join(street, plan, 1), *config(first), "--yes"
     )
-    three = plan_of(street, files[:3], "--authority", street.directory / AUTHORITY_KEY_NAME, name="three.plan")
+    three = plan_of(street, files[:3], *authority(street.directory), name="three.plan")
     join = ("recover", "join", three, *config(first), "--output", file(street, "no"), "--yes")
     assert "agreed to another plan of era 1" in refused(street.directory, *join)
     release = ("recover", "release", *config(first))

@@ -14,10 +14,10 @@ import pytest
 from consensus.identifiers import Height
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
-from node.testnet.folder import AUTHORITY_KEY_NAME
 from tests.integration.test_mesh import free_port
 from tests.support.ceremony_commands import (
     apply_at,
+    authority,
     config,
     decide_blocks,
     export_all,
@@ -70,7 +70,7 @@ def test_a_new_home_takes_a_members_place_and_the_old_one_is_nobody(street: Stre
     before = configurations(street)
     files = export_all(street, 1, 2, 3)
     certificate = f"node4={new.home.certificate}"
-    plan = plan_of(street, files, "--replaced", certificate, "--authority", street.directory / AUTHORITY_KEY_NAME)
+    plan = plan_of(street, files, "--replaced", certificate, *authority(street.directory))
     joins = join_all(street, plan, 1, 2, 3)
     said = [apply_at(street, plan, joins, number) for number in (1, 2, 3)]
     said.append(recover(street, "apply", plan, *joins, *config(new), "--yes", "--accept-loss"))
@@ -107,7 +107,7 @@ def test_a_home_that_comes_late_admits_the_new_key_and_not_the_old_one(street: S
     new = new_home(street, 4, ports=ports)
     shutil.rmtree(street.node(1).home.ledger)
     files = export_all(street, 1, 2, 3)
-    options = ("--replaced", f"node4={new.home.certificate}", "--authority", street.directory / AUTHORITY_KEY_NAME)
+    options = ("--replaced", f"node4={new.home.certificate}", *authority(street.directory))
     plan = plan_of(street, files, *options)
     joins = join_all(street, plan, 1, 2, 3)
     apply_at(street, plan, joins, 1)

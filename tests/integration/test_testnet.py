@@ -110,7 +110,7 @@ def test_every_leader_is_the_one_of_eq_1(first_run: tuple[Street, Ended]) -> Non
 def made_files(street: Street) -> dict[str, bytes]:
     """Returns what `testnet init` made, by name."""
     homes = [node.home for node in street.nodes]
-    made = [street.directory / name for name in ("testnet.json", "ca.key", "readings.csv")]
+    made = [street.directory / name for name in ("testnet.json", "ca/root.key", "ca/register.json", "readings.csv")]
     for home in homes:
         made += [home.configuration, home.genesis, home.genesis_text, home.node_key, home.meter_key]
         made += [home.certificate, home.authority_certificate, home.readings]

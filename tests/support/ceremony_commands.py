@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contracts.transactions import transaction_digest
-from node.testnet.folder import AUTHORITY_KEY_NAME, Testnet
+from node.admission.authority_folder import ROOT_KEY_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, Testnet
 from tests.support.testnet import Node, Street, daemon, p2pnode, wait_until
 
 
@@ -44,6 +45,12 @@ def recover(street: Street, *arguments: str | Path) -> str:
 
 def config(node: Node) -> tuple[str, Path]:
     return "--config", node.home.configuration
+
+
+def authority(directory: Path) -> tuple[str | Path, ...]:
+    """The options that sign a plan with the root key of a testnet."""
+    root_key, key_file = directory / AUTHORITY_NAME / ROOT_KEY_NAME, directory / AUTHORITY_KEY_FILE_NAME
+    return "--authority", root_key, "--key-file", key_file
 
 
 def file(street: Street, name: str) -> Path:
@@ -88,8 +95,8 @@ def new_home(street: Street, number: int, *, ports: tuple[int, int]) -> Node:
     options = ("--host", "127.0.0.1", "--port", str(ports[0]), "--api-port", str(ports[1]))
     made = street.directory / name
     p2pnode(street.directory, "home", "new", made, *like, "--member", street.node(number).name, *options)
-    request, certificate, key = made / "node.csr", made / "node.crt", street.directory / AUTHORITY_KEY_NAME
-    p2pnode(street.directory, "home", "certify", request, *like, "--authority", key, "--output", certificate)
+    key_file = ("--key-file", street.directory / AUTHORITY_KEY_FILE_NAME)
+    p2pnode(street.directory, "ca", "issue", street.directory / AUTHORITY_NAME, made / "node.csr", *key_file, "--yes")
     manifest = Testnet.open(street.directory).manifest
     entry = manifest.nodes[number - 1].model_copy(update={"name": name, "p2p_port": ports[0], "api_port": ports[1]})
     return Node(Testnet(street.directory, manifest.model_copy(update={"nodes": (entry,)})), 1)

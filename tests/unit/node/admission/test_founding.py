@@ -40,7 +40,7 @@ from node.admission.founding_rules import Accounts, Tariffs, make_rules
 from node.admission.identity import certificate_key, create_key, load_identity, load_key, load_private_key
 from node.admission.meter_claim import MeterClaim, claim_meter
 from node.admission.new_home import found_from, make_home
-from node.admission.request import certify, make_request, read_request
+from node.admission.request import make_request, read_request
 from node.errors import FoundingError, IdentityError
 from node.home.configuration import (
     ApiTable,
@@ -67,10 +67,10 @@ class Street:
 
     def __init__(self, directory: Path, count: int = 4) -> None:
         self.directory = directory
-        self.authority = Authority("street")
+        self.authority = Authority("street", now=NOW - timedelta(days=30))
         self.homes = [self.home(number) for number in range(1, count + 1)]
-        rules = make_rules("street", Accounts(certificate_key(self.authority.certificate), **ACCOUNTS), Tariffs())
-        self.begun = begin_founding(rules, self.authority.certificate)
+        rules = make_rules("street", Accounts(certificate_key(self.authority.root), **ACCOUNTS), Tariffs())
+        self.begun = begin_founding(rules, self.authority.root)
 
     def home(self, number: int, *, port: int | None = None, price: PriceTable | None = None) -> Home:
         port = 7_000 + number if port is None else port
@@ -84,7 +84,9 @@ class Street:
         return make_home(directory, configuration, Endpoint("127.0.0.1", port), capacity_w=CAPACITY_W)
 
     def certificate(self, home: Home) -> str:
-        return certify(read_request(home.request), self.authority).decode()
+        asked = read_request(home.request)
+        host, port = asked.endpoint
+        return self.authority.issue(asked.name, asked.node_key, host=host, port=port, meter=asked.meter).decode()
 
     def founding(self) -> Founding:
         founding = self.begun
@@ -149,7 +151,7 @@ def yesterday(days: int) -> datetime:
 
 REFUSED: dict[str, tuple[str, Callable[[Street], str]]] = {
     "another authority": (
-        "no certificate of the auth",
+        "the authority did not sign",
         lambda street: street.issue(KEY, authority=Authority("elsewhere")),
     ),
     "no endpoint": ("does not name where its home is reached", lambda street: street.issue(KEY, port=None)),
@@ -163,15 +165,18 @@ REFUSED: dict[str, tuple[str, Callable[[Street], str]]] = {
     "the name of another": ("duplicate_name", lambda street: street.issue(KEY, name="home2")),
     "the meter of another": ("duplicate_key", lambda street: street.issue(KEY, meter=taken_meter(street))),
     "a meter that signed for another home": (
-        "the meter did not sign",
+        "meter: it did not sign",
         lambda street: street.issue(KEY, meter=read_request(street.homes[0].request).meter),
     ),
     "a larger connection than the meter signed for": (
-        "the meter did not sign",
+        "meter: it did not sign",
         lambda street: street.issue(KEY, meter=CLAIM._replace(capacity_w=CAPACITY_W + 1)),
     ),
     "an absurd connection": ("at most", lambda street: street.issue(KEY, meter=CLAIM._replace(capacity_w=9 * 10**9))),
-    "no certificate": ("not in PEM form", lambda _: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    "no certificate": (
+        "not a certificate in PEM form",
+        lambda _: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ),
 }
 KEY = seeded_key("node", 9)
 CLAIM = claim_meter(KEY.public_key, seeded_key("meter", 9), CAPACITY_W)
@@ -203,7 +208,7 @@ def test_a_request_with_a_foreign_meter_is_refused(street: Street, tmp_path: Pat
     key = create_key(tmp_path / "node.key")
     claim = read_request(street.homes[0].request).meter
     (tmp_path / "node.csr").write_bytes(make_request("thief", tmp_path / "node.key", Endpoint("a", 1), claim))
-    with pytest.raises(IdentityError, match="the meter did not sign for this node"):
+    with pytest.raises(IdentityError, match="meter: it did not sign for this node"):
         read_request(tmp_path / "node.csr")
     assert claim is not None
     assert claim.meter_key != key.public_key
@@ -220,7 +225,7 @@ def test_a_request_with_two_meters_is_refused(street: Street, tmp_path: Path) ->
     )
     signed = builder.sign(load_private_key(tmp_path / "node.key"), algorithm=None)
     (tmp_path / "node.csr").write_bytes(signed.public_bytes(Encoding.PEM))
-    with pytest.raises(IdentityError, match="what it says of the meter is damaged"):
+    with pytest.raises(IdentityError, match="meter: it names two"):
         read_request(tmp_path / "node.csr")
 
 

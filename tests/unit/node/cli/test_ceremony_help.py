@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from ledger.ledger import Ledger
+from node.cli.ca import ca_app
 from node.cli.ceremony import recover_app
 from node.cli.home import home_app
 from node.cli.main import main
@@ -18,7 +19,7 @@ from node.home.storage import read_sign_state
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.testnet import write_readings
 
-EXAMPLE = re.compile(r": (p2pnode (?:recover|home) \S+[^\n]* --\S+[^\n]*)")
+EXAMPLE = re.compile(r": (p2pnode (?:recover|home|ca) \S+[^\n]* --\S+[^\n]*)")
 
 
 def examples(app: typer.Typer, name: str) -> list[str]:
@@ -78,12 +79,12 @@ def test_the_examples_hold_a_ceremony(street: Path, monkeypatch: pytest.MonkeyPa
 def test_the_examples_put_a_new_home_in_a_members_place(street: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (new,), (certify,), (export,) = (
         examples(home_app, "new"),
-        examples(home_app, "certify"),
+        examples(ca_app, "issue"),
         examples(recover_app, "export"),
     )
     (_, plan), (join,), (apply,) = (examples(recover_app, name) for name in ("plan", "join", "apply"))
     run(new, monkeypatch)
-    run(certify, monkeypatch)
+    run(certify, monkeypatch, "--yes")
     for number in (1, 2, 3):
         run(of_node(export, number), monkeypatch)
     run(plan.replace("--gone node4", "--replaced node4=node4-new/node.crt"), monkeypatch)
@@ -106,6 +107,6 @@ def test_the_help_says_what_comes_first_and_next(
         "3. join",
         "4. apply",
         "instead of 3: takes an export back",
-        "2. home certify",
+        "2. ca issue",
     ):
         assert words in text

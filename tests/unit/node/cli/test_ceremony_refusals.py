@@ -23,12 +23,15 @@ from consensus.era_plans import AppliedEra, Departure, Plan
 from consensus.identifiers import Digest, EraNumber, Height
 from ledger.ledger import Ledger
 from node.admission.authority import Authority
+from node.admission.authority_folder import ROOT_KEY_NAME, AuthorityFolder
 from node.admission.identity import load_key
+from node.admission.passphrase import read_passphrase_file
 from node.cli.main import main
 from node.home.era_files import FILE_SIZE_BYTES_MAX, JoinFile, PlanFile, StatementFile, read_record
 from node.home.genesis_file import load_genesis
-from node.testnet.folder import AUTHORITY_KEY_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import NETWORK, TestnetPlan, initialise_testnet
+from tests.support.ceremony_commands import authority
 from tests.support.testnet import write_readings
 
 FOREIGN = SigningKey(b"\x77" * 32)
@@ -249,16 +252,16 @@ PLANS: dict[str, tuple[Make, str]] = {
         "plan.authority: members are absent",
     ),
     "a new home without certificate": (
-        lambda street, _: replaced_by(street, None),
-        "plan.departures[0].certificate: expected with a new home's key",
+        lambda street, _: replaced_by(street, ()),
+        "plan.departures[0].certificates: expected with a new home's key",
     ),
     "a new home that another authority certified": (
-        lambda street, _: replaced_by(street, certificate_of(Authority(NETWORK), FOREIGN)),
-        "plan.departures[0].certificate: the authority did not sign it",
+        lambda street, _: replaced_by(street, certificates_of(Authority(NETWORK), FOREIGN)),
+        "plan.departures[0].certificates: the authority did not sign the issuing authority's",
     ),
     "a certificate of another key": (
-        lambda street, _: replaced_by(street, certificate_of(authority_of(street), SigningKey(b"\x66" * 32))),
-        "plan.departures[0].certificate: is of another key",
+        lambda street, _: replaced_by(street, certificates_of(authority_of(street), SigningKey(b"\x66" * 32))),
+        "plan.departures[0].certificates: is of another key",
     ),
     "unknown field": (
         lambda street, _: encode((*builtin(read_record(street.plan, PlanFile)), UNKNOWN)),
@@ -318,30 +321,38 @@ def doubled_members(street: Street) -> PlanFile:
     return street.planned(members=(*members, first))
 
 
-def without_the_last(street: Street, authority: SigningKey | None) -> PlanFile:
+def without_the_last(street: Street, vouching: SigningKey | None) -> PlanFile:
     path = street.directory.parent / "three.plan"
-    key = street.testnet / AUTHORITY_KEY_NAME
-    street.run("plan", *street.statements[:3], *street.config(0), "--authority", key, "--output", path)
+    options = ("--output", path, *authority(street.testnet))
+    street.run("plan", *street.statements[:3], *street.config(0), *options)
     (signed,) = read_record(path, PlanFile).plans
-    word = None if authority is None else authority.sign(encode(signed.plan))
+    word = None if vouching is None else vouching.sign(encode(signed.plan))
     return PlanFile(plans=(replace(signed, authority=word),))
 
 
-def replaced_by(street: Street, certificate: bytes | None) -> PlanFile:
+def replaced_by(street: Street, certificates: tuple[bytes, ...]) -> PlanFile:
     (signed,) = without_the_last(street, None).plans
-    departure = Departure(address=street.keys[3].address, node_key=FOREIGN.public_key, certificate=certificate)
+    departure = Departure(address=street.keys[3].address, node_key=FOREIGN.public_key, certificates=certificates)
     plan = replace(signed.plan, departures=(departure,))
-    word = load_key(street.testnet / AUTHORITY_KEY_NAME).sign(encode(plan))
+    word = root_key_of(street).sign(encode(plan))
     return PlanFile(plans=(replace(signed, plan=plan, authority=word),))
 
 
 def authority_of(street: Street) -> Authority:
-    return Authority.of_files(street.testnet / AUTHORITY_KEY_NAME, street.homes[0].authority_certificate)
+    return AuthorityFolder(street.testnet / AUTHORITY_NAME).open(passphrase_of(street))
 
 
-def certificate_of(authority: Authority, key: SigningKey) -> bytes:
-    pem = authority.issue("node4", key.public_key, host="127.0.0.1", port=27_004)
-    return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+def passphrase_of(street: Street) -> bytes:
+    return read_passphrase_file(street.testnet / AUTHORITY_KEY_FILE_NAME)
+
+
+def root_key_of(street: Street) -> SigningKey:
+    return load_key(street.testnet / AUTHORITY_NAME / ROOT_KEY_NAME, passphrase=passphrase_of(street))
+
+
+def certificates_of(issuer: Authority, key: SigningKey) -> tuple[bytes, ...]:
+    pem = issuer.issue("node4", key.public_key, host="127.0.0.1", port=27_004)
+    return tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem))
 
 
 # --- every command, every kind ---------------------------------------------------------------------------------
@@ -496,27 +507,31 @@ def test_an_earlier_file_of_the_same_kind_is_replaced(street: Street) -> None:
 
 
 def test_what_a_plan_is_told_of_absent_members_must_hold(
-    street: Street, bad: Path, capsys: pytest.CaptureFixture[str]
+    street: Street, elsewhere: Street, bad: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ("recover", "plan", *street.statements[:3], *street.config(0), "--output", street.directory / "new.plan")
-    right = street.testnet / AUTHORITY_KEY_NAME
+    right = authority(street.testnet)
+    key_file, other = right[2:], authority(elsewhere.testnet)
     foreign = certificate_pem(Authority("elsewhere"))
     write(bad, foreign)
     link = street.directory.parent / "link.crt"
     link.symlink_to(street.homes[3].certificate)
     for options, text in (
-        (("--authority", street.homes[0].node_key), "is not the key of this chain's authority"),
-        (("--authority", right, "--replaced", f"node4={bad}"), "it is no certificate of the authority"),
-        (("--authority", right, "--replaced", f"node4={link}"), "is a symbolic link"),
-        (("--authority", right, "--replaced", f"node4={street.plan}"), "is not a certificate"),
-        (("--authority", right, "--replaced", f"node4={street.homes[3].certificate}"), "gets a member's key"),
-        (("--authority", right, "--replaced", f"node9={bad}"), "node9"),
+        (("--authority", street.homes[0].node_key, *key_file), "is not encrypted, as it must be"),
+        ((*right[:2], *other[2:]), "the passphrase does not open it"),
+        (("--authority", bad.with_name("root.key"), *key_file), "if it was taken away, bring it"),
+        (other, "is not the root key of this chain's authority"),
+        ((*right, "--replaced", f"node4={bad}"), "the authority did not sign the issuing authority"),
+        ((*right, "--replaced", f"node4={link}"), "is a symbolic link"),
+        ((*right, "--replaced", f"node4={street.plan}"), "is not a certificate"),
+        ((*right, "--replaced", f"node4={street.homes[3].certificate}"), "gets a member's key"),
+        ((*right, "--replaced", f"node9={bad}"), "node9"),
     ):
         assert text in refused(street, capsys, *base, *options)
 
 
-def certificate_pem(authority: Authority) -> bytes:
-    return authority.issue("node4", FOREIGN.public_key, host="127.0.0.1", port=27_004)
+def certificate_pem(issuer: Authority) -> bytes:
+    return issuer.issue("node4", FOREIGN.public_key, host="127.0.0.1", port=27_004)
 
 
 def test_steps_that_the_home_refuses_change_its_ledger_and_sign_state_in_nothing(
@@ -525,7 +540,7 @@ def test_steps_that_the_home_refuses_change_its_ledger_and_sign_state_in_nothing
     """LevelDB writes beside its data whenever it is opened; a step that needs no ledger opens none."""
     home = street.homes[0]
     home.process_id.touch()
-    other = without_the_last(street, load_key(street.testnet / AUTHORITY_KEY_NAME))
+    other = without_the_last(street, root_key_of(street))
     path = street.directory / "three.plan"
     write(path, other)
     join = ("recover", "join", path, *street.config(0), "--output", street.directory / "no", "--yes")

@@ -42,8 +42,8 @@ def begun(era: int, departures: Sequence[Departure], gone: Sequence[int] = ()) -
 def replaced(number: int, port: int | None, *, host: str = "meter.lan") -> Departure:
     key = SigningKey(bytes([number + 100]) * 32)
     pem = AUTHORITY.issue("new", key.public_key, host=host, port=port)
-    certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-    return Departure(address=KEYS[number - 1].address, node_key=key.public_key, certificate=certificate)
+    certificates = tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem))
+    return Departure(address=KEYS[number - 1].address, node_key=key.public_key, certificates=certificates)
 
 
 def found(*eras: BegunEra) -> dict[str, tuple[str, int]]:

@@ -119,16 +119,19 @@ def test_the_sign_state_says_that_nothing_was_signed(made: Testnet) -> None:
 
 
 def test_private_files_are_their_owners(made: Testnet) -> None:
-    for pattern in ("*/node.key", "*/meter.key", "ca.key", "*/sign-state", "*/readings.csv"):
+    for pattern in ("*/node.key", "*/meter.key", "ca.passphrase", "ca/*.key", "*/sign-state", "*/readings.csv"):
         assert modes(made.directory, pattern) == {0o600}, pattern
     assert modes(made.directory, "node?") == {0o700}
     assert len(list(made.directory.glob("*/node.key"))) == 7
 
 
 def test_the_authoritys_key_is_in_no_nodes_folder(made: Testnet) -> None:
-    secret = (made.directory / "ca.key").read_bytes()
-    for path in made.directory.glob("*/*"):
-        assert secret not in path.read_bytes(), path
+    secrets = [
+        path.read_bytes().strip() for path in (made.directory / "ca.passphrase", *made.directory.glob("ca/*.key"))
+    ]
+    assert len(secrets) == 3
+    for path in made.directory.glob("node*/*"):
+        assert not any(secret in path.read_bytes() for secret in secrets), path
 
 
 def test_capacity_follows_the_largest_net(tmp_path: Path) -> None:
