@@ -10,11 +10,11 @@ import typer
 
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
-from node.cli.ca import ca_app
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
 from node.cli.home import home_app
 from node.cli.ledger import ledger_app
+from node.cli.provider.ca import ca_app
 from node.cli.qscore import qscore_app
 from node.cli.receipt import receipt_app
 from node.cli.statement import STATEMENT_EXAMPLE, statement
