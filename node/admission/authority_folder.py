@@ -253,15 +253,26 @@ def open_authority(directory: Path) -> Iterator[AuthorityFolder]:
         yield folder
 
 
+def require_new_authority(directory: Path, network: str) -> None:
+    """Says before anything is made that an authority's folder can be.
+
+    Raises:
+        IdentityError: something is there, the folder around it is not, or the network's name cannot be.
+    """
+    require_name(network, field="network")
+    if directory.is_symlink() or directory.exists():
+        raise IdentityError(f"{directory}: is there already, and is not changed")
+    if not directory.absolute().parent.is_dir():
+        raise IdentityError(f"{directory}: there is no folder {directory.absolute().parent}")
+
+
 def create_authority(directory: Path, network: str, passphrase: bytes, *, now: datetime | None = None) -> None:
     """Makes a new authority's folder, completely or not at all.
 
     Raises:
         IdentityError: the folder is there, or cannot be made.
     """
-    require_name(network, field="network")
-    if directory.is_symlink() or directory.exists():
-        raise IdentityError(f"{directory}: is there already, and is not changed")
+    require_new_authority(directory, network)
     parent = directory.absolute().parent
     try:
         partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", suffix=".partial", dir=parent))  # mode 0700

@@ -31,7 +31,7 @@ def checked_passphrase(text: str) -> bytes:
     Raises:
         IdentityError: too short or too long.
     """
-    passphrase = text.encode()
+    passphrase = text.encode(errors="surrogateescape")  # a terminal of another encoding
     if len(text) < LENGTH_MIN or len(passphrase) > SIZE_BYTES_MAX:
         raise IdentityError(
             f"a passphrase has at least {LENGTH_MIN} characters and at most {SIZE_BYTES_MAX} bytes; this one has "

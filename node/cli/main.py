@@ -10,13 +10,13 @@ import typer
 
 from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
-from node.cli.ca import ca_app
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
-from node.cli.genesis import genesis_app
-from node.cli.home import home_app
-from node.cli.init import INIT_EXAMPLE, init
+from node.cli.homes.genesis import genesis_app
+from node.cli.homes.home import home_app
+from node.cli.homes.init import INIT_EXAMPLE, init
 from node.cli.ledger import ledger_app
+from node.cli.provider.ca import ca_app
 from node.cli.qscore import qscore_app
 from node.cli.receipt import receipt_app
 from node.cli.statement import STATEMENT_EXAMPLE, statement

@@ -69,4 +69,4 @@ def passphrase_of(key_file: Path | None, *, is_new: bool = False) -> bytes:
     text: str = asked(
         lambda: typer.prompt("Passphrase of the authority's keys", hide_input=True, confirmation_prompt=is_new)
     )
-    return checked_passphrase(text) if is_new else text.encode()
+    return checked_passphrase(text) if is_new else text.encode(errors="surrogateescape")

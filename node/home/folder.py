@@ -7,7 +7,8 @@
 | `genesis.json` | the same, for people | 0644 |
 | `node.key`, `meter.key` | Ed25519 private keys, PKCS8 PEM | 0600 |
 | `node.csr` | a new home's request for its certificate (`p2pnode home new`) | 0644 |
-| `node.crt`, `ca.crt` | certificate of the node key, and of the authority that signed it | 0644 |
+| `node.crt` | certificate of the node key, and of the issuing authority that signed it | 0644 |
+| `ca.crt` | certificate of the network's root, which certified the issuing authority | 0644 |
 | `sign-state` | what this node has signed for the undecided height | 0600 |
 | `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
@@ -60,7 +61,7 @@ class Home:
 
     @property
     def certificate(self) -> Path:
-        """Certificate of the node key."""
+        """Certificate of the node key, and of the issuing authority that signed it."""
         return self.directory / "node.crt"
 
     @property
@@ -70,7 +71,7 @@ class Home:
 
     @property
     def authority_certificate(self) -> Path:
-        """Certificate of the authority that admits nodes to the mesh."""
+        """Certificate of the root: whom the home trusts to admit nodes to the mesh."""
         return self.directory / "ca.crt"
 
     @property

@@ -197,7 +197,7 @@ class IncomingLinks:
         if answered is not None and not answered.done():
             answered.set_result(None)
         if isinstance(key, WrongRole):
-            self._log.warning("peer_refused", reason=str(key))
+            self._log.debug("peer_refused", reason=str(key))
             return self._refusal(MeshRefusal.WRONG_ROLE)
         if sender is None or member is None:
             return self._refusal(MeshRefusal.NOT_A_MEMBER)

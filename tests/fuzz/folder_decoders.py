@@ -30,19 +30,31 @@ from ledger.side_files import (
     seal_faults,
     write_seal,
 )
-from node.admission.authority import Authority
+from node.admission.authority import Authority, present
+from node.admission.chain import Role, read_chain
 from node.admission.endpoint import CertifiedHome, Endpoint, certified_home
 from node.admission.identity import (
     KEY_FILE_MODE,
     certificate_key,
     create_key,
     key_of_peer,
-    load_certificate,
+    load_chain,
     load_key,
 )
+from node.admission.register import (
+    IssuedToHome,
+    Reason,
+    Register,
+    Revoked,
+    issued_of,
+    read_register,
+    render_register,
+)
 from node.admission.request import make_request, read_request
+from node.admission.revocations import load_revocations
 from node.errors import (
     IdentityError,
+    RevocationsRefused,
     SignStateError,
     TestnetError,
 )
@@ -67,6 +79,7 @@ def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Itera
     yield from _side_file_decoders(directory / "ledger")
     yield from _journal_decoders(chain, directory)
     yield from _identity_decoders(directory)
+    yield from _authority_decoders(directory)
     yield _manifest_decoder(directory)
 
 
@@ -294,32 +307,51 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
         assert key == certificate_key(x509.load_der_x509_certificate(data))
         return key
 
+    authority = Authority("fuzz")
+
+    def chain(home: CertifiedHome) -> bytes:
+        host, port = home.endpoint or ("localhost", None)
+        return authority.issue("node", home.node_key, host=host, port=port)
+
+    def certified(home: CertifiedHome) -> bytes:
+        return read_chain(chain(home))[0].public_bytes(Encoding.DER)
+
     yield Decoder(
         name="certificate-of-a-peer",
         read=shown_key,
-        write=lambda key: certificate(key, Encoding.DER),
-        refusals=(IdentityError,),
-        specimens=tuple(certificate(seeded_key("node", number).public_key, Encoding.DER) for number in (1, 2)),
-        form=Form.FREE,
-    )
-    authority = Authority("fuzz")
-
-    def certified(home: CertifiedHome) -> bytes:
-        host, port = home.endpoint or ("localhost", None)
-        issued = authority.issue("node", home.node_key, host=host, port=port)
-        return x509.load_pem_x509_certificate(issued).public_bytes(Encoding.DER)
-
-    public_key = PublicKey(seeded_key("node", 1).public_key)
-    yield Decoder(
-        name="certificate-of-a-new-home",
-        read=certified_home,
-        write=certified,
+        write=lambda key: certified(CertifiedHome(key, None)),
         refusals=(IdentityError,),
         specimens=tuple(
-            certified(CertifiedHome(public_key, endpoint))
-            for endpoint in (None, Endpoint("192.0.2.4", 7000), Endpoint("::1", 1), Endpoint("meter.lan", 65_535))
+            certified(CertifiedHome(PublicKey(seeded_key("node", number).public_key), None)) for number in (1, 2)
         ),
         form=Form.FREE,
+    )
+    public_key = PublicKey(seeded_key("node", 1).public_key)
+    homes = [
+        CertifiedHome(public_key, endpoint)
+        for endpoint in (None, Endpoint("192.0.2.4", 7000), Endpoint("::1", 1), Endpoint("meter.lan", 65_535))
+    ]
+    yield Decoder(
+        name="certificate-of-a-new-home",
+        read=lambda data: certified_home((data,)),
+        write=certified,
+        refusals=(IdentityError,),
+        specimens=tuple(map(certified, homes)),
+        form=Form.FREE,
+    )
+
+    def home_of_chain(pem: bytes) -> CertifiedHome:
+        certificates = [one.public_bytes(Encoding.DER) for one in read_chain(pem)]
+        return certified_home(certificates, authority.root)
+
+    yield Decoder(
+        name="certificate-chain",
+        read=home_of_chain,
+        write=chain,
+        refusals=(IdentityError,),
+        specimens=tuple(map(chain, homes)),
+        form=Form.FREE,
+        is_text=True,
     )
     path = directory / "asking.key"
     path.unlink(missing_ok=True)
@@ -335,10 +367,49 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
     )
     yield Decoder(
         name="certificate",
-        read=through(directory / "node.crt", lambda file: certificate_key(load_certificate(file))),
+        read=through(directory / "node.crt", lambda file: certificate_key(load_chain(file)[0])),
         write=certificate,
         refusals=(IdentityError,),
         specimens=tuple(certificate(seeded_key("node", number).public_key) for number in (1, 2)),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+
+def _authority_decoders(directory: Path) -> Iterator[Decoder]:
+    authority, now = Authority("fuzz"), datetime(2026, 1, 1, tzinfo=UTC)
+    key = seeded_key("node", 1)
+    issuing = issued_of(authority.issuing)
+    issued = IssuedToHome(
+        **(issuing.model_dump() | {"serial": "7f"}),
+        name="node1",
+        address=key.address.hex(),
+        node_key=key.public_key.hex(),
+        role=Role.MEMBER,
+        endpoint="wss://192.0.2.4:7000",
+        issued_by=issuing.serial,
+    )
+    register = Register(network="fuzz", list_number=1, issuing=(issuing,), certificates=(issued,))
+    revoked = register.with_revoked(["7f"], Revoked(at=now, reason=Reason.KEY_COMPROMISE))
+    yield Decoder(
+        name="authority-register",
+        read=read_register,
+        write=render_register,
+        refusals=(IdentityError,),
+        specimens=(render_register(register), render_register(revoked)),
+        form=Form.FREE,
+        is_text=True,
+    )
+    lists = {
+        number: authority.revocation_list(state.revocations, number=number, now=present())
+        for number, state in enumerate((register, revoked))
+    }
+    yield Decoder(
+        name="revocation-list",
+        read=through(directory / "ca.crl", lambda path: load_revocations(path, authority.root)),
+        write=lambda found: lists[found.number],  # nobody else can sign one
+        refusals=(RevocationsRefused,),
+        specimens=tuple(lists.values()),
         form=Form.FREE,
         is_text=True,
     )

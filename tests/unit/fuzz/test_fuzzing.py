@@ -97,13 +97,18 @@ def test_every_record_that_production_code_decodes_is_fuzzed() -> None:
 PARSERS = {"loads", "reader", "unpackb", "model_validate_json", "b64decode", "load_pem_private_key"} | {
     "load_pem_x509_certificate",
     "load_der_x509_certificate",
+    "load_pem_x509_certificates",
+    "load_pem_x509_crl",
     "load_pem_x509_csr",
 }
 PARSED_IN = {
     "consensus/codec.py": "frame",
+    "node/admission/chain.py": "certificate-chain",
     "node/admission/endpoint.py": "certificate-of-a-new-home",
     "node/admission/identity.py": "certificate",
+    "node/admission/register.py": "authority-register",
     "node/admission/request.py": "certificate-request",
+    "node/admission/revocations.py": "revocation-list",
     "node/api/transactions.py": "http-body",
     "node/home/append_log.py": "journal-of-promises",
     "node/home/configuration.py": "meter.toml",

@@ -99,9 +99,10 @@ def test_an_authority_is_never_made_over_another_nor_over_anything(provider: Pro
     for name in ("ca", "ca.passphrase", "link"):
         again = ("init", provider.directory / name, "--network", "x", *provider.opened)
         assert "is there already" in refused(*again)
-    assert "network: '\\u202ex' has the character U+202E" in refused(
-        "init", provider.directory / "new", "--network", "\u202ex", *provider.opened
-    )
+    missing = ("--key-file", provider.directory / "no-file-is-left")
+    bad_name = ("init", provider.directory / "new", "--network", "\u202ex", *missing)
+    assert "network: '\\u202ex' has the character U+202E" in refused(*bad_name)
+    assert "there is no folder" in refused("init", provider.directory / "no" / "ca", "--network", "x", *missing)
 
 
 # --- issue -----------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import pytest
 import typer
 
 from ledger.ledger import Ledger
-from node.cli.ca import ca_app
 from node.cli.ceremony import recover_app
-from node.cli.home import home_app
+from node.cli.homes.home import home_app
 from node.cli.main import main
+from node.cli.provider.ca import ca_app
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state

@@ -24,6 +24,7 @@ from node.admission.authority_folder import (
     open_authority,
     order_of,
     orders_of,
+    require_new_authority,
 )
 from node.admission.chain import Role
 from node.admission.identity import load_private_key
@@ -108,8 +109,7 @@ def init(
     good one. Lost passphrases are lost keys. A key file belongs on another
     machine or medium than a copy of the folder.
     """
-    if directory.is_symlink() or directory.exists():
-        raise NodeError(f"{directory}: is there already, and is not changed")
+    require_new_authority(directory, network)
     if key_file is not None and not (key_file.exists() or key_file.is_symlink()):
         create_passphrase_file(key_file)
     create_authority(directory, network, passphrase_of(key_file, is_new=True))

@@ -1,0 +1,1 @@
+"""How homes begin: their keys, the founding of a chain, a new home in a lost one's place."""

@@ -1,0 +1,1 @@
+"""Commands of the network provider, who is no member: its certificate authority."""
