@@ -15,6 +15,7 @@ from node.home.genesis_file import load_genesis
 from node.testnet.folder import Manifest, Testnet, TestnetNode
 from tests.integration.test_mesh import free_port
 from tests.support.ceremony_commands import running
+from tests.support.pages import commands_of, run
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
 HOURS = 3
@@ -97,3 +98,12 @@ def test_homes_with_keys_of_their_own_found_a_street_and_trade(places: list[Path
     assert statuses[0]["totals"]["bought_wh"] == readings.tradable_wh > 0
     for node, place in zip(nodes, places, strict=False):
         assert "no fault" in p2pnode(place, "ledger", "verify", "--home", node.home.directory).output
+
+
+def test_the_page_is_run_from_top_to_bottom(tmp_path: Path) -> None:
+    *commands, start = commands_of("founding.md")
+    assert start == "p2pnode start --config home1/meter.toml"
+    said = [run(tmp_path, command) for command in commands]
+    assert "All have signed." in said[-1]
+    genesis = {load_genesis(Home(tmp_path / f"home{number}")).network for number in range(1, 5)}
+    assert genesis == {"Sunny Street"}

@@ -1,9 +1,6 @@
 """docs/authority.md: every command on the page is run here, in its order, as it stands there."""
 
-import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,10 +15,9 @@ from node.admission.register import State
 from node.admission.request import make_request
 from node.home.folder import Home
 from node.testnet.init import TestnetPlan, initialise_testnet
-from tests.support.testnet import COMMAND, write_readings
+from tests.support.pages import commands_of, run
+from tests.support.testnet import write_readings
 
-PAGE = Path(__file__).parents[4] / "docs" / "authority.md"
-BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OLD_HOMES = ("node1", "node2", "node3")
 
 
@@ -39,28 +35,12 @@ def street(tmp_path: Path) -> Path:
     return street
 
 
-def run(street: Path, command: str) -> str:
-    """Runs a command in a shell, and says yes to what it asks."""
-    path = f"{Path(COMMAND).parent}:{os.environ['PATH']}"
-    ended = subprocess.run(
-        ["bash", "-c", command],
-        cwd=street,
-        env=os.environ | {"PATH": path},
-        input="y\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, (command, ended.stdout, ended.stderr)
-    return ended.stdout
-
-
 def address_of_home(street: Path, name: str) -> Address:
     return load_key(street / name / "node.key").address
 
 
 def test_the_page_is_run_from_top_to_bottom(street: Path) -> None:
-    commands = [line for block in BLOCK.findall(PAGE.read_text()) for line in block.splitlines()]
+    commands = commands_of("authority.md")
     assert len(commands) >= 20
     assert {command.split()[2] for command in commands if command.startswith("p2pnode ca ")} == {
         *("init", "issue", "list", "renew", "revoke", "crl"),
