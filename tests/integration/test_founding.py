@@ -12,6 +12,7 @@ from contracts.genesis import chain_id
 from node.admission.identity import load_key
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
+from node.meter.readings_file import Readings, read_readings, write_household
 from node.testnet.folder import Manifest, Testnet, TestnetNode
 from tests.integration.test_mesh import free_port
 from tests.support.ceremony_commands import running
@@ -33,14 +34,14 @@ def places(tmp_path: Path) -> Iterator[list[Path]]:
         yield made
 
 
-def found(places: list[Path], readings: Path) -> list[Node]:
+def found(places: list[Path], readings: Readings) -> list[Node]:
     """Takes the steps of docs/founding.md, each where it is taken; returns the homes' nodes."""
     *homes, provider, coordinator = places
     ports = [(free_port(), free_port()) for _ in homes]
     for name, place, household, (port, api_port) in zip(NAMES, homes, HOUSEHOLDS, ports, strict=True):
         where = ("--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", str(port), "--api-port", str(api_port))
         p2pnode(place, "init", "home", "--name", name, *where, "--household", household)
-        shutil.copyfile(readings, place / "home" / "readings.csv")
+        write_household(readings, household, place / "home" / "readings.csv")
         shutil.copyfile(place / "home" / "node.csr", provider / f"{place.name}.csr")
     key_file = ("--key-file", "ca.passphrase")
     p2pnode(provider, "ca", "init", "ca", "--network", "Sunny Street", *key_file)
@@ -87,7 +88,7 @@ def has_settled(node: Node) -> bool:
 
 def test_homes_with_keys_of_their_own_found_a_street_and_trade(places: list[Path]) -> None:
     readings = write_readings(places[0] / "readings.csv", households=4, hours=HOURS)
-    nodes = found(places, readings.path)
+    nodes = found(places, read_readings(readings.path))
     assert len({node.home.genesis.read_bytes() for node in nodes}) == 1
     with running(*nodes):
         wait_until(lambda: all(map(has_settled, nodes)), "all hours are settled")
@@ -97,7 +98,7 @@ def test_homes_with_keys_of_their_own_found_a_street_and_trade(places: list[Path
     assert all(status["conserved"] for status in statuses)
     assert statuses[0]["totals"]["bought_wh"] == readings.tradable_wh > 0
     for node, place in zip(nodes, places, strict=False):
-        assert "no fault" in p2pnode(place, "ledger", "verify", "--home", node.home.directory).output
+        p2pnode(place, "ledger", "verify", "--home", node.home.directory)  # which fails if a single hash does
 
 
 def test_the_page_is_run_from_top_to_bottom(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def init(
     household: Annotated[
         str | None,
         typer.Option(
-            help="Household whose rows of readings.csv the meter measures; without, the node only validates.",
+            help="Household that the meter measures; its rows, and no others, go into the home's readings.csv. "
+            "Without, the node only validates.",
             show_default=False,
         ),
     ] = None,
