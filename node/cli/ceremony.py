@@ -17,6 +17,8 @@ from rich.table import Table
 from consensus import ceremony
 from consensus.codec import encode
 from consensus.era_plans import Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
+from consensus.eras import ERAS_MAX
+from consensus.events import EraStanding
 from consensus.identifiers import Address, EraNumber
 from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
@@ -74,9 +76,9 @@ secret. docs/operations.md (A ceremony) tells more: when, what each step
 makes irrevocable, and whom one trusts."""
 
 RECOVER_EXAMPLE: Final = "\
-Begin with: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement"
+Begin with: p2pnode recover export --config node1/meter.toml --output node1.statement"
 EXPORT_EXAMPLE: Final = """\
-Example: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement
+Example: p2pnode recover export --config node1/meter.toml --output node1.statement
 
 Next: `recover plan` with the statements of all; back: `recover release`."""
 PLAN_EXAMPLE: Final = """\
@@ -105,15 +107,20 @@ LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
 
 REFUSALS: Final = {
-    ceremony.CeremonyRefusal.ERA_PASSED: "this node takes part in era {era} or a later one already",
-    ceremony.CeremonyRefusal.SEALED_HIGHER: "this node made a statement for a later era since: go on with that one",
+    ceremony.CeremonyRefusal.ERA_PASSED: (
+        "this node takes part in era {own} already: the next one is era {next} (`p2pnode recover export --era {next}`)"
+    ),
+    ceremony.CeremonyRefusal.SEALED_HIGHER: (
+        "this node made a statement for era {sealed} since: go on with that one (`p2pnode recover export --era "
+        "{sealed}`){back}"
+    ),
     ceremony.CeremonyRefusal.NOT_SEALED: "this node made no statement for era {era}, or took it back: export first",
     ceremony.CeremonyRefusal.OTHER_STATEMENT: (
         "the plan was not made of this node's newest statement: make it again with that one"
     ),
     ceremony.CeremonyRefusal.JOINED_ANOTHER: (
-        "this node agreed to another plan of era {era}, and agrees to one per era: go on with that one, or make a "
-        "plan of a later era"
+        "this node agreed to another plan of era {joined}, and agrees to one per era: go on with that one, or let all "
+        "export for the next era (`p2pnode recover export --era {later}`)"
     ),
     ceremony.CeremonyRefusal.NOT_COMPLETE: "too few of the old members agreed: more of their agreements are needed",
     ceremony.CeremonyRefusal.NO_MEMBER: "this node's key is none of the members'",
@@ -136,6 +143,16 @@ OutputOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")]
 
+EraOption = Annotated[
+    int | None,
+    typer.Option(
+        help="The era to come; by default the one that this home made a statement for, else one above its own. If a "
+        "plan of that one found too few agreements: one above it, at every home.",
+        min=1,
+        max=ERAS_MAX,
+        show_default=False,
+    ),
+]
 LossOption = Annotated[
     bool, typer.Option("--accept-loss", help="Where a decided block may be replaced: without being asked.")
 ]
@@ -148,7 +165,8 @@ recover_app.command(epilog=ALONE_EXAMPLE)(alone)
 def export(
     config: ConfigOption,
     output: OutputOption,
-    era: Annotated[int, typer.Option(help="The era to come; one above the present one.", min=1)] = 1,
+    era: EraOption = None,
+    yes: YesOption = False,  # noqa: FBT002
 ) -> None:
     """First step: give up the present era at this home, and write down what it has.
 
@@ -160,9 +178,11 @@ def export(
     configuration = load_configuration(config)
     require_output(output, StatementFile)
     with open_home(configuration) as home:
-        stated = ceremony.state(home.facts(), EraNumber(era), home.signer)
+        number = era or _era_to_come(home.standing)
+        stated = ceremony.state(home.facts(), EraNumber(number), home.signer)
         if isinstance(stated, ceremony.CeremonyRefusal):
-            raise _refused(stated, era)
+            raise _refused(stated, number, home.standing)
+        _confirm_gap(number, home.standing, yes=yes)
         sign_state, statement = stated
         signed = ceremony.signed_statement(statement, home.signer)
         file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
@@ -170,7 +190,7 @@ def export(
         lost = ", ".join(missing.value.replace("_", " ") for missing in statement.missing)
         has = "complete" if statement.is_complete else f"not complete, as this is lost: {lost}"
         typer.echo(
-            f"{home.name} gave up all eras below {era}, at height {statement.height}.\n"
+            f"{home.name} gave up all eras below {number}, at height {statement.height}.\n"
             f"{output}: its statement {statement.number}, {has}. Bring it to whoever makes the plan."
         )
 
@@ -242,7 +262,7 @@ def join(
     with open_home(configuration) as home:
         joined = ceremony.join(signed.plan, home.sign_state, home.key)
         if isinstance(joined, ceremony.CeremonyRefusal):
-            raise _refused(joined, signed.plan.era)
+            raise _refused(joined, signed.plan.era, home.sign_state.standing)
         _show(signed.plan, admission)
         _confirm("Agree to this plan, and to no other of its era?", yes=yes)
         sign_state, agreed = joined
@@ -312,7 +332,7 @@ def release_command(config: ConfigOption) -> None:
     with open_home(load_configuration(config)) as home:
         released = ceremony.release(home.sign_state)
         if isinstance(released, ceremony.CeremonyRefusal):
-            raise _refused(released, home.sign_state.standing.sealed_below)
+            raise _refused(released, home.sign_state.standing.sealed_below, home.sign_state.standing)
         home.save(released)
         typer.echo(f"{home.name} goes on in era {released.standing.era}: start it. Its statements are void")
 
@@ -320,13 +340,42 @@ def release_command(config: ConfigOption) -> None:
 # --- parts -----------------------------------------------------------------------------------------------------
 
 
-def _refused(refusal: ceremony.CeremonyRefusal, era: int) -> NodeError:
-    return NodeError(f"{REFUSALS[refusal].format(era=era)}. Nothing was changed")
+def _era_to_come(standing: EraStanding) -> int:
+    """Returns the era that a home makes a statement for, unless it is told another one."""
+    era = max(standing.era + 1, standing.sealed_below)
+    if era > ERAS_MAX:
+        raise NodeError(f"era {ERAS_MAX} is the last one that there can be. Nothing was changed")
+    return era
+
+
+def _confirm_gap(era: int, standing: EraStanding, *, yes: bool) -> None:
+    """Asks where an era is not the next one that a home knows of: mostly that is a slip, and none of the others' era."""
+    known = max(standing.era, standing.sealed_below)
+    if era > known + 1:
+        typer.echo(
+            f"--era {era}: this home knows of no era above {known}, so the next one is {known + 1}. Leave eras out only "
+            f"where the others went on without this home, and make their statements for era {era}, too."
+        )
+        _confirm(f"Give up all eras below {era}?", yes=yes)
+
+
+def _refused(refusal: ceremony.CeremonyRefusal, era: int, standing: EraStanding) -> NodeError:
+    joined = 0 if standing.joined is None else standing.joined.era
+    text = REFUSALS[refusal].format(
+        era=era,
+        own=standing.era,
+        next=standing.era + 1,
+        sealed=standing.sealed_below,
+        joined=joined,
+        later=joined + 1,
+        back="" if joined == standing.sealed_below else ", or take it back (`p2pnode recover release`)",
+    )
+    return NodeError(f"{text}. Nothing was changed")
 
 
 def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: CeremonyHome) -> NodeError:
     """Adds the blocks by which this home's ledger and a plan differ."""
-    refused, facts = _refused(refusal, plan.era), home.ledger_facts()
+    refused, facts = _refused(refusal, plan.era, home.sign_state.standing), home.ledger_facts()
     if refusal is ceremony.CeremonyRefusal.OTHER_BLOCK:
         own = facts.block_at(plan.base).hex()
         return NodeError(

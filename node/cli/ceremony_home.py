@@ -7,8 +7,9 @@ from functools import cached_property
 from consensus import ceremony
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.events import SignState
+from consensus.events import EraStanding, SignState
 from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height
+from consensus.replica import Start, standing_where_the_chain_is
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
 from node.chain.application import read_decided
@@ -56,13 +57,18 @@ class CeremonyHome:
         """Makes a sign state durable, synced, when it returns."""
         self._file.save(encode(state))
 
+    @property
+    def standing(self) -> EraStanding:
+        """Where the home stands among the eras: as its sign state says, or its ledger where the sign state is lost."""
+        return standing_where_the_chain_is(self._start()).standing
+
     def facts(self) -> ceremony.Home:
         """Returns what a statement shows."""
         ledger = self.ledger
         newest = range(max(1, ledger.height - 1), ledger.height + 1)
         return ceremony.Home(
             chain=ledger.chain,
-            start=stored_start(ledger, ledger.undecided(), self.sign_state),
+            start=self._start(),
             decided=[read_decided(ledger, Height(height)) for height in newest],
         )
 
@@ -70,9 +76,12 @@ class CeremonyHome:
         """Returns what the ledger says of eras."""
         ledger = self.ledger
         certificate = None if ledger.height == GENESIS_HEIGHT else ledger.certificate(ledger.height)
-        copy = stored_start(ledger, ledger.undecided(), self.sign_state).sign_state_copy
+        copy = self._start().sign_state_copy
         eras = [0 if certificate is None else certificate.era, 0 if copy is None else copy.standing.era]
         return ceremony.LedgerFacts(height=ledger.height, block_at=self._block_at, signed_in=EraNumber(max(eras)))
+
+    def _start(self) -> Start:
+        return stored_start(self.ledger, self.ledger.undecided(), self.sign_state)
 
     def _block_at(self, height: Height) -> Digest:
         if height == GENESIS_HEIGHT:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from consensus.codec import decode
+from consensus.eras import ERAS_MAX
 from consensus.events import SignState
 from ledger.ledger import Ledger
 from node.cli import ceremony as cli_ceremony
@@ -132,6 +133,81 @@ def test_a_statement_that_cannot_be_written_has_given_the_era_up_already(
     assert (street.state(0).standing.sealed_below, street.state(0).standing.statement) == (1, 1)
     statement = read_record(export(street, recover, 0), StatementFile).statement.statement
     assert statement.number == 2, "the one that was lost can not be agreed with"
+
+
+@pytest.mark.parametrize("era", [0, -1, ERAS_MAX + 1, 10**30])
+def test_an_era_that_there_cannot_be_is_refused_before_anything_is_read(
+    street: Street, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], era: int
+) -> None:
+    before = street.state(0)
+    arguments = ("export", *config(street.homes[0]), "--era", era, "--output", street.file("0.statement"), "--yes")
+    monkeypatch.setattr(sys, "argv", ["p2pnode", "recover", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--era" in capsys.readouterr().err
+    assert (street.state(0), street.file("0.statement").exists()) == (before, False)
+
+
+def test_the_last_era_can_be_read_again_and_there_is_none_after_it(street: Street, recover: Recover) -> None:
+    statements = [street.file(f"{number}.statement") for number in range(4)]
+    for home, path in zip(street.homes, statements, strict=True):
+        recover("export", *config(home), "--era", str(ERAS_MAX), "--output", path, "--yes")
+    agreed = street.file("last.plan")
+    recover("plan", *statements, *config(street.homes[0]), "--output", agreed)
+    joins = [join(street, recover, agreed, number) for number in range(3)]
+    recover("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    assert street.state(0).standing.era == ERAS_MAX
+    said = recover("export", *config(street.homes[0]), "--output", street.file("beyond.statement"))
+    assert f"era {ERAS_MAX} is the last one that there can be. Nothing was changed" in said
+
+
+def test_an_export_is_for_the_era_that_was_stated_or_the_next(street: Street, recover: Recover) -> None:
+    assert [street_era(street, recover, 0) for _ in range(2)] == [1, 1]
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    assert street_era(street, recover, 0) == 1, "who agreed and who did not say the same"
+    for number in range(1, 4):
+        recover("apply", agreed, *joins, *config(street.homes[number]), "--yes")
+    assert [street_era(street, recover, number) for number in range(1, 4)] == [2, 2, 2]
+
+
+def street_era(street: Street, recover: Recover, number: int) -> int:
+    recover("export", *config(street.homes[number]), "--output", street.file("again.statement"))
+    return read_record(street.file("again.statement"), StatementFile).statement.statement.era
+
+
+def test_after_a_plan_without_agreements_the_next_era_is_no_gap(street: Street, recover: Recover) -> None:
+    join(street, recover, plan(street, recover), 0)
+    for number in (0, 1):
+        next_one = ("export", *config(street.homes[number]), "--era", "2", "--output", street.file("2.statement"))
+        assert "gave up all eras below 2" in recover(*next_one)
+
+
+def test_an_era_that_leaves_others_out_is_asked_for(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = street.file("0.statement"), street.state(0)
+    third = ("export", *config(street.homes[0]), "--era", "3", "--output", path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    said = recover(*third)
+    assert "this home knows of no era above 0, so the next one is 1" in said
+    assert "nothing was changed" in said
+    assert (street.state(0), path.exists()) == (before, False)
+    assert "gave up all eras below 3" in recover(*third, "--yes")
+
+
+def test_a_refused_era_says_what_to_type_next(street: Street, recover: Recover) -> None:
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    recover("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    first, path = config(street.homes[0]), street.file("again.statement")
+    said = recover("export", *first, "--era", "1", "--output", path)
+    assert "takes part in era 1 already: the next one is era 2 (`p2pnode recover export --era 2`)" in said
+    recover("export", *first, "--era", "3", "--output", path, "--yes")
+    said = recover("export", *first, "--era", "2", "--output", path)
+    assert "made a statement for era 3 since: go on with that one (`p2pnode recover export --era 3`)" in said
+    assert "or take it back (`p2pnode recover release`)" in said
 
 
 # --- join ------------------------------------------------------------------------------------------------------
