@@ -35,7 +35,7 @@ from node.cli.ceremony_files import (
     read_plan,
     read_statements,
 )
-from node.cli.ceremony_home import CeremonyHome, open_home
+from node.cli.ceremony_home import CeremonyHome, open_home, refused
 from node.cli.recover import ALONE_EXAMPLE, alone
 from node.cli.terminal import output_console
 from node.errors import IdentityError, NodeError
@@ -106,32 +106,6 @@ T = TypeVar("T")
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
 
-REFUSALS: Final = {
-    ceremony.CeremonyRefusal.ERA_PASSED: (
-        "this node takes part in era {own} already: the next one is era {next} (`p2pnode recover export --era {next}`)"
-    ),
-    ceremony.CeremonyRefusal.SEALED_HIGHER: (
-        "this node made a statement for era {sealed} since: go on with that one (`p2pnode recover export --era "
-        "{sealed}`){back}"
-    ),
-    ceremony.CeremonyRefusal.NOT_SEALED: "this node made no statement for era {era}, or took it back: export first",
-    ceremony.CeremonyRefusal.OTHER_STATEMENT: (
-        "the plan was not made of this node's newest statement: make it again with that one"
-    ),
-    ceremony.CeremonyRefusal.JOINED_ANOTHER: (
-        "this node agreed to another plan of era {joined}, and agrees to one per era: go on with that one, or let all "
-        "export for the next era (`p2pnode recover export --era {later}`)"
-    ),
-    ceremony.CeremonyRefusal.NOT_COMPLETE: "too few of the old members agreed: more of their agreements are needed",
-    ceremony.CeremonyRefusal.NO_MEMBER: "this node's key is none of the members'",
-    ceremony.CeremonyRefusal.OTHER_BLOCK: "this node's ledger has another block at the plan's base",
-    ceremony.CeremonyRefusal.LEDGER_ABOVE: (
-        "this node's ledger has decided blocks above the plan's base: export its statement, and make a plan of a "
-        "later era with it"
-    ),
-    ceremony.CeremonyRefusal.AGREED: "this node agreed to a plan: it goes on with that, or with one of a later era",
-}
-
 ConfigOption = Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)]
 OutputOption = Annotated[
     Path,
@@ -181,7 +155,7 @@ def export(
         number = era or _era_to_come(home.standing)
         stated = ceremony.state(home.facts(), EraNumber(number), home.signer)
         if isinstance(stated, ceremony.CeremonyRefusal):
-            raise _refused(stated, number, home.standing)
+            raise refused(stated, number, home.standing)
         _confirm_gap(number, home.standing, yes=yes)
         sign_state, statement = stated
         signed = ceremony.signed_statement(statement, home.signer)
@@ -262,7 +236,7 @@ def join(
     with open_home(configuration) as home:
         joined = ceremony.join(signed.plan, home.sign_state, home.key)
         if isinstance(joined, ceremony.CeremonyRefusal):
-            raise _refused(joined, signed.plan.era, home.sign_state.standing)
+            raise refused(joined, signed.plan.era, home.sign_state.standing)
         _show(signed.plan, admission)
         _confirm("Agree to this plan, and to no other of its era?", yes=yes)
         sign_state, agreed = joined
@@ -332,7 +306,7 @@ def release_command(config: ConfigOption) -> None:
     with open_home(load_configuration(config)) as home:
         released = ceremony.release(home.sign_state)
         if isinstance(released, ceremony.CeremonyRefusal):
-            raise _refused(released, home.sign_state.standing.sealed_below, home.sign_state.standing)
+            raise refused(released, home.sign_state.standing.sealed_below, home.sign_state.standing)
         home.save(released)
         typer.echo(f"{home.name} goes on in era {released.standing.era}: start it. Its statements are void")
 
@@ -349,43 +323,27 @@ def _era_to_come(standing: EraStanding) -> int:
 
 
 def _confirm_gap(era: int, standing: EraStanding, *, yes: bool) -> None:
-    """Asks where an era is not the next one that a home knows of: mostly that is a slip, and none of the others' era."""
+    """Asks where an era is not the next one that a home knows of: mostly that is a slip."""
     known = max(standing.era, standing.sealed_below)
     if era > known + 1:
         typer.echo(
-            f"--era {era}: this home knows of no era above {known}, so the next one is {known + 1}. Leave eras out only "
-            f"where the others went on without this home, and make their statements for era {era}, too."
+            f"--era {era}: this home knows of no era above {known}, so the next one is {known + 1}. Leave eras out "
+            f"only where the others went on without this home, and make their statements for era {era}, too."
         )
         _confirm(f"Give up all eras below {era}?", yes=yes)
 
 
-def _refused(refusal: ceremony.CeremonyRefusal, era: int, standing: EraStanding) -> NodeError:
-    joined = 0 if standing.joined is None else standing.joined.era
-    text = REFUSALS[refusal].format(
-        era=era,
-        own=standing.era,
-        next=standing.era + 1,
-        sealed=standing.sealed_below,
-        joined=joined,
-        later=joined + 1,
-        back="" if joined == standing.sealed_below else ", or take it back (`p2pnode recover release`)",
-    )
-    return NodeError(f"{text}. Nothing was changed")
-
-
 def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: CeremonyHome) -> NodeError:
     """Adds the blocks by which this home's ledger and a plan differ."""
-    refused, facts = _refused(refusal, plan.era, home.sign_state.standing), home.ledger_facts()
+    told, facts = refused(refusal, plan.era, home.sign_state.standing), home.ledger_facts()
     if refusal is ceremony.CeremonyRefusal.OTHER_BLOCK:
         own = facts.block_at(plan.base).hex()
         return NodeError(
-            f"plan.base_block: is {plan.base_block.hex()} at height {plan.base}, here it is {own}: {refused}"
+            f"plan.base_block: is {plan.base_block.hex()} at height {plan.base}, here it is {own}: {told}"
         )
     if refusal is ceremony.CeremonyRefusal.LEDGER_ABOVE:
-        return NodeError(
-            f"plan.base: is height {plan.base}, and this ledger ends at height {facts.height}: {refused}"
-        )
-    return refused
+        return NodeError(f"plan.base: is height {plan.base}, and this ledger ends at height {facts.height}: {told}")
+    return told
 
 
 def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, agreed: Sequence[Join]) -> None:

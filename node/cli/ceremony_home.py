@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from typing import Final
 
 from consensus import ceremony
 from consensus.codec import encode
@@ -14,6 +15,7 @@ from ledger.ledger import Ledger
 from node.admission.identity import load_key
 from node.chain.application import read_decided
 from node.chain.records import stored_start
+from node.errors import NodeError
 from node.home.configuration import Configuration
 from node.home.era_files import begun_eras
 from node.home.folder import Home
@@ -22,6 +24,34 @@ from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import open_sign_state, read_sign_state, set_aside
+
+REFUSALS: Final = {
+    ceremony.CeremonyRefusal.ERA_PASSED: (
+        "this node takes part in era {own} already: the next one is era {next} "
+        "(`p2pnode recover export --era {next}`)"
+    ),
+    ceremony.CeremonyRefusal.SEALED_HIGHER: (
+        "this node made a statement for era {sealed} since: go on with that one (`p2pnode recover export --era "
+        "{sealed}`){back}"
+    ),
+    ceremony.CeremonyRefusal.NOT_SEALED: "this node made no statement for era {era}, or took it back: export first",
+    ceremony.CeremonyRefusal.OTHER_STATEMENT: (
+        "the plan was not made of this node's newest statement: make it again with that one"
+    ),
+    ceremony.CeremonyRefusal.JOINED_ANOTHER: (
+        "this node agreed to another plan of era {joined}, and agrees to one per era: go on with that one, or let "
+        "all export for the next era (`p2pnode recover export --era {later}`)"
+    ),
+    ceremony.CeremonyRefusal.NOT_COMPLETE: "too few of the old members agreed: more of their agreements are needed",
+    ceremony.CeremonyRefusal.NO_MEMBER: "this node's key is none of the members'",
+    ceremony.CeremonyRefusal.OTHER_BLOCK: "this node's ledger has another block at the plan's base",
+    ceremony.CeremonyRefusal.LEDGER_ABOVE: (
+        "this node's ledger has decided blocks above the plan's base: export its statement, and make a plan of a "
+        "later era with it"
+    ),
+    ceremony.CeremonyRefusal.AGREED: "this node agreed to a plan: it goes on with that, or with one of a later era",
+}
+"""Why a step is not taken, and what to do next."""
 
 
 class CeremonyHome:
@@ -59,7 +89,7 @@ class CeremonyHome:
 
     @property
     def standing(self) -> EraStanding:
-        """Where the home stands among the eras: as its sign state says, or its ledger where the sign state is lost."""
+        """Where the home stands among the eras: as its sign state says; if that is lost, as its ledger does."""
         return standing_where_the_chain_is(self._start()).standing
 
     def facts(self) -> ceremony.Home:
@@ -117,3 +147,18 @@ def _open_ledger(home: Home) -> Ledger:
     if Ledger.exists(home.ledger):
         return Ledger.open(home.ledger, genesis, begun=begun)
     return Ledger.create(home.ledger, genesis, begun=begun)
+
+
+def refused(refusal: ceremony.CeremonyRefusal, era: int, standing: EraStanding) -> NodeError:
+    """Returns what a home says that does not take a step, with what to do next."""
+    joined = 0 if standing.joined is None else standing.joined.era
+    text = REFUSALS[refusal].format(
+        era=era,
+        own=standing.era,
+        next=standing.era + 1,
+        sealed=standing.sealed_below,
+        joined=joined,
+        later=joined + 1,
+        back="" if joined == standing.sealed_below else ", or take it back (`p2pnode recover release`)",
+    )
+    return NodeError(f"{text}. Nothing was changed")
