@@ -95,10 +95,7 @@ def load_identity(home: Home) -> Identity:
     Raises:
         IdentityError: a file is missing, readable by others, damaged, or the certificate is of another key.
     """
-    node_key = load_key(home.node_key)
-    certificate = load_certificate(home.certificate)
-    if certificate_key(certificate) != node_key.public_key:
-        raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
+    node_key = load_certified_key(home)
     load_certificate(home.authority_certificate)  # OpenSSL opens it by its name, and would wait for a pipe
     return Identity(
         node_key=node_key,
@@ -108,6 +105,18 @@ def load_identity(home: Home) -> Identity:
         certificate_file=home.certificate,
         authority_file=home.authority_certificate,
     )
+
+
+def load_certified_key(home: Home) -> SigningKey:
+    """Returns the node key in a node's folder, once the certificate there is found to be of this key.
+
+    Raises:
+        IdentityError: one of them is not usable, or the certificate is of another key.
+    """
+    node_key = load_key(home.node_key)
+    if load_certificate_key(home.certificate) != node_key.public_key:
+        raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
+    return node_key
 
 
 def create_key(path: Path) -> SigningKey:

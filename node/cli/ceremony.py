@@ -282,7 +282,10 @@ def apply_command(
             f"too few of the old members agreed: {len(agreed)} of {members}, and {needed} are needed. "
             "Nothing was changed"
         )
-    with open_home(configuration) as home:
+    with open_home(configuration, restores_eras=True) as home:
+        if home.takes_part_in(signed.plan):
+            typer.echo(f"{home.name}, applied already: {_restore_eras(home, checked, agreed)}")
+            return
         begun = ceremony.apply(
             signed.plan, agreed, signed=home.sign_state, key=home.key.public_key, ledger=home.ledger_facts()
         )
@@ -354,6 +357,18 @@ def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, ag
         keep_eras=lambda: _keep_eras(home, checked, agreed),
         save=home.save,
     )
+
+
+def _restore_eras(home: CeremonyHome, checked: CheckedPlan, agreed: Sequence[Join]) -> str:
+    """Brings back what a home that has begun an era lost of its files; says what was done."""
+    try:
+        home.eras()
+    except NodeError:
+        keep_plans(home.home, checked.followed)
+        _keep_eras(home, checked, agreed)
+        home.eras()
+        return f"what was lost of {home.home.eras} is there again"
+    return "nothing was changed"
 
 
 def _keep_eras(home: CeremonyHome, checked: CheckedPlan, agreed: Sequence[Join]) -> None:

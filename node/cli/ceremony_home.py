@@ -1,29 +1,35 @@
 """A stopped node's home, opened for a step of a ceremony: key, sign state and ledger, locked as by the daemon."""
 
-from collections.abc import Iterator
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
 from consensus import ceremony
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.events import EraStanding, SignState
-from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height
+from consensus.era_plans import AppliedEra, Plan
+from consensus.events import EraStanding, SignState, forgetful_sign_state
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Digest, EraNumber, Height
 from consensus.replica import Start, standing_where_the_chain_is
+from contracts.genesis import Genesis
+from ledger.eras import BegunEra
+from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
-from node.admission.identity import load_key
+from node.admission.identity import load_certified_key
 from node.chain.application import read_decided
 from node.chain.records import stored_start
 from node.errors import NodeError
 from node.home.configuration import Configuration
-from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
-from node.home.storage import open_sign_state, read_sign_state, set_aside
+from node.home.storage import eras_of, find_sign_state, next_aside, open_sign_state, read_sign_state, set_aside
 
 REFUSALS: Final = {
     ceremony.CeremonyRefusal.ERA_PASSED: (
@@ -57,20 +63,32 @@ REFUSALS: Final = {
 class CeremonyHome:
     """The open home. `save` makes a sign state durable; nothing that it speaks of may leave before."""
 
-    def __init__(self, name: str, home: Home, file: SignStateFile, closing: ExitStack) -> None:
-        """Takes the open sign state, and what closes the ledger, which is opened once it is asked for."""
+    def __init__(self, name: str, home: Home, file: SignStateFile | None, closing: ExitStack) -> None:
+        """Takes the open sign state, None of one that is lost, and what closes all that is opened later."""
         self.name = name
         self.home = home
-        self.key: SigningKey = load_key(home.node_key)
+        self.key: SigningKey = load_certified_key(home)
         self._file = file
         self._closing = closing
+        self._has_saved = False
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The home's ledger."""
-        ledger = _open_ledger(self.home)
+        """The home's ledger. One that is lost is made anew, empty, as the daemon would: the statement says what is
+        missing. It goes again if the step is not taken.
+        """
+        genesis, begun, directory = load_genesis(self.home), self.eras(), self.home.ledger
+        if Ledger.exists(directory):
+            ledger = _open_ledger(directory, genesis, begun)
+        else:
+            self._closing.push(self._remove_unsaved)
+            ledger = Ledger.create(directory, genesis, begun=begun)
         self._closing.callback(ledger.close)
         return ledger
+
+    def _remove_unsaved(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None and not self._has_saved:
+            shutil.rmtree(self.home.ledger, ignore_errors=True)
 
     @property
     def signer(self) -> SigningKey:
@@ -80,12 +98,29 @@ class CeremonyHome:
 
     @property
     def sign_state(self) -> SignState:
-        """As durable now."""
-        return read_sign_state(self._file)
+        """As durable now; of one that is lost, what takes its place."""
+        return forgetful_sign_state(FIRST_HEIGHT) if self._file is None else read_sign_state(self._file)
+
+    def takes_part_in(self, plan: Plan) -> bool:
+        """Says whether the home has begun the era of a plan, by this plan."""
+        standing = self.sign_state.standing
+        return AppliedEra(era=standing.era, plan=standing.plan) == plan.applied
 
     def save(self, state: SignState) -> None:
-        """Makes a sign state durable, synced, when it returns."""
+        """Makes a sign state durable, synced, when it returns. A damaged one is set aside for it, not before."""
+        if self._file is None:
+            self._file = open_sign_state(self.home)
+            self._closing.callback(self._file.close)
         self._file.save(encode(state))
+        self._has_saved = True
+
+    def eras(self) -> list[BegunEra]:
+        """Returns the eras that the home began.
+
+        Raises:
+            NodeError: the files of one are lost.
+        """
+        return eras_of(self.home, self.sign_state)
 
     @property
     def standing(self) -> EraStanding:
@@ -127,8 +162,12 @@ class CeremonyHome:
 
 
 @contextmanager
-def open_home(configuration: Configuration) -> Iterator[CeremonyHome]:
-    """Opens a stopped node's home. A sign state that is lost is made anew, and forbids every signature.
+def open_home(configuration: Configuration, *, restores_eras: bool = False) -> Iterator[CeremonyHome]:
+    """Opens a stopped node's home. What is lost of it is made anew once the step is taken, not before.
+
+    Args:
+        configuration: its configuration.
+        restores_eras: the step brings back files of eras that are lost; any other one goes on without none of them.
 
     Raises:
         NodeError: the node runs, or one of its files is not usable.
@@ -136,17 +175,24 @@ def open_home(configuration: Configuration) -> Iterator[CeremonyHome]:
     home = configuration.home
     refuse_if_halted(home)
     with process_id_file(home), ExitStack() as stack:
-        file = open_sign_state(home)
-        stack.callback(file.close)
-        yield CeremonyHome(configuration.node.name, home, file, stack)
+        file = find_sign_state(home)
+        if file is not None:
+            stack.callback(file.close)
+        opened = CeremonyHome(configuration.node.name, home, file, stack)
+        if not restores_eras:
+            opened.eras()
+        yield opened
 
 
-def _open_ledger(home: Home) -> Ledger:
-    """A ledger that is lost is made anew, empty, as the daemon would: the statement says what is missing."""
-    genesis, begun = load_genesis(home), begun_eras(home)
-    if Ledger.exists(home.ledger):
-        return Ledger.open(home.ledger, genesis, begun=begun)
-    return Ledger.create(home.ledger, genesis, begun=begun)
+def _open_ledger(directory: Path, genesis: Genesis, begun: Sequence[BegunEra]) -> Ledger:
+    try:
+        return Ledger.open(directory, genesis, begun=begun)
+    except LedgerDamaged as damaged:
+        aside = shlex.join(("mv", str(directory), str(next_aside(directory))))
+        raise NodeError(
+            f"{directory}: {damaged}. To go on without it, as where it is lost, run `{aside}` and repeat this step. "
+            "Nothing was changed"
+        ) from None
 
 
 def refused(refusal: ceremony.CeremonyRefusal, era: int, standing: EraStanding) -> NodeError:

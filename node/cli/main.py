@@ -99,7 +99,8 @@ def version() -> None:
 def main() -> None:
     """Runs the command line; what an operator can put right never shows a stack trace.
 
-    Files of a home that the system does not let this process open, make, rename or write are told here for all commands.
+    Files of a home that the system does not let this process open, make, rename or write are told here for all
+    commands.
     """
     try:
         app()
