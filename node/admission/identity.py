@@ -102,10 +102,7 @@ def load_identity(home: Home) -> Identity:
         IdentityError: a file is missing, readable by others, damaged, the certificate is of another key or role, or
             the authority did not sign it.
     """
-    node_key = load_key(home.node_key)
-    chain = load_chain(home.certificate)
-    if certificate_key(chain[0]) != node_key.public_key:
-        raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
+    node_key, chain = load_certified_key(home), load_chain(home.certificate)
     root = load_root(home.authority_certificate)
     try:
         require_chain(chain, root)
@@ -120,6 +117,18 @@ def load_identity(home: Home) -> Identity:
         certificate_file=home.certificate,
         authority_file=home.authority_certificate,
     )
+
+
+def load_certified_key(home: Home) -> SigningKey:
+    """Returns the node key in a node's folder, once the certificate there is found to be of this key.
+
+    Raises:
+        IdentityError: one of them is not usable, or the certificate is of another key.
+    """
+    node_key = load_key(home.node_key)
+    if certificate_key(load_chain(home.certificate)[0]) != node_key.public_key:
+        raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
+    return node_key
 
 
 def create_key(path: Path) -> SigningKey:

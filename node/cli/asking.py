@@ -17,10 +17,10 @@ from ledger.ledger import Ledger
 from node.cli.terminal import error_console
 from node.client import api_url, open_client
 from node.home.configuration import load_configuration
-from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.process import running_process
+from node.home.storage import eras_of
 from node.stories.slices import Progress as Done
 from node.stories.slices import Slices, to_the_end
 
@@ -54,7 +54,7 @@ def ask(config: Path, question: Question[M]) -> M:
             bar.add_task("", total=None)
             return ask_url(api_url(configuration), question.path, question.model)
     ledger = Ledger.open(
-        configuration.home.ledger, load_genesis(configuration.home), begun=begun_eras(configuration.home)
+        configuration.home.ledger, load_genesis(configuration.home), begun=eras_of(configuration.home)
     )
     try:
         with _progress_bar() as bar:

@@ -17,6 +17,8 @@ from rich.table import Table
 from consensus import ceremony
 from consensus.codec import encode
 from consensus.era_plans import Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
+from consensus.eras import ERAS_MAX
+from consensus.events import EraStanding
 from consensus.identifiers import Address, EraNumber
 from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
@@ -33,7 +35,7 @@ from node.cli.ceremony_files import (
     read_plan,
     read_statements,
 )
-from node.cli.ceremony_home import CeremonyHome, open_home
+from node.cli.ceremony_home import CeremonyHome, open_home, refused
 from node.cli.options import KeyFileOption, YesOption, asked, confirm, passphrase_of
 from node.cli.recover import ALONE_EXAMPLE, alone
 from node.cli.terminal import output_console
@@ -75,9 +77,9 @@ secret. docs/operations.md (A ceremony) tells more: when, what each step
 makes irrevocable, and whom one trusts."""
 
 RECOVER_EXAMPLE: Final = "\
-Begin with: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement"
+Begin with: p2pnode recover export --config node1/meter.toml --output node1.statement"
 EXPORT_EXAMPLE: Final = """\
-Example: p2pnode recover export --config node1/meter.toml --era 1 --output node1.statement
+Example: p2pnode recover export --config node1/meter.toml --output node1.statement
 
 Next: `recover plan` with the statements of all; back: `recover release`."""
 PLAN_EXAMPLE: Final = """\
@@ -103,33 +105,22 @@ RELEASE_EXAMPLE: Final = "Example: p2pnode recover release --config node1/meter.
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
 
-REFUSALS: Final = {
-    ceremony.CeremonyRefusal.ERA_PASSED: "this node takes part in era {era} or a later one already",
-    ceremony.CeremonyRefusal.SEALED_HIGHER: "this node made a statement for a later era since: go on with that one",
-    ceremony.CeremonyRefusal.NOT_SEALED: "this node made no statement for era {era}, or took it back: export first",
-    ceremony.CeremonyRefusal.OTHER_STATEMENT: (
-        "the plan was not made of this node's newest statement: make it again with that one"
-    ),
-    ceremony.CeremonyRefusal.JOINED_ANOTHER: (
-        "this node agreed to another plan of era {era}, and agrees to one per era: go on with that one, or make a "
-        "plan of a later era"
-    ),
-    ceremony.CeremonyRefusal.NOT_COMPLETE: "too few of the old members agreed: more of their agreements are needed",
-    ceremony.CeremonyRefusal.NO_MEMBER: "this node's key is none of the members'",
-    ceremony.CeremonyRefusal.OTHER_BLOCK: "this node's ledger has another block at the plan's base",
-    ceremony.CeremonyRefusal.LEDGER_ABOVE: (
-        "this node's ledger has decided blocks above the plan's base: export its statement, and make a plan of a "
-        "later era with it"
-    ),
-    ceremony.CeremonyRefusal.AGREED: "this node agreed to a plan: it goes on with that, or with one of a later era",
-}
-
 ConfigOption = Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)]
 OutputOption = Annotated[
     Path,
     typer.Option(
         help="Where the file goes. An earlier file of the same kind is replaced; anything else that is there, and a "
         "symbolic link, is refused.",
+        show_default=False,
+    ),
+]
+EraOption = Annotated[
+    int | None,
+    typer.Option(
+        help="The era to come; by default the one that this home made a statement for, else one above its own. If a "
+        "plan of that one found too few agreements: one above it, at every home.",
+        min=1,
+        max=ERAS_MAX,
         show_default=False,
     ),
 ]
@@ -145,7 +136,8 @@ recover_app.command(epilog=ALONE_EXAMPLE)(alone)
 def export(
     config: ConfigOption,
     output: OutputOption,
-    era: Annotated[int, typer.Option(help="The era to come; one above the present one.", min=1)] = 1,
+    era: EraOption = None,
+    yes: YesOption = False,  # noqa: FBT002
 ) -> None:
     """First step: give up the present era at this home, and write down what it has.
 
@@ -157,9 +149,11 @@ def export(
     configuration = load_configuration(config)
     require_output(output, StatementFile)
     with open_home(configuration) as home:
-        stated = ceremony.state(home.facts(), EraNumber(era), home.signer)
+        number = era or _era_to_come(home.standing)
+        stated = ceremony.state(home.facts(), EraNumber(number), home.signer)
         if isinstance(stated, ceremony.CeremonyRefusal):
-            raise _refused(stated, era)
+            raise refused(stated, number, home.standing)
+        _confirm_gap(number, home.standing, yes=yes)
         sign_state, statement = stated
         signed = ceremony.signed_statement(statement, home.signer)
         file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
@@ -167,7 +161,7 @@ def export(
         lost = ", ".join(missing.value.replace("_", " ") for missing in statement.missing)
         has = "complete" if statement.is_complete else f"not complete, as this is lost: {lost}"
         typer.echo(
-            f"{home.name} gave up all eras below {era}, at height {statement.height}.\n"
+            f"{home.name} gave up all eras below {number}, at height {statement.height}.\n"
             f"{output}: its statement {statement.number}, {has}. Bring it to whoever makes the plan."
         )
 
@@ -240,7 +234,7 @@ def join(
     with open_home(configuration) as home:
         joined = ceremony.join(signed.plan, home.sign_state, home.key)
         if isinstance(joined, ceremony.CeremonyRefusal):
-            raise _refused(joined, signed.plan.era)
+            raise refused(joined, signed.plan.era, home.sign_state.standing)
         _show(signed.plan, admission)
         confirm("Agree to this plan, and to no other of its era?", yes=yes)
         sign_state, agreed = joined
@@ -286,7 +280,10 @@ def apply_command(
             f"too few of the old members agreed: {len(agreed)} of {members}, and {needed} are needed. "
             "Nothing was changed"
         )
-    with open_home(configuration) as home:
+    with open_home(configuration, restores_eras=True) as home:
+        if home.takes_part_in(signed.plan):
+            typer.echo(f"{home.name}, applied already: {_restore_eras(home, checked, agreed)}")
+            return
         begun = ceremony.apply(
             signed.plan, agreed, signed=home.sign_state, key=home.key.public_key, ledger=home.ledger_facts()
         )
@@ -310,7 +307,7 @@ def release_command(config: ConfigOption) -> None:
     with open_home(load_configuration(config)) as home:
         released = ceremony.release(home.sign_state)
         if isinstance(released, ceremony.CeremonyRefusal):
-            raise _refused(released, home.sign_state.standing.sealed_below)
+            raise refused(released, home.sign_state.standing.sealed_below, home.sign_state.standing)
         home.save(released)
         typer.echo(f"{home.name} goes on in era {released.standing.era}: start it. Its statements are void")
 
@@ -318,23 +315,36 @@ def release_command(config: ConfigOption) -> None:
 # --- parts -----------------------------------------------------------------------------------------------------
 
 
-def _refused(refusal: ceremony.CeremonyRefusal, era: int) -> NodeError:
-    return NodeError(f"{REFUSALS[refusal].format(era=era)}. Nothing was changed")
+def _era_to_come(standing: EraStanding) -> int:
+    """Returns the era that a home makes a statement for, unless it is told another one."""
+    era = max(standing.era + 1, standing.sealed_below)
+    if era > ERAS_MAX:
+        raise NodeError(f"era {ERAS_MAX} is the last one that there can be. Nothing was changed")
+    return era
+
+
+def _confirm_gap(era: int, standing: EraStanding, *, yes: bool) -> None:
+    """Asks where an era is not the next one that a home knows of: mostly that is a slip."""
+    known = max(standing.era, standing.sealed_below)
+    if era > known + 1:
+        typer.echo(
+            f"--era {era}: this home knows of no era above {known}, so the next one is {known + 1}. Leave eras out "
+            f"only where the others went on without this home, and make their statements for era {era}, too."
+        )
+        confirm(f"Give up all eras below {era}?", yes=yes)
 
 
 def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: CeremonyHome) -> NodeError:
     """Adds the blocks by which this home's ledger and a plan differ."""
-    refused, facts = _refused(refusal, plan.era), home.ledger_facts()
+    told, facts = refused(refusal, plan.era, home.sign_state.standing), home.ledger_facts()
     if refusal is ceremony.CeremonyRefusal.OTHER_BLOCK:
         own = facts.block_at(plan.base).hex()
         return NodeError(
-            f"plan.base_block: is {plan.base_block.hex()} at height {plan.base}, here it is {own}: {refused}"
+            f"plan.base_block: is {plan.base_block.hex()} at height {plan.base}, here it is {own}: {told}"
         )
     if refusal is ceremony.CeremonyRefusal.LEDGER_ABOVE:
-        return NodeError(
-            f"plan.base: is height {plan.base}, and this ledger ends at height {facts.height}: {refused}"
-        )
-    return refused
+        return NodeError(f"plan.base: is height {plan.base}, and this ledger ends at height {facts.height}: {told}")
+    return told
 
 
 def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, agreed: Sequence[Join]) -> None:
@@ -345,6 +355,18 @@ def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, ag
         keep_eras=lambda: _keep_eras(home, checked, agreed),
         save=home.save,
     )
+
+
+def _restore_eras(home: CeremonyHome, checked: CheckedPlan, agreed: Sequence[Join]) -> str:
+    """Brings back what a home that has begun an era lost of its files; says what was done."""
+    try:
+        home.eras()
+    except NodeError:
+        keep_plans(home.home, checked.followed)
+        _keep_eras(home, checked, agreed)
+        home.eras()
+        return f"what was lost of {home.home.eras} is there again"
+    return "nothing was changed"
 
 
 def _keep_eras(home: CeremonyHome, checked: CheckedPlan, agreed: Sequence[Join]) -> None:

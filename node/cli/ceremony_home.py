@@ -1,45 +1,94 @@
 """A stopped node's home, opened for a step of a ceremony: key, sign state and ledger, locked as by the daemon."""
 
-from collections.abc import Iterator
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from pathlib import Path
+from typing import Final
 
 from consensus import ceremony
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.events import SignState
-from consensus.identifiers import GENESIS_HEIGHT, Digest, EraNumber, Height
+from consensus.era_plans import AppliedEra, Plan
+from consensus.events import EraStanding, SignState, forgetful_sign_state
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Digest, EraNumber, Height
+from consensus.replica import Start, standing_where_the_chain_is
+from contracts.genesis import Genesis
+from ledger.eras import BegunEra
+from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
-from node.admission.identity import load_key
+from node.admission.identity import load_certified_key
 from node.chain.application import read_decided
 from node.chain.records import stored_start
+from node.errors import NodeError
 from node.home.configuration import Configuration
-from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
-from node.home.storage import open_sign_state, read_sign_state, set_aside
+from node.home.storage import eras_of, find_sign_state, next_aside, open_sign_state, read_sign_state, set_aside
+
+REFUSALS: Final = {
+    ceremony.CeremonyRefusal.ERA_PASSED: (
+        "this node takes part in era {own} already: the next one is era {next} "
+        "(`p2pnode recover export --era {next}`)"
+    ),
+    ceremony.CeremonyRefusal.SEALED_HIGHER: (
+        "this node made a statement for era {sealed} since: go on with that one (`p2pnode recover export --era "
+        "{sealed}`){back}"
+    ),
+    ceremony.CeremonyRefusal.NOT_SEALED: "this node made no statement for era {era}, or took it back: export first",
+    ceremony.CeremonyRefusal.OTHER_STATEMENT: (
+        "the plan was not made of this node's newest statement: make it again with that one"
+    ),
+    ceremony.CeremonyRefusal.JOINED_ANOTHER: (
+        "this node agreed to another plan of era {joined}, and agrees to one per era: go on with that one, or let "
+        "all export for the next era (`p2pnode recover export --era {later}`)"
+    ),
+    ceremony.CeremonyRefusal.NOT_COMPLETE: "too few of the old members agreed: more of their agreements are needed",
+    ceremony.CeremonyRefusal.NO_MEMBER: "this node's key is none of the members'",
+    ceremony.CeremonyRefusal.OTHER_BLOCK: "this node's ledger has another block at the plan's base",
+    ceremony.CeremonyRefusal.LEDGER_ABOVE: (
+        "this node's ledger has decided blocks above the plan's base: export its statement, and make a plan of a "
+        "later era with it"
+    ),
+    ceremony.CeremonyRefusal.AGREED: "this node agreed to a plan: it goes on with that, or with one of a later era",
+}
+"""Why a step is not taken, and what to do next."""
 
 
 class CeremonyHome:
     """The open home. `save` makes a sign state durable; nothing that it speaks of may leave before."""
 
-    def __init__(self, name: str, home: Home, file: SignStateFile, closing: ExitStack) -> None:
-        """Takes the open sign state, and what closes the ledger, which is opened once it is asked for."""
+    def __init__(self, name: str, home: Home, file: SignStateFile | None, closing: ExitStack) -> None:
+        """Takes the open sign state, None of one that is lost, and what closes all that is opened later."""
         self.name = name
         self.home = home
-        self.key: SigningKey = load_key(home.node_key)
+        self.key: SigningKey = load_certified_key(home)
         self._file = file
         self._closing = closing
+        self._has_saved = False
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The home's ledger."""
-        ledger = _open_ledger(self.home)
+        """The home's ledger. One that is lost is made anew, empty, as the daemon would: the statement says what is
+        missing. It goes again if the step is not taken.
+        """
+        genesis, begun, directory = load_genesis(self.home), self.eras(), self.home.ledger
+        if Ledger.exists(directory):
+            ledger = _open_ledger(directory, genesis, begun)
+        else:
+            self._closing.push(self._remove_unsaved)
+            ledger = Ledger.create(directory, genesis, begun=begun)
         self._closing.callback(ledger.close)
         return ledger
+
+    def _remove_unsaved(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None and not self._has_saved:
+            shutil.rmtree(self.home.ledger, ignore_errors=True)
 
     @property
     def signer(self) -> SigningKey:
@@ -49,12 +98,34 @@ class CeremonyHome:
 
     @property
     def sign_state(self) -> SignState:
-        """As durable now."""
-        return read_sign_state(self._file)
+        """As durable now; of one that is lost, what takes its place."""
+        return forgetful_sign_state(FIRST_HEIGHT) if self._file is None else read_sign_state(self._file)
+
+    def takes_part_in(self, plan: Plan) -> bool:
+        """Says whether the home has begun the era of a plan, by this plan."""
+        standing = self.sign_state.standing
+        return AppliedEra(era=standing.era, plan=standing.plan) == plan.applied
 
     def save(self, state: SignState) -> None:
-        """Makes a sign state durable, synced, when it returns."""
+        """Makes a sign state durable, synced, when it returns. A damaged one is set aside for it, not before."""
+        if self._file is None:
+            self._file = open_sign_state(self.home)
+            self._closing.callback(self._file.close)
         self._file.save(encode(state))
+        self._has_saved = True
+
+    def eras(self) -> list[BegunEra]:
+        """Returns the eras that the home began.
+
+        Raises:
+            NodeError: the files of one are lost.
+        """
+        return eras_of(self.home, self.sign_state)
+
+    @property
+    def standing(self) -> EraStanding:
+        """Where the home stands among the eras: as its sign state says; if that is lost, as its ledger does."""
+        return standing_where_the_chain_is(self._start()).standing
 
     def facts(self) -> ceremony.Home:
         """Returns what a statement shows."""
@@ -62,7 +133,7 @@ class CeremonyHome:
         newest = range(max(1, ledger.height - 1), ledger.height + 1)
         return ceremony.Home(
             chain=ledger.chain,
-            start=stored_start(ledger, ledger.undecided(), self.sign_state),
+            start=self._start(),
             decided=[read_decided(ledger, Height(height)) for height in newest],
         )
 
@@ -70,9 +141,12 @@ class CeremonyHome:
         """Returns what the ledger says of eras."""
         ledger = self.ledger
         certificate = None if ledger.height == GENESIS_HEIGHT else ledger.certificate(ledger.height)
-        copy = stored_start(ledger, ledger.undecided(), self.sign_state).sign_state_copy
+        copy = self._start().sign_state_copy
         eras = [0 if certificate is None else certificate.era, 0 if copy is None else copy.standing.era]
         return ceremony.LedgerFacts(height=ledger.height, block_at=self._block_at, signed_in=EraNumber(max(eras)))
+
+    def _start(self) -> Start:
+        return stored_start(self.ledger, self.ledger.undecided(), self.sign_state)
 
     def _block_at(self, height: Height) -> Digest:
         if height == GENESIS_HEIGHT:
@@ -88,8 +162,12 @@ class CeremonyHome:
 
 
 @contextmanager
-def open_home(configuration: Configuration) -> Iterator[CeremonyHome]:
-    """Opens a stopped node's home. A sign state that is lost is made anew, and forbids every signature.
+def open_home(configuration: Configuration, *, restores_eras: bool = False) -> Iterator[CeremonyHome]:
+    """Opens a stopped node's home. What is lost of it is made anew once the step is taken, not before.
+
+    Args:
+        configuration: its configuration.
+        restores_eras: the step brings back files of eras that are lost; any other one goes on without none of them.
 
     Raises:
         NodeError: the node runs, or one of its files is not usable.
@@ -97,14 +175,36 @@ def open_home(configuration: Configuration) -> Iterator[CeremonyHome]:
     home = configuration.home
     refuse_if_halted(home)
     with process_id_file(home), ExitStack() as stack:
-        file = open_sign_state(home)
-        stack.callback(file.close)
-        yield CeremonyHome(configuration.node.name, home, file, stack)
+        file = find_sign_state(home)
+        if file is not None:
+            stack.callback(file.close)
+        opened = CeremonyHome(configuration.node.name, home, file, stack)
+        if not restores_eras:
+            opened.eras()
+        yield opened
 
 
-def _open_ledger(home: Home) -> Ledger:
-    """A ledger that is lost is made anew, empty, as the daemon would: the statement says what is missing."""
-    genesis, begun = load_genesis(home), begun_eras(home)
-    if Ledger.exists(home.ledger):
-        return Ledger.open(home.ledger, genesis, begun=begun)
-    return Ledger.create(home.ledger, genesis, begun=begun)
+def _open_ledger(directory: Path, genesis: Genesis, begun: Sequence[BegunEra]) -> Ledger:
+    try:
+        return Ledger.open(directory, genesis, begun=begun)
+    except LedgerDamaged as damaged:
+        aside = shlex.join(("mv", str(directory), str(next_aside(directory))))
+        raise NodeError(
+            f"{directory}: {damaged}. To go on without it, as where it is lost, run `{aside}` and repeat this step. "
+            "Nothing was changed"
+        ) from None
+
+
+def refused(refusal: ceremony.CeremonyRefusal, era: int, standing: EraStanding) -> NodeError:
+    """Returns what a home says that does not take a step, with what to do next."""
+    joined = 0 if standing.joined is None else standing.joined.era
+    text = REFUSALS[refusal].format(
+        era=era,
+        own=standing.era,
+        next=standing.era + 1,
+        sealed=standing.sealed_below,
+        joined=joined,
+        later=joined + 1,
+        back="" if joined == standing.sealed_below else ", or take it back (`p2pnode recover release`)",
+    )
+    return NodeError(f"{text}. Nothing was changed")

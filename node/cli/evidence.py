@@ -18,6 +18,7 @@ from node.errors import FileRefused, NotFound
 from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
+from node.home.new_file import require_new_file, write_new_file
 from node.proofs.evidence_file import (
     Proof,
     check_evidence_file,
@@ -26,7 +27,7 @@ from node.proofs.evidence_file import (
     prove_evidence,
     show_pending,
 )
-from node.proofs.signed_file import read_file, write_file
+from node.proofs.signed_file import read_file
 from node.replies.stories import MisconductReply, MisconductsReply, PendingMisconduct
 from node.stories.member_names import PREFIX, names_of
 from node.stories.misconduct import OFFENCES, UNKNOWN_EVIDENCE, list_misconduct, show_misconduct
@@ -84,7 +85,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Its id; the first 8 or more digits do.")],
     config: ConfigOption,
     output: Annotated[
-        Path | None, typer.Option(help="Write it as a file that proves itself.", show_default=False)
+        Path | None, typer.Option(help="Make a file of it that proves itself.", show_default=False)
     ] = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -92,6 +93,8 @@ def show(
 
     What the chain does not have yet is looked for among what this node keeps (pending).
     """
+    if output is not None:
+        require_new_file(output, option="--output")
 
     def read(ledger: Ledger, _: Home) -> Slices[MisconductReply]:
         yield from ()
@@ -107,7 +110,8 @@ def show(
     if output is not None:
         genesis = load_genesis(load_configuration(config).home)
         proof = prove_evidence(bytes.fromhex(reply.encoded), genesis)
-        write_file(output, evidence_text(proof.evidence, proof.offence, names_of(genesis)))
+        text = evidence_text(proof.evidence, proof.offence, names_of(genesis))
+        write_new_file(output, text.encode("ascii"))
         typer.echo(f"evidence {proof.name.hex()} in {output}")
     elif as_json:
         typer.echo(reply.model_dump_json(indent=2))

@@ -20,10 +20,10 @@ from ledger.verify import verify_ledger
 from node.cli.terminal import error_console, output_console
 from node.errors import NodeError
 from node.home.configuration import load_configuration
-from node.home.era_files import begun_eras
 from node.home.folder import CONFIGURATION_NAME, Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import clear_halt
+from node.home.storage import eras_of
 
 ledger_app = typer.Typer(
     no_args_is_help=True,
@@ -111,7 +111,7 @@ def _node_home(directory: Path) -> Home:
 @contextmanager
 def _open_ledger(directory: Path) -> Iterator[Ledger]:
     node_home = _node_home(directory)
-    ledger = Ledger.open(node_home.ledger, load_genesis(node_home), begun=begun_eras(node_home))
+    ledger = Ledger.open(node_home.ledger, load_genesis(node_home), begun=eras_of(node_home))
     try:
         yield ledger
     finally:
@@ -134,7 +134,7 @@ def _verify(node_home: Home) -> VerificationReport:
         def advance(height: Height, tip: Height) -> None:
             progress.update(task, completed=height, total=tip)
 
-        return verify_ledger(node_home.ledger, load_genesis(node_home), advance, begun=begun_eras(node_home))
+        return verify_ledger(node_home.ledger, load_genesis(node_home), advance, begun=eras_of(node_home))
 
 
 def _show_damage(report: VerificationReport) -> None:

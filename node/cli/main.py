@@ -1,5 +1,6 @@
 """The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code."""
 
+import errno
 import os
 import sys
 from importlib.metadata import version as installed_version
@@ -36,6 +37,9 @@ from node.home.configuration import (
 from node.home.configuration_text import render_configuration
 
 EXIT_FAILED: Final = 1
+
+DISK_FAULTS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+"""What writing to an open file fails with where the operator can do something, though the file is not named."""
 
 app = typer.Typer(
     name="p2pnode",
@@ -101,16 +105,19 @@ def version() -> None:
 def main() -> None:
     """Runs the command line; what an operator can put right never shows a stack trace.
 
-    Files of a home that the system does not let this process open, make or rename are told here for all commands.
+    Files of a home that the system does not let this process open, make, rename or write are told here for all
+    commands.
     """
     try:
         app()
     except (NodeError, LedgerError) as error:
         _fail(str(error))
     except OSError as error:
-        if error.filename is None or error.strerror is None:
-            raise  # not of a file
-        _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        if error.filename is not None and error.strerror is not None:
+            _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        if error.errno not in DISK_FAULTS:
+            raise  # neither of a file nor of a disk
+        _fail(f"a disk does not take what this command writes: {error.strerror}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -18,10 +18,11 @@ from node.cli.terminal import output_console
 from node.errors import FileRefused, NodeError
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis_file
+from node.home.new_file import require_new_file, write_new_file
 from node.proofs.genesis_members import genesis_membership
 from node.proofs.receipt_check import check_receipt, check_receipt_file
 from node.proofs.receipt_file import SignedReceipt, answer_of, export_receipt, parse_receipt
-from node.proofs.signed_file import file_text, read_file, write_file
+from node.proofs.signed_file import file_text, read_file
 from node.replies.stories import ReceiptFileReply
 from node.stories.member_names import names_of, require_id
 from node.stories.slices import Slices
@@ -50,11 +51,13 @@ def export(
     name: NameArgument,
     config: ConfigOption,
     output: Annotated[
-        Path | None, typer.Option(help="The file to write; without it, it is printed.", show_default=False)
+        Path | None, typer.Option(help="The file to make; without it, it is printed.", show_default=False)
     ] = None,
 ) -> None:
     """Write a receipt that the node signs: transaction, outcome, balance changes, Merkle paths, certificate."""
     require_id(name)
+    if output is not None:
+        require_new_file(output, option="--output")
 
     def read(ledger: Ledger, home: Home) -> Slices[ReceiptFileReply]:
         receipt = yield from export_receipt(ledger, name, load_key(home.node_key))
@@ -65,7 +68,7 @@ def export(
     if output is None:
         typer.echo(text, nl=False)
         return
-    write_file(output, text)
+    write_new_file(output, text.encode("ascii"))
     typer.echo(f"receipt of transaction {reply.about['transaction']} in {output}")
 
 

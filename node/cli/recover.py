@@ -14,13 +14,12 @@ from ledger.ledger import Ledger
 from node.chain.records import PREPARED_KEY
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
-from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from node.home.process import process_id_file
 from node.home.sign_state import SignStateFile
-from node.home.storage import read_sign_state, set_aside
+from node.home.storage import eras_of, read_sign_state, set_aside
 
 ALONE_EXAMPLE: Final = "Example: p2pnode recover alone --config node1/meter.toml"
 
@@ -80,7 +79,7 @@ def _read_ledger(home: Home) -> tuple[int, Height, bool, EraStanding]:
     standing of a member in the ledger's era.
     """
     try:
-        ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
+        ledger = Ledger.open(home.ledger, load_genesis(home), begun=eras_of(home))
     except LedgerUnreadable:
         raise
     except LedgerError as error:

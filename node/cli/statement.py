@@ -1,6 +1,7 @@
 """`p2pnode statement`: a household's month, from the chain alone."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from node.cli.terminal import output_console
 from node.client import path_of
 from node.errors import NodeError
 from node.home.folder import Home
+from node.home.new_file import require_new_file, write_new_file
 from node.replies.stories import StatementLine, StatementReply
 from node.stories.member_names import require_member_text
 from node.stories.slices import Slices
@@ -38,7 +40,7 @@ def statement(
     month: Annotated[str, typer.Option(help="Month of meter time, such as 2016-08.", show_default=False)],
     config: ConfigOption,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Also write it as CSV, a row per day.", show_default=False)
+        Path | None, typer.Option("--csv", help="Also make a CSV file of it, a row per day.", show_default=False)
     ] = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -49,6 +51,8 @@ def statement(
     require_member_text(member)
     if not MONTH.fullmatch(month):
         raise NodeError(f"{month[:MONTH_TEXT_SHOWN]!r} is no month from 1970-01 to 2999-12: write it as 2016-08")
+    if csv_file is not None:
+        require_new_file(csv_file, option="--csv")
 
     def read(ledger: Ledger, _: Home) -> Slices[StatementReply]:
         return (yield from month_statement(ledger, member, month))
@@ -56,7 +60,7 @@ def statement(
     path = path_of(f"/v1/statements/{quote(member, safe='')}", month=month)
     reply = ask(config, Question(path=path, model=StatementReply, read=read))
     if csv_file is not None:
-        _write_csv(csv_file, reply)
+        write_new_file(csv_file, _csv_text(reply).encode("utf-8"))
     if as_json:
         typer.echo(reply.model_dump_json(indent=2))
     else:
@@ -65,15 +69,13 @@ def statement(
         raise NodeError("meter records and trades do not agree")
 
 
-def _write_csv(path: Path, reply: StatementReply) -> None:
+def _csv_text(reply: StatementReply) -> str:
     rows = [dict(_csv_row(line)) for line in (*reply.days, reply.total)]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise NodeError(f"{path}: cannot be written: {error.strerror}") from None
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _csv_row(line: StatementLine) -> Iterator[tuple[str, str | int]]:

@@ -70,9 +70,10 @@ def process_id_file(home: Home) -> Iterator[None]:
         raise NodeError(f"{path} cannot be written: {error.strerror}") from None
     try:
         if not _lock(descriptor):
-            raise NodeError(f"a daemon is running on {home.directory} already (process {_read(descriptor)})")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            process = _read(descriptor)
+            known = "" if process is None else f" (process {process}): stop it first (kill {process})"
+            raise NodeError(f"a daemon is running on {home.directory} already{known}")
+        _write(descriptor, path)
         try:
             yield
         finally:
@@ -103,6 +104,14 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _write(descriptor: int, path: Path) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise NodeError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _read(descriptor: int) -> int | None:

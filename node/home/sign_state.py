@@ -23,6 +23,7 @@ the next torn write could take the other; so it is made again, it alone, before 
 change the file's length, so a file of another length was damaged, too.
 """
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -186,6 +187,21 @@ class SignStateFile(SignStateStore):
             os.close(descriptor)
 
 
+def newest_payload(path: Path) -> bytes | None:
+    """Returns what a sign state says, for who only reads and takes no lock; None if that cannot be told."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    file = _LockedFile(descriptor)
+    try:
+        return max(_newest_records(_read_whole(file, path), path)).payload
+    except SignStateError:
+        return None
+    finally:
+        file.close()
+
+
 class _LockedFile:
     """An open file. See `SignStateDevice`."""
 
@@ -208,11 +224,14 @@ class _LockedFile:
 
 def _open_locked(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         detail = f"{path} is missing: this node may have signed what it no longer knows, so it must not sign"
         raise SignStateError(SignStateFault.MISSING, detail) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            detail = f"{path} is a symbolic link: put the file itself there"
+            raise SignStateError(SignStateFault.UNREADABLE, detail) from None
         fault = SignStateFault.UNREADABLE if is_denied(error) else SignStateFault.DAMAGED
         raise SignStateError(fault, f"{path} cannot be opened: {error.strerror}") from None
     try:

@@ -15,7 +15,7 @@ Nothing is ever repaired in place: LevelDB's `repair_db` was seen to bring back 
 
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,7 +35,7 @@ from node.home.configuration import Configuration
 from node.home.era_files import begun_eras
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
-from node.home.sign_state import SignStateFile
+from node.home.sign_state import SignStateFile, newest_payload
 from node.logs import get_logger
 
 SET_ASIDE_MAX: Final = 2
@@ -65,8 +65,7 @@ def open_storage(configuration: Configuration, storage: ExitStack) -> Storage:
     sign_state = _open_sign_state(home, has_peers=has_peers)
     storage.callback(sign_state.close)
     signed = read_sign_state(sign_state)
-    begun = begun_eras(home)
-    _require_era(home, signed, begun)
+    begun = eras_of(home, signed)
     ledger, set_aside = _open_ledger(home, genesis, signed, begun, has_peers=has_peers)
     storage.callback(ledger.close)
     return Storage(ledger=ledger, sign_state=sign_state, begun=begun, set_aside=set_aside)
@@ -120,6 +119,20 @@ def open_sign_state(home: Home) -> SignStateFile:
     return _checked_sign_state(home.sign_state)
 
 
+def find_sign_state(home: Home) -> SignStateFile | None:
+    """Opens the sign state, None if it is lost: missing or damaged. Changes nothing.
+
+    Raises:
+        SignStateError: it is not usable for another reason.
+    """
+    try:
+        return _checked_sign_state(home.sign_state)
+    except SignStateError as error:
+        if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+            raise
+        return None
+
+
 def _checked_sign_state(path: Path) -> SignStateFile:
     file = SignStateFile(path)
     try:
@@ -130,17 +143,35 @@ def _checked_sign_state(path: Path) -> SignStateFile:
     return file
 
 
+# --- the eras ----------------------------------------------------------------------------------------------
+
+
+def eras_of(home: Home, signed: SignState | None = None) -> list[BegunEra]:
+    """Returns the eras that a home began: without them its ledger looks damaged.
+
+    Args:
+        home: the home.
+        signed: its open sign state; without, a look at the file, which may be in use or lost.
+
+    Raises:
+        NodeError: the era in which the home signs is missing, as the sign state, written last, says; or an earlier
+            one.
+    """
+    begun = begun_eras(home)
+    if signed is None and (payload := newest_payload(home.sign_state)) is not None:
+        with suppress(DecodeError):
+            signed = decode(payload, SignState)
+    if signed is not None:
+        known, standing = {one.proof.plan.applied for one in begun} | {FIRST}, signed.standing
+        if AppliedEra(era=standing.era, plan=standing.plan) not in known:
+            raise NodeError(
+                f"{home.eras}: the plan of era {standing.era}, in which this node signs, is missing: put the folder "
+                f"back, or take that of another home, or apply the plan again (`p2pnode recover apply`)"
+            )
+    return begun
+
+
 # --- the ledger --------------------------------------------------------------------------------------------
-
-
-def _require_era(home: Home, signed: SignState, begun: Sequence[BegunEra]) -> None:
-    """The sign state and the folder of eras must speak of the same one; the sign state is written last."""
-    known = {one.proof.plan.applied for one in begun} | {FIRST}
-    standing = signed.standing
-    if AppliedEra(era=standing.era, plan=standing.plan) not in known:
-        raise NodeError(
-            f"{home.eras}: the plan of era {standing.era}, in which this node signs, is missing: put the folder back"
-        )
 
 
 def _open_ledger(
@@ -191,8 +222,7 @@ def set_aside(path: Path) -> Path:
     Returns:
         Its new path.
     """
-    numbered = sorted((int(number), found) for found in kept_aside(path) if (number := found.suffix[9:]).isdigit())
-    new = path.with_name(f"{path.name}.damaged-{numbered[-1][0] + 1 if numbered else 1}")
+    numbered, new = _numbered_aside(path), next_aside(path)
     path.rename(new)
     sync_directory(path.parent)
     for _, old in numbered[: max(0, len(numbered) + 1 - SET_ASIDE_MAX)]:
@@ -201,6 +231,16 @@ def set_aside(path: Path) -> Path:
         else:
             old.unlink()
     return new
+
+
+def next_aside(path: Path) -> Path:
+    """Returns where a path is set aside next."""
+    numbered = _numbered_aside(path)
+    return path.with_name(f"{path.name}.damaged-{numbered[-1][0] + 1 if numbered else 1}")
+
+
+def _numbered_aside(path: Path) -> list[tuple[int, Path]]:
+    return sorted((int(number), found) for found in kept_aside(path) if (number := found.suffix[9:]).isdigit())
 
 
 def kept_aside(path: Path) -> list[Path]:

@@ -36,18 +36,6 @@ def read_file(path: Path) -> bytes:
         raise FileRefused(f"{path}: {error}, which no proof is") from None
 
 
-def write_file(path: Path, text: str) -> None:
-    """Writes a proof.
-
-    Raises:
-        FileRefused: the disk does not take it.
-    """
-    try:
-        path.write_text(text, encoding="ascii")
-    except OSError as error:
-        raise FileRefused(f"{path}: cannot be written: {error.strerror}") from None
-
-
 def parse_file(content: bytes, file_format: str) -> dict[str, Any]:
     """Returns the JSON object of a proof of some format.
 

@@ -13,8 +13,8 @@ from contracts.state_reading import read_totals
 from ledger.ledger import Ledger
 from node.client import NodeClient
 from node.errors import TestnetError
-from node.home.era_files import begun_eras
 from node.home.genesis_file import load_genesis
+from node.home.storage import eras_of
 from node.meter.readings_file import EnergySummary
 from node.replies.node import CommitLatencyStatus, StatusReply, TotalsStatus
 from node.replies.views import record_fields
@@ -138,7 +138,7 @@ def figures_from_ledgers(testnet: Testnet) -> tuple[ChainFigures, dict[str, Node
     nodes: dict[str, NodeFigures] = {}
     for node in testnet.nodes:
         home = testnet.home(node)
-        ledger = Ledger.open(home.ledger, load_genesis(home), begun=begun_eras(home))
+        ledger = Ledger.open(home.ledger, load_genesis(home), begun=eras_of(home))
         try:
             nodes[node.name] = _node_figures(ledger)
             figures = figures or _chain_figures(testnet, ledger)

@@ -129,6 +129,7 @@ def test_a_receipt_convinces_with_genesis_alone(street: Street, stopped: Path, t
         assert "ok  conditions 3 and 4: hold" in verified
         altered.write_bytes(file.read_bytes().replace(b"completed", b"cancelled", 1))
         run("receipt", "verify", altered, "--genesis", genesis, fails=FileRefused)
+        file.unlink()
 
 
 def test_f_plus_1_members_answer_the_same(street: Street) -> None:

@@ -1,6 +1,10 @@
 """The order in which `p2pnode recover` makes things durable: nothing leaves a home before what it binds it to is."""
 
 import io
+import re
+import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from consensus.codec import decode
+from consensus.eras import ERAS_MAX
 from consensus.events import SignState
 from ledger.ledger import Ledger
+from node.admission.authority import Authority
+from node.admission.identity import create_key
 from node.cli import ceremony as cli_ceremony
 from node.cli.main import main
 from node.errors import NodeError
@@ -132,6 +139,81 @@ def test_a_statement_that_cannot_be_written_has_given_the_era_up_already(
     assert (street.state(0).standing.sealed_below, street.state(0).standing.statement) == (1, 1)
     statement = read_record(export(street, recover, 0), StatementFile).statement.statement
     assert statement.number == 2, "the one that was lost can not be agreed with"
+
+
+@pytest.mark.parametrize("era", [0, -1, ERAS_MAX + 1, 10**30])
+def test_an_era_that_there_cannot_be_is_refused_before_anything_is_read(
+    street: Street, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], era: int
+) -> None:
+    before = street.state(0)
+    arguments = ("export", *config(street.homes[0]), "--era", era, "--output", street.file("0.statement"), "--yes")
+    monkeypatch.setattr(sys, "argv", ["p2pnode", "recover", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--era" in capsys.readouterr().err
+    assert (street.state(0), street.file("0.statement").exists()) == (before, False)
+
+
+def test_the_last_era_can_be_read_again_and_there_is_none_after_it(street: Street, recover: Recover) -> None:
+    statements = [street.file(f"{number}.statement") for number in range(4)]
+    for home, path in zip(street.homes, statements, strict=True):
+        recover("export", *config(home), "--era", str(ERAS_MAX), "--output", path, "--yes")
+    agreed = street.file("last.plan")
+    recover("plan", *statements, *config(street.homes[0]), "--output", agreed)
+    joins = [join(street, recover, agreed, number) for number in range(3)]
+    recover("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    assert street.state(0).standing.era == ERAS_MAX
+    said = recover("export", *config(street.homes[0]), "--output", street.file("beyond.statement"))
+    assert f"era {ERAS_MAX} is the last one that there can be. Nothing was changed" in said
+
+
+def test_an_export_is_for_the_era_that_was_stated_or_the_next(street: Street, recover: Recover) -> None:
+    assert [street_era(street, recover, 0) for _ in range(2)] == [1, 1]
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    assert street_era(street, recover, 0) == 1, "who agreed and who did not say the same"
+    for number in range(1, 4):
+        recover("apply", agreed, *joins, *config(street.homes[number]), "--yes")
+    assert [street_era(street, recover, number) for number in range(1, 4)] == [2, 2, 2]
+
+
+def street_era(street: Street, recover: Recover, number: int) -> int:
+    recover("export", *config(street.homes[number]), "--output", street.file("again.statement"))
+    return read_record(street.file("again.statement"), StatementFile).statement.statement.era
+
+
+def test_after_a_plan_without_agreements_the_next_era_is_no_gap(street: Street, recover: Recover) -> None:
+    join(street, recover, plan(street, recover), 0)
+    for number in (0, 1):
+        next_one = ("export", *config(street.homes[number]), "--era", "2", "--output", street.file("2.statement"))
+        assert "gave up all eras below 2" in recover(*next_one)
+
+
+def test_an_era_that_leaves_others_out_is_asked_for(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = street.file("0.statement"), street.state(0)
+    third = ("export", *config(street.homes[0]), "--era", "3", "--output", path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    said = recover(*third)
+    assert "this home knows of no era above 0, so the next one is 1" in said
+    assert "nothing was changed" in said
+    assert (street.state(0), path.exists()) == (before, False)
+    assert "gave up all eras below 3" in recover(*third, "--yes")
+
+
+def test_a_refused_era_says_what_to_type_next(street: Street, recover: Recover) -> None:
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    recover("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    first, path = config(street.homes[0]), street.file("again.statement")
+    said = recover("export", *first, "--era", "1", "--output", path)
+    assert "takes part in era 1 already: the next one is era 2 (`p2pnode recover export --era 2`)" in said
+    recover("export", *first, "--era", "3", "--output", path, "--yes")
+    said = recover("export", *first, "--era", "2", "--output", path)
+    assert "made a statement for era 3 since: go on with that one (`p2pnode recover export --era 3`)" in said
+    assert "or take it back (`p2pnode recover release`)" in said
 
 
 # --- join ------------------------------------------------------------------------------------------------------
@@ -260,3 +342,102 @@ def test_an_absent_member_needs_the_authority_and_a_name_that_is_known(street: S
     ):
         assert text in " ".join(recover(*base, *options).split())
     assert not street.file("era.plan").exists()
+
+
+# --- what is lost of a home ------------------------------------------------------------------------------------
+
+
+def begin(street: Street, recover: Recover) -> tuple[str | Path, ...]:
+    """The first home begins era 1; returns with which command."""
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(3)]
+    apply: tuple[str | Path, ...] = ("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    assert "begins era 1" in recover(*apply)
+    return apply
+
+
+def test_a_lost_folder_of_eras_is_told_first_and_comes_back_by_applying_again(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apply, home = begin(street, recover), street.homes[0]
+    kept = {path.name: path.read_bytes() for path in home.eras.iterdir()}
+    shutil.rmtree(home.eras)
+    told = (
+        f"p2pnode: {home.eras}: the plan of era 1, in which this node signs, is missing: put the folder back, or take"
+    )
+    for command in (
+        ("ledger", "verify", "--home", home.directory),
+        ("ledger", "show", "--home", home.directory),
+        ("trade", "list", *config(home)),
+        ("recover", "alone", *config(home)),
+        ("recover", "export", *config(home), "--output", street.file("no")),
+        ("recover", "release", *config(home)),
+    ):
+        monkeypatch.setattr(sys, "argv", ["p2pnode", *map(str, command)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert (ended.value.code, capsys.readouterr().err.startswith(told)) == (1, True), command
+    before = street.state(0)
+    assert "applied already" in recover(*apply)
+    assert {path.name: path.read_bytes() for path in home.eras.iterdir()} == kept
+    assert street.state(0) == before
+
+
+def test_applying_the_same_plan_again_changes_nothing_and_is_no_failure(street: Street, recover: Recover) -> None:
+    apply = begin(street, recover)
+    before = street.state(0)
+    assert "applied already: nothing was changed" in recover(*apply)
+    assert street.state(0) == before
+
+
+def test_a_damaged_ledger_says_how_an_export_goes_on_without_it(street: Street, recover: Recover) -> None:
+    home, path = street.homes[0], street.file("0.statement")
+    (home.ledger / "tip").write_bytes(b"")
+    before = street.state(0)
+    said = recover("export", *config(home), "--output", path)
+    assert "the ledger is damaged" in said
+    (command,) = re.findall(r"run `(mv [^`]+)`", said)
+    assert street.state(0) == before
+    subprocess.run(shlex.split(command), check=True)
+    assert "gave up all eras below 1" in recover("export", *config(home), "--output", path)
+
+
+def test_what_is_refused_leaves_a_damaged_sign_state_where_it_is(street: Street, recover: Recover) -> None:
+    home = street.homes[0]
+    home.sign_state.write_bytes(b"damaged")
+    assert "Nothing was changed" in recover("release", *config(home))
+    assert home.sign_state.read_bytes() == b"damaged"
+    said = recover("export", *config(home), "--output", street.file("0.statement"))
+    assert "not complete, as this is lost: sign state" in said
+    assert home.sign_state.with_name("sign-state.damaged-1").read_bytes() == b"damaged"
+
+
+def test_an_export_at_a_home_that_is_no_members_leaves_no_ledger(street: Street, recover: Recover) -> None:
+    home = street.homes[0]
+    shutil.rmtree(home.ledger)
+    stranger = Authority("test")
+    home.node_key.unlink()
+    home.certificate.write_bytes(stranger.issue("new", create_key(home.node_key).public_key, host="::1", port=1))
+    said = recover("export", *config(home), "--output", street.file("0.statement"))
+    assert "this node's key is none of the members'. Nothing was changed" in said
+    assert not home.ledger.exists()
+
+
+def test_a_key_that_is_not_of_the_homes_certificate_signs_nothing(street: Street, recover: Recover) -> None:
+    agreed, home, before = plan(street, recover), street.homes[0], street.state(0)
+    home.certificate.write_bytes(street.homes[1].certificate.read_bytes())
+    for step in (("export", *config(home)), ("join", agreed, *config(home), "--yes")):
+        said = recover(*step, "--output", street.file("no"))
+        assert f"{home.certificate} is not the certificate of {home.node_key}" in said
+    assert (street.state(0), street.file("no").exists()) == (before, False)
+
+
+def test_a_sign_state_that_is_a_link_is_refused_and_not_followed(street: Street, recover: Recover) -> None:
+    home = street.homes[0]
+    elsewhere = street.file("elsewhere")
+    home.sign_state.rename(elsewhere)
+    home.sign_state.symlink_to(elsewhere)
+    content = elsewhere.read_bytes()
+    for step in (("export", *config(home), "--output", street.file("no")), ("release", *config(home))):
+        assert f"{home.sign_state} is a symbolic link" in recover(*step)
+    assert (home.sign_state.is_symlink(), elsewhere.read_bytes()) == (True, content)

@@ -23,6 +23,7 @@ from node.home.genesis_file import load_genesis
 from node.proofs import signed_file
 from node.testnet.folder import Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.disk import full_above
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,18 @@ def p2pnode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return Outcome(returncode=ended.value.code or 0, stdout=printed.out, stderr=printed.err)
 
     return run
+
+
+@pytest.mark.parametrize("size_bytes", [0, 200, 1_500])
+def test_a_full_disk_is_told_in_one_line(p2pnode: Command, testnet: Testnet, size_bytes: int) -> None:
+    like = ("--like", testnet.home(testnet.nodes[0]).configuration, "--member", "node4", "--host", "127.0.0.1")
+    with full_above(size_bytes):
+        ended = p2pnode("home", "new", "new", *like, "--port", "27004", "--api-port", "28004")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("p2pnode: ")
+    assert ended.stderr.endswith("File too large\n")
+    assert ended.stderr.count("\n") == 1
+    assert not Path("new").exists()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from node.errors import NodeError
 from node.home.folder import Home
 from node.home.process import process_id_file, running_process
+from tests.support.disk import full_above
 
 DAEMON = """
 import sys
@@ -86,13 +87,24 @@ def test_without_a_file_nothing_runs(home: Home) -> None:
 def test_a_second_daemon_of_a_home_is_refused(home: Home) -> None:
     with (
         daemon(home, str(home.configuration)) as process,
-        pytest.raises(NodeError, match=f"running on .* already .process {process.pid}"),
+        pytest.raises(NodeError, match=rf"process {process.pid}\): stop it first \(kill {process.pid}\)"),
         process_id_file(home),
     ):
         pytest.fail("two daemons run on one home")
     with process_id_file(home):
         assert home.process_id.read_text(encoding="ascii") == f"{os.getpid()}\n"
     assert home.process_id.read_text(encoding="ascii") == ""
+
+
+def test_a_full_disk_is_told_with_the_file(home: Home) -> None:
+    with (
+        full_above(0),
+        pytest.raises(NodeError, match=f"{home.process_id} cannot be written: File too large"),
+        process_id_file(home),
+    ):
+        pytest.fail("nobody could tell whose process it is")
+    with process_id_file(home):
+        assert home.process_id.read_text(encoding="ascii") == f"{os.getpid()}\n"
 
 
 def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
