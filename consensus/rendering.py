@@ -7,9 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.inspect import BytesType, StructType, Type, VarTupleType, type_info
 
-from consensus.codec import Record
-
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=msgspec.Struct)
 
 _TAG = "type"
 
