@@ -55,8 +55,8 @@ def read_certificate_or_signature(path: Path) -> str | FoundingSignature:
         FoundingError: it cannot be read, or is neither.
     """
     content = _content(path)
-    if content.startswith(_CERTIFICATE):
-        return content.decode("ascii", errors="replace")
+    if content.startswith(_CERTIFICATE) and content.isascii():
+        return content.decode("ascii")
     signature, fields = _parse(path, content, FoundingSignature)
     if fields != render(signature):
         raise FoundingError(f"{path}: is not a home's signature under a founding")

@@ -2,11 +2,12 @@
 and the record of a testnet.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -16,7 +17,9 @@ from cryptography.x509.oid import NameOID
 from consensus.codec import decode, encode
 from consensus.events import SignState
 from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
+from consensus.rendering import render
 from contracts.transactions import SpotTerms
+from contracts.units import MicroTokens
 from ledger.errors import LedgerDamaged
 from ledger.side_files import (
     DATABASE_FOLDER,
@@ -33,6 +36,21 @@ from ledger.side_files import (
 from node.admission.authority import Authority, present
 from node.admission.chain import Role, read_chain
 from node.admission.endpoint import CertifiedHome, Endpoint, certified_home
+from node.admission.founding import (
+    Founding,
+    begin_founding,
+    check_founding,
+    sign_founding,
+    with_member,
+    with_signature,
+)
+from node.admission.founding_file import (
+    read_certificate_or_signature,
+    read_founding,
+    render_founding,
+    write_signature,
+)
+from node.admission.founding_rules import Accounts, Tariffs, make_rules
 from node.admission.identity import (
     KEY_FILE_MODE,
     certificate_key,
@@ -41,6 +59,7 @@ from node.admission.identity import (
     load_chain,
     load_key,
 )
+from node.admission.meter_claim import MeterClaim, claim_meter
 from node.admission.register import (
     IssuedToHome,
     Reason,
@@ -53,6 +72,7 @@ from node.admission.register import (
 from node.admission.request import make_request, read_request
 from node.admission.revocations import load_revocations
 from node.errors import (
+    FoundingError,
     IdentityError,
     RevocationsRefused,
     SignStateError,
@@ -80,6 +100,7 @@ def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Itera
     yield from _journal_decoders(chain, directory)
     yield from _identity_decoders(directory)
     yield from _authority_decoders(directory)
+    yield from _founding_decoders(directory)
     yield _manifest_decoder(directory)
 
 
@@ -309,40 +330,41 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
 
     authority = Authority("fuzz")
 
-    def chain(home: CertifiedHome) -> bytes:
+    def chain(home: _Home) -> bytes:
         host, port = home.endpoint or ("localhost", None)
-        return authority.issue("node", home.node_key, host=host, port=port)
+        return authority.issue("node", home.node_key, host=host, port=port, meter=home.meter)
 
-    def certified(home: CertifiedHome) -> bytes:
+    def certified(home: _Home) -> bytes:
         return read_chain(chain(home))[0].public_bytes(Encoding.DER)
 
     yield Decoder(
         name="certificate-of-a-peer",
         read=shown_key,
-        write=lambda key: certified(CertifiedHome(key, None)),
+        write=lambda key: certified(_Home(key, None, None)),
         refusals=(IdentityError,),
         specimens=tuple(
-            certified(CertifiedHome(PublicKey(seeded_key("node", number).public_key), None)) for number in (1, 2)
+            certified(_Home(PublicKey(seeded_key("node", number).public_key), None, None)) for number in (1, 2)
         ),
         form=Form.FREE,
     )
     public_key = PublicKey(seeded_key("node", 1).public_key)
     homes = [
-        CertifiedHome(public_key, endpoint)
+        _Home(public_key, endpoint, meter)
         for endpoint in (None, Endpoint("192.0.2.4", 7000), Endpoint("::1", 1), Endpoint("meter.lan", 65_535))
+        for meter in (None, claim_meter(public_key, seeded_key("meter", 1), 11_000))
     ]
     yield Decoder(
         name="certificate-of-a-new-home",
-        read=lambda data: certified_home((data,)),
+        read=lambda data: _home(certified_home((data,))),
         write=certified,
         refusals=(IdentityError,),
         specimens=tuple(map(certified, homes)),
         form=Form.FREE,
     )
 
-    def home_of_chain(pem: bytes) -> CertifiedHome:
+    def home_of_chain(pem: bytes) -> _Home:
         certificates = [one.public_bytes(Encoding.DER) for one in read_chain(pem)]
-        return certified_home(certificates, authority.root)
+        return _home(certified_home(certificates, authority.root))
 
     yield Decoder(
         name="certificate-chain",
@@ -371,6 +393,63 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
         write=certificate,
         refusals=(IdentityError,),
         specimens=tuple(certificate(seeded_key("node", number).public_key) for number in (1, 2)),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+
+class _Home(NamedTuple):
+    """What of a certificate this authority can write again: another name or term is another certificate."""
+
+    node_key: PublicKey
+    endpoint: Endpoint | None
+    meter: MeterClaim | None
+
+
+def _home(home: CertifiedHome) -> _Home:
+    return _Home(home.node_key, home.endpoint, home.meter)
+
+
+def _founding_decoders(directory: Path) -> Iterator[Decoder]:
+    authority = Authority("fuzz")
+    accounts = Accounts(
+        certificate_key(authority.root), *(seeded_key(name, 0).public_key for name in ("issuer", "grid"))
+    )
+    founding = begin_founding(make_rules("fuzz", accounts, Tariffs()), authority.root)
+    states = [founding]
+    for number in (1, 2):
+        key, meter = seeded_key("node", number), seeded_key("meter", number)
+        claim = claim_meter(key.public_key, meter, 11_000)
+        certificate = authority.issue(
+            f"home{number}", key.public_key, host="192.0.2.4", port=7_000 + number, meter=claim
+        )
+        founding = with_member(founding, certificate.decode("ascii"), MicroTokens(1), now=present())
+        states.append(founding)
+    signature = sign_founding(founding, seeded_key("node", 1))
+    states.append(with_signature(founding, signature))
+
+    def checked(path: Path) -> Founding:
+        read = read_founding(path)
+        check_founding(read, now=present())
+        return read
+
+    yield Decoder(
+        name="founding",
+        read=through(directory / "founding.json", checked),
+        write=lambda found: render_founding(found).encode(),
+        refusals=(FoundingError,),
+        specimens=tuple(render_founding(state).encode() for state in states),
+        form=Form.FREE,
+        is_text=True,
+    )
+    write_signature(directory / "home1.signature", signature)
+    text = (directory / "home1.signature").read_bytes()
+    yield Decoder(
+        name="founding-signature",
+        read=through(directory / "home1.signature", read_certificate_or_signature),
+        write=lambda found: found.encode() if isinstance(found, str) else json.dumps(render(found)).encode(),
+        refusals=(FoundingError,),
+        specimens=(text, authority.certificate_pem()),
         form=Form.FREE,
         is_text=True,
     )

@@ -105,6 +105,7 @@ PARSED_IN = {
     "consensus/codec.py": "frame",
     "node/admission/chain.py": "certificate-chain",
     "node/admission/endpoint.py": "certificate-of-a-new-home",
+    "node/admission/founding_file.py": "founding",
     "node/admission/identity.py": "certificate",
     "node/admission/register.py": "authority-register",
     "node/admission/request.py": "certificate-request",
