@@ -97,19 +97,18 @@ def certified_home(certificates: Sequence[bytes], root: x509.Certificate | None 
     try:
         chain = [x509.load_der_x509_certificate(one) for one in certificates]
         home, names = chain[0], chain[0].extensions
-        endpoint = endpoint_of(names)
-        meter = meter_claim_of(names, certificate_key(home))
+        labels = home.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        said = CertifiedHome(
+            name=str(labels[0].value) if labels else "",
+            node_key=certificate_key(home),
+            endpoint=endpoint_of(names),
+            meter=meter_claim_of(names, certificate_key(home)),
+            valid_from=home.not_valid_before_utc,
+            valid_until=home.not_valid_after_utc,
+        )
     except (IndexError, *UNREADABLE):
         raise IdentityError("it is no certificate of the authority") from None
     if root is not None:
         require_chain(chain, root)
     require_member(home)
-    labels = home.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return CertifiedHome(
-        name=str(labels[0].value) if labels else "",
-        node_key=certificate_key(home),
-        endpoint=endpoint,
-        meter=meter,
-        valid_from=home.not_valid_before_utc,
-        valid_until=home.not_valid_after_utc,
-    )
+    return said

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Final, TypeVar
 
-from consensus.codec import Record
+from consensus.codec import Record, encode
 from consensus.rendering import render, unrender
 from contracts.genesis import chain_id
 from ledger.side_files import write_whole
@@ -80,7 +80,9 @@ def _content(path: Path) -> bytes:
 def _parse(path: Path, content: bytes, record: type[R]) -> tuple[R, object]:
     try:
         fields = json.loads(content)
-        return unrender(fields, record), fields
-    except (ValueError, RecursionError) as error:
+        made = unrender(fields, record)
+        encode(made)  # JSON can escape halves of characters, which no text has
+    except (ValueError, OverflowError, RecursionError) as error:
         what = "founding" if record is Founding else "certificate, and no home's signature under a founding"
         raise FoundingError(f"{path}: is no {what}: {error}") from None
+    return made, fields

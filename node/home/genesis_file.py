@@ -59,7 +59,7 @@ def load_genesis_file(path: Path) -> Genesis:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     except FileTooLargeError as error:
         raise ConfigurationError(f"{path}: {error}, which no genesis is") from None
-    except (DecodeError, ValueError) as error:
+    except (DecodeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is damaged: {error}") from None
 
 
