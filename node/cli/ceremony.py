@@ -5,9 +5,9 @@ its own file goes, then opens the stopped node's home, shows what it will do, an
 before anything leaves it. What is refused has changed nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -37,7 +37,7 @@ from node.cli.ceremony_files import (
 )
 from node.cli.ceremony_home import CeremonyHome, open_home, refused
 from node.cli.recover import ALONE_EXAMPLE, alone
-from node.cli.terminal import output_console
+from node.cli.terminal import asked, output_console
 from node.errors import IdentityError, NodeError
 from node.home import ceremony_steps
 from node.home.configuration import load_configuration
@@ -100,8 +100,6 @@ Example: p2pnode recover apply era1.plan node1.join node2.join node3.join node4.
 
 Next: `p2pnode start --config node1/meter.toml`."""
 RELEASE_EXAMPLE: Final = "Example: p2pnode recover release --config node1/meter.toml"
-
-T = TypeVar("T")
 
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
@@ -489,17 +487,14 @@ def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: 
         "If homes with complete statements can still be found, let all export for the next era, and make its plan "
         "with theirs."
     )
-    if not accept_loss and _asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same")) != LOSS_WORD:
+    if not accept_loss and _heard_word() != LOSS_WORD:
         raise NodeError("nothing was changed")
+
+
+def _heard_word() -> str:
+    return asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same"), option="--accept-loss")
 
 
 def _confirm(question: str, *, yes: bool) -> None:
-    if not yes and not _asked(lambda: typer.confirm(question)):
+    if not yes and not asked(lambda: typer.confirm(question), option="--yes"):
         raise NodeError("nothing was changed")
-
-
-def _asked(ask: Callable[[], T]) -> T:
-    try:
-        return ask()
-    except typer.Abort:
-        raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None

@@ -12,6 +12,7 @@ from consensus.recovery import asked_members, can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.chain.records import PREPARED_KEY
+from node.cli.terminal import asked
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
 from node.home.folder import Home
@@ -66,7 +67,7 @@ def alone(
             path, height = home.sign_state, signed.height
             raise NodeError(_INTACT.format(path=path, name=name, height=height, tip=tip))
         typer.echo(_WARNING.format(name=name, height=tip + 1, tip=tip))
-        if not yes and not typer.confirm("Let it sign again?"):
+        if not yes and not asked(lambda: typer.confirm("Let it sign again?"), option="--yes"):
             raise NodeError("nothing was changed")
         if home.sign_state.exists():
             set_aside(home.sign_state)

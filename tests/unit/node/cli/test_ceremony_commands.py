@@ -1,12 +1,15 @@
 """The order in which `p2pnode recover` makes things durable: nothing leaves a home before what it binds it to is."""
 
 import io
+import os
+import pty
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -441,3 +444,49 @@ def test_a_sign_state_that_is_a_link_is_refused_and_not_followed(street: Street,
     for step in (("export", *config(home), "--output", street.file("no")), ("release", *config(home))):
         assert f"{home.sign_state} is a symbolic link" in recover(*step)
     assert (home.sign_state.is_symlink(), elsewhere.read_bytes()) == (True, content)
+
+
+# --- questions -------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(*arguments: str | Path, keys: bytes) -> tuple[int, str]:
+    """Runs the command on a terminal of its own and types once it asks; returns how it ended, and what stood there."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "node", *map(str, arguments)])
+    shown = b""
+    with os.fdopen(terminal, "r+b", buffering=0) as screen, suppress(OSError):  # the other end is closed
+        while b"[y/N]: " not in shown and b"same: " not in shown and (part := screen.read(1_000)):
+            shown += part
+        screen.write(keys)
+        while part := screen.read(1_000):
+            shown += part
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "text"),
+    [(b"\x03", 130, ""), (b"\x04", 1, "nobody answered"), (b"n\n", 1, "nothing was changed")],
+)
+def test_ctrl_c_at_a_question_ends_like_everywhere(
+    street: Street, recover: Recover, keys: bytes, code: int, text: str
+) -> None:
+    agreed, before = plan(street, recover), street.state(0)
+    join_it = ("recover", "join", agreed, *config(street.homes[0]), "--output", street.file("no"))
+    ended, shown = on_a_terminal(*join_it, keys=keys)
+    assert (ended, text in shown, "Traceback" in shown) == (code, True, False), shown
+    assert (street.state(0), street.file("no").exists()) == (before, False)
+
+
+def test_a_word_that_nobody_can_give_has_an_option(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in street.homes[:2]:
+        home.sign_state.unlink()
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    apply = ("apply", agreed, *joins, *config(street.homes[3]), "--yes")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert "nobody answered (--accept-loss answers" in recover(*apply)
+    assert "begins era 1" in recover(*apply, "--accept-loss")
