@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rich.table import Table
 
 from consensus import ceremony
-from consensus.codec import encode
+from consensus.codec import Record, encode
 from consensus.era_plans import Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
 from consensus.eras import ERAS_MAX
 from consensus.events import EraStanding
@@ -26,7 +26,7 @@ from ledger.eras import BegunEra
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_chain, load_key
 from node.cli.ceremony_files import (
-    PLAN_REFUSALS,
+    DIGEST_DIGITS,
     Admission,
     CheckedPlan,
     admission_of,
@@ -34,11 +34,12 @@ from node.cli.ceremony_files import (
     read_joins,
     read_plan,
     read_statements,
+    why_no_plan,
 )
 from node.cli.ceremony_home import CeremonyHome, open_home, refused
-from node.cli.options import KeyFileOption, YesOption, asked, confirm, passphrase_of
+from node.cli.options import KeyFileOption, YesOption, confirm, passphrase_of
 from node.cli.recover import ALONE_EXAMPLE, alone
-from node.cli.terminal import output_console
+from node.cli.terminal import asked, output_console
 from node.errors import IdentityError, NodeError
 from node.home import ceremony_steps
 from node.home.configuration import load_configuration
@@ -157,7 +158,13 @@ def export(
         sign_state, statement = stated
         signed = ceremony.signed_statement(statement, home.signer)
         file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
-        ceremony_steps.export(sign_state, save=home.save, write_statement=lambda: write_record(output, file))
+        ceremony_steps.export(
+            sign_state,
+            save=home.save,
+            write_statement=lambda: _write_or_tell(
+                output, file, f"{home.name} gave up all eras below {number} already: run the same command again"
+            ),
+        )
         lost = ", ".join(missing.value.replace("_", " ") for missing in statement.missing)
         has = "complete" if statement.is_complete else f"not complete, as this is lost: {lost}"
         typer.echo(
@@ -201,8 +208,9 @@ def plan_command(
     departures = _departures(admission, gone or [], replaced or [])
     made = make_plan(brought.statements, departures, era=era, past=brought.past)
     if isinstance(made, PlanRefusal):
-        field, text = PLAN_REFUSALS[made]
-        raise NodeError(f"there is no plan ({field}): {text}. Nothing was written")
+        raise NodeError(
+            f"there is no plan ({why_no_plan(made, brought, departures, admission)}). Nothing was written"
+        )
     if not made.plan.is_everybody_there:
         made = replace(made, authority=_word_of(authority, key_file, made.plan, admission))
     write_record(output, PlanFile(plans=(*brought.plans, made)))
@@ -234,6 +242,7 @@ def join(
     with open_home(configuration) as home:
         joined = ceremony.join(signed.plan, home.sign_state, home.key)
         if isinstance(joined, ceremony.CeremonyRefusal):
+            _refuse_new_home(home, signed.plan)
             raise refused(joined, signed.plan.era, home.sign_state.standing)
         _show(signed.plan, admission)
         confirm("Agree to this plan, and to no other of its era?", yes=yes)
@@ -243,7 +252,9 @@ def join(
             sign_state,
             keep_plans=lambda: keep_plans(home.home, checked.followed),
             save=home.save,
-            write_join=lambda: write_record(output, file),
+            write_join=lambda: _write_or_tell(
+                output, file, f"{home.name} agreed to the plan already: run the same command again"
+            ),
         )
         needed = signed.plan.old_membership.quorum
         typer.echo(
@@ -334,6 +345,14 @@ def _confirm_gap(era: int, standing: EraStanding, *, yes: bool) -> None:
         confirm(f"Give up all eras below {era}?", yes=yes)
 
 
+def _write_or_tell(path: Path, record: Record, done: str) -> None:
+    """Writes what leaves a home; where that fails, tells what is done all the same."""
+    try:
+        write_record(path, record)
+    except NodeError as error:
+        raise NodeError(f"{error}. {done}, it writes the file") from None
+
+
 def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: CeremonyHome) -> NodeError:
     """Adds the blocks by which this home's ledger and a plan differ."""
     told, facts = refused(refusal, plan.era, home.sign_state.standing), home.ledger_facts()
@@ -378,6 +397,14 @@ def _keep_eras(home: CeremonyHome, checked: CheckedPlan, agreed: Sequence[Join])
             keep_era(home.home, BegunEra(proof=proof, carried=carried_proposal(earlier, checked.past)))
     proof = EraProof(plan=signed.plan, joins=tuple(agreed), authority=signed.authority)
     keep_era(home.home, BegunEra(proof=proof, carried=carried_proposal(signed, checked.past)))
+
+
+def _refuse_new_home(home: CeremonyHome, plan: Plan) -> None:
+    if any(one.node_key == home.key.public_key for one in plan.departures):
+        raise NodeError(
+            f"{home.name} is a new home of this plan: it need not agree, it applies the plan with the others' "
+            "agreements (`p2pnode recover apply`). Nothing was changed"
+        )
 
 
 def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[str]) -> list[Departure]:
@@ -429,11 +456,11 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
 
 def _show(plan: Plan, admission: Admission) -> None:
     """Prints who goes on, and who said what."""
-    table = Table(title=f"Era {plan.era}, above height {plan.base}", title_justify="left")
+    table = Table(title=f"Plan {plan_name(plan)}: era {plan.era}, above height {plan.base}", title_justify="left")
     for heading in ("member", "statement", "in the new era"):
         table.add_column(heading)
     stated = {(name.author, name.node_key): name for name in plan.statements}
-    going, new_homes = dict(plan.members), {one.address: one.certificates for one in plan.departures}
+    going, new_homes = dict(plan.members), {one.address: one for one in plan.departures if one.node_key is not None}
     for address, key in plan.quorums[0]:
         name = stated.get((address, key))
         said = "none" if name is None else ("complete" if name.is_complete else "something is lost")
@@ -451,27 +478,27 @@ def _show(plan: Plan, admission: Admission) -> None:
         f"{quorum(old)} of the {old} old members must agree. After this there are {new} members, of whom "
         f"{quorum(new)} decide. {above}\n"
         f"K* = {ceremony.complete_statements_needed(old)}: if so many of those who agree made complete statements, "
-        f"no decided block is replaced; {complete} of these statements are complete."
+        f"no decided block is replaced; {complete} of these statements are complete.\n"
+        f"Everybody sees the same plan, {plan_name(plan)}: compare these digits with the others, by telephone."
     )
 
 
 def _how(
     address: Address,
     going: Mapping[Address, bytes],
-    new_homes: Mapping[Address, Sequence[bytes]],
+    new_homes: Mapping[Address, Departure],
     *,
     is_absent: bool,
 ) -> str:
     """Returns how a member goes on."""
     if address not in going:
         return "gone"
-    certificates = new_homes.get(address)
-    if not certificates:
+    new_home = new_homes.get(address)
+    if new_home is None or new_home.node_key is None or not new_home.certificates:
         return "as before, once it comes back" if is_absent else "as before"
-    endpoint = certified_home(certificates).endpoint
-    return (
-        "a new home, where the old one was" if endpoint is None else f"a new home at {endpoint.host}:{endpoint.port}"
-    )
+    endpoint = certified_home(new_home.certificates).endpoint
+    place = "where the old one was" if endpoint is None else f"at {endpoint}"
+    return f"a new home {place}, key {new_home.node_key.hex()[:DIGEST_DIGITS]}"
 
 
 def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: bool) -> None:
@@ -492,5 +519,10 @@ def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: 
         "If homes with complete statements can still be found, let all export for the next era, and make its plan "
         "with theirs."
     )
-    if not accept_loss and asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same")) != LOSS_WORD:
+    if not accept_loss and _heard_word() != LOSS_WORD:
         raise NodeError("nothing was changed")
+
+
+def _heard_word() -> str:
+    word: str = asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same"), option="--accept-loss")
+    return word

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
-from consensus.era_plans import Departure, Join, Plan, joiners, plan_digest
-from consensus.identifiers import Address, Digest
+from consensus.era_plans import Departure, Join, Plan, holds_quorum, joiners, plan_digest
+from consensus.identifiers import Address, Digest, Height, PublicKey
 from consensus.membership import Membership
-from consensus.plans import Past, PlanRefusal, bad_field, make_plan
+from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_era, make_plan, required_sets
 from contracts.genesis import Genesis, chain_id
 from ledger.eras import parent_of
 from node.admission.endpoint import certified_home
@@ -92,6 +92,18 @@ class BroughtStatements(NamedTuple):
     """That they bring along, each once, by era."""
     past: Past
 
+    @property
+    def authors(self) -> frozenset[tuple[Address, PublicKey]]:
+        """Who made them, by the keys that signed them."""
+        spoken = [one.statement for one in self.statements]
+        return frozenset((one.author, key) for one in spoken if (key := author_key(one, self.past)) is not None)
+
+    def required_sets(self) -> list[Membership]:
+        """Returns the sets whose quorums must have stated; first that of the members that a plan changes."""
+        spoken = [one.statement for one in self.statements]
+        follows, newest = followed_era(spoken), Height(max(one.height for one in spoken))
+        return [] if follows is None else required_sets(spoken, follows, newest, self.past) or []
+
 
 def admission_of(home: Home) -> Admission:
     """Returns what a node's folder says of its chain.
@@ -155,6 +167,42 @@ def _require_different(brought: Sequence[tuple[Path, StatementFile]], admission:
             raise FileRefused(
                 f"{path}: statement.number: {name}'s statement {statement.number} is in {other} already"
             )
+
+
+def why_no_plan(
+    refusal: PlanRefusal, brought: BroughtStatements, departures: Sequence[Departure], admission: Admission
+) -> str:
+    """Returns why statements make no plan, with the field at fault and who it is about."""
+    field, text = PLAN_REFUSALS[refusal]
+    if refusal is PlanRefusal.NOT_ABSENT:
+        text = _why_not_absent(brought, departures, admission) or text
+    elif refusal is PlanRefusal.TOO_FEW:
+        stated = brought.authors
+        lacking = next((one for one in brought.required_sets() if not holds_quorum(stated, one)), None)
+        if lacking is not None:
+            count = len(stated.intersection(lacking.members))
+            text = f"{count} of {len(lacking)} members made one, {lacking.quorum} needed: bring more"
+    return f"{field}: {text}"
+
+
+def _why_not_absent(brought: BroughtStatements, departures: Sequence[Departure], admission: Admission) -> str | None:
+    old, *_ = brought.required_sets()
+    keys, given = {key: address for address, key in old.members}, set[PublicKey]()
+    for departure in departures:
+        name, address = admission.name_of(departure.address), departure.address
+        key = old.key_of(address)
+        if key is None:
+            return f"{name} is no member any more: leave it out"
+        if (address, key) in brought.authors:
+            return f"{name} made a statement, so it is neither gone nor replaced: leave out the one or the other"
+        if departure.node_key in keys:
+            of = admission.name_of(keys[departure.node_key])
+            return f"{name}'s new home has the key of {of}: a new home needs a key of its own"
+        if departure.node_key in given or sum(one.address == address for one in departures) > 1:
+            return f"{name}, or the key of its new home, is there twice"
+        if departure.node_key is not None:
+            given.add(departure.node_key)
+    return None
 
 
 # --- the plan --------------------------------------------------------------------------------------------------

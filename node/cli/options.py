@@ -1,16 +1,14 @@
 """Options that several commands take, and how an operator is asked."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 
 from node.admission.passphrase import checked_passphrase, read_passphrase_file
+from node.cli.terminal import asked
 from node.errors import NodeError
-
-T = TypeVar("T")
 
 PORT_MAX: Final = 65_535
 
@@ -36,20 +34,8 @@ def confirm(question: str, *, yes: bool) -> None:
     Raises:
         NodeError: the answer is no, or nobody answered.
     """
-    if not yes and not asked(lambda: typer.confirm(question)):
+    if not yes and not asked(lambda: typer.confirm(question), option="--yes"):
         raise NodeError("nothing was changed")
-
-
-def asked(ask: Callable[[], T]) -> T:
-    """Returns an operator's answer.
-
-    Raises:
-        NodeError: nobody answered.
-    """
-    try:
-        return ask()
-    except typer.Abort:
-        raise NodeError("nothing was changed: nobody answered (--yes confirms without being asked)") from None
 
 
 def passphrase_of(key_file: Path | None, *, is_new: bool = False) -> bytes:
@@ -67,6 +53,7 @@ def passphrase_of(key_file: Path | None, *, is_new: bool = False) -> bytes:
     if not sys.stdin.isatty():
         raise NodeError("nobody can be asked for the passphrase here: --key-file names a file that holds it")
     text: str = asked(
-        lambda: typer.prompt("Passphrase of the authority's keys", hide_input=True, confirmation_prompt=is_new)
+        lambda: typer.prompt("Passphrase of the authority's keys", hide_input=True, confirmation_prompt=is_new),
+        option="--key-file",
     )
     return checked_passphrase(text) if is_new else text.encode(errors="surrogateescape")

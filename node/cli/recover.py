@@ -12,6 +12,7 @@ from consensus.recovery import asked_members, can_ask
 from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.chain.records import PREPARED_KEY
+from node.cli.options import YesOption, confirm
 from node.errors import NodeError, SignStateError, SignStateFault
 from node.home.configuration import load_configuration
 from node.home.folder import Home
@@ -46,7 +47,7 @@ Without it the node could sign twice. Start it. Nothing was changed"""
 
 def alone(
     config: Annotated[Path, typer.Option(help="The stopped node's meter.toml.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")] = False,  # noqa: FBT002
+    yes: YesOption = False,  # noqa: FBT002
 ) -> None:
     """No ceremony: let a stopped node sign again whose sign state is lost, where no other member can be asked.
 
@@ -66,8 +67,7 @@ def alone(
             path, height = home.sign_state, signed.height
             raise NodeError(_INTACT.format(path=path, name=name, height=height, tip=tip))
         typer.echo(_WARNING.format(name=name, height=tip + 1, tip=tip))
-        if not yes and not typer.confirm("Let it sign again?"):
-            raise NodeError("nothing was changed")
+        confirm("Let it sign again?", yes=yes)
         if home.sign_state.exists():
             set_aside(home.sign_state)
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(tip + 1), standing)))

@@ -1,11 +1,13 @@
-"""Where the command line writes: results to standard output, progress and errors to standard error."""
+"""Where the command line writes: results to standard output, progress and errors to standard error; how it asks."""
 
 import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
+import typer
 from rich.console import Console
 
 from node.errors import NodeError
@@ -13,11 +15,15 @@ from node.errors import NodeError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+T = TypeVar("T")
+
 PLAIN_WIDTH: Final = 160
 """Columns of a table that goes into a file or a pipe: wide enough that nothing is cut off."""
 
 EXIT_NOBODY_READS: Final = 128 + signal.SIGPIPE
 """What a shell shows for a program that a closed pipe ended, as `p2pnode ... | head -1` does."""
+
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 
 _STANDARD_INPUT, _STANDARD_OUTPUT, _STANDARD_ERROR = 0, 1, 2
 
@@ -72,6 +78,20 @@ def _text(raw: io.FileIO, replaced: TextIO | None) -> io.TextIOWrapper:
     """Returns a stream that takes every character, in the encoding of the one that it replaces."""
     encoding = "utf-8" if replaced is None else replaced.encoding
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=True)
+
+
+def asked(ask: Callable[[], T], *, option: str) -> T:
+    """Returns what the operator answers to a question; Ctrl-C there ends the command as anywhere else.
+
+    Raises:
+        NodeError: there is nobody to answer; names the option that answers instead.
+    """
+    try:
+        return ask()
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        raise NodeError(f"nothing was changed: nobody answered ({option} answers without being asked)") from None
 
 
 def output_console() -> Console:

@@ -1,12 +1,15 @@
 """The order in which `p2pnode recover` makes things durable: nothing leaves a home before what it binds it to is."""
 
 import io
+import os
+import pty
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,7 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
+from node.testnet.folder import AUTHORITY_KEY_NAME
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.testnet import write_readings
 
@@ -441,3 +445,106 @@ def test_a_sign_state_that_is_a_link_is_refused_and_not_followed(street: Street,
     for step in (("export", *config(home), "--output", street.file("no")), ("release", *config(home))):
         assert f"{home.sign_state} is a symbolic link" in recover(*step)
     assert (home.sign_state.is_symlink(), elsewhere.read_bytes()) == (True, content)
+
+
+# --- questions -------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(*arguments: str | Path, keys: bytes) -> tuple[int, str]:
+    """Runs the command on a terminal of its own and types once it asks; returns how it ended, and what it showed."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "node", *map(str, arguments)])
+    shown = b""
+    with os.fdopen(terminal, "r+b", buffering=0) as screen, suppress(OSError):  # the other end is closed
+        while b"[y/N]: " not in shown and b"same: " not in shown and (part := screen.read(1_000)):
+            shown += part
+        screen.write(keys)
+        while part := screen.read(1_000):
+            shown += part
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "text"),
+    [(b"\x03", 130, ""), (b"\x04", 1, "nobody answered"), (b"n\n", 1, "nothing was changed")],
+)
+def test_ctrl_c_at_a_question_ends_like_everywhere(
+    street: Street, recover: Recover, keys: bytes, code: int, text: str
+) -> None:
+    agreed, before = plan(street, recover), street.state(0)
+    join_it = ("recover", "join", agreed, *config(street.homes[0]), "--output", street.file("no"))
+    ended, shown = on_a_terminal(*join_it, keys=keys)
+    assert (ended, text in shown, "Traceback" in shown) == (code, True, False), shown
+    assert (street.state(0), street.file("no").exists()) == (before, False)
+
+
+def test_a_word_that_nobody_can_give_has_an_option(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in street.homes[:2]:
+        home.sign_state.unlink()
+    agreed = plan(street, recover)
+    joins = [join(street, recover, agreed, number) for number in range(4)]
+    apply = ("apply", agreed, *joins, *config(street.homes[3]), "--yes")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert "nobody answered (--accept-loss answers" in recover(*apply)
+    assert "begins era 1" in recover(*apply, "--accept-loss")
+
+
+# --- what is said ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_written_says_what_is_done_already(
+    street: Street, recover: Recover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, path, agreed = street.homes[0], street.file("no"), plan(street, recover)
+    for step, done in (
+        (("join", agreed, *config(home), "--yes"), "node1 agreed to the plan already: run the same command again"),
+        (("export", *config(home)), "node1 gave up all eras below 1 already: run the same command again"),
+    ):
+        with monkeypatch.context() as broken:
+            broken.setattr(cli_ceremony, "write_record", refuse)
+            assert f"no room left. {done}, it writes the file" in recover(*step, "--output", path)
+        recover(*step, "--output", path)
+        path.unlink()
+
+
+def test_a_plan_is_shown_by_its_digits_with_the_new_homes_key(street: Street, recover: Recover) -> None:
+    certificate, authority = street.file("new.crt"), street.homes[0].directory.parent / AUTHORITY_KEY_NAME
+    key = create_key(street.file("new.key")).public_key
+    issuer = Authority.of_files(authority, street.homes[0].authority_certificate)
+    certificate.write_bytes(issuer.issue("node4", key, host="192.0.2.4", port=7_000))
+    statements, agreed = [export(street, recover, number) for number in range(3)], street.file("era.plan")
+    replaced = ("--replaced", f"node4={certificate}", "--authority", authority, "--output", agreed)
+    made = recover("plan", *statements, *config(street.homes[0]), *replaced)
+    (digits,) = re.findall(r"the plan ([0-9a-f]{16}) of era 1", made)
+    joins = []
+    for number in range(3):
+        joins.append(street.file(f"{number}.join"))
+        shown = recover("join", agreed, *config(street.homes[number]), "--output", joins[-1], "--yes")
+        assert f"Plan {digits}: era 1, above height 0" in shown
+        assert f"a new home at 192.0.2.4:7000, key {key.hex()[:16]}" in " ".join(shown.split())
+    shown = recover("apply", agreed, *joins, *config(street.homes[0]), "--yes")
+    assert f"Everybody sees the same plan, {digits}: compare" in " ".join(shown.split())
+    new = street.homes[3]
+    shutil.copy(street.file("new.key"), new.node_key)
+    shutil.copy(certificate, new.certificate)
+    said = recover("join", agreed, *config(new), "--output", street.file("no"), "--yes")
+    assert "node4 is a new home of this plan: it need not agree" in said
+    assert not street.file("no").exists()
+
+
+def test_statements_that_make_no_plan_are_counted_and_members_named(street: Street, recover: Recover) -> None:
+    statements = [export(street, recover, number) for number in range(3)]
+    authority = street.homes[0].directory.parent / AUTHORITY_KEY_NAME
+    base = (*config(street.homes[0]), "--authority", authority, "--output", street.file("era.plan"))
+    said = recover("plan", *statements[:2], *base)
+    assert "there is no plan (statements: 2 of 4 members made one, 3 needed: bring more)" in said
+    for options, text in (
+        (("--gone", "node1"), "node1 made a statement, so it is neither gone nor replaced"),
+        (("--replaced", f"node4={street.homes[1].certificate}"), "node4's new home has the key of node2"),
+        (("--gone", "node4", "--gone", "node4"), "node4, or the key of its new home, is there twice"),
+    ):
+        assert f"departures: {text}" in recover("plan", *statements, *base, *options)
