@@ -267,7 +267,7 @@ def test_the_same_key_or_file_twice_is_refused(provider: Provider, refused: Refu
 
 
 def test_nothing_is_signed_without_a_word(provider: Provider, refused: Refused) -> None:
-    assert "nobody answered (--yes confirms" in nobody_there(
+    assert "nobody answered (--yes answers" in nobody_there(
         provider, "issue", provider.authority, provider.request("node1"), *provider.opened
     )
     provider.request("node1")

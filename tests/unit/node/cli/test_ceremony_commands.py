@@ -18,8 +18,9 @@ from consensus.codec import decode
 from consensus.eras import ERAS_MAX
 from consensus.events import SignState
 from ledger.ledger import Ledger
-from node.admission.authority import Authority
+from node.admission.authority_folder import AuthorityFolder
 from node.admission.identity import create_key
+from node.admission.passphrase import read_passphrase_file
 from node.cli import ceremony as cli_ceremony
 from node.cli.main import main
 from node.errors import NodeError
@@ -30,8 +31,9 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
-from node.testnet.folder import AUTHORITY_KEY_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.ceremony_commands import authority
 from tests.support.testnet import write_readings
 
 Recover = Callable[..., str]
@@ -419,7 +421,9 @@ def test_what_is_refused_leaves_a_damaged_sign_state_where_it_is(street: Street,
 def test_an_export_at_a_home_that_is_no_members_leaves_no_ledger(street: Street, recover: Recover) -> None:
     home = street.homes[0]
     shutil.rmtree(home.ledger)
-    stranger = Authority("test")
+    testnet = home.directory.parent
+    passphrase = read_passphrase_file(testnet / AUTHORITY_KEY_FILE_NAME)
+    stranger = AuthorityFolder(testnet / AUTHORITY_NAME).open(passphrase)
     home.node_key.unlink()
     home.certificate.write_bytes(stranger.issue("new", create_key(home.node_key).public_key, host="::1", port=1))
     said = recover("export", *config(home), "--output", street.file("0.statement"))
@@ -512,12 +516,13 @@ def test_a_file_that_cannot_be_written_says_what_is_done_already(
 
 
 def test_a_plan_is_shown_by_its_digits_with_the_new_homes_key(street: Street, recover: Recover) -> None:
-    certificate, authority = street.file("new.crt"), street.homes[0].directory.parent / AUTHORITY_KEY_NAME
+    testnet, certificate = street.homes[0].directory.parent, street.file("new.crt")
     key = create_key(street.file("new.key")).public_key
-    issuer = Authority.of_files(authority, street.homes[0].authority_certificate)
+    passphrase = read_passphrase_file(testnet / AUTHORITY_KEY_FILE_NAME)
+    issuer = AuthorityFolder(testnet / AUTHORITY_NAME).open(passphrase)
     certificate.write_bytes(issuer.issue("node4", key, host="192.0.2.4", port=7_000))
     statements, agreed = [export(street, recover, number) for number in range(3)], street.file("era.plan")
-    replaced = ("--replaced", f"node4={certificate}", "--authority", authority, "--output", agreed)
+    replaced = ("--replaced", f"node4={certificate}", *authority(testnet), "--output", agreed)
     made = recover("plan", *statements, *config(street.homes[0]), *replaced)
     (digits,) = re.findall(r"the plan ([0-9a-f]{16}) of era 1", made)
     joins = []
@@ -538,8 +543,8 @@ def test_a_plan_is_shown_by_its_digits_with_the_new_homes_key(street: Street, re
 
 def test_statements_that_make_no_plan_are_counted_and_members_named(street: Street, recover: Recover) -> None:
     statements = [export(street, recover, number) for number in range(3)]
-    authority = street.homes[0].directory.parent / AUTHORITY_KEY_NAME
-    base = (*config(street.homes[0]), "--authority", authority, "--output", street.file("era.plan"))
+    signed = authority(street.homes[0].directory.parent)
+    base = (*config(street.homes[0]), *signed, "--output", street.file("era.plan"))
     said = recover("plan", *statements[:2], *base)
     assert "there is no plan (statements: 2 of 4 members made one, 3 needed: bring more)" in said
     for options, text in (

@@ -524,7 +524,7 @@ def test_what_a_plan_is_told_of_absent_members_must_hold(
         ((*right, "--replaced", f"node4={bad}"), "the authority did not sign the issuing authority"),
         ((*right, "--replaced", f"node4={link}"), "is a symbolic link"),
         ((*right, "--replaced", f"node4={street.plan}"), "is not a certificate"),
-        ((*right, "--replaced", f"node4={street.homes[3].certificate}"), "gets a member's key"),
+        ((*right, "--replaced", f"node4={street.homes[3].certificate}"), "has the key of node4"),
         ((*right, "--replaced", f"node9={bad}"), "node9"),
     ):
         assert text in refused(street, capsys, *base, *options)
