@@ -1,6 +1,8 @@
 """`p2pnode home`: a new home for a member whose old one is lost, and the certificate that admits it."""
 
+import re
 import shutil
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -49,6 +51,9 @@ Next: `recover plan` with --replaced node4=node4-new/node.crt."""
 
 _ANY_HOST: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  (recognised, not listened on)
 
+_LABEL: Final = r"[0-9a-z_]([0-9a-z_-]{0,61}[0-9a-z_])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+
 LikeOption = Annotated[
     Path,
     typer.Option(
@@ -80,14 +85,16 @@ def new_home(
     The home validates and measures nothing: the chain takes readings under
     the meter key that the member had before.
     """
+    _require_place(host, listen, port=port, api_port=api_port)
     pattern = load_configuration(like)
     genesis = load_genesis(pattern.home)
+    peers = _peers(pattern, genesis, member)
     endpoint = parse_endpoint(Endpoint(host, port).uri)
     if endpoint is None:
         raise NodeError(f"--host {host}: is neither a name nor an address")
     configuration = Configuration(
         node=NodeTable(name=member),
-        p2p=PeerToPeerTable(host=listen or host, port=port, peers=_peers(pattern, genesis, member)),
+        p2p=PeerToPeerTable(host=listen or host, port=port, peers=peers),
         api=ApiTable(port=api_port),
     )
     if directory.is_symlink() or directory.exists():
@@ -130,6 +137,28 @@ def certify_command(
         file.write(certificate)
     place = f"{asked.endpoint.host}:{asked.endpoint.port}"
     typer.echo(f"{output}: the certificate of {asked.name}'s home at {place}")
+
+
+def _require_place(host: str, listen: str | None, *, port: int, api_port: int) -> None:
+    """Refuses what no home can have for a place: where the others reach it, and where it listens."""
+    if not _is_host(host):
+        raise NodeError(f"--host {host}: is neither a name nor an address")
+    if host in _ANY_HOST:
+        raise NodeError(f"--host {host}: is every address of the machine; name the one where the others reach it")
+    if listen is not None and not _is_host(listen):
+        raise NodeError(f"--listen {listen}: is no address; 0.0.0.0 and :: are all of the machine")
+    if api_port == port:
+        raise NodeError(f"--api-port {api_port}: is --port, too; the API needs one of its own")
+
+
+def _is_host(text: str) -> bool:
+    """Says whether a text is an address, or a name that cannot be meant as one."""
+    try:
+        ip_address(text)
+    except ValueError:
+        is_name = _HOST_NAME.fullmatch(text.lower()) is not None
+        return is_name and not text.rpartition(".")[2].isdigit()
+    return True
 
 
 def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerEntry, ...]:
