@@ -33,9 +33,11 @@ Its node key is born there and never leaves it; the ceremony
 \b
 1. home new      at the new home: keys, meter.toml, a request (node.csr)
 2. home certify  where the authority's key is: the certificate (node.crt)
-3. recover plan  with --replaced NAME=node.crt: all others learn from the
+3. recover export at every home that is left
+4. recover plan  with --replaced NAME=node.crt: all others learn from the
                  plan where the new home is
-4. recover apply at every home, the new one too; start them"""
+5. recover join  at every home that exported, not at the new one
+6. recover apply at every home, the new one too; start them"""
 
 HOME_EXAMPLE: Final = "Begin with: p2pnode home new --help"
 NEW_EXAMPLE: Final = """\
