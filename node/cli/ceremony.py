@@ -519,7 +519,8 @@ def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: 
 
 
 def _heard_word() -> str:
-    return asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same"), option="--accept-loss")
+    word: str = asked(lambda: typer.prompt(f"Type {LOSS_WORD} to go on all the same"), option="--accept-loss")
+    return word
 
 
 def _confirm(question: str, *, yes: bool) -> None:
