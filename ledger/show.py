@@ -21,6 +21,8 @@ class BlockRow(Record, frozen=True, kw_only=True):
     """One line of the list of blocks."""
 
     height: Height
+    era: int
+    """That the height is of."""
     slot: int
     leader: str
     """Address in the header, hexadecimal."""
@@ -38,6 +40,7 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
         header = block.header
         yield BlockRow(
             height=height,
+            era=ledger.eras.at(height).number,
             slot=header.slot,
             leader=header.leader.hex(),
             expected_leader=leader(ledger.membership_at(height), height, header.slot).hex(),

@@ -140,7 +140,8 @@ def _failure(what: str, error: Exception) -> LedgerError:
     """Returns what a failed opening or reading is: LevelDB opens its tables only when they are read."""
     if isinstance(error, OSError) and is_denied(error):
         return LedgerUnreadable(f"{what}: {error}")
-    return LedgerDamaged(f"{what}: {error}")
+    said = error.args[0] if error.args else error
+    return LedgerDamaged(f"{what}: {said.decode(errors='replace') if isinstance(said, bytes) else said}")
 
 
 class Store:

@@ -172,13 +172,15 @@ def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], *, as_json: bool) -> 
         _print_json([{name: getattr(row, name) for name in row.__struct_fields__} for row in listed])
         return
     table = Table(title=f"Blocks of chain {ledger.chain.hex()[:16]}…", title_justify="left")
-    for heading in ("height", "slot", "transactions"):
+    eras = ("era",) if ledger.eras.newest.number else ()
+    for heading in ("height", *eras, "slot", "transactions"):
         table.add_column(heading, justify="right")
     for heading in ("leader", "expected leader", "digest"):
         table.add_column(heading)
     for row in listed:
         table.add_row(
             f"{row.height:,}",
+            *([f"{row.era:,}"] if eras else []),
             f"{row.slot:,}",
             f"{row.transactions:,}",
             names.get(row.leader, row.leader),

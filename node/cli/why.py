@@ -19,9 +19,6 @@ from node.testnet.processes import TestnetProcesses
 
 WHY_EXAMPLE: Final = "Examples: p2pnode why --config testnet/node1/meter.toml; p2pnode why --dir testnet"
 
-ANSWER_DEADLINE_S: Final = 3.0
-"""A node on the same machine answers in milliseconds; a paused one never."""
-
 
 def why(
     config: Annotated[Path | None, typer.Option(help="The node's meter.toml.", show_default=False)] = None,
@@ -71,5 +68,5 @@ def _ask_all(testnet: Testnet, *, as_json: bool) -> None:
 
 
 async def _ask(urls: Sequence[str]) -> list[WhyReply | None]:
-    async with open_client(timeout_s=ANSWER_DEADLINE_S) as client:
+    async with open_client() as client:
         return list(await asyncio.gather(*(client.why(url) for url in urls)))

@@ -11,10 +11,12 @@ from consensus.cryptography import address_of
 from consensus.events import fresh_sign_state
 from consensus.identifiers import FIRST_HEIGHT
 from contracts.genesis import Genesis
-from node.admission.endpoint import Endpoint, endpoint_of, parse_endpoint
+from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import create_key, load_chain
 from node.admission.new_home import made_whole
 from node.admission.request import make_request
+from node.cli.homes.place import ANY_HOST, place_of
+from node.cli.options import PORT_MAX
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
@@ -30,9 +32,11 @@ Its node key is born there and never leaves it; the ceremony
 \b
 1. home new      at the new home: keys, meter.toml, a request (node.csr)
 2. ca issue      where the authority is: the certificate (node.crt)
-3. recover plan  with --replaced NAME=node.crt: all others learn from the
+3. recover export at every home that is left
+4. recover plan  with --replaced NAME=node.crt: all others learn from the
                  plan where the new home is
-4. recover apply at every home, the new one too; start them"""
+5. recover join  at every home that exported, not at the new one
+6. recover apply at every home, the new one too; start them"""
 
 HOME_EXAMPLE: Final = "Begin with: p2pnode home new --help"
 NEW_EXAMPLE: Final = """\
@@ -40,8 +44,6 @@ Example: p2pnode home new node4-new --like node1/meter.toml --member node4 --hos
 --api-port 28004
 
 Next: `ca issue` with node4-new/node.csr."""
-_ANY_HOST: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  (recognised, not listened on)
-
 LikeOption = Annotated[
     Path,
     typer.Option(
@@ -60,9 +62,9 @@ def new_home(
     like: LikeOption,
     member: Annotated[str, typer.Option(help="Name of the member whose home it becomes.", show_default=False)],
     host: Annotated[str, typer.Option(help="Where the others reach it: a name or an address.", show_default=False)],
-    port: Annotated[int, typer.Option(help="Its port for the others.", min=1, max=65_535, show_default=False)],
+    port: Annotated[int, typer.Option(help="Its port for the others.", min=1, max=PORT_MAX, show_default=False)],
     api_port: Annotated[
-        int, typer.Option(help="Port of its API, on loopback.", min=1, max=65_535, show_default=False)
+        int, typer.Option(help="Port of its API, on loopback.", min=1, max=PORT_MAX, show_default=False)
     ],
     listen: Annotated[
         str | None, typer.Option(help="Address to listen on, where that is another than --host.")
@@ -73,14 +75,13 @@ def new_home(
     The home validates and measures nothing: the chain takes readings under
     the meter key that the member had before.
     """
+    endpoint = place_of(host, listen, port=port, api_port=api_port)
     pattern = load_configuration(like)
     genesis = load_genesis(pattern.home)
-    endpoint = parse_endpoint(Endpoint(host, port).uri)
-    if endpoint is None:
-        raise NodeError(f"--host {host}: is neither a name nor an address")
+    peers = _peers(pattern, genesis, member)
     configuration = Configuration(
         node=NodeTable(name=member),
-        p2p=PeerToPeerTable(host=listen or host, port=port, peers=_peers(pattern, genesis, member)),
+        p2p=PeerToPeerTable(host=listen or host, port=port, peers=peers),
         api=ApiTable(port=api_port),
     )
     with made_whole(directory) as home:
@@ -92,7 +93,7 @@ def new_home(
         home.request.write_bytes(make_request(member, home.node_key, endpoint))
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
     typer.echo(
-        f"{directory}: a new home for {member} at {host}:{port}. Bring {home.request} to the authority "
+        f"{directory}: a new home for {member} at {endpoint}. Bring {home.request} to the authority "
         "(p2pnode ca issue), and its answer back as node.crt"
     )
 
@@ -115,7 +116,7 @@ def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerE
 def _reached(pattern: Configuration) -> Endpoint:
     """Returns where a member is reached: as its certificate says, else where it listens."""
     named = endpoint_of(load_chain(pattern.home.certificate)[0].extensions)
-    if named is None and pattern.p2p.host in _ANY_HOST:
+    if named is None and pattern.p2p.host in ANY_HOST:
         raise NodeError(
             f"{pattern.home.certificate}: names no endpoint, and {pattern.home.configuration} listens on every "
             "address: take another member's files"

@@ -7,11 +7,10 @@ from typing import Annotated, Final
 import typer
 
 from contracts.genesis import CAPACITY_W_MAX
-from node.admission.endpoint import Endpoint, parse_endpoint
 from node.admission.new_home import CAPACITY_W_DEFAULT, make_home
 from node.admission.request import require_name
+from node.cli.homes.place import place_of
 from node.cli.options import PORT_MAX
-from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, MeterTable, NodeTable, PeerToPeerTable
 
 DEFAULT_DIRECTORY: Final = Path("p2pnode-home")
@@ -59,9 +58,7 @@ def init(
     and shows that the home has both.
     """
     reached = socket.gethostname() if host is None else host
-    endpoint = parse_endpoint(Endpoint(reached.lower(), port).uri)
-    if endpoint is None:
-        raise NodeError(f"--host {reached}: is neither a name nor an address")
+    endpoint = place_of(reached, listen, port=port, api_port=api_port)
     name = socket.gethostname() if name is None else name
     require_name(name, field="--name")
     if household is not None:

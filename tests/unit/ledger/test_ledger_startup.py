@@ -242,6 +242,7 @@ def test_what_leveldb_itself_refuses_is_damage(directory):
     remove_seal(directory)
     (directory / "database" / "CURRENT").write_text("MANIFEST-999999\n")
     assert "LevelDB" in opening_fails(directory).what
+    assert "b'" not in opening_fails(directory).what
 
 
 def test_sealing_again_does_not_hide_a_change(directory):

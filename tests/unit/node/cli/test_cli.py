@@ -66,6 +66,47 @@ def test_a_full_disk_is_told_in_one_line(p2pnode: Command, testnet: Testnet, siz
     assert not Path("new").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--host", "0.0.0.0"), "--host 0.0.0.0: is every address of the machine"),
+        (("--host", "::"), "--host ::: is every address of the machine"),
+        (("--host", "999.1.1.1"), "--host 999.1.1.1: is neither a name nor an address"),
+        (("--host=-x",), "--host -x: is neither a name nor an address"),
+        (("--host", ""), "--host : is neither a name nor an address"),
+        (("--host", "a b"), "--host a b: is neither a name nor an address"),
+        (("--host", "meter.lan", "--listen", "a b"), "--listen a b: is no address"),
+        (("--host", "meter.lan", "--listen", "999.1.1.1"), "--listen 999.1.1.1: is no address"),
+        (("--host", "meter.lan", "--listen", ""), "--listen : is no address"),
+        (("--host", "meter.lan", "--api-port", "27004"), "--api-port 27004: is --port, too"),
+        (("--host", "meter.lan", "--member", "n" * 5_000), "no member has this name"),
+    ],
+)
+def test_a_place_that_a_home_cannot_have_is_refused_with_its_option(
+    p2pnode: Command, testnet: Testnet, options: tuple[str, ...], text: str
+) -> None:
+    like = ("--like", testnet.home(testnet.nodes[0]).configuration, "--member", "node4", "--port", "27004")
+    ended = p2pnode("home", "new", "new", *like, "--api-port", "28004", *options)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert text in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "listen"), [("Meter-4.lan", "0.0.0.0"), ("192.0.2.4", "::"), ("2001:db8::4", "127.0.0.1")]
+)
+def test_a_home_has_a_place_that_others_reach_and_one_to_listen_on(
+    p2pnode: Command, testnet: Testnet, host: str, listen: str
+) -> None:
+    like = ("--like", testnet.home(testnet.nodes[0]).configuration, "--member", "node4", "--port", "27004")
+    assert (
+        p2pnode("home", "new", "new", *like, "--api-port", "28004", "--host", host, "--listen", listen).returncode
+        == 0
+    )
+    assert load_configuration(Path("new/meter.toml")).p2p.host == listen
+
+
 @pytest.fixture(scope="module")
 def testnet(tmp_path_factory: pytest.TempPathFactory) -> Testnet:
     """A testnet whose first node has a ledger with nothing but genesis."""
