@@ -509,7 +509,7 @@ def test_what_a_plan_is_told_of_absent_members_must_hold(
         (("--authority", right, "--replaced", f"node4={bad}"), "it is no certificate of the authority"),
         (("--authority", right, "--replaced", f"node4={link}"), "is a symbolic link"),
         (("--authority", right, "--replaced", f"node4={street.plan}"), "is not a certificate"),
-        (("--authority", right, "--replaced", f"node4={street.homes[3].certificate}"), "gets a member's key"),
+        (("--authority", right, "--replaced", f"node4={street.homes[3].certificate}"), "has the key of node4"),
         (("--authority", right, "--replaced", f"node9={bad}"), "node9"),
     ):
         assert text in refused(street, capsys, *base, *options)
