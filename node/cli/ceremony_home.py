@@ -165,7 +165,7 @@ def open_home(configuration: Configuration, *, restores_eras: bool = False) -> I
 
     Args:
         configuration: its configuration.
-        restores_eras: the step brings back files of eras that are lost; any other one goes on without none of them.
+        restores_eras: the step brings back files of eras that are lost; every other step needs them all.
 
     Raises:
         NodeError: the node runs, or one of its files is not usable.
