@@ -70,7 +70,6 @@ class CeremonyHome:
         self.key: SigningKey = load_certified_key(home)
         self._file = file
         self._closing = closing
-        self._has_saved = False
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -81,13 +80,13 @@ class CeremonyHome:
         if Ledger.exists(directory):
             ledger = _open_ledger(directory, genesis, begun)
         else:
-            self._closing.push(self._remove_unsaved)
+            self._closing.push(self._remove_made)
             ledger = Ledger.create(directory, genesis, begun=begun)
         self._closing.callback(ledger.close)
         return ledger
 
-    def _remove_unsaved(self, failed: type[BaseException] | None, *_: object) -> None:
-        if failed is not None and not self._has_saved:
+    def _remove_made(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None:
             shutil.rmtree(self.home.ledger, ignore_errors=True)
 
     @property
@@ -112,7 +111,6 @@ class CeremonyHome:
             self._file = open_sign_state(self.home)
             self._closing.callback(self._file.close)
         self._file.save(encode(state))
-        self._has_saved = True
 
     def eras(self) -> list[BegunEra]:
         """Returns the eras that the home began.
@@ -167,7 +165,7 @@ def open_home(configuration: Configuration, *, restores_eras: bool = False) -> I
 
     Args:
         configuration: its configuration.
-        restores_eras: the step brings back files of eras that are lost; any other one goes on without none of them.
+        restores_eras: the step brings back files of eras that are lost; every other step needs them all.
 
     Raises:
         NodeError: the node runs, or one of its files is not usable.

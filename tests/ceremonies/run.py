@@ -324,15 +324,22 @@ class CeremonyRun:
             assert {str(number) for number in numbers}.issubset(words), said
             assert (LOSS_WORD in words) == (not self.row.keeps_all), said
         if self.case.is_disordered:
-            self._refuse(first.home, joins, typed)
+            self._apply_again(first.home, joins)
         if self.burnt is not None:
             self._refuse(self.burnt, joins, typed)
 
+    def _apply_again(self, home: Home, joins: Sequence[Path]) -> None:
+        """Applies at a home that has done it: that is no failure, and nothing changes."""
+        before = home.sign_state.read_bytes()
+        (said,) = self.commands.run(self._application(home, joins))
+        assert "applied already: nothing was changed" in said
+        assert home.sign_state.read_bytes() == before, "applied twice"
+
     def _refuse(self, home: Home, joins: Sequence[Path], typed: str) -> None:
-        """Applies at a home that has done it, or that is no member's any more: nothing changes."""
+        """Applies at a home that is no member's any more: nothing changes."""
         before = home.sign_state.read_bytes()
         self.commands.refused(self._application(home, joins), typed=typed)
-        assert home.sign_state.read_bytes() == before, "applied twice, or by a key that is nobody's"
+        assert home.sign_state.read_bytes() == before, "applied by a key that is nobody's"
 
     def _application(self, home: Home, joins: Sequence[Path]) -> Arguments:
         return (*_recover("apply", home), self.plan_file, *joins, "--yes")
