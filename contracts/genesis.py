@@ -61,8 +61,7 @@ class Genesis(Record, frozen=True, kw_only=True):
     grid_fee_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=10**12)]
     """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
     authority_key: PublicKeyBytes
-    """Ed25519 key of the authority: its certificates admit nodes to the mesh, and it vouches for who is absent when
-    an era begins; no member's."""
+    """Ed25519 key of the authority's root: it vouches for who is absent when an era begins; no member's."""
     issuer_key: PublicKeyBytes
     """Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes

@@ -22,7 +22,7 @@ from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
-from node.admission.identity import Identity, load_authority, load_identity
+from node.admission.identity import Identity, load_identity
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -153,7 +153,7 @@ class Daemon:
     def __init__(self, configuration: Configuration, storage: ExitStack, agent_factory: AgentFactory) -> None:
         """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
         self._configuration = configuration
-        load_authority(configuration.home, load_genesis(configuration.home).authority_key)
+        load_genesis(configuration.home)  # first: a home that founded no chain yet is told how
         identity = load_identity(configuration.home)
         self.metrics = NodeMetrics()
         opened = open_storage(configuration, storage)

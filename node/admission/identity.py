@@ -263,22 +263,6 @@ def load_chain(path: Path) -> tuple[x509.Certificate, ...]:
         raise IdentityError(f"{path} {error}") from None
 
 
-def load_authority(home: Home, authority_key: PublicKey) -> x509.Certificate:
-    """Returns the root in a node's folder.
-
-    Args:
-        home: the node's folder.
-        authority_key: the key that the chain knows the authority by.
-
-    Raises:
-        IdentityError: it cannot be read, or is another network's.
-    """
-    root = load_root(home.authority_certificate)
-    if certificate_key(root) != authority_key:
-        raise IdentityError(f"{home.authority_certificate} is not the certificate of this chain's authority")
-    return root
-
-
 def load_root(path: Path) -> x509.Certificate:
     """Returns the network's root in a PEM file, as `ca.crt` of a home.
 

@@ -17,7 +17,7 @@ from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_e
 from contracts.genesis import Genesis, chain_id
 from ledger.eras import parent_of
 from node.admission.endpoint import certified_home
-from node.admission.identity import load_authority
+from node.admission.identity import load_root
 from node.errors import FileRefused, IdentityError
 from node.home.era_files import JoinFile, PlanFile, StatementFile, kept_plans, read_record
 from node.home.folder import Home
@@ -112,7 +112,7 @@ def admission_of(home: Home) -> Admission:
         NodeError: a file is missing or damaged.
     """
     genesis = load_genesis(home)
-    return Admission(genesis, load_authority(home, genesis.authority_key), names_of(genesis))
+    return Admission(genesis, load_root(home.authority_certificate), names_of(genesis))
 
 
 # --- statements ------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from consensus.codec import encode
 from consensus.events import fresh_sign_state
 from consensus.identifiers import Height
 from contracts.genesis import chain_id
+from node.admission.authority_folder import ROOT_KEY_NAME
 from node.admission.identity import load_key
+from node.admission.passphrase import read_passphrase_file
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
-from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, GRID_KEY_NAME, ISSUER_KEY_NAME
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 from tests.support.testnet import Street, p2pnode, succeeded, write_readings
@@ -55,6 +57,10 @@ def community_of(street: Street) -> Community:
         node_keys=tuple(node.key for node in street.nodes),
         meter_keys=tuple(load_key(node.home.meter_key) for node in street.nodes),
         chain=chain_id(genesis),
+        authority_key=load_key(
+            street.directory / AUTHORITY_NAME / ROOT_KEY_NAME,
+            passphrase=read_passphrase_file(street.directory / AUTHORITY_KEY_FILE_NAME),
+        ),
         issuer_key=load_key(street.directory / ISSUER_KEY_NAME),
         grid_key=load_key(street.directory / GRID_KEY_NAME),
     )
