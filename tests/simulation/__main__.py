@@ -17,7 +17,7 @@ from tests.simulation.ceremony_runs import run_seeds as run_ceremonies
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
-from tests.simulation.runs import Summary, revision, run_all, run_seeds
+from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
 from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
 from tests.simulation.thirty_days import draw, simulate, write_figures
 from tests.simulation.twins import SCENARIOS, run_scenario
@@ -100,10 +100,14 @@ def record(
     seeds: Seeds = "0:20000",
     processes: Processes = None,
 ) -> None:
-    """Runs many seeds and every Twins scenario, and writes the result with the revision that it is of."""
+    """Runs many seeds and every Twins scenario, and writes the result with the revision that it is of.
+
+    Every run is kept in build/ as it comes: interrupted and started again, it goes on where it stood, as long as no
+    file differs from the revision.
+    """
     result: dict[str, object] = {"revision": revision(), "cores": processes or os.cpu_count(), "range": seeds}
-    ran = run_seeds(_range(seeds), None, Progress("seeds"), processes)
-    twin = run_all(run_scenario, range(SCENARIOS), Progress("Twins scenarios"), processes)
+    ran = run_seeds(_range(seeds), None, Progress("seeds"), processes, kept_runs("seeds"))
+    twin = run_all(run_scenario, range(SCENARIOS), Progress("Twins scenarios"), processes, kept_runs("twins"))
     result |= {"seeds": ran.as_json(), "twins": twin.as_json()}
     output.write_text(_json(result) + "\n")
     typer.echo(_text("seeds", ran) + "\n" + _text("Twins scenarios", twin))
@@ -303,9 +307,8 @@ class Countdown:
 
 
 def _text(what: str, summary: Summary, *, done: bool = True) -> str:
-    rate = summary.seeds / max(summary.wall_s, 0.001)
     counts = f"{summary.violations} violations, {summary.stuck} stuck, {summary.heights:,} heights decided"
-    lines = [f"{what}: {counts}, {rate:.1f} a second"]
+    lines = [f"{what}: {counts}, {summary.per_processor_s:.1f} per second of a processor"]
     if done:
         lines[0] = f"{summary.seeds:,} {lines[0]}, {summary.wall_s:.0f} s"
         lines += [_failure(one) for one in summary.failures]

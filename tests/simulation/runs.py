@@ -11,6 +11,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any, Final
 
+from tests.simulation.kept_runs import KeptRuns, Ran
 from tests.simulation.occurrences import SEEDS_MIN, missing
 from tests.simulation.seeds import TWINS_KIND, Outcome, failed, run_seed
 
@@ -19,6 +20,9 @@ JOBS_PER_TASK: Final = 8
 """Runs that a process takes at once: some seconds of work."""
 
 PROJECT: Final = Path(__file__).parent.parent.parent
+
+UNKNOWN: Final = "unknown"
+CHANGED: Final = "+changes"
 
 Progress = Callable[[int, int, "Summary"], None]
 """Is told: runs done, runs altogether, what came of them so far."""
@@ -39,9 +43,12 @@ class Summary:
     occurred: Counter[str] = field(default_factory=Counter)
     recovery_slots: list[int] = field(default_factory=list)
     failures: list[Outcome] = field(default_factory=list)
+    processor_s: float = 0.0
     started_s: float = field(default_factory=time.monotonic)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, ran: Ran) -> None:
+        outcome = ran.outcome
+        self.processor_s += ran.processor_s
         self.seeds += 1
         self.violations += outcome.violation is not None
         self.stuck += outcome.is_stuck
@@ -56,7 +63,13 @@ class Summary:
 
     @property
     def wall_s(self) -> float:
+        """Since the beginning, or since an interrupted recording was taken up."""
         return time.monotonic() - self.started_s
+
+    @property
+    def per_processor_s(self) -> float:
+        """Runs per second of processor time, whatever else the machine does."""
+        return self.seeds / max(self.processor_s, 0.001)
 
     @property
     def missing(self) -> list[str]:
@@ -75,8 +88,8 @@ class Summary:
             "stuck": self.stuck,
             "heights": self.heights,
             "events": self.events,
-            "wall_s": round(self.wall_s, 1),
-            "seeds_per_s": round(self.seeds / max(self.wall_s, 0.001), 2),
+            "processor_s": round(self.processor_s, 1),
+            "seeds_per_processor_s": round(self.per_processor_s, 2),
             "view_changes": self.view_changes,
             "recovery_slots": {
                 "median": _at(ordered, 0.5),
@@ -95,25 +108,54 @@ def _at(ordered: Sequence[int], share: float) -> int:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
 
 
-def run_seeds(seeds: range, members: int | None, progress: Progress, processes: int | None = None) -> Summary:
+def run_seeds(
+    seeds: range,
+    members: int | None,
+    progress: Progress,
+    processes: int | None = None,
+    kept: KeptRuns | None = None,
+) -> Summary:
     """Runs seeds on all cores, or in so many processes."""
-    return run_all(partial(run_seed, members=members), seeds, progress, processes)
+    return run_all(partial(run_seed, members=members), seeds, progress, processes, kept)
 
 
 def run_all(
-    run: Callable[[int], Outcome], jobs: Sequence[int], progress: Progress, processes: int | None = None
+    run: Callable[[int], Outcome],
+    jobs: Sequence[int],
+    progress: Progress,
+    processes: int | None = None,
+    kept: KeptRuns | None = None,
 ) -> Summary:
-    """Runs a job per number; `run` must be importable by other processes."""
+    """Runs a job per number; `run` must be importable by other processes.
+
+    Args:
+        run: makes the outcome of a number.
+        jobs: the numbers.
+        progress: is told after each.
+        processes: one per core by default.
+        kept: what is there of these jobs is taken, what is not is run and kept.
+    """
     summary = Summary()
-    chosen = min(processes or cpu_count() or 1, len(jobs))
-    for outcome in _outcomes(run, jobs, chosen):
-        summary.add(outcome)
+    done = {} if kept is None else {job: kept.runs[job] for job in jobs if job in kept.runs}
+    for ran in done.values():
+        summary.add(ran)
+    left = [job for job in jobs if job not in done]
+    for ran in _runs(partial(_timed, run), left, min(processes or cpu_count() or 1, len(left))):
+        if kept is not None:
+            kept.keep(ran)
+        summary.add(ran)
         progress(summary.seeds, len(jobs), summary)
     summary.failures.sort(key=lambda outcome: outcome.seed)
     return summary
 
 
-def _outcomes(run: Callable[[int], Outcome], jobs: Iterable[int], processes: int) -> Iterator[Outcome]:
+def _timed(run: Callable[[int], Outcome], job: int) -> Ran:
+    started_s = time.process_time()
+    outcome = run(job)
+    return Ran(outcome, time.process_time() - started_s)
+
+
+def _runs(run: Callable[[int], Ran], jobs: Iterable[int], processes: int) -> Iterator[Ran]:
     if processes <= 1:
         yield from map(run, jobs)
         return
@@ -121,13 +163,23 @@ def _outcomes(run: Callable[[int], Outcome], jobs: Iterable[int], processes: int
         yield from pool.imap_unordered(run, jobs, chunksize=JOBS_PER_TASK)
 
 
+def kept_runs(what: str) -> KeptRuns | None:
+    """Returns where runs of this revision are kept; nowhere if files differ from it."""
+    of = revision()
+    return (
+        None
+        if of == UNKNOWN or of.endswith(CHANGED)
+        else KeptRuns(PROJECT / "build" / f"runs-{of}" / f"{what}.jsonl")
+    )
+
+
 def revision() -> str:
     """Returns the commit that runs, with `+changes` if files differ from it; `unknown` outside a repository."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return commit + (CHANGED if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return UNKNOWN
 
 
 def _git(*arguments: str) -> str:

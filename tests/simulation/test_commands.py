@@ -8,6 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.simulation.__main__ import app
+from tests.simulation.kept_runs import KeptRuns
+from tests.simulation.runs import run_all
+from tests.simulation.seeds import Outcome, run_seed
 from tests.simulation.twins import SCENARIOS
 
 COMMAND = Path(sys.executable).with_name("p2pnode-sim")
@@ -76,3 +79,20 @@ def test_a_greedy_leader_gains_nothing_and_one_that_is_not_there_is_refused() ->
     refused = CliRunner().invoke(app, ["lead", "--members", "4", "--greedy", "4"])
     assert refused.exit_code == 2
     assert "members are 0 to 3" in refused.output
+
+
+def outcome(seed: int) -> Outcome:
+    return run_seed(seed, members=1)
+
+
+def test_an_interrupted_recording_goes_on_where_it_stood(tmp_path: Path) -> None:
+    path, told = tmp_path / "runs" / "seeds.jsonl", []
+    whole = run_all(outcome, range(4), lambda *_: None, 1)
+    run_all(outcome, range(2), lambda *_: None, 1, KeptRuns(path))
+    path.write_bytes(path.read_bytes() + b'{"outcome": {"seed": 2, ')  # killed while it wrote
+    taken_up = run_all(outcome, range(4), lambda done, *_: told.append(done), 1, KeptRuns(path))
+    assert told == [3, 4], "what was there was not run again"
+    sums = ("seeds", "violations", "heights", "events", "kinds", "occurred", "recovery_slots")
+    assert [getattr(taken_up, name) for name in sums] == [getattr(whole, name) for name in sums]
+    assert sorted(KeptRuns(path).runs) == [0, 1, 2, 3]
+    assert taken_up.processor_s > 0
