@@ -20,6 +20,9 @@ FILE_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
 """256 homes with their certificates take about 1 MB."""
 
 
+SHOWN_LENGTH_MAX: Final = 200
+"""Of what is wrong in a file of any size."""
+
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -84,5 +87,5 @@ def _parse(path: Path, content: bytes, record: type[R]) -> tuple[R, object]:
         encode(made)  # JSON can escape halves of characters, which no text has
     except (ValueError, OverflowError, RecursionError) as error:
         what = "founding" if record is Founding else "certificate, and no home's signature under a founding"
-        raise FoundingError(f"{path}: is no {what}: {error}") from None
+        raise FoundingError(f"{path}: is no {what}: {str(error)[:SHOWN_LENGTH_MAX]}") from None
     return made, fields

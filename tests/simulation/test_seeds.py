@@ -19,6 +19,7 @@ from tests.simulation.chart import Recorder
 from tests.simulation.checker import Checker
 from tests.simulation.faults import BYZANTINE, Cut, Faults, Role
 from tests.simulation.host import TAU_MS
+from tests.simulation.kept_runs import Ran
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, run_requests
 from tests.simulation.occurrences import EXPECTED, SEEDS_MIN
 from tests.simulation.runs import PROJECT, Summary
@@ -182,9 +183,9 @@ def test_a_large_run_in_which_a_fault_never_occurred_has_failed() -> None:
     outcome = run_seed(3, members=1)
     summary = Summary()
     for _ in range(SEEDS_MIN - 1):
-        summary.add(outcome)
+        summary.add(Ran(outcome, 0.1))
     assert not summary.has_failed
-    summary.add(outcome)
+    summary.add(Ran(outcome, 0.1))
     assert summary.has_failed
     assert "evidence of two_votes" in summary.as_json()["never_occurred"]
     summary.occurred.update(EXPECTED)
@@ -224,5 +225,13 @@ def test_runs_of_a_few_seeds_are_summed_up() -> None:
     report = json.loads(result.stdout)
     assert result.exit_code == 0
     assert report["by_members"] == {str(members): 1 for members in range(1, 7)}
-    assert report.keys() >= {"seeds", "violations", "stuck", "heights", "events", "wall_s"}
+    assert report.keys() >= {
+        "seeds",
+        "violations",
+        "stuck",
+        "heights",
+        "events",
+        "processor_s",
+        "seeds_per_processor_s",
+    }
     assert CliRunner().invoke(app, ["run", "--seeds", "6:6"]).exit_code == 2

@@ -32,7 +32,7 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
-from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import authority
 from tests.support.testnet import write_readings
@@ -45,11 +45,8 @@ class Street:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        readings = write_readings(directory / "readings.csv", households=4, hours=1)
-        testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
+        testnet = Testnet.open(directory / "testnet")
         self.homes = [testnet.home(node) for node in testnet.nodes]
-        for home in self.homes:
-            Ledger.create(home.ledger, load_genesis(home)).close()
 
     def file(self, name: str) -> Path:
         return self.directory / name
@@ -62,8 +59,20 @@ class Street:
             file.close()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A testnet, of which each test has a copy."""
+    directory = tmp_path_factory.mktemp("made")
+    readings = write_readings(directory / "readings.csv", households=4, hours=1)
+    testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
+    for node in testnet.nodes:
+        Ledger.create(testnet.home(node).ledger, load_genesis(testnet.home(node))).close()
+    return testnet.directory
+
+
 @pytest.fixture
-def street(tmp_path: Path) -> Street:
+def street(tmp_path: Path, made: Path) -> Street:
+    shutil.copytree(made, tmp_path / "testnet")
     return Street(tmp_path)
 
 
@@ -455,7 +464,7 @@ def test_a_sign_state_that_is_a_link_is_refused_and_not_followed(street: Street,
 # --- questions -------------------------------------------------------------------------------------------------
 
 
-TYPED_AGAIN_S = 5.0
+TYPED_AGAIN_S = 1.0
 
 
 def on_a_terminal(*arguments: str | Path, keys: bytes) -> tuple[int, str]:
