@@ -35,7 +35,7 @@ def run_pause(*, slots: int, slot_ms: Milliseconds = SLOT_DURATION_MS, seed: int
         AssertionError: no commit on every node within `COMMIT_S_MAX` after it, or something was lost.
     """
     with (
-        patch("node.testnet.init.SLOT_DURATION_MS", slot_ms),
+        patch("node.admission.founding_rules.SLOT_DURATION_MS", slot_ms),
         running_pack(4) as pack,
         Load(pack.street, seed) as load,
     ):
