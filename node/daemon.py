@@ -38,7 +38,7 @@ from node.chain.verify_ahead import verify_ahead
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
 from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
-from node.home.genesis_file import load_genesis
+from node.home.genesis_file import require_genesis
 from node.home.halt import refuse_if_halted, write_halt
 from node.home.heap import keep_large_blocks_off_the_heap
 from node.home.process import on_end_of_input, on_ending_signal, process_id_file
@@ -153,7 +153,7 @@ class Daemon:
     def __init__(self, configuration: Configuration, storage: ExitStack, agent_factory: AgentFactory) -> None:
         """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
         self._configuration = configuration
-        load_genesis(configuration.home)  # first: a home that founded no chain yet is told how
+        require_genesis(configuration.home)
         identity = load_identity(configuration.home)
         self.metrics = NodeMetrics()
         opened = open_storage(configuration, storage)

@@ -78,6 +78,11 @@ class SignStateError(NodeError):
         super().__init__(detail)
         self.fault = fault
 
+    @property
+    def is_lost(self) -> bool:
+        """Says whether what was signed is no longer known: the file is missing or damaged."""
+        return self.fault in {SignStateFault.MISSING, SignStateFault.DAMAGED}
+
 
 class ReadingsError(NodeError):
     """A file of meter readings is refused."""

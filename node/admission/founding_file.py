@@ -19,7 +19,6 @@ FOUNDING_NAME: Final = "founding.json"
 FILE_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
 """256 homes with their certificates take about 1 MB."""
 
-
 SHOWN_LENGTH_MAX: Final = 200
 """Of what is wrong in a file of any size."""
 

@@ -102,7 +102,7 @@ def load_identity(home: Home) -> Identity:
         IdentityError: a file is missing, readable by others, damaged, the certificate is of another key or role, or
             the authority did not sign it.
     """
-    node_key, chain = load_certified_key(home), load_chain(home.certificate)
+    node_key, chain = _certified(home)
     root = load_root(home.authority_certificate)
     try:
         require_chain(chain, root)
@@ -125,10 +125,14 @@ def load_certified_key(home: Home) -> SigningKey:
     Raises:
         IdentityError: one of them is not usable, or the certificate is of another key.
     """
-    node_key = load_key(home.node_key)
-    if certificate_key(load_chain(home.certificate)[0]) != node_key.public_key:
+    return _certified(home)[0]
+
+
+def _certified(home: Home) -> tuple[SigningKey, tuple[x509.Certificate, ...]]:
+    node_key, chain = load_key(home.node_key), load_chain(home.certificate)
+    if certificate_key(chain[0]) != node_key.public_key:
         raise IdentityError(f"{home.certificate} is not the certificate of {home.node_key}")
-    return node_key
+    return node_key, chain
 
 
 def create_key(path: Path) -> SigningKey:

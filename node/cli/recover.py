@@ -13,7 +13,7 @@ from ledger.errors import LedgerError, LedgerUnreadable
 from ledger.ledger import Ledger
 from node.chain.records import PREPARED_KEY
 from node.cli.options import YesOption, confirm
-from node.errors import NodeError, SignStateError, SignStateFault
+from node.errors import NodeError, SignStateError
 from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
@@ -99,7 +99,7 @@ def _remembered(home: Home) -> SignState | None:
     try:
         file = SignStateFile(home.sign_state)
     except SignStateError as error:
-        if error.fault in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+        if error.is_lost:
             return None
         raise
     try:

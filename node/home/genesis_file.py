@@ -34,11 +34,20 @@ def load_genesis(home: Home) -> Genesis:
     Raises:
         ConfigurationError: missing, damaged, or of rules that this software does not know.
     """
+    require_genesis(home)
+    return load_genesis_file(home.genesis)
+
+
+def require_genesis(home: Home) -> None:
+    """Says before anything is opened that a home founded no chain yet.
+
+    Raises:
+        ConfigurationError: it has no genesis.
+    """
     if not home.genesis.exists():
         raise ConfigurationError(
             f"{home.genesis}: is not there. A home gets its genesis when it founds a chain (p2pnode genesis sign)"
         )
-    return load_genesis_file(home.genesis)
 
 
 def load_genesis_file(path: Path) -> Genesis:

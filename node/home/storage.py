@@ -92,7 +92,7 @@ def _open_sign_state(home: Home, *, has_peers: bool) -> SignStateFile:
     try:
         return _checked_sign_state(home.sign_state)
     except SignStateError as error:
-        if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+        if not error.is_lost:
             raise
         remedy = f"`p2pnode recover alone --config {home.configuration}` says more"
         raise SignStateError(error.fault, f"{error}. No other member can be asked: {remedy}") from None
@@ -107,7 +107,7 @@ def open_sign_state(home: Home) -> SignStateFile:
     try:
         return _checked_sign_state(home.sign_state)
     except SignStateError as error:
-        if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+        if not error.is_lost:
             raise
         kept = set_aside(home.sign_state) if home.sign_state.exists() else None
         get_logger("node").critical(
@@ -128,7 +128,7 @@ def find_sign_state(home: Home) -> SignStateFile | None:
     try:
         return _checked_sign_state(home.sign_state)
     except SignStateError as error:
-        if error.fault not in {SignStateFault.MISSING, SignStateFault.DAMAGED}:
+        if not error.is_lost:
             raise
         return None
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from node.admission.chain import Role, require_chain, role_of
 from node.admission.identity import load_chain, load_key, load_private_key
 from node.admission.register import Reason
 from node.admission.revocations import load_revocations
+from node.cli.provider import ca
 from tests.support.authority_commands import NETWORK, Provider, p2pnode
 from tests.support.testnet import COMMAND
 
@@ -266,11 +267,14 @@ def test_the_same_key_or_file_twice_is_refused(provider: Provider, refused: Refu
     )
 
 
-def test_nothing_is_signed_without_a_word(provider: Provider, refused: Refused) -> None:
+def test_nothing_is_signed_without_a_word(
+    provider: Provider, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "nobody answered (--yes answers" in nobody_there(
         provider, "issue", provider.authority, provider.request("node1"), *provider.opened
     )
     provider.request("node1")
+    monkeypatch.setattr(ca, "present", lambda: present() + timedelta(seconds=1))  # not in the second of its making
     assert "--days" in refused(
         "issue", provider.authority, provider.directory / "node1" / "node.csr", "--days", "1826", *provider.confirmed
     )
