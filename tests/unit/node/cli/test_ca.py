@@ -1,11 +1,8 @@
 """`p2pnode ca`: what each command does to real files, and what it refuses with one line and no change."""
 
 import json
-import os
-import pty
 import re
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -25,12 +22,11 @@ from ledger.side_files import locked
 from node.admission.authority import MEMBER_VALIDITY, present
 from node.admission.authority_folder import create_authority
 from node.admission.chain import Role, require_chain, role_of
-from node.admission.identity import load_chain, load_key, load_private_key
+from node.admission.identity import load_chain, load_key
 from node.admission.register import Reason
 from node.admission.revocations import load_revocations
 from node.cli.provider import ca
 from tests.support.authority_commands import NETWORK, Provider, p2pnode
-from tests.support.testnet import COMMAND
 
 
 @pytest.fixture
@@ -267,28 +263,14 @@ def test_the_same_key_or_file_twice_is_refused(provider: Provider, refused: Refu
     )
 
 
-def test_nothing_is_signed_without_a_word(
+def test_a_validity_beyond_the_issuing_authoritys_is_refused(
     provider: Provider, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "nobody answered (--yes answers" in nobody_there(
-        provider, "issue", provider.authority, provider.request("node1"), *provider.opened
-    )
     provider.request("node1")
     monkeypatch.setattr(ca, "present", lambda: present() + timedelta(seconds=1))  # not in the second of its making
     assert "--days" in refused(
         "issue", provider.authority, provider.directory / "node1" / "node.csr", "--days", "1826", *provider.confirmed
     )
-
-
-def nobody_there(provider: Provider, *arguments: str | Path) -> str:
-    """Runs the command as a script does; returns what it says."""
-    before = provider.snapshot()
-    ended = subprocess.run(
-        [COMMAND, "ca", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    assert {path: content for path, content in provider.snapshot().items() if path in before} == before
-    return ended.stderr
 
 
 # --- passphrases -----------------------------------------------------------------------------------------------
@@ -331,43 +313,6 @@ def test_a_key_file_is_ones_own_and_holds_one_passphrase(
 def test_a_key_file_that_is_missing_is_made_by_init_alone(provider: Provider, refused: Refused) -> None:
     missing = provider.directory / "missing"
     assert "cannot be read: No such file" in refused("crl", provider.authority, "--key-file", missing)
-
-
-def typed(directory: Path, arguments: list[str], answers: list[str]) -> tuple[int, str]:
-    """Runs the command at a terminal of its own, and types the answers; returns its exit code and all that showed."""
-    process, terminal = pty.fork()
-    if process == 0:
-        os.chdir(directory)
-        os.execv(sys.executable, [sys.executable, "-m", "node", *arguments])
-    shown, waiting = b"", list(answers)
-    while True:
-        try:
-            read = os.read(terminal, 4_096)
-        except OSError:  # the other end is closed
-            break
-        if not read:
-            break
-        shown += read
-        if waiting and shown.endswith(b": "):  # the space comes once nothing shows any more
-            os.write(terminal, waiting.pop(0).encode() + b"\n")
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
-
-
-def test_a_typed_passphrase_is_asked_twice_and_never_shown(tmp_path: Path) -> None:
-    secret = "correct horse battery staple"
-    init = ["ca", "init", "ca", "--network", "x"]
-    code, shown = typed(tmp_path, init, ["too short", "too short"])
-    assert (code, "at least 12 characters" in shown, "too short" in shown) == (1, True, False)
-    assert not (tmp_path / "ca").exists()
-    code, shown = typed(tmp_path, init, [secret, "another one here", secret, secret])
-    assert (code, secret in shown, "another one here" in shown) == (0, False, False), shown
-    load_private_key(tmp_path / "ca" / "root.key", passphrase=secret.encode())
-    assert typed(tmp_path, ["ca", "crl", "ca"], [secret])[0] == 0
-
-
-def test_a_script_without_a_key_file_is_told_so(provider: Provider) -> None:
-    assert "--key-file names a file that holds it" in nobody_there(provider, "crl", provider.authority)
 
 
 # --- renew -----------------------------------------------------------------------------------------------------

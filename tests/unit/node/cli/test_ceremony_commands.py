@@ -1,16 +1,12 @@
 """The order in which `p2pnode recover` makes things durable: nothing leaves a home before what it binds it to is."""
 
 import io
-import os
-import pty
 import re
-import select
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -462,44 +458,6 @@ def test_a_sign_state_that_is_a_link_is_refused_and_not_followed(street: Street,
 
 
 # --- questions -------------------------------------------------------------------------------------------------
-
-
-TYPED_AGAIN_S = 1.0
-
-
-def on_a_terminal(*arguments: str | Path, keys: bytes) -> tuple[int, str]:
-    """Runs the command on a terminal of its own and types once it asks; returns how it ended, and what it showed."""
-    process, terminal = pty.fork()
-    if process == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "node", *map(str, arguments)])
-    shown = b""
-    with os.fdopen(terminal, "r+b", buffering=0) as screen, suppress(OSError):  # the other end is closed
-        while b"[y/N]: " not in shown and b"same: " not in shown and (part := screen.read(1_000)):
-            shown += part
-        screen.write(keys)
-        while True:
-            if not select.select([screen], [], [], TYPED_AGAIN_S)[0]:
-                screen.write(keys)  # Ctrl-C just before Python waits for input is only noted: one presses again
-            elif part := screen.read(1_000):
-                shown += part
-            else:
-                break
-    _, status = os.waitpid(process, 0)
-    return os.waitstatus_to_exitcode(status), shown.decode()
-
-
-@pytest.mark.parametrize(
-    ("keys", "code", "text"),
-    [(b"\x03", 130, ""), (b"\x04", 1, "nobody answered"), (b"n\n", 1, "nothing was changed")],
-)
-def test_ctrl_c_at_a_question_ends_like_everywhere(
-    street: Street, recover: Recover, keys: bytes, code: int, text: str
-) -> None:
-    agreed, before = plan(street, recover), street.state(0)
-    join_it = ("recover", "join", agreed, *config(street.homes[0]), "--output", street.file("no"))
-    ended, shown = on_a_terminal(*join_it, keys=keys)
-    assert (ended, text in shown, "Traceback" in shown) == (code, True, False), shown
-    assert (street.state(0), street.file("no").exists()) == (before, False)
 
 
 def test_a_word_that_nobody_can_give_has_an_option(

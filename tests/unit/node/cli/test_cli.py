@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,14 +113,6 @@ def testnet(tmp_path_factory: pytest.TempPathFactory) -> Testnet:
     home = testnet.home(testnet.nodes[0])
     Ledger.create(home.ledger, load_genesis(home)).close()
     return testnet
-
-
-def test_the_program_runs_as_a_module_too() -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "node", "testnet", "status", "--dir", "nowhere"]
-    failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
-    assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.startswith("p2pnode: there is no testnet in nowhere")
 
 
 def test_init_makes_a_testnet_and_says_when_it_is_there(tmp_path: Path, p2pnode: Command) -> None:

@@ -65,6 +65,12 @@ def test_an_interrupt_while_the_program_is_loaded_ends_it_quietly(
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
+def test_the_program_runs_as_a_module_too() -> None:
+    failed = run(*MODULE, "testnet", "status", "--dir", "nowhere")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("p2pnode: there is no testnet in nowhere")
+
+
 def test_an_interrupt_while_a_command_loads_what_it_needs_ends_it_quietly(tmp_path: Path, testnet: Testnet) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPT.format(module="node.daemon"))
     search = os.pathsep.join([str(tmp_path), *sys.path])

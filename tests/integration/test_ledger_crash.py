@@ -13,7 +13,7 @@ from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
 from tests.support.contracts import make_genesis
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def start_appender(directory: Path, *arguments: str) -> subprocess.Popen[str]:
