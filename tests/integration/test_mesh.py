@@ -22,6 +22,7 @@ from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.messages import Body, Status
 from node.admission.authority import Authority
 from node.admission.chain import Role
+from node.admission.endpoint import Endpoint
 from node.admission.identity import Identity, create_key
 from node.mesh.limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
 from node.mesh.link import USE_THIS
@@ -97,10 +98,12 @@ class Node:
         self.mesh = Mesh(
             identity=self.identity,
             peers=peers,
+            places_of=lambda peer: (Endpoint(peer.host, peer.port),),
             member_of=address_of,
             listen_host="127.0.0.1",
             listen_port=self.port,
             handler=self.handle,
+            on_link=lambda peer: None,
             metrics=self.counts,
             limits=limits,
         )
