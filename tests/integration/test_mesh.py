@@ -82,6 +82,9 @@ class Node:
         self.counts = Counts()
         self.received: list[tuple[Address, PeerMessage]] = []
         self.mesh: Mesh | None = None
+        self.host = "127.0.0.1"
+        self.places: dict[Address, tuple[Endpoint, ...]] = {}
+        """Where to dial a peer, if elsewhere than first known."""
 
     @property
     def address(self) -> Address:
@@ -98,9 +101,9 @@ class Node:
         self.mesh = Mesh(
             identity=self.identity,
             peers=peers,
-            places_of=lambda peer: (Endpoint(peer.host, peer.port),),
+            places_of=lambda peer: self.places.get(peer.address, (Endpoint(peer.host, peer.port),)),
             member_of=address_of,
-            listen_host="127.0.0.1",
+            listen_host=self.host,
             listen_port=self.port,
             handler=self.handle,
             on_link=lambda peer: None,
