@@ -13,6 +13,8 @@ EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  (recognised, 
 """To listen on; nobody is reached there."""
 
 _HOST_NAME: Final = re.compile(rf"[0-9a-z._-]{{1,{HOST_LENGTH_MAX}}}")
+_BRACKETED: Final = re.compile(r"\[([^\[\]]*:[^\[\]]*)\](?::(.*))?")
+_PLAIN: Final = re.compile(r"([^:]+)(?::([^:]*))?")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -30,16 +32,13 @@ def is_host(text: str) -> bool:
 
 
 def split_place(text: str, *, port: int) -> tuple[str, int]:
-    """Returns host and port of `host`, `host:port` or `[address]:port`; `port` where none is named.
+    """Returns host and port of `host`, `host:port`, `[address]` or `[address]:port`; `port` where none is named.
 
     Raises:
         ValueError: it is none of them, or every address of a machine.
     """
-    host, named = text.lower(), str(port)
-    if host.startswith("["):
-        host, _, named = host.removeprefix("[").partition("]:")
-    elif host.count(":") == 1:
-        host, _, named = host.partition(":")
+    found = _BRACKETED.fullmatch(text.lower()) or _PLAIN.fullmatch(text.lower())
+    host, named = found.groups(default=str(port)) if found else (text.lower(), str(port))
     if not is_host(host) or host in EVERY_ADDRESS:
         raise ValueError(f"{text} is neither a name nor an address where others reach this node")
     if _PORT.fullmatch(named) is None or int(named) > PORT_MAX:
