@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from consensus.codec import DecodeError, encode
+from consensus.codec import DecodeError, Malformed, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, PublicKey, Signature
 from contracts.transactions import COUNTER_MAX
@@ -122,6 +122,16 @@ def test_a_record_out_of_its_bounds_is_none(bad: dict[str, object]) -> None:
 @pytest.mark.parametrize("host", ["meter.lan", "192.0.2.1", "::1", "2001:db8::1", "node_1"])
 def test_names_and_addresses_of_both_kinds_are_hosts(host: str) -> None:
     assert decode_record(encode(record(host=host))).places[0].host == host
+
+
+def test_a_record_that_is_too_long_is_not_decoded() -> None:
+    for size_bytes, reason in (
+        (RECORD_SIZE_BYTES_MAX, Malformed.NOT_MESSAGEPACK),
+        (RECORD_SIZE_BYTES_MAX + 1, Malformed.TOO_LARGE),
+    ):
+        with pytest.raises(DecodeError) as refused:
+            decode_record(bytes(size_bytes))
+        assert refused.value.reason is reason
 
 
 def test_every_changed_byte_of_a_record_is_noticed() -> None:
