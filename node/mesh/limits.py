@@ -19,7 +19,7 @@ MESH_PATH: Final = "/p2p"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerEndpoint:
-    """Another member and where it listens."""
+    """Another member, and where it is looked for as long as it said nothing itself (`endpoints.places_of`)."""
 
     name: str
     """Label for logs and metrics; nothing is decided by it."""
