@@ -10,7 +10,7 @@ from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 """The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
 the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
 
@@ -33,6 +33,15 @@ class GenesisMember(Record, frozen=True, kw_only=True):
     """Registered connection capacity in W; no reading's net may exceed it times the interval, either way."""
     tokens_micro: Annotated[MicroTokens, Meta(ge=0, le=10**15)]
     """Tokens issued to the wallet at genesis."""
+
+
+class MembershipParameters(Record, frozen=True, kw_only=True):
+    """When members may go."""
+
+    members_min: Annotated[int, Meta(ge=3, le=256)]
+    """Nobody leaves by itself below so many: four stand one liar, three none."""
+    seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
+    """W: a member that the chain saw within so many slots counts as there."""
 
 
 class Genesis(Record, frozen=True, kw_only=True):
@@ -67,6 +76,7 @@ class Genesis(Record, frozen=True, kw_only=True):
     grid_key: PublicKeyBytes
     """Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
     scores: ScoreParameters
+    membership: MembershipParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""
 
