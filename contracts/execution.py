@@ -1,9 +1,9 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
 A block runs in a fixed order: the era that it begins, service rewards for block h - 1, what is due by itself, the
-transactions one by one, what they made due, a change of the members, then the books are checked. Everything happens on
-an overlay, the temporary ledger; the state below is only read. The same state, context and transactions give the same
-bytes on every node.
+transactions one by one, what they made due, a change of the members, then the books are checked. Everything happens
+on an overlay, the temporary ledger; the state below is only read. The same state, context and transactions give the
+same bytes on every node.
 """
 
 from collections.abc import Mapping, Sequence
