@@ -89,6 +89,13 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
     return Outcome()
 
 
+def should_show_presence(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a change waits and a member was not seen for half of the window: it shows that it is there."""
+    if not overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting or not is_member(overlay, address):
+        return False
+    return slot - overlay.require(activity_key(address), Activity).seen_slot > _window(genesis) // 2
+
+
 # --- what is carried out ---------------------------------------------------------------------------------------
 
 

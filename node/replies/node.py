@@ -328,6 +328,19 @@ class SetStakeModel(ApiModel):
     staked: Annotated[int, Field(ge=0, description="Millionths.")]
 
 
+class SetLeavingModel(ApiModel):
+    """Says that the sender wants to be a member no more, or to stay after all."""
+
+    kind: Literal["set-leaving"]
+    leaving: bool
+
+
+class ShowPresenceModel(ApiModel):
+    """Shows that the sender is there, and does nothing else."""
+
+    kind: Literal["show-presence"]
+
+
 class ReportMisconductModel(ApiModel):
     """Brings two signed statements of one member that contradict each other."""
 
@@ -345,6 +358,8 @@ Action = Annotated[
     | RedeemTokensModel
     | PayDebtModel
     | SetStakeModel
+    | SetLeavingModel
+    | ShowPresenceModel
     | ReportMisconductModel,
     Field(discriminator="kind"),
 ]
