@@ -79,6 +79,24 @@ def test_members_leave_a_calm_network_and_it_goes_on(tmp_path: Path, members: in
     run(tmp_path, members=members, leaving=members - MEMBERS_MIN, seed=1, faults=Faults(until_ms=FAULTS_UNTIL_MS))
 
 
+def test_leaving_comes_into_force_though_nobody_asks_for_anything_else(tmp_path: Path) -> None:
+    """Two leaves in one block: one waits for the other, and the chain makes the blocks that both need."""
+    community = simulated_community(6, TAU_MS)
+    clients = [Leaving(tmp_path / str(number), community, number, leaves_with=0) for number in range(6)]
+    network = Network(6, 1, Faults(), keys=community.node_keys, application=lambda _, number: clients[number])
+    for number in (1, 4):
+        network.hosts[number].submit(0)
+
+    def is_in_force() -> bool:
+        return all(len(client.memberships().undecided) == 4 for client in clients)
+
+    assert network.run(is_in_force, 10 * TAU_MS)
+    height = clients[0].height
+    network.run(lambda: False, 10 * TAU_MS)
+    assert clients[0].height == height, "and no more"
+    network.close()
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_members_leave_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
     faults = Faults(
