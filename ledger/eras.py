@@ -127,15 +127,19 @@ class BegunEras:
 
 
 def _departed(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:
-    """Returns who left last and is in no set any more. Whom a ceremony removed lives in no era of ours."""
+    """Returns who left last and is in no set any more. Whom a ceremony removed lives in no era of ours, and the old
+    key of a member that has another one is nobody's.
+    """
     overlay = Overlay(state)
     bases = {start.base for start in overlay.require(ERAS_KEY, EraTable).starts}
+    known = overlay.require(MEMBER_LIST_KEY, MemberList)
     ended = (
         (term.last_height, term.address, term.node_key)
-        for term in overlay.require(MEMBER_LIST_KEY, MemberList).terms
+        for term in known.terms
         if term.last_height is not None and term.last_height <= height and term.last_height not in bases
     )
-    return tuple((address, key) for _, address, key in sorted(ended)[-DEPARTED_MAX:])
+    left = [one for one in sorted(ended) if one[1] not in known.addresses]
+    return tuple((address, key) for _, address, key in left[-DEPARTED_MAX:])
 
 
 def parent_of(name: Digest, proposal: bytes) -> Digest | None:

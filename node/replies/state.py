@@ -6,17 +6,8 @@ from pydantic import Field, JsonValue
 
 from contracts.member_changes import Hindrance
 from contracts.state import ChangeKind
-from node.replies.node import (
-    AmountMicro,
-    ApiModel,
-    Count,
-    EnergyWh,
-    Hash,
-    HeightNumber,
-    Hex,
-    ReceiptModel,
-    SlotNumber,
-)
+from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
+from node.replies.node import ReceiptModel
 
 # --- state -------------------------------------------------------------------------------------------------
 
