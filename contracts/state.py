@@ -4,6 +4,7 @@
 |---|---|---|
 | `A` accounts | address | `Account` |
 | `B` debts | address | `Debt` |
+| `C` activity | address | `Activity` |
 | `D` deficits | meter address, interval start (8 bytes big endian) | `Deficit` |
 | `E` proven misconduct | digest of what was proven | `Misconduct` |
 | `F` forward promises | address, interval start (8 bytes big endian) | `PromiseBook` |
@@ -15,7 +16,7 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `LastBlock` |
+| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
@@ -41,6 +42,7 @@ class Table(bytes, Enum):
 
     ACCOUNT = b"A"
     DEBT = b"B"
+    ACTIVITY = b"C"
     DEFICIT = b"D"
     MISCONDUCT = b"E"
     PROMISES = b"F"
@@ -110,6 +112,40 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
     def key_at(self, address: Address, height: Height) -> PublicKey | None:
         """Returns the node key that a member had at a height, None if it was none."""
         return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
+
+
+class Activity(Record, frozen=True, kw_only=True, tag="activity"):
+    """What the chain saw of a member, and what it still has to do before it can leave."""
+
+    seen_slot: Slot
+    """Of a block that showed a COMMIT or a transaction of this member. Written anew only once it is a quarter of the
+    window old, so that a member that is there costs few versions."""
+    trades_pending: int
+    """Forward trades that are not final, as seller or as buyer."""
+
+
+class ChangeKind(Enum):
+    """Why the list of members is to change."""
+
+    LEAVE = "leave"
+    """The member says so."""
+
+
+class MemberChange(Record, frozen=True, kw_only=True, tag="member-change"):
+    """One change of the list of members."""
+
+    kind: ChangeKind
+    address: Address
+
+
+class MemberQueue(Record, frozen=True, kw_only=True, tag="member-queue"):
+    """Changes of the list of members: those that wait, and the one that was carried out last."""
+
+    waiting: tuple[MemberChange, ...]
+    """In the order in which they are tried; at most one per member."""
+    last: MemberChange | None
+    last_height: Height
+    """Of the block that carried out `last`: it took effect two heights later. 0 before the first."""
 
 
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
@@ -375,6 +411,7 @@ class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
 
 StateValue = (
     Account
+    | Activity
     | Agenda
     | Debt
     | Deficit
@@ -384,6 +421,7 @@ StateValue = (
     | LastBlock
     | Member
     | MemberList
+    | MemberQueue
     | MeterReading
     | Misconduct
     | Offer
@@ -398,6 +436,7 @@ StateValue = (
 TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
 AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
+MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
@@ -409,6 +448,11 @@ def _eight_bytes(number: int) -> bytes:
 def account_key(address: Address) -> StateKey:
     """Key of a wallet."""
     return StateKey(Table.ACCOUNT.value + address)
+
+
+def activity_key(address: Address) -> StateKey:
+    """Key of what the chain saw of a member."""
+    return StateKey(Table.ACTIVITY.value + address)
 
 
 def debt_key(address: Address) -> StateKey:

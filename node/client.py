@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from node.errors import NodeError, NotFound, TestnetError
 from node.home.configuration import Configuration
-from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply
+from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply, SubmissionReply
 from node.replies.parameters import BLOCKS_PER_PAGE_MAX
 from node.replies.why import WhyReply
 
@@ -19,6 +19,8 @@ M = TypeVar("M", bound=BaseModel)
 
 TIMEOUT_S: Final = 10.0
 """For one request on the same machine; a node that takes longer counts as away."""
+
+MESSAGEPACK_TYPE: Final = "application/msgpack"
 
 URL_SHOWN_MAX: Final = 200
 """Characters of somebody's URL that a message shows."""
@@ -76,6 +78,26 @@ class NodeClient:
             raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
         if status == HTTPStatus.NOT_FOUND:
             raise NotFound(problem.reason, problem.detail)
+        raise NodeError(problem.detail)
+
+    async def submit(self, url: str, raw: bytes, *, wait_s: float) -> SubmissionReply:
+        """Submits a signed transaction to the node at `url`, and waits for its block; returns what became of it.
+
+        Raises:
+            NodeError: the node does not take it, or does not answer.
+        """
+        place = f"{require_url(url)}{path_of('/v1/transactions', wait=wait_s)}"
+        try:
+            async with self._session.post(place, data=raw, headers={"Content-Type": MESSAGEPACK_TYPE}) as response:
+                status, body = response.status, await response.read()
+        except (aiohttp.ClientError, ValueError, TimeoutError) as error:
+            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+        try:
+            if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
+                return SubmissionReply.model_validate_json(body)
+            problem = Problem.model_validate_json(body)
+        except ValidationError:
+            raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
         raise NodeError(problem.detail)
 
     async def _read(self, url: str) -> tuple[int, bytes]:

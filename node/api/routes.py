@@ -20,7 +20,7 @@ from node.api.node import (
     show_readiness,
     show_status,
 )
-from node.api.state import list_members, list_scores, show_account, show_history, show_state
+from node.api.state import list_member_changes, list_members, list_scores, show_account, show_history, show_state
 from node.api.stories import (
     list_evidence,
     list_trades,
@@ -66,6 +66,7 @@ from node.replies.state import (
     AccountReply,
     Event,
     HistoryReply,
+    MemberChangesReply,
     MembersReply,
     ScoresReply,
     StateReply,
@@ -271,6 +272,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="All members in the order of admission",
         replies={200: Reply(description="The members.", models=(MembersReply,))},
         handler=list_members,
+    ),
+    Route(
+        method="GET",
+        path="/v1/members/changes",
+        operation="listMemberChanges",
+        tag="members",
+        summary="Changes of the members that wait, and who left",
+        replies={200: Reply(description="The changes.", models=(MemberChangesReply,))},
+        handler=list_member_changes,
     ),
     Route(
         method="GET",
