@@ -131,6 +131,9 @@ class Checker:
         """An honest member signs one thing per step, keeps its promises, and sends nothing that is not durable."""
         if isinstance(message, PrePrepare | Prepare | Commit | ViewChange) and message.signer != host.key.address:
             return  # passed on: its signer answers for it
+        if isinstance(message, PrePrepare | Prepare | Commit | ViewChange):
+            key = host.application.memberships().undecided.key_of(host.key.address)
+            assert key == host.key.public_key, "a statement by who is no member of its height"
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)

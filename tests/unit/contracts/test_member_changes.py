@@ -6,6 +6,7 @@ import random
 import pytest
 
 from consensus import quorum
+from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
 from contracts.member_changes import Hindrance, prospect
@@ -148,10 +149,13 @@ def test_it_waits_until_every_forward_trade_is_final() -> None:
 def test_it_waits_until_its_debt_is_paid() -> None:
     """Else leaving were a way out of paying for energy that never came."""
     chain = DictChain(HOMES)
-    overlay = Overlay(chain.state)
-    overlay.put(debt_key(HOMES.addresses[2]), Debt(owed_micro=MicroTokens(1)))
-    found = prospect(overlay, leave(2), height=Height(1), slot=Slot(1), genesis=HOMES.genesis)
-    assert (found.hindrance, found.owed_micro) == (Hindrance.IN_DEBT, 1)
+    chain.state[debt_key(HOMES.addresses[2])] = encode(Debt(owed_micro=MicroTokens(1)))
+    chain.block((2, SetLeaving(leaving=True)))
+    chain.block()
+    assert (hindrance(chain, 2), queue_of(chain).waiting) == (Hindrance.IN_DEBT, (leave(2),))
+    chain.state[debt_key(HOMES.addresses[2])] = encode(Debt(owed_micro=MicroTokens(0)))
+    chain.block()
+    assert queue_of(chain).waiting == ()
 
 
 @pytest.mark.parametrize(("members", "members_min", "hindered"), [(5, 4, None), (4, 4, Hindrance.TOO_FEW_MEMBERS)])
