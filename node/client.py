@@ -70,15 +70,7 @@ class NodeClient:
             NodeError: another problem, or no answer.
         """
         status, body = await self._read(f"{require_url(url)}{path}")
-        try:
-            if status == HTTPStatus.OK:
-                return model.model_validate_json(body)
-            problem = Problem.model_validate_json(body)
-        except ValidationError:
-            raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
-        if status == HTTPStatus.NOT_FOUND:
-            raise NotFound(problem.reason, problem.detail)
-        raise NodeError(problem.detail)
+        return _answer_of(url, status, body, model)
 
     async def submit(self, url: str, raw: bytes, *, wait_s: float) -> SubmissionReply:
         """Submits a signed transaction to the node at `url`, and waits for its block; returns what became of it.
@@ -92,13 +84,7 @@ class NodeClient:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
             raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
-        try:
-            if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
-                return SubmissionReply.model_validate_json(body)
-            problem = Problem.model_validate_json(body)
-        except ValidationError:
-            raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
-        raise NodeError(problem.detail)
+        return _answer_of(url, status, body, SubmissionReply)
 
     async def _read(self, url: str) -> tuple[int, bytes]:
         try:
@@ -149,3 +135,15 @@ async def open_client(*, timeout_s: float = TIMEOUT_S) -> AsyncIterator[NodeClie
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield NodeClient(session)
+
+
+def _answer_of(url: str, status: int, body: bytes, model: type[M]) -> M:
+    try:
+        if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
+            return model.model_validate_json(body)
+        problem = Problem.model_validate_json(body)
+    except ValidationError:
+        raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
+    if status == HTTPStatus.NOT_FOUND:
+        raise NotFound(problem.reason, problem.detail)
+    raise NodeError(problem.detail)
