@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from node.errors import NodeError, NotFound, TestnetError
+from node.errors import NodeAway, NodeError, NotFound, TestnetError
 from node.home.configuration import Configuration
 from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply, SubmissionReply
 from node.replies.parameters import BLOCKS_PER_PAGE_MAX
@@ -67,7 +67,8 @@ class NodeClient:
 
         Raises:
             NotFound: there is no such thing.
-            NodeError: another problem, or no answer.
+            NodeAway: there is no answer.
+            NodeError: another problem.
         """
         status, body = await self._read(f"{require_url(url)}{path}")
         return _answer_of(url, status, body, model)
@@ -76,14 +77,15 @@ class NodeClient:
         """Submits a signed transaction to the node at `url`, and waits for its block; returns what became of it.
 
         Raises:
-            NodeError: the node does not take it, or does not answer.
+            NodeAway: the node does not answer.
+            NodeError: it does not take it.
         """
         place = f"{require_url(url)}{path_of('/v1/transactions', wait=wait_s)}"
         try:
             async with self._session.post(place, data=raw, headers={"Content-Type": MESSAGEPACK_TYPE}) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
-            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+            raise NodeAway(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
         return _answer_of(url, status, body, SubmissionReply)
 
     async def _read(self, url: str) -> tuple[int, bytes]:
@@ -91,7 +93,7 @@ class NodeClient:
             async with self._session.get(url) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
-            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+            raise NodeAway(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
 
     async def _answer(self, url: str, path: str, model: type[M]) -> M | None:
         try:
