@@ -22,10 +22,11 @@ from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
 from contracts.misconduct import execute_report
+from contracts.offices import acting_key, execute_replacement
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
-from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard
+from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
 from contracts.state import (
     Account,
@@ -44,6 +45,7 @@ from contracts.transactions import (
     PayDebt,
     PublishReading,
     RedeemTokens,
+    ReplaceOfficeKey,
     ReportMisconduct,
     SetStake,
     SubmitTrade,
@@ -121,7 +123,10 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     wallet = run.overlay.require(account_key(sender), Account)
     assert envelope.nonce > wallet.nonce, f"nonce {envelope.nonce} after {wallet.nonce} got past the ledger"
     run.overlay.put(account_key(sender), replace(wallet, nonce=envelope.nonce))
-    outcome = _execute_action(run, sender, name, envelope.action)
+    if envelope.sender_key == acting_key(run.overlay, sender):
+        outcome = _execute_action(run, sender, name, envelope.action)
+    else:  # replaced in this very block, after the ledger admitted it
+        outcome = declined(Reason.SENDER_KEY_REPLACED, f"key {envelope.sender_key.hex()} was replaced in this block")
     refusal = outcome.refusal
     receipt = Receipt(
         transaction=name,
@@ -137,7 +142,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     return receipt, outcome
 
 
-def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: PLR0911
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911  (a case per kind)
     match action:
         case PublishReading():
             return execute_reading(run, sender, action)
@@ -157,3 +162,5 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_set_stake(run, sender, name, action)
         case ReportMisconduct():
             return execute_report(run, name, action)
+        case ReplaceOfficeKey():
+            return execute_replacement(run, sender, action)

@@ -10,7 +10,7 @@ from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 """The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
 the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
 
@@ -61,11 +61,12 @@ class Genesis(Record, frozen=True, kw_only=True):
     grid_fee_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=10**12)]
     """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
     authority_key: PublicKeyBytes
-    """Ed25519 key of the authority's root: it vouches for who is absent when an era begins; no member's."""
+    """First Ed25519 key of the authority's root, which vouches for who is absent when an era begins; no member's. Its
+    hash names the office for ever; the present key stands in the state (`state.Office`), as for the two below."""
     issuer_key: PublicKeyBytes
-    """Ed25519 key of the account that issues tokens; no member's."""
+    """First Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes
-    """Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
+    """First Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
     scores: ScoreParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""

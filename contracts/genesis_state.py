@@ -12,6 +12,7 @@ from consensus.identifiers import FIRST_HEIGHT
 from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.offices import first_office_keys
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
     AGENDA_KEY,
@@ -26,6 +27,7 @@ from contracts.state import (
     Member,
     MemberList,
     MemberTerm,
+    Office,
     Score,
     ScoreCause,
     StateKey,
@@ -33,6 +35,7 @@ from contracts.state import (
     Totals,
     account_key,
     member_key,
+    office_key,
     score_key,
 )
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, WattHours, contract_amount
@@ -116,7 +119,7 @@ def _check_members(genesis: Genesis) -> None:
     if not 1 <= len(members) <= MEMBERS_MAX:
         raise GenesisRefused(GenesisFault.MEMBER_COUNT, f"{len(members)} members, 1 to {MEMBERS_MAX} allowed")
     keys = Counter(key for member in members for key in (member.node_key, member.meter_key))
-    keys.update((genesis.authority_key, genesis.issuer_key, genesis.grid_key))
+    keys.update(first_office_keys(genesis).values())
     for key, count in keys.items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_KEY, f"key {key.hex()} stands {count} times")
@@ -153,10 +156,10 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
             cause=ScoreCause.GENESIS,
             reference=b"",
         )
-    for key in (genesis.issuer_key, genesis.grid_key):
-        values[account_key(address_of(key))] = Account(
-            available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1
-        )
+    for name, key in first_office_keys(genesis).items():
+        office = address_of(key)
+        values[office_key(office)] = Office(name=name, key=key, first_height=FIRST_HEIGHT)
+        values[account_key(office)] = Account(available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1)
     return {key: encode(values[key]) for key in sorted(values)}
 
 

@@ -45,6 +45,14 @@ class Reason(Enum):
     EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
     EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
     EVIDENCE_ALREADY_KNOWN = "evidence_already_known"
+    # offices
+    SENDER_KEY_REPLACED = "sender_key_replaced"
+    OFFICE_UNKNOWN = "office_unknown"
+    OFFICE_NOT_SENDER = "office_not_sender"
+    OFFICE_NO_POSSESSION = "office_no_possession"
+    OFFICE_KEY_IN_USE = "office_key_in_use"
+    OFFICE_KEY_RETIRED = "office_key_retired"
+    OFFICE_KEY_OF_MEMBER = "office_key_of_member"
     # cancellations
     CANCEL_SELLER_SIGNATURE = "cancel_seller_signature"
     CANCEL_BUYER_SIGNATURE = "cancel_buyer_signature"

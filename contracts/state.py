@@ -4,12 +4,14 @@
 |---|---|---|
 | `A` accounts | address | `Account` |
 | `B` debts | address | `Debt` |
+| `C` offices | address | `Office` |
 | `D` deficits | meter address, interval start (8 bytes big endian) | `Deficit` |
 | `E` proven misconduct | digest of what was proven | `Misconduct` |
 | `F` forward promises | address, interval start (8 bytes big endian) | `PromiseBook` |
 | `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
 | `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
+| `K` retired keys of offices | public key | `RetiredKey` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
@@ -41,12 +43,14 @@ class Table(bytes, Enum):
 
     ACCOUNT = b"A"
     DEBT = b"B"
+    OFFICE = b"C"
     DEFICIT = b"D"
     MISCONDUCT = b"E"
     PROMISES = b"F"
     READING = b"G"
     AGENDA = b"H"
     INTERVAL = b"I"
+    RETIRED_KEY = b"K"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -110,6 +114,33 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
     def key_at(self, address: Address, height: Height) -> PublicKey | None:
         """Returns the node key that a member had at a height, None if it was none."""
         return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
+
+
+class OfficeName(Enum):
+    """What an office is for."""
+
+    AUTHORITY = "authority"
+    ISSUER = "issuer"
+    GRID = "grid"
+
+
+class Office(Record, frozen=True, kw_only=True, tag="office"):
+    """An account that is no member's, under its present key. It is named by the hash of its first one, as genesis has
+    it: wallets, fees and readers know the address, whatever the key.
+    """
+
+    name: OfficeName
+    key: PublicKey
+    first_height: Height
+    """First block that may contain a transaction under this key."""
+
+
+class RetiredKey(Record, frozen=True, kw_only=True, tag="retired-key"):
+    """A key that acted for an office and never acts for one again."""
+
+    office: Address
+    last_height: Height
+    """Of the block that replaced it."""
 
 
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
@@ -387,8 +418,10 @@ StateValue = (
     | MeterReading
     | Misconduct
     | Offer
+    | Office
     | Packet
     | PromiseBook
+    | RetiredKey
     | RewardedPair
     | Score
     | Totals
@@ -456,9 +489,19 @@ def offer_key(seller: Address, counter: int) -> StateKey:
     return StateKey(Table.OFFER.value + seller + _eight_bytes(counter))
 
 
+def office_key(address: Address) -> StateKey:
+    """Key of an office."""
+    return StateKey(Table.OFFICE.value + address)
+
+
 def packet_key(packet: Digest) -> StateKey:
     """Key of an energy packet."""
     return StateKey(Table.PACKET.value + packet)
+
+
+def retired_key(key: PublicKey) -> StateKey:
+    """Key of the mark that a public key was an office's."""
+    return StateKey(Table.RETIRED_KEY.value + key)
 
 
 def rewarded_pair_key(seller: Address, buyer: Address, interval_start_ms: Milliseconds) -> StateKey:

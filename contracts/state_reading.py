@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from consensus.codec import Record, decode
-from consensus.cryptography import address_of
 from consensus.identifiers import Address, Slot
 from contracts.conservation import unbalanced_totals
 from contracts.genesis import Genesis
+from contracts.offices import office_addresses
 from contracts.state import (
     MEMBER_LIST_KEY,
     TOTALS_KEY,
@@ -87,12 +87,10 @@ def read_members(source: StateReader) -> tuple[MemberState, ...]:
 
 
 def sum_tokens(source: StateReader, genesis: Genesis, members: Iterable[MemberState]) -> TokenSums:
-    """Returns the sums over all wallets, the members', the issuer's and the grid's, and over the members' debts."""
+    """Returns the sums over all wallets, the members' and the offices', and over the members' debts."""
     states = tuple(members)
     accounts = [state.account for state in states]
-    accounts += [
-        require(source, account_key(address_of(key)), Account) for key in (genesis.issuer_key, genesis.grid_key)
-    ]
+    accounts += [require(source, account_key(office), Account) for office in office_addresses(genesis).values()]
     debts = [read(source, debt_key(state.address), Debt) for state in states]
     return TokenSums(
         available_micro=MicroTokens(sum(account.available_micro for account in accounts)),

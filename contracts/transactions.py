@@ -18,6 +18,7 @@ from consensus.identifiers import (
     Address,
     Digest,
     Height,
+    PublicKey,
     Signature,
     Slot,
 )
@@ -179,6 +180,29 @@ class ReportMisconduct(Record, frozen=True, kw_only=True, tag="report-misconduct
     evidence: Equivocation | DoubleOffer
 
 
+class OfficePossession(Record, frozen=True, kw_only=True, tag="office-possession"):
+    """What the next key of an office signs, so that nobody installs one that nobody holds, or somebody else's."""
+
+    chain: DigestBytes
+    office: AddressBytes
+    key: PublicKeyBytes
+
+
+class OfficeSuccessor(Record, frozen=True, kw_only=True, tag="office-successor"):
+    """A key that is to act for an office from now on."""
+
+    office: AddressBytes
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Under the `OfficePossession`, by `key`."""
+
+
+class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-key"):
+    """The sender, an office, acts by another key from the next block on."""
+
+    successor: OfficeSuccessor
+
+
 Action = (
     PublishReading
     | Transfer
@@ -189,6 +213,7 @@ Action = (
     | PayDebt
     | SetStake
     | ReportMisconduct
+    | ReplaceOfficeKey
 )
 
 
@@ -199,7 +224,7 @@ class Envelope(Record, frozen=True, kw_only=True):
     sender: AddressBytes
     """The wallet and member that this transaction acts for."""
     sender_key: PublicKeyBytes
-    """Its present node key, as the state says; of a wallet that is no member's, the key that it is named by."""
+    """Its present key, as the state says: a member's node key, an office's key."""
     nonce: Counter
     """Strictly greater than the sender's last; gaps are allowed."""
     valid_until_height: Annotated[Height, Meta(ge=0, le=COUNTER_MAX)]
@@ -277,6 +302,17 @@ def trade_id(terms: TradeTerms) -> Digest:
 def cancellation_bytes(terms: TradeTerms) -> bytes:
     """Returns what both parties sign to cancel a contract."""
     return encode(Cancellation(chain=terms.chain, trade=trade_id(terms)))
+
+
+def possession_bytes(chain: Digest, office: Address, key: PublicKey) -> bytes:
+    """Returns what the next key of an office signs."""
+    return encode(OfficePossession(chain=chain, office=office, key=key))
+
+
+def office_successor(chain: Digest, office: Address, key: SigningKey) -> OfficeSuccessor:
+    """Returns `key` as the next one of an office."""
+    possession = key.sign(possession_bytes(chain, office, key.public_key))
+    return OfficeSuccessor(office=office, key=key.public_key, possession=possession)
 
 
 def trade_amount(terms: TradeTerms) -> MicroTokens:

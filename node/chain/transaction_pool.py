@@ -18,8 +18,8 @@ class Standing(NamedTuple):
 
     last_nonce: int | None
     """None if it has no wallet."""
-    node_key: PublicKey | None
-    """None if it is no member."""
+    key: PublicKey | None
+    """That acts for it; None if it has none."""
 
 
 class TransactionPool:
@@ -57,7 +57,7 @@ class TransactionPool:
             transaction,
             last_nonce=standing.last_nonce,
             height=Height(ledger.height + 1),
-            node_key=standing.node_key,
+            key=standing.key,
         )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)
@@ -85,7 +85,7 @@ class TransactionPool:
     def _standing_of(self, sender: Address) -> Standing:
         standing = self._standings.get(sender)
         if standing is None:
-            standing = Standing(self._ledger.last_nonce(sender), self._ledger.node_key_of(sender))
+            standing = Standing(self._ledger.last_nonce(sender), self._ledger.key_of(sender))
             if standing.last_nonce is not None:  # of names that anyone could invent nothing is kept
                 self._standings[sender] = standing
         return standing

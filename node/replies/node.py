@@ -336,6 +336,23 @@ class ReportMisconductModel(ApiModel):
     """Fields of the evidence by name; bytes in hexadecimal."""
 
 
+class OfficeSuccessorModel(ApiModel):
+    """A key that is to act for an office."""
+
+    office: Hash
+    """Address of the office."""
+    key: Hash
+    possession: SignatureHex
+    """By that key: it is to act for this office."""
+
+
+class ReplaceOfficeKeyModel(ApiModel):
+    """The sender, an office, acts by another key from the next block on."""
+
+    kind: Literal["replace-office-key"]
+    successor: OfficeSuccessorModel
+
+
 Action = Annotated[
     PublishReadingModel
     | TransferModel
@@ -345,7 +362,8 @@ Action = Annotated[
     | RedeemTokensModel
     | PayDebtModel
     | SetStakeModel
-    | ReportMisconductModel,
+    | ReportMisconductModel
+    | ReplaceOfficeKeyModel,
     Field(discriminator="kind"),
 ]
 

@@ -80,8 +80,8 @@ class Community:
 
     @property
     def wallets(self) -> tuple[Address, ...]:
-        """Of the members, the issuer and the grid."""
-        return (*self.addresses, self.issuer_key.address, self.grid_key.address)
+        """Of the members and the offices."""
+        return (*self.addresses, self.authority_key.address, self.issuer_key.address, self.grid_key.address)
 
 
 def make_genesis(

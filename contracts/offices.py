@@ -1,0 +1,103 @@
+"""Offices: the authority, the issuer and the grid account, which are no members. Each acts by a key in the state.
+
+An office is named by the hash of its first key, which genesis has. Its owner exchanges the key by a transaction under
+the present one: whoever has the key is the owner, as far as a chain can tell. What a new key must show is the same
+however it comes in.
+"""
+
+from collections.abc import Mapping
+
+from consensus.cryptography import address_of, verify
+from consensus.identifiers import Address, Height, PublicKey
+from contracts.genesis import Genesis
+from contracts.receipts import Reason
+from contracts.run import BlockRun, Outcome, Refusal, declined
+from contracts.state import (
+    MEMBER_LIST_KEY,
+    Member,
+    MemberList,
+    Office,
+    OfficeName,
+    Overlay,
+    RetiredKey,
+    member_key,
+    office_key,
+    retired_key,
+)
+from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, possession_bytes
+
+
+def first_office_keys(genesis: Genesis) -> Mapping[OfficeName, PublicKey]:
+    """Returns the keys that name the offices of a chain."""
+    return {
+        OfficeName.AUTHORITY: genesis.authority_key,
+        OfficeName.ISSUER: genesis.issuer_key,
+        OfficeName.GRID: genesis.grid_key,
+    }
+
+
+def office_addresses(genesis: Genesis) -> Mapping[OfficeName, Address]:
+    """Returns how the offices of a chain are named for ever."""
+    return {name: address_of(key) for name, key in first_office_keys(genesis).items()}
+
+
+def acting_key(state: Overlay, address: Address) -> PublicKey | None:
+    """Returns the key that acts for an address: a member's node key, an office's key. None: it is nobody's."""
+    member = state.get(member_key(address), Member)
+    if member is not None:
+        return member.node_key
+    office = state.get(office_key(address), Office)
+    return None if office is None else office.key
+
+
+def execute_replacement(run: BlockRun, sender: Address, action: ReplaceOfficeKey) -> Outcome:
+    """Exchanges the key of the office that sent this, or declines: of another office, or no key for it."""
+    successor = action.successor
+    if sender != successor.office:
+        return declined(Reason.OFFICE_NOT_SENDER, f"for office {successor.office.hex()}, sent by {sender.hex()}")
+    refusal = successor_refusal(run, successor)
+    if refusal is not None:
+        return Outcome(refusal=refusal)
+    install(run, successor)
+    return Outcome()
+
+
+def successor_refusal(run: BlockRun, successor: OfficeSuccessor) -> Refusal | None:
+    """Says why a key may not become that of an office: nobody shows that he has it, or it is or was another's.
+
+    A key that an office had before stays out: it may be the one that was stolen, and its possession was shown to all.
+    """
+    office, key, overlay = successor.office, successor.key, run.overlay
+    if overlay.get(office_key(office), Office) is None:
+        return Refusal(reason=Reason.OFFICE_UNKNOWN, detail=f"{office.hex()} is no office")
+    if not verify(key, possession_bytes(run.context.chain, office, key), successor.possession):
+        detail = f"key {key.hex()} did not sign that it is to act for office {office.hex()}"
+        return Refusal(reason=Reason.OFFICE_NO_POSSESSION, detail=detail)
+    for name, other in office_addresses(run.genesis).items():
+        if overlay.require(office_key(other), Office).key == key:
+            return Refusal(reason=Reason.OFFICE_KEY_IN_USE, detail=f"key {key.hex()} is that of the {name.value}")
+    retired = overlay.get(retired_key(key), RetiredKey)
+    if retired is not None:
+        detail = f"key {key.hex()} was an office's until height {retired.last_height}"
+        return Refusal(reason=Reason.OFFICE_KEY_RETIRED, detail=detail)
+    owner = _member_with(overlay, key)
+    if owner is not None:
+        return Refusal(reason=Reason.OFFICE_KEY_OF_MEMBER, detail=f"key {key.hex()} is or was that of {owner.hex()}")
+    return None
+
+
+def install(run: BlockRun, successor: OfficeSuccessor) -> None:
+    """Writes the next key of an office; the one before retires."""
+    office, height = successor.office, run.context.height
+    present = run.overlay.require(office_key(office), Office)
+    run.overlay.put(retired_key(present.key), RetiredKey(office=office, last_height=height))
+    following = Office(name=present.name, key=successor.key, first_height=Height(height + 1))
+    run.overlay.put(office_key(office), following)
+
+
+def _member_with(state: Overlay, key: PublicKey) -> Address | None:
+    """Returns who has or had a key, as node or as meter."""
+    for term in state.require(MEMBER_LIST_KEY, MemberList).terms:
+        if key in (term.node_key, state.require(member_key(term.address), Member).meter_key):
+            return term.address
+    return None
