@@ -4,14 +4,13 @@
 |---|---|---|
 | `A` accounts | address | `Account` |
 | `B` debts | address | `Debt` |
-| `C` offices | address | `Office` |
 | `D` deficits | meter address, interval start (8 bytes big endian) | `Deficit` |
 | `E` proven misconduct | digest of what was proven | `Misconduct` |
 | `F` forward promises | address, interval start (8 bytes big endian) | `PromiseBook` |
 | `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
 | `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
-| `K` retired keys of offices | public key | `RetiredKey` |
+| `K` offices | address | `Office` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
@@ -19,6 +18,7 @@
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
+| `U` retired keys of offices | public key | `RetiredKey` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -43,14 +43,13 @@ class Table(bytes, Enum):
 
     ACCOUNT = b"A"
     DEBT = b"B"
-    OFFICE = b"C"
     DEFICIT = b"D"
     MISCONDUCT = b"E"
     PROMISES = b"F"
     READING = b"G"
     AGENDA = b"H"
     INTERVAL = b"I"
-    RETIRED_KEY = b"K"
+    OFFICE = b"K"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -58,6 +57,7 @@ class Table(bytes, Enum):
     REWARDED_PAIR = b"R"
     SINGLETON = b"S"
     TRADE = b"T"
+    RETIRED_KEY = b"U"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):

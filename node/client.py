@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from node.errors import NodeError, NotFound, TestnetError
 from node.home.configuration import Configuration
-from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply
+from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply, SubmissionReply
 from node.replies.parameters import BLOCKS_PER_PAGE_MAX
 from node.replies.why import WhyReply
 
@@ -54,6 +54,20 @@ def path_of(path: str, **query: object) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def _checked(url: str, answer: tuple[int, bytes], model: type[M]) -> M:
+    """Returns what a node answered; raises as `NodeClient.get`."""
+    status, body = answer
+    try:
+        if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
+            return model.model_validate_json(body)
+        problem = Problem.model_validate_json(body)
+    except ValidationError:
+        raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
+    if status == HTTPStatus.NOT_FOUND:
+        raise NotFound(problem.reason, problem.detail)
+    raise NodeError(problem.detail)
+
+
 class NodeClient:
     """HTTP client of any number of nodes, each named by the root of its API. Made by `open_client`."""
 
@@ -67,20 +81,21 @@ class NodeClient:
             NotFound: there is no such thing.
             NodeError: another problem, or no answer.
         """
-        status, body = await self._read(f"{require_url(url)}{path}")
-        try:
-            if status == HTTPStatus.OK:
-                return model.model_validate_json(body)
-            problem = Problem.model_validate_json(body)
-        except ValidationError:
-            raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
-        if status == HTTPStatus.NOT_FOUND:
-            raise NotFound(problem.reason, problem.detail)
-        raise NodeError(problem.detail)
+        return _checked(url, await self._read("GET", f"{require_url(url)}{path}"), model)
 
-    async def _read(self, url: str) -> tuple[int, bytes]:
+    async def submit(self, url: str, raw: bytes, *, wait_s: int) -> SubmissionReply:
+        """Gives the node at `url` a signed transaction and returns what became of it within `wait_s`.
+
+        Raises:
+            NodeError: it refuses the transaction, or does not answer.
+        """
+        path = path_of("/v1/transactions", wait=wait_s)
+        answer = await self._read("POST", f"{require_url(url)}{path}", json={"transaction": raw.hex()})
+        return _checked(url, answer, SubmissionReply)
+
+    async def _read(self, method: str, url: str, *, json: object = None) -> tuple[int, bytes]:
         try:
-            async with self._session.get(url) as response:
+            async with self._session.request(method, url, json=json) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
             raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None

@@ -7,27 +7,21 @@ money in micro-tokens, time in milliseconds or slots, scores in millionths, as e
 from typing import Annotated, Final, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import ConfigDict, Field, JsonValue
 
+from node.replies.fields import (
+    AmountMicro,
+    ApiModel,
+    Count,
+    EnergyWh,
+    Hash,
+    HeightNumber,
+    Hex,
+    SignatureHex,
+    SlotNumber,
+)
+from node.replies.offices import ReplaceOfficeKeyModel
 from node.replies.problem import ProblemReason
-
-Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(description="32 bytes, hexadecimal.")]
-Hex = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$"), Field(description="Bytes, hexadecimal.")]
-SignatureHex = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-f]{128}$"), Field(description="Ed25519 signature, 64 bytes, hexadecimal.")
-]
-HeightNumber = Annotated[int, Field(ge=0, description="Position in the chain; genesis is 0, the first block 1.")]
-SlotNumber = Annotated[int, Field(ge=0, description="Timeslot since the chain's start.")]
-EnergyWh = Annotated[int, Field(ge=0, description="Energy in Wh.")]
-AmountMicro = Annotated[int, Field(ge=0, description="Millionths of a token.")]
-Count = Annotated[int, Field(ge=0)]
-
-
-class ApiModel(BaseModel):
-    """Base of all models: immutable, no field besides the documented ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
 
 # --- problems ----------------------------------------------------------------------------------------------
 
@@ -334,23 +328,6 @@ class ReportMisconductModel(ApiModel):
     kind: Literal["report-misconduct"]
     evidence: dict[str, JsonValue]
     """Fields of the evidence by name; bytes in hexadecimal."""
-
-
-class OfficeSuccessorModel(ApiModel):
-    """A key that is to act for an office."""
-
-    office: Hash
-    """Address of the office."""
-    key: Hash
-    possession: SignatureHex
-    """By that key: it is to act for this office."""
-
-
-class ReplaceOfficeKeyModel(ApiModel):
-    """The sender, an office, acts by another key from the next block on."""
-
-    kind: Literal["replace-office-key"]
-    successor: OfficeSuccessorModel
 
 
 Action = Annotated[

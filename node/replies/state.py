@@ -4,17 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from node.replies.node import (
-    AmountMicro,
-    ApiModel,
-    Count,
-    EnergyWh,
-    Hash,
-    HeightNumber,
-    Hex,
-    ReceiptModel,
-    SlotNumber,
-)
+from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
+from node.replies.node import ReceiptModel
 
 # --- state -------------------------------------------------------------------------------------------------
 

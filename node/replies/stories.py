@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from node.replies.node import (
+from node.replies.fields import (
     AmountMicro,
     ApiModel,
     Count,
@@ -15,11 +15,10 @@ from node.replies.node import (
     Hash,
     HeightNumber,
     Hex,
-    PostingModel,
-    ReceiptProofModel,
     SignatureHex,
     SlotNumber,
 )
+from node.replies.node import PostingModel, ReceiptProofModel
 
 ScoreMillionths = Annotated[int, Field(ge=0, description="A score; 1000000 is 1.0.")]
 Cause = Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension"]

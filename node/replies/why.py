@@ -8,7 +8,7 @@ from consensus.explanation import Step
 from consensus.phases import Phase
 from consensus.silence import Silence
 from consensus.verdict import Verdict
-from node.replies.node import ApiModel, Count, Hash, HeightNumber, SlotNumber
+from node.replies.fields import ApiModel, Count, Hash, HeightNumber, SlotNumber
 
 DurationMs = Annotated[int, Field(ge=0, description="Milliseconds.")]
 

@@ -1,8 +1,11 @@
-"""Replies that list trades and scores, made from a ledger alone: API and command line answer with the same."""
+"""Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
 from consensus.identifiers import Height
-from contracts.state_reading import read_members
+from contracts.offices import office_addresses
+from contracts.state import Office, office_key
+from contracts.state_reading import read_members, require
 from ledger.ledger import Ledger
+from node.replies.offices import OfficeModel, OfficesReply
 from node.replies.parameters import TradesParameters
 from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
@@ -35,6 +38,23 @@ def _parse_place(text: str | None) -> Place | None:
         return None
     height, index = text.split(".")
     return Place(Height(int(height)), int(index))
+
+
+def offices_of(ledger: Ledger) -> OfficesReply:
+    """Returns the offices with their present keys."""
+    addresses = office_addresses(ledger.genesis).values()
+    offices = [(address, require(ledger, office_key(address), Office)) for address in addresses]
+    return OfficesReply(
+        offices=[
+            OfficeModel(
+                name=office.name.value,
+                address=address.hex(),
+                key=office.key.hex(),
+                first_height=office.first_height,
+            )
+            for address, office in offices
+        ]
+    )
 
 
 def scores_of(ledger: Ledger) -> ScoresReply:

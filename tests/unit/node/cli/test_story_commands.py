@@ -24,6 +24,9 @@ COMMANDS = [
     ("evidence", "show"),
     ("evidence", "verify"),
     ("statement",),
+    ("office", "show"),
+    ("office", "key"),
+    ("office", "replace"),
 ]
 
 
