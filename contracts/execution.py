@@ -23,6 +23,7 @@ from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
 from contracts.misconduct import execute_report
 from contracts.offices import acting_key, execute_replacement
+from contracts.proposals import execute_approval, execute_objection, execute_proposal, take_turn
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
@@ -32,6 +33,7 @@ from contracts.state import (
     Account,
     GateClosure,
     Overlay,
+    ProposalTurn,
     StateKey,
     StateReader,
     TradeEnd,
@@ -40,10 +42,13 @@ from contracts.state import (
 from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,
+    Approve,
     CancelTrade,
     IssueTokens,
     PayDebt,
+    Propose,
     PublishReading,
+    RaiseObjection,
     RedeemTokens,
     ReplaceOfficeKey,
     ReportMisconduct,
@@ -115,6 +120,8 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
                 close_gate(run, closure.interval_start_ms)
             case TradeEnd() as end:
                 postings.extend(end_trade(run, end.trade))
+            case ProposalTurn() as turn:
+                take_turn(run, turn)
     return postings
 
 
@@ -142,7 +149,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     return receipt, outcome
 
 
-def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911  (a case per kind)
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911, PLR0912
     match action:
         case PublishReading():
             return execute_reading(run, sender, action)
@@ -164,3 +171,9 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_report(run, name, action)
         case ReplaceOfficeKey():
             return execute_replacement(run, sender, action)
+        case Propose():
+            return execute_proposal(run, sender, name, action)
+        case Approve():
+            return execute_approval(run, sender, action)
+        case RaiseObjection():
+            return execute_objection(run, sender, action)

@@ -67,6 +67,8 @@ class Genesis(Record, frozen=True, kw_only=True):
     """First Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes
     """First Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
+    office_wait_slots: Annotated[int, Meta(ge=1, le=10**9)]
+    """Slots between a quorum's approval of another key for an office and that key, in which the owner may object."""
     scores: ScoreParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""

@@ -158,7 +158,9 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
         )
     for name, key in first_office_keys(genesis).items():
         office = address_of(key)
-        values[office_key(office)] = Office(name=name, key=key, first_height=FIRST_HEIGHT)
+        values[office_key(office)] = Office(
+            name=name, key=key, first_height=FIRST_HEIGHT, waiting=None, objected_slot=None
+        )
         values[account_key(office)] = Account(available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1)
     return {key: encode(values[key]) for key in sorted(values)}
 

@@ -7,6 +7,8 @@ however it comes in.
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.genesis import Genesis
@@ -17,6 +19,7 @@ from contracts.state import (
     Member,
     MemberList,
     Office,
+    OfficeKeyChange,
     OfficeName,
     Overlay,
     RetiredKey,
@@ -51,30 +54,39 @@ def acting_key(state: Overlay, address: Address) -> PublicKey | None:
 
 
 def execute_replacement(run: BlockRun, sender: Address, action: ReplaceOfficeKey) -> Outcome:
-    """Exchanges the key of the office that sent this, or declines: of another office, or no key for it."""
+    """Exchanges the key of the office that sent this, or declines: of another office, or no key for it.
+
+    A proposal that waits goes on: a thief who has the key could end each by another key.
+    """
     successor = action.successor
     if sender != successor.office:
         return declined(Reason.OFFICE_NOT_SENDER, f"for office {successor.office.hex()}, sent by {sender.hex()}")
     refusal = successor_refusal(run, successor)
     if refusal is not None:
         return Outcome(refusal=refusal)
-    install(run, successor)
+    install(run, OfficeKeyChange(office=successor.office, key=successor.key))
     return Outcome()
 
 
 def successor_refusal(run: BlockRun, successor: OfficeSuccessor) -> Refusal | None:
-    """Says why a key may not become that of an office: nobody shows that he has it, or it is or was another's.
-
-    A key that an office had before stays out: it may be the one that was stolen, and its possession was shown to all.
-    """
-    office, key, overlay = successor.office, successor.key, run.overlay
-    if overlay.get(office_key(office), Office) is None:
+    """Says why a key may not become that of an office: nobody shows that he has it, or as `key_refusal`."""
+    office, key = successor.office, successor.key
+    if run.overlay.get(office_key(office), Office) is None:
         return Refusal(reason=Reason.OFFICE_UNKNOWN, detail=f"{office.hex()} is no office")
     if not verify(key, possession_bytes(run.context.chain, office, key), successor.possession):
         detail = f"key {key.hex()} did not sign that it is to act for office {office.hex()}"
         return Refusal(reason=Reason.OFFICE_NO_POSSESSION, detail=detail)
-    for name, other in office_addresses(run.genesis).items():
-        if overlay.require(office_key(other), Office).key == key:
+    return key_refusal(run, key)
+
+
+def key_refusal(run: BlockRun, key: PublicKey) -> Refusal | None:
+    """Says why no office may get a key: it is or was another's.
+
+    One that an office had before stays out: it may be the one that was stolen, and its possession was shown to all.
+    """
+    overlay = run.overlay
+    for name, office in office_addresses(run.genesis).items():
+        if overlay.require(office_key(office), Office).key == key:
             return Refusal(reason=Reason.OFFICE_KEY_IN_USE, detail=f"key {key.hex()} is that of the {name.value}")
     retired = overlay.get(retired_key(key), RetiredKey)
     if retired is not None:
@@ -86,13 +98,13 @@ def successor_refusal(run: BlockRun, successor: OfficeSuccessor) -> Refusal | No
     return None
 
 
-def install(run: BlockRun, successor: OfficeSuccessor) -> None:
+def install(run: BlockRun, change: OfficeKeyChange) -> None:
     """Writes the next key of an office; the one before retires."""
-    office, height = successor.office, run.context.height
-    present = run.overlay.require(office_key(office), Office)
-    run.overlay.put(retired_key(present.key), RetiredKey(office=office, last_height=height))
-    following = Office(name=present.name, key=successor.key, first_height=Height(height + 1))
-    run.overlay.put(office_key(office), following)
+    height = run.context.height
+    present = run.overlay.require(office_key(change.office), Office)
+    run.overlay.put(retired_key(present.key), RetiredKey(office=change.office, last_height=height))
+    following = replace(present, key=change.key, first_height=Height(height + 1))
+    run.overlay.put(office_key(change.office), following)
 
 
 def _member_with(state: Overlay, key: PublicKey) -> Address | None:

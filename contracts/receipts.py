@@ -53,6 +53,15 @@ class Reason(Enum):
     OFFICE_KEY_IN_USE = "office_key_in_use"
     OFFICE_KEY_RETIRED = "office_key_retired"
     OFFICE_KEY_OF_MEMBER = "office_key_of_member"
+    OFFICE_PROPOSAL_WAITS = "office_proposal_waits"
+    OFFICE_OBJECTED = "office_objected"
+    # proposals
+    PROPOSAL_NOT_MEMBER = "proposal_not_member"
+    PROPOSAL_UNFINISHED = "proposal_unfinished"
+    PROPOSAL_UNKNOWN = "proposal_unknown"
+    PROPOSAL_OVER = "proposal_over"
+    PROPOSAL_APPROVED_BEFORE = "proposal_approved_before"
+    OBJECTION_SPENT = "objection_spent"
     # cancellations
     CANCEL_SELLER_SIGNATURE = "cancel_seller_signature"
     CANCEL_BUYER_SIGNATURE = "cancel_buyer_signature"

@@ -19,6 +19,7 @@
 | `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
 | `U` retired keys of offices | public key | `RetiredKey` |
+| `V` proposals | address of the proposer | `Proposal` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -58,6 +59,7 @@ class Table(bytes, Enum):
     SINGLETON = b"S"
     TRADE = b"T"
     RETIRED_KEY = b"U"
+    PROPOSAL = b"V"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):
@@ -133,6 +135,10 @@ class Office(Record, frozen=True, kw_only=True, tag="office"):
     key: PublicKey
     first_height: Height
     """First block that may contain a transaction under this key."""
+    waiting: Address | None
+    """Who made the approved proposal that waits to give it another key."""
+    objected_slot: Slot | None
+    """Of the block with the owner's last objection; None once a proposal gave it a key."""
 
 
 class RetiredKey(Record, frozen=True, kw_only=True, tag="retired-key"):
@@ -141,6 +147,44 @@ class RetiredKey(Record, frozen=True, kw_only=True, tag="retired-key"):
     office: Address
     last_height: Height
     """Of the block that replaced it."""
+
+
+class OfficeKeyChange(Record, frozen=True, kw_only=True, tag="office-key-change"):
+    """An office is to act by another key."""
+
+    office: Address
+    key: PublicKey
+
+
+class ProposalStatus(Enum):
+    """Where a proposal stands."""
+
+    OPEN = "open"
+    """Members may approve it."""
+    APPROVED = "approved"
+    """By a quorum: it waits for its time."""
+    DONE = "done"
+    LAPSED = "lapsed"
+    """No quorum approved it in time."""
+    OBJECTED = "objected"
+    """The owner of the office was there after all."""
+    VOID = "void"
+    """When its time came, what it proposes could not be done any more."""
+
+
+class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
+    """What a member proposed last; earlier ones are earlier versions of the record."""
+
+    name: Digest
+    """Of the transaction that proposed it."""
+    subject: OfficeKeyChange
+    slot: Slot
+    """Of the block that has that transaction."""
+    status: ProposalStatus
+    approvals: tuple[Address, ...]
+    """Of members, in their order, the proposer's first."""
+    until_slot: Slot
+    """When an open one lapses and an approved one is carried out."""
 
 
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
@@ -214,13 +258,23 @@ class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
     trade: Digest
 
 
+class ProposalTurn(Record, frozen=True, kw_only=True, tag="proposal-turn"):
+    """A proposal lapses or is carried out, unless it is over."""
+
+    proposer: Address
+    proposal: Digest
+
+
+AgendaSubject = GateClosure | TradeEnd | ProposalTurn
+
+
 class Due(Record, frozen=True, kw_only=True, tag="due"):
     """One thing that happens by itself, at the first block with this slot or a later one."""
 
     slot: Slot
     number: int
     """Counts all of them: of those due at one slot the earlier made one comes first."""
-    subject: GateClosure | TradeEnd
+    subject: AgendaSubject
 
 
 class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
@@ -421,6 +475,7 @@ StateValue = (
     | Office
     | Packet
     | PromiseBook
+    | Proposal
     | RetiredKey
     | RewardedPair
     | Score
@@ -502,6 +557,11 @@ def packet_key(packet: Digest) -> StateKey:
 def retired_key(key: PublicKey) -> StateKey:
     """Key of the mark that a public key was an office's."""
     return StateKey(Table.RETIRED_KEY.value + key)
+
+
+def proposal_key(proposer: Address) -> StateKey:
+    """Key of a member's last proposal."""
+    return StateKey(Table.PROPOSAL.value + proposer)
 
 
 def rewarded_pair_key(seller: Address, buyer: Address, interval_start_ms: Milliseconds) -> StateKey:

@@ -203,6 +203,25 @@ class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-ke
     successor: OfficeSuccessor
 
 
+class Propose(Record, frozen=True, kw_only=True, tag="propose"):
+    """A member proposes what a quorum of the members may do; the transaction's digest is the proposal's name."""
+
+    subject: OfficeSuccessor
+
+
+class Approve(Record, frozen=True, kw_only=True, tag="approve"):
+    """A member agrees to a proposal."""
+
+    proposer: AddressBytes
+    proposal: DigestBytes
+
+
+class RaiseObjection(Record, frozen=True, kw_only=True, tag="raise-objection"):
+    """The sender, an office, ends an approved proposal to give it another key: its owner is there."""
+
+    proposal: DigestBytes
+
+
 Action = (
     PublishReading
     | Transfer
@@ -214,6 +233,9 @@ Action = (
     | SetStake
     | ReportMisconduct
     | ReplaceOfficeKey
+    | Propose
+    | Approve
+    | RaiseObjection
 )
 
 

@@ -23,6 +23,8 @@ BLOCK_TRANSACTIONS_MAX: Final = 1_024
 BLOCK_SIZE_BYTES_MAX: Final = 1024 * 1024
 GATE_CLOSURE_SLOTS: Final = 14_400
 """An hour of slots: a node that is down for less still trades the hours that it missed."""
+OFFICE_WAIT_MS: Final = 24 * MS_PER_HOUR
+"""A day: long enough that an owner who was only asleep is awake."""
 WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
 """30 days, as deployed."""
 
@@ -69,6 +71,7 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         authority_key=accounts.authority,
         issuer_key=accounts.issuer,
         grid_key=accounts.grid,
+        office_wait_slots=OFFICE_WAIT_MS // SLOT_DURATION_MS,
         scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
         members=(),
     )

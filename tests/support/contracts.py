@@ -112,6 +112,7 @@ def make_genesis(
         "authority_key": authority_key.public_key,
         "issuer_key": issuer_key.public_key,
         "grid_key": grid_key.public_key,
+        "office_wait_slots": 100,
         "scores": DEFAULT_PARAMETERS,
         "members": tuple(
             GenesisMember(

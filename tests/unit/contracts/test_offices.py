@@ -48,7 +48,9 @@ def office(chain: DictChain, address: Address) -> Office:
 def test_genesis_gives_each_office_its_first_key_and_an_account_without_tokens(name: OfficeName) -> None:
     chain, key = DictChain(HOMES), OFFICES[name]
     assert office_addresses(HOMES.genesis)[name] == key.address
-    assert office(chain, key.address) == Office(name=name, key=key.public_key, first_height=Height(1))
+    assert office(chain, key.address) == Office(
+        name=name, key=key.public_key, first_height=Height(1), waiting=None, objected_slot=None
+    )
     assert chain.read(account_key(key.address), Account).available_micro == 0
 
 
@@ -57,7 +59,9 @@ def test_the_owner_replaces_the_key_and_the_office_keeps_its_name(name: OfficeNa
     chain, first = DictChain(HOMES), OFFICES[name]
     chain.block()
     assert send(chain, first, replacement(first.address, NEXT)).status is Status.EXECUTED
-    assert office(chain, first.address) == Office(name=name, key=NEXT.public_key, first_height=Height(3))
+    assert office(chain, first.address) == Office(
+        name=name, key=NEXT.public_key, first_height=Height(3), waiting=None, objected_slot=None
+    )
     retired = chain.read(retired_key(first.public_key), RetiredKey)
     assert retired == RetiredKey(office=first.address, last_height=Height(2))
     assert acting_key(Overlay(chain.state), first.address) == NEXT.public_key
