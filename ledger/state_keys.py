@@ -15,6 +15,7 @@
 | `packet:ID` | surplus energy of an interval |
 | `pair:ADDRESS:ADDRESS:INTERVAL` | seller and buyer that were rewarded for an interval |
 | `promises:ADDRESS:INTERVAL` | pending forward trades of a member in a delivery window |
+| `proposal:ADDRESS` | last proposal of a member |
 | `reading:ADDRESS:INTERVAL` | a meter's reading |
 | `retired-key:KEY` | key that acted for an office before |
 | `score:ADDRESS` | quality of transaction |
@@ -104,6 +105,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "packet": (Table.PACKET, (_HASH,)),
     "pair": (Table.REWARDED_PAIR, (_HASH, _HASH, _TIME)),
     "promises": (Table.PROMISES, (_HASH, _TIME)),
+    "proposal": (Table.PROPOSAL, (_HASH,)),
     "reading": (Table.READING, (_HASH, _TIME)),
     "retired-key": (Table.RETIRED_KEY, (_HASH,)),
     "score": (Table.SCORE, (_HASH,)),

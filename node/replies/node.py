@@ -20,7 +20,7 @@ from node.replies.fields import (
     SignatureHex,
     SlotNumber,
 )
-from node.replies.offices import ReplaceOfficeKeyModel
+from node.replies.offices import ApproveModel, ProposeModel, RaiseObjectionModel, ReplaceOfficeKeyModel
 from node.replies.problem import ProblemReason
 
 # --- problems ----------------------------------------------------------------------------------------------
@@ -340,7 +340,10 @@ Action = Annotated[
     | PayDebtModel
     | SetStakeModel
     | ReportMisconductModel
-    | ReplaceOfficeKeyModel,
+    | ReplaceOfficeKeyModel
+    | ProposeModel
+    | ApproveModel
+    | RaiseObjectionModel,
     Field(discriminator="kind"),
 ]
 

@@ -1,19 +1,26 @@
 """Keys of offices change on a running street, by the commands of docs/authority.md; an old one is nobody's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height
+from contracts.genesis import chain_id
 from contracts.transactions import IssueTokens, sign_transaction
 from contracts.units import MicroTokens
 from node.admission.identity import load_key
-from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
-from tests.support.ceremony_commands import config, running
+from node.home.genesis_file import load_genesis, write_genesis
+from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
+from tests.support.ceremony_commands import config, decide_blocks, running
 from tests.support.long_chain import make_street
-from tests.support.testnet import Node, Reply, Street, cleaned_up, p2pnode, refused
+from tests.support.testnet import Node, Reply, Street, cleaned_up, p2pnode, refused, wait_until
+
+WAIT_SLOTS = 240
+"""A minute: under load some commands take ten seconds."""
 
 
 @pytest.fixture
@@ -22,6 +29,36 @@ def street(tmp_path: Path) -> Iterator[Street]:
     make_street(target, nodes=4)
     with cleaned_up(target):
         yield Street(target)
+
+
+def with_a_short_wait(street: Street) -> Street:
+    """Gives a street that never ran a chain on which an owner has a minute to object."""
+    genesis = replace(load_genesis(street.node(1).home), office_wait_slots=WAIT_SLOTS)
+    for node in street.nodes:
+        write_genesis(node.home, genesis)
+    manifest = street.directory / MANIFEST_NAME
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace(street.chain.hex(), chain_id(genesis).hex()), encoding="utf-8")
+    return Street(street.directory)
+
+
+def office(street: Street, command: str, *arguments: str | Path) -> str:
+    return p2pnode(street.directory, "office", command, *arguments).output
+
+
+def shown(street: Street) -> dict[str, Any]:
+    document: dict[str, Any] = street.node(2).request("/v1/offices").document
+    return document
+
+
+def decide_until(street: Street, condition: Callable[[], bool]) -> None:
+    """Decides a block every now and then, as the readings of a street do."""
+
+    def look() -> bool:
+        decide_blocks(street, 1)
+        return condition()
+
+    wait_until(look, "in time", deadline_s=180)
 
 
 def issue(street: Street, key: SigningKey, amount_micro: int) -> Reply:
@@ -75,3 +112,39 @@ def test_the_issuers_key_is_replaced_by_its_owner(street: Street) -> None:
         assert first.public_key.hex() not in shown
     p2pnode(street.directory, "ledger", "verify", "--home", street.node(1).home.directory)
     assert following.public_key.hex() in p2pnode(street.directory, "office", "show", *config(street.node(4))).output
+
+
+def test_the_grids_lost_key_is_replaced_by_three_of_four_unless_its_owner_objects(street: Street) -> None:
+    street = with_a_short_wait(street)
+    first = street.directory / GRID_KEY_NAME
+    key, key_file, agreed = successor(street, "grid", "grid-2")
+    members = [(*config(node), "--yes") for node in street.nodes]
+    with running(*street.nodes):
+        assert "Proposal " in office(street, "propose", agreed, *members[0])
+        (proposal,) = shown(street)["proposals"]
+        assert (proposal["status"], proposal["quorum"]) == ("open", 3)
+        name = proposal["proposal"][:16]
+        said = refused(street.directory, "office", "approve", name, *members[0])
+        assert "proposal_approved_before" in said
+        office(street, "approve", name, *members[1])
+        office(street, "approve", name, *members[2])
+        assert shown(street)["proposals"][0]["status"] == "approved"
+        assert "approved; the key acts in" in office(street, "show", *config(street.node(4)))
+        owner = ("--key", first, *asking(street.node(3)))
+        assert "the proposal is over" in office(street, "object", name, *owner)
+
+        assert "office_objected" in refused(street.directory, "office", "propose", agreed, *members[3])
+        objected = shown(street)["offices"][2]["objected_slot"]
+        decide_until(street, lambda: shown(street)["slot"] >= objected + WAIT_SLOTS)
+        name = office(street, "propose", agreed, *members[3]).split("approve ")[1].strip()
+        office(street, "approve", name, *members[0])
+        office(street, "approve", name, *members[1])
+        assert "members insist" in refused(street.directory, "office", "object", name, *owner)
+        following = load_key(key, passphrase=key_file.read_bytes().strip())
+        decide_until(street, lambda: shown(street)["offices"][2]["key"] == following.public_key.hex())
+        old = issue(street, load_key(first), 1)
+        assert (old.status, old.document["reason"]) == (422, "other_key")
+        new = issue(street, following.of_member(load_key(first).address), 1)
+        assert new.document["receipt"]["reason"] == "issue_not_issuer"  # heard, as what it is
+        street.at_one_tip()
+    p2pnode(street.directory, "ledger", "verify", "--home", street.node(1).home.directory)

@@ -19,6 +19,9 @@ WAIT_S: Final = 30
 
 DEADLINE_S: Final = 60.0
 
+NONCE_STEP: Final = 16
+"""Above the sender's last nonce: a node that runs signs with the ones in between, and its transactions go first."""
+
 
 def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:
     """Signs an action, brings it to the chain and returns its receipt, with the block that executed it.
@@ -54,7 +57,7 @@ async def _send(url: str, key: SigningKey, chain: Digest, action: Action) -> Sub
         raw = sign_transaction(
             key,
             chain=chain,
-            nonce=account.nonce + 1,
+            nonce=account.nonce + NONCE_STEP,
             valid_until_height=Height(status.height + VALID_HEIGHTS),
             action=action,
         )

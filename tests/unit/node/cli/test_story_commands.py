@@ -27,6 +27,9 @@ COMMANDS = [
     ("office", "show"),
     ("office", "key"),
     ("office", "replace"),
+    ("office", "propose"),
+    ("office", "approve"),
+    ("office", "object"),
 ]
 
 
