@@ -184,8 +184,8 @@ def replace(
     rules = load_genesis_file(genesis)
     chain = chain_id(rules)
     following = read_successor(successor, chain)
-    offices = {office.address: office for office in ask_url(url, PATH, OfficesReply).offices}
-    office = offices.get(following.office.hex())
+    known = ask_url(url, PATH, OfficesReply)
+    office = {office.address: office for office in known.offices}.get(following.office.hex())
     if office is None:
         raise NodeError(f"{successor}: is for {following.office.hex()}, and the chain has no such office")
     if office.key == following.key.hex():
@@ -196,6 +196,11 @@ def replace(
         raise NodeError(
             f"{present}: is not the present key of the {office.name}, which is {office.key}. Nothing was changed"
         )
+    for one in known.proposals:
+        if (one.office, one.status) == (office.name, "approved"):
+            typer.echo(
+                f"Proposal {one.proposal} of members waits, and goes on: object to it (p2pnode office object)."
+            )
     typer.echo(f"The {office.name} acts by {office.key};\nafter this by        {following.key.hex()}")
     confirm(f"Replace the key of the {office.name}? The present one is worth nothing afterwards.", yes=yes)
     reply = send_action(url, acting.of_member(following.office), chain, ReplaceOfficeKey(successor=following))
