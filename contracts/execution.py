@@ -22,6 +22,7 @@ from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
 from contracts.misconduct import execute_report
+from contracts.office_records import ProposalTurn
 from contracts.offices import acting_key, execute_replacement
 from contracts.proposals import execute_approval, execute_objection, execute_proposal, take_turn
 from contracts.readings import execute_reading
@@ -29,16 +30,7 @@ from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
 from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
-from contracts.state import (
-    Account,
-    GateClosure,
-    Overlay,
-    ProposalTurn,
-    StateKey,
-    StateReader,
-    TradeEnd,
-    account_key,
-)
+from contracts.state import Account, GateClosure, Overlay, StateKey, StateReader, TradeEnd, account_key
 from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,

@@ -12,6 +12,7 @@ from consensus.identifiers import FIRST_HEIGHT
 from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.office_records import Office
 from contracts.offices import first_office_keys
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
@@ -27,7 +28,6 @@ from contracts.state import (
     Member,
     MemberList,
     MemberTerm,
-    Office,
     Score,
     ScoreCause,
     StateKey,

@@ -12,21 +12,10 @@ from msgspec.structs import replace
 from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.genesis import Genesis
+from contracts.office_records import Office, OfficeKeyChange, OfficeName, RetiredKey
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal, declined
-from contracts.state import (
-    MEMBER_LIST_KEY,
-    Member,
-    MemberList,
-    Office,
-    OfficeKeyChange,
-    OfficeName,
-    Overlay,
-    RetiredKey,
-    member_key,
-    office_key,
-    retired_key,
-)
+from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key, office_key, retired_key
 from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, possession_bytes
 
 

@@ -17,20 +17,11 @@ from msgspec.structs import replace
 from consensus.identifiers import Address, Digest, Slot
 from consensus.quorum import quorum
 from contracts.agenda import schedule
+from contracts.office_records import Office, OfficeKeyChange, Proposal, ProposalStatus, ProposalTurn
 from contracts.offices import install, key_refusal, successor_refusal
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal, declined
-from contracts.state import (
-    MEMBER_LIST_KEY,
-    MemberList,
-    Office,
-    OfficeKeyChange,
-    Proposal,
-    ProposalStatus,
-    ProposalTurn,
-    office_key,
-    proposal_key,
-)
+from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
 from contracts.transactions import Approve, Propose, RaiseObjection
 from contracts.units import MS_PER_HOUR
 

@@ -31,6 +31,7 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.office_records import Office, Proposal, ProposalTurn, RetiredKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -118,75 +119,6 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
         return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
 
 
-class OfficeName(Enum):
-    """What an office is for."""
-
-    AUTHORITY = "authority"
-    ISSUER = "issuer"
-    GRID = "grid"
-
-
-class Office(Record, frozen=True, kw_only=True, tag="office"):
-    """An account that is no member's, under its present key. It is named by the hash of its first one, as genesis has
-    it: wallets, fees and readers know the address, whatever the key.
-    """
-
-    name: OfficeName
-    key: PublicKey
-    first_height: Height
-    """First block that may contain a transaction under this key."""
-    waiting: Address | None
-    """Who made the approved proposal that waits to give it another key."""
-    objected_slot: Slot | None
-    """Of the block with the owner's last objection; None once a proposal gave it a key."""
-
-
-class RetiredKey(Record, frozen=True, kw_only=True, tag="retired-key"):
-    """A key that acted for an office and never acts for one again."""
-
-    office: Address
-    last_height: Height
-    """Of the block that replaced it."""
-
-
-class OfficeKeyChange(Record, frozen=True, kw_only=True, tag="office-key-change"):
-    """An office is to act by another key."""
-
-    office: Address
-    key: PublicKey
-
-
-class ProposalStatus(Enum):
-    """Where a proposal stands."""
-
-    OPEN = "open"
-    """Members may approve it."""
-    APPROVED = "approved"
-    """By a quorum: it waits for its time."""
-    DONE = "done"
-    LAPSED = "lapsed"
-    """No quorum approved it in time."""
-    OBJECTED = "objected"
-    """The owner of the office was there after all."""
-    VOID = "void"
-    """When its time came, what it proposes could not be done any more."""
-
-
-class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
-    """What a member proposed last; earlier ones are earlier versions of the record."""
-
-    name: Digest
-    """Of the transaction that proposed it."""
-    subject: OfficeKeyChange
-    slot: Slot
-    """Of the block that has that transaction."""
-    status: ProposalStatus
-    approvals: tuple[Address, ...]
-    """Of members, in their order, the proposer's first."""
-    until_slot: Slot
-    """When an open one lapses and an approved one is carried out."""
-
-
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
     """Every era but the first, in their order."""
 
@@ -256,13 +188,6 @@ class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
     """A forward trade becomes final or expires, unless it is over."""
 
     trade: Digest
-
-
-class ProposalTurn(Record, frozen=True, kw_only=True, tag="proposal-turn"):
-    """A proposal lapses or is carried out, unless it is over."""
-
-    proposer: Address
-    proposal: Digest
 
 
 AgendaSubject = GateClosure | TradeEnd | ProposalTurn

@@ -3,16 +3,9 @@
 from collections.abc import Iterator
 
 from consensus.identifiers import Address, Height
+from contracts.office_records import Office, OfficeName, Proposal
 from contracts.offices import office_addresses
-from contracts.state import (
-    MEMBER_LIST_KEY,
-    MemberList,
-    Office,
-    OfficeName,
-    Proposal,
-    office_key,
-    proposal_key,
-)
+from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
 from contracts.state_reading import member_name, read, read_members, require
 from ledger.ledger import Ledger
 from node.replies.offices import OfficeModel, OfficesReply, ProposalModel

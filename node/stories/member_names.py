@@ -7,8 +7,9 @@ from typing import Final
 from consensus.cryptography import address_of
 from consensus.identifiers import Address
 from contracts.genesis import Genesis
+from contracts.office_records import OfficeName
 from contracts.offices import office_addresses
-from contracts.state import MEMBER_LIST_KEY, Member, MemberList, OfficeName, StateReader, member_key
+from contracts.state import MEMBER_LIST_KEY, Member, MemberList, StateReader, member_key
 from contracts.state_reading import require
 from node.errors import NotFound
 

@@ -9,8 +9,8 @@ from rich.table import Table
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
 from contracts.genesis import chain_id
+from contracts.office_records import OfficeName
 from contracts.offices import office_addresses
-from contracts.state import OfficeName
 from contracts.transactions import Approve, Propose, RaiseObjection, ReplaceOfficeKey
 from ledger.ledger import Ledger
 from node.admission.identity import load_certified_key, load_key

@@ -6,10 +6,11 @@ from msgspec.structs import replace
 from consensus.cryptography import SigningKey
 from consensus.eras import EraStart
 from consensus.identifiers import Address, EraNumber, Height
+from contracts.office_records import Office, OfficeName, RetiredKey
 from contracts.offices import acting_key, office_addresses
 from contracts.receipts import Reason, Receipt, Status
 from contracts.run import EraBeginning
-from contracts.state import Account, Office, OfficeName, Overlay, RetiredKey, account_key, office_key, retired_key
+from contracts.state import Account, Overlay, account_key, office_key, retired_key
 from contracts.state_reading import conserved, read_members, sum_tokens
 from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, office_successor
 from tests.support.contracts import DictChain, make_genesis, seeded_key, transfer

@@ -9,20 +9,11 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Digest
 from consensus.quorum import quorum
+from contracts.office_records import Office, Proposal, ProposalStatus
 from contracts.offices import acting_key
 from contracts.proposals import INSISTING_WAITS
 from contracts.receipts import Reason, Status
-from contracts.state import (
-    MEMBER_LIST_KEY,
-    MemberList,
-    MemberTerm,
-    Office,
-    Overlay,
-    Proposal,
-    ProposalStatus,
-    office_key,
-    proposal_key,
-)
+from contracts.state import MEMBER_LIST_KEY, MemberList, MemberTerm, Overlay, office_key, proposal_key
 from contracts.state_reading import conserved, read_members, sum_tokens
 from contracts.transactions import (
     Action,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from consensus.cryptography import SigningKey
-from contracts.state import Office, office_key
+from contracts.office_records import Office
+from contracts.state import office_key
 from contracts.state_reading import require
 from contracts.transactions import IssueTokens, ReplaceOfficeKey, office_successor
 from ledger.validation import BlockRefusalReason
