@@ -16,7 +16,7 @@ from tests.support.market_operations import MarketOperations, busy_market
 
 HOMES = busy_market()
 SEEDS = range(12)
-OPERATIONS = 250
+OPERATIONS = 300
 """Of each seed; the run over 100,000 is not a unit test."""
 
 ALONE = {"parent_leader": None, "parent_voters": ()}

@@ -105,7 +105,7 @@ def busy_market(members: int = 8) -> Community:
     )
 
 
-OFFICE_KEYS: Final = tuple(seeded_key("office", index) for index in range(30))
+OFFICE_KEYS: Final = tuple(seeded_key("office", index) for index in range(10))
 """What the authority may act by."""
 
 
@@ -432,7 +432,9 @@ class MarketOperations:
 
     def _approval(self) -> Operation:
         proposer, proposal = self._last_proposal()
-        sender = self._random.choice((*self._homes.node_keys * 2, self._homes.grid_key))
+        approvals = () if proposal is None else proposal.approvals
+        missing = [key for key in self._homes.node_keys if key.address not in approvals]
+        sender = self._random.choice((*missing * 4, *self._homes.node_keys, self._homes.grid_key))
         name = Digest(bytes(32)) if proposal is None else proposal.name
         return sender, Approve(proposer=proposer, proposal=name)
 
