@@ -99,7 +99,7 @@ def busy_market(members: int = 8) -> Community:
         capacity_w=CAPACITY_W,
         tokens_micro=TOKENS_MICRO,
         gate_closure_slots=12,
-        office_wait_slots=4,
+        office_wait_slots=6,
         grid_fee_micro_per_kwh=10_500,
         scores=scores,
     )
@@ -147,7 +147,7 @@ class MarketOperations:
             self._transfer: 2,
             self._issue: 2,
             self._redeem: 1,
-            self._office: 14,
+            self._office: 18,
         }
 
     def next(self) -> Operation:
@@ -398,7 +398,7 @@ class MarketOperations:
     def _office(self) -> Operation:
         """Somebody does something about the authority's key: its owner, who was that, a member, or a stranger."""
         return self._random.choices(
-            (self._replacement, self._proposal, self._approval, self._objection), weights=(1, 3, 8, 2)
+            (self._replacement, self._proposal, self._approval, self._objection), weights=(1, 3, 8, 8)
         )[0]()
 
     def _owner(self) -> SigningKey:
