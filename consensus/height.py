@@ -56,6 +56,8 @@ class HeightState:
     """Header slot of each block executed and found valid; None for an invalid one."""
     proposing: Slot | None = None
     """Slot of the proposal that the host is building."""
+    built_too_late: Slot | None = None
+    """The present slot when a proposal was built too late for its own: the fast path begins no other one in it."""
 
     # time
     voted_ms: int | None = None

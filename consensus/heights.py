@@ -63,6 +63,11 @@ def receive_status(member: Member, sender: Address, message: Status, now: Instan
     if not is_own:
         relaying.answer_origin(member, sender, message, now)
         return
+    if sender not in member.state.memberships:
+        if message.undecided < member.state.height:
+            _send_decided(member, sender, message.undecided, now)
+        ask(member, sender, now)  # tells where this member stands: who leaves stays up until a quorum is past it
+        return
     member.other_eras.pop(sender, None)
     relaying.pass_on_status(member, message, now)
     relaying.note_unheard(member, message, now)

@@ -1,5 +1,6 @@
 """Sorts what members send by height before any signature is checked, and bounds what waits.
 
+Of who left lately only the question where the others stand is heard.
 Of the undecided height everything new goes on to verification; of lower heights the sender is answered (but for
 DECIDED, whose sender needs none); of the next height one message per sender, signer and kind is held until the height
 before is applied, if the signer is a member of it; beyond that the sender is told where this member stands.
@@ -50,7 +51,7 @@ class Intake:
     def admit(self, arrived: Arrived, member: Member, now: Instant) -> bool:
         """Says whether a message is to be verified now; otherwise holds, answers or drops it."""
         if arrived.sender not in member.state.memberships:
-            return False
+            return isinstance(arrived.message, Status) and member.state.memberships.has_departed(arrived.sender)
         member.heard[arrived.sender] = now.monotonic_ms
         if isinstance(arrived.message, Status):
             return True

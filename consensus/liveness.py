@@ -41,7 +41,7 @@ def rule_propose_fast(member: Member, now: Instant) -> bool:
     if member.oldest_arrival_ms is None or not member.state.sign_state.is_fresh:
         return False
     slot = member.present_slot(now)
-    if not _may_propose_fast(member, slot) or _is_handover(member, now):
+    if slot == member.state.built_too_late or not _may_propose_fast(member, slot) or _is_handover(member, now):
         return False
     return _request_proposal(member, slot, may_be_empty=False)
 
@@ -201,6 +201,8 @@ def take_proposed(member: Member, event: Proposed, now: Instant) -> None:
     elif _may_propose_fast(member, event.slot) and member.present_slot(now) == event.slot:
         justification = None
     else:
+        state.built_too_late = member.present_slot(now)  # who leads each slot would build and do nothing else
+        state.forget_unused()
         return
     pre_prepare(
         member,

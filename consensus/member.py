@@ -13,7 +13,7 @@ from consensus.eras import Eras
 from consensus.events import UNANSWERED, Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
-from consensus.membership import Membership, cluster, leader
+from consensus.membership import Memberships, cluster, leader
 from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
 from consensus.silence import Silence
@@ -166,8 +166,9 @@ class Member:
             slot = Slot(state.parent_slot + (now.monotonic_ms - state.started_ms) // self.tau_ms)
         return slot
 
-    def keep_only(self, members: Membership) -> None:
+    def keep_only(self, memberships: Memberships) -> None:
         """Forgets what was told by, or heard of, those who are no members (any more)."""
+        members = memberships.undecided
         self.clocks.keep_only(members.addresses)
         by_member: tuple[dict[Address, Any], ...] = (
             self.told,
@@ -181,6 +182,9 @@ class Member:
         for known in by_member:
             for address in [address for address in known if address not in members]:
                 del known[address]
+        for times in (self.answered, self.asked):
+            for address in [address for address in times if not memberships.hears(address)]:
+                del times[address]
         for sender, origin in list(self.answered_over):
             if sender not in members or origin not in members:
                 del self.answered_over[sender, origin]

@@ -63,6 +63,8 @@ class Memberships:
     """M(u): decides, votes, signs at u."""
     following: Membership
     """M(u + 1): hears what is said at u, and may speak of u + 1 already."""
+    departed: tuple[tuple[Address, PublicKey], ...] = ()
+    """Members that left lately, with their last keys: they may not know yet, and are told what was decided."""
 
     def __contains__(self, address: object) -> bool:
         return address in self.undecided or address in self.following
@@ -83,8 +85,17 @@ class Memberships:
         return frozenset(key for key in keys if key is not None)
 
     def member_of(self, key: PublicKey) -> Address | None:
-        """Returns whose node key this is at u or at u + 1."""
-        return self.undecided.member_of(key) or self.following.member_of(key)
+        """Returns whose node key this is at u or at u + 1, or was until lately."""
+        left = (address for address, last_key in self.departed if last_key == key)
+        return self.undecided.member_of(key) or self.following.member_of(key) or next(left, None)
+
+    def hears(self, address: Address) -> bool:
+        """Says whether somebody is told what is decided: the members of u and u + 1, and who left lately."""
+        return address in self or self.has_departed(address)
+
+    def has_departed(self, address: Address) -> bool:
+        """Says whether somebody left lately."""
+        return address not in self and any(address == left for left, _ in self.departed)
 
 
 def cluster(membership: Membership, height: Height, slot: Slot) -> tuple[Address, ...]:

@@ -349,7 +349,7 @@ class Replica:
             sent_ms=now.monotonic_ms,
             sign_state=fresh_sign_state(following, member.state.sign_state.standing),
         )
-        member.keep_only(event.memberships.undecided)
+        member.keep_only(event.memberships)
         member.out.verify += self._intake.release(following)
 
     def _note_own_block(self, event: Applied, now: Instant) -> None:

@@ -17,6 +17,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from consensus.codec import Record, decode
+from contracts.member_records import Activity
 from contracts.state import (
     TOTALS_KEY,
     TRADE_COUNTERS,
@@ -109,6 +110,11 @@ LAWS: Final[tuple[Law, ...]] = (
     Law("deficits reserved by trades", {Trade: ("reserved_wh",)}, {Totals: ("reserved_wh",)}),
     Law("energy delivered by trades", {Trade: ("delivered_wh",)}, {Totals: ("claimed_wh",)}),
     # trades
+    Law(
+        "pending trades of sellers and buyers",
+        {Activity: ("trades_pending",)},
+        {Totals: ("trades_pending", "trades_pending")},
+    ),
     *(
         Law(f"trades {status.value}", {Trade: (status,)}, {Totals: (total,)})
         for status, total in TRADE_COUNTERS.items()

@@ -4,20 +4,20 @@ from consensus.cryptography import address_of
 from consensus.identifiers import Address
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
-from contracts.state import Account, Debt, account_key, debt_key
+from contracts.state import Account, Debt, Overlay, account_key, debt_key
 from contracts.transactions import PayDebt
 from contracts.units import MicroTokens
 
 
-def owed_by(run: BlockRun, member: Address) -> MicroTokens:
+def owed_by(overlay: Overlay, member: Address) -> MicroTokens:
     """Returns what a member owes, in micro-tokens."""
-    debt = run.overlay.get(debt_key(member), Debt)
+    debt = overlay.get(debt_key(member), Debt)
     return MicroTokens(0) if debt is None else debt.owed_micro
 
 
 def execute_pay_debt(run: BlockRun, sender: Address, action: PayDebt) -> Outcome:
     """Pays a part or all of a debt, or declines: more than is owed, more than the sender has available."""
-    owed, amount = owed_by(run, sender), action.amount_micro
+    owed, amount = owed_by(run.overlay, sender), action.amount_micro
     if amount > owed:
         detail = f"owed {owed} micro-tokens, payment {amount}"
         return declined(Reason.DEBT_NOT_OWED, detail)

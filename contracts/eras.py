@@ -3,8 +3,18 @@
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
+from contracts.member_records import MemberQueue
 from contracts.run import BlockRun, EraBeginning
-from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, Member, MemberList, MemberTerm, member_key
+from contracts.state import (
+    ERAS_KEY,
+    MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
+    EraTable,
+    Member,
+    MemberList,
+    MemberTerm,
+    member_key,
+)
 
 
 def begin_era(run: BlockRun) -> None:
@@ -14,12 +24,36 @@ def begin_era(run: BlockRun) -> None:
         return
     eras = run.overlay.require(ERAS_KEY, EraTable)
     run.overlay.put(ERAS_KEY, EraTable(starts=(*eras.starts, *beginning.starts)))
-    known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
+    known = _without_later(run.overlay.require(MEMBER_LIST_KEY, MemberList), beginning.base)
     run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=_terms_from(known, beginning)))
+    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, beginning))
     for address, key in beginning.members:
         member = run.overlay.require(member_key(address), Member)
         if member.node_key != key:
             run.overlay.put(member_key(address), replace(member, node_key=key))
+
+
+def _without_later(known: MemberList, base: Height) -> MemberList:
+    """Undoes a change that was fixed but not in force at the height above the base: the plan says who is a member
+    there, and for as long as the era begins. It waits again.
+    """
+    in_force = Height(base + 1)
+    return MemberList(
+        terms=tuple(
+            term if term.last_height is None or term.last_height < in_force else replace(term, last_height=None)
+            for term in known.terms
+            if term.first_height <= in_force
+        )
+    )
+
+
+def _queue_from(queue: MemberQueue, beginning: EraBeginning) -> MemberQueue:
+    """What was undone is tried first; of who is gone nothing waits any more."""
+    undone = (queue.last,) if queue.last is not None and queue.last_height >= beginning.base else ()
+    going_on = {address for address, _ in beginning.members}
+    waiting = (*undone, *(change for change in queue.waiting if change not in undone))
+    return replace(queue, waiting=tuple(change for change in waiting if change.address in going_on))
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

@@ -1,9 +1,9 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
 A block runs in a fixed order: the era that it begins, service rewards for block h - 1, what is due by itself, the
-transactions one by one, what they made due, then the books are checked. Everything happens on an overlay, the
-temporary ledger; the state below is only read. The same state, context and transactions give the same bytes on every
-node.
+transactions one by one, what they made due, a change of the members, then the books are checked. Everything happens
+on an overlay, the temporary ledger; the state below is only read. The same state, context and transactions give the
+same bytes on every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,12 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
+from contracts.member_changes import (
+    carry_out_change,
+    execute_set_leaving,
+    execute_show_presence,
+    note_seen,
+)
 from contracts.misconduct import execute_report
 from contracts.office_records import ProposalTurn
 from contracts.offices import acting_key, execute_replacement
@@ -44,7 +50,9 @@ from contracts.transactions import (
     RedeemTokens,
     ReplaceOfficeKey,
     ReportMisconduct,
+    SetLeaving,
     SetStake,
+    ShowPresence,
     SubmitTrade,
     Transaction,
     Transfer,
@@ -88,6 +96,8 @@ def execute_block(
     run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
     begin_era(run)
     reward_service(run)
+    for voter in context.parent_voters:
+        note_seen(run, voter)
     postings = _carry_out_due(run)
     receipts: list[Receipt] = []
     for transaction in transactions:
@@ -95,6 +105,7 @@ def execute_block(
         receipts.append(receipt)
         postings.extend(outcome.postings)
     postings.extend(_carry_out_due(run))
+    carry_out_change(run)
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 
@@ -122,6 +133,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     wallet = run.overlay.require(account_key(sender), Account)
     assert envelope.nonce > wallet.nonce, f"nonce {envelope.nonce} after {wallet.nonce} got past the ledger"
     run.overlay.put(account_key(sender), replace(wallet, nonce=envelope.nonce))
+    note_seen(run, sender)
     if envelope.sender_key == acting_key(run.overlay, sender):
         outcome = _execute_action(run, sender, name, envelope.action)
     else:  # replaced in this very block, after the ledger admitted it
@@ -159,6 +171,10 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_pay_debt(run, sender, action)
         case SetStake():
             return execute_set_stake(run, sender, name, action)
+        case SetLeaving():
+            return execute_set_leaving(run, sender, action)
+        case ShowPresence():
+            return execute_show_presence(run, sender)
         case ReportMisconduct():
             return execute_report(run, name, action)
         case ReplaceOfficeKey():

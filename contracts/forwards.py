@@ -36,6 +36,7 @@ from contracts.conditions import (
     execution_stage,
     final_stage,
 )
+from contracts.member_records import Activity
 from contracts.receipts import Posting, Reason
 from contracts.rewards import FAULT, punish, quality_total, reward_traders
 from contracts.run import BlockRun, Refusal
@@ -55,6 +56,7 @@ from contracts.state import (
     TradeKind,
     TradeStatus,
     account_key,
+    activity_key,
     deficit_key,
     interval_key,
     member_key,
@@ -135,11 +137,18 @@ def execute_forward(
     for party in (terms.seller, terms.buyer):
         book = PromiseBook(trades=(*_book(run, party, start), trade))
         run.overlay.put(promises_key(party, start), book)
+        _count_pending(run, party, 1)
     run.overlay.put(offer_key(terms.seller, terms.offer_counter), Offer(trade=trade))
     run.overlay.put(trade_key(trade), _pending(run, terms, size, transaction))
     run.add_to_totals(trades_pending=1, held_micro=size.held_micro)
     schedule(run, Slot(terms.expiry_slot + 1), TradeEnd(trade=trade))
     return execution_postings(trade, before, escrowed)
+
+
+def _count_pending(run: BlockRun, party: Address, delta: int) -> None:
+    """Keeps how many trades a party has to settle before it can leave."""
+    activity = run.overlay.require(activity_key(party), Activity)
+    run.overlay.put(activity_key(party), replace(activity, trades_pending=activity.trades_pending + delta))
 
 
 def _pending(run: BlockRun, terms: ForwardTerms, size: ContractSize, transaction: Digest) -> Trade:
@@ -376,6 +385,7 @@ def _give_back(run: BlockRun, name: Digest, trade: Trade) -> tuple[Posting, ...]
     for party in (trade.seller, trade.buyer):
         rest = tuple(other for other in _book(run, party, start) if other != name)
         run.overlay.put(promises_key(party, start), PromiseBook(trades=rest))
+        _count_pending(run, party, -1)
         take_back(run, party, start)
         set_aside(run, party, start)
         leave_to_grid(run, party, start)

@@ -35,6 +35,15 @@ class GenesisMember(Record, frozen=True, kw_only=True):
     """Tokens issued to the wallet at genesis."""
 
 
+class MembershipParameters(Record, frozen=True, kw_only=True):
+    """When members may go."""
+
+    members_min: Annotated[int, Meta(ge=3, le=256)]
+    """Nobody leaves by itself below so many: four stand one liar, three none."""
+    seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
+    """W: a member that the chain saw within so many slots counts as there."""
+
+
 class Genesis(Record, frozen=True, kw_only=True):
     """Everything that must be equal on every node before the first block."""
 
@@ -70,6 +79,7 @@ class Genesis(Record, frozen=True, kw_only=True):
     office_wait_slots: Annotated[int, Meta(ge=1, le=10**9)]
     """Slots between a quorum's approval of another key for an office and that key, in which the owner may object."""
     scores: ScoreParameters
+    membership: MembershipParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""
 

@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from consensus.codec import ELEMENTS_MAX, DecodeError, decode, encode
 from consensus.cryptography import address_of
-from consensus.identifiers import FIRST_HEIGHT
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Slot
 from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.member_records import Activity, MemberQueue
 from contracts.office_records import Office
 from contracts.offices import first_office_keys
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
@@ -20,6 +21,7 @@ from contracts.state import (
     ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
     TOTALS_KEY,
     Account,
     Agenda,
@@ -34,6 +36,7 @@ from contracts.state import (
     StateValue,
     Totals,
     account_key,
+    activity_key,
     member_key,
     office_key,
     score_key,
@@ -144,6 +147,7 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
             meter_key=member.meter_key,
             capacity_w=member.capacity_w,
         )
+        values[activity_key(address)] = Activity(seen_slot=Slot(0), trades_pending=0)
         values[account_key(address)] = Account(
             available_micro=member.tokens_micro, held_micro=MicroTokens(0), nonce=-1
         )
@@ -178,6 +182,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
                 for member in genesis.members
             )
         ),
+        MEMBER_QUEUE_KEY: MemberQueue(waiting=(), last=None, last_height=GENESIS_HEIGHT),
         ERAS_KEY: EraTable(starts=()),
         AGENDA_KEY: Agenda(size=0, made=0),
         LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),

@@ -19,6 +19,7 @@ from consensus.identifiers import Address, Digest, Slot
 from contracts.agenda import schedule
 from contracts.closing import in_market, keep_in_market, leave_to_grid
 from contracts.forwards import schedule_ends, set_aside, take_back, was_promised
+from contracts.member_changes import is_member
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
@@ -80,9 +81,9 @@ def execute_reading(run: BlockRun, sender: Address, action: PublishReading) -> O
 
 
 def _check_meter(run: BlockRun, sender: Address, action: PublishReading) -> Refusal | None:
-    """The issuer and the grid account send transactions too, and have no meter."""
+    """The issuer, the grid account and who left send transactions too, and have no meter."""
     meter = action.reading.meter
-    if meter == sender and run.overlay.get(member_key(sender), Member) is not None:
+    if meter == sender and is_member(run.overlay, sender):
         return None
     detail = f"meter {meter.hex()} is not the sender's"
     return Refusal(reason=Reason.READING_FOREIGN_METER, detail=detail)

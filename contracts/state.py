@@ -4,6 +4,7 @@
 |---|---|---|
 | `A` accounts | address | `Account` |
 | `B` debts | address | `Debt` |
+| `C` activity | address | `Activity` |
 | `D` deficits | meter address, interval start (8 bytes big endian) | `Deficit` |
 | `E` proven misconduct | digest of what was proven | `Misconduct` |
 | `F` forward promises | address, interval start (8 bytes big endian) | `PromiseBook` |
@@ -16,7 +17,7 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `LastBlock` |
+| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
 | `U` retired keys of offices | public key | `RetiredKey` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -31,6 +32,7 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.member_records import Activity, MemberQueue
 from contracts.office_records import Office, Proposal, ProposalTurn, RetiredKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
@@ -45,6 +47,7 @@ class Table(bytes, Enum):
 
     ACCOUNT = b"A"
     DEBT = b"B"
+    ACTIVITY = b"C"
     DEFICIT = b"D"
     MISCONDUCT = b"E"
     PROMISES = b"F"
@@ -385,6 +388,7 @@ class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
 
 StateValue = (
     Account
+    | Activity
     | Agenda
     | Debt
     | Deficit
@@ -394,6 +398,7 @@ StateValue = (
     | LastBlock
     | Member
     | MemberList
+    | MemberQueue
     | MeterReading
     | Misconduct
     | Offer
@@ -411,6 +416,7 @@ StateValue = (
 TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
 AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
+MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
@@ -422,6 +428,11 @@ def _eight_bytes(number: int) -> bytes:
 def account_key(address: Address) -> StateKey:
     """Key of a wallet."""
     return StateKey(Table.ACCOUNT.value + address)
+
+
+def activity_key(address: Address) -> StateKey:
+    """Key of what the chain saw of a member."""
+    return StateKey(Table.ACTIVITY.value + address)
 
 
 def debt_key(address: Address) -> StateKey:

@@ -1,6 +1,5 @@
 """Typed reads of a state, and what its wallets and members add up to."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -86,12 +85,15 @@ def read_members(source: StateReader) -> tuple[MemberState, ...]:
     )
 
 
-def sum_tokens(source: StateReader, genesis: Genesis, members: Iterable[MemberState]) -> TokenSums:
-    """Returns the sums over all wallets, the members' and the offices', and over the members' debts."""
-    states = tuple(members)
-    accounts = [state.account for state in states]
-    accounts += [require(source, account_key(office), Account) for office in office_addresses(genesis).values()]
-    debts = [read(source, debt_key(state.address), Debt) for state in states]
+def sum_tokens(source: StateReader, genesis: Genesis) -> TokenSums:
+    """Returns the sums over all wallets, the members' and the offices', and over the members' debts.
+
+    Who is no member any more keeps wallet and debt.
+    """
+    members = {term.address for term in require(source, MEMBER_LIST_KEY, MemberList).terms}
+    offices = set(office_addresses(genesis).values())
+    accounts = [require(source, account_key(address), Account) for address in members | offices]
+    debts = [read(source, debt_key(address), Debt) for address in members]
     return TokenSums(
         available_micro=MicroTokens(sum(account.available_micro for account in accounts)),
         held_micro=MicroTokens(sum(account.held_micro for account in accounts)),

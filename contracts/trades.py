@@ -21,6 +21,7 @@ from consensus.identifiers import Address, Digest
 from contracts.conditions import Failure
 from contracts.debts import owed_by
 from contracts.forwards import check_window, execute_forward
+from contracts.member_changes import is_member
 from contracts.receipts import Party, Reason
 from contracts.rewards import FAULT, SUCCESS, punish, quality_total, reward_traders
 from contracts.run import BlockRun, Outcome, Refusal
@@ -152,7 +153,7 @@ def _check_two_parties(_: BlockRun, submission: Submission) -> Refusal | None:
 def _check_members(run: BlockRun, submission: Submission) -> Refusal | None:
     terms = submission.terms
     for name, address in (("seller", terms.seller), ("buyer", terms.buyer)):
-        if run.overlay.get(member_key(address), Member) is None:
+        if not is_member(run.overlay, address):
             detail = f"{name} {address.hex()} is no member"
             return Refusal(reason=Reason.TRADE_UNKNOWN_PARTY, detail=detail)
     return None
@@ -226,7 +227,7 @@ def _check_scores(run: BlockRun, submission: Submission) -> Refusal | None:
 
 def _check_debt(run: BlockRun, submission: Submission) -> Refusal | None:
     """Its own correction put the seller into debt after it signed: else that were a way out of a contract."""
-    owed = owed_by(run, submission.terms.seller)
+    owed = owed_by(run.overlay, submission.terms.seller)
     if owed == 0:
         return None
     detail = f"the seller owes {owed} micro-tokens to the grid account"

@@ -164,6 +164,16 @@ class SetStake(Record, frozen=True, kw_only=True, tag="set-stake"):
     staked: Annotated[Millionths, Meta(ge=0, le=SCORE_MAX)]
 
 
+class SetLeaving(Record, frozen=True, kw_only=True, tag="set-leaving"):
+    """Says that the sender wants to be a member no more, or that it wants to stay after all."""
+
+    leaving: bool
+
+
+class ShowPresence(Record, frozen=True, kw_only=True, tag="show-presence"):
+    """Does nothing but show that the sender is there: a change of members waits for who was not seen lately."""
+
+
 class DoubleOffer(Record, frozen=True, kw_only=True, tag="double-offer"):
     """Two contracts under one offer id with different terms, both signed by one of their parties."""
 
@@ -231,6 +241,8 @@ Action = (
     | RedeemTokens
     | PayDebt
     | SetStake
+    | SetLeaving
+    | ShowPresence
     | ReportMisconduct
     | ReplaceOfficeKey
     | Propose

@@ -7,6 +7,7 @@ same bytes as an earlier era made them, so it is checked as that era would.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from consensus.codec import DecodeError, decode
 from consensus.era_plans import EraProof, first_height_of
@@ -16,6 +17,9 @@ from consensus.membership import Membership, Memberships
 from contracts.run import EraBeginning
 from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, MemberList, Overlay, StateReader
 from ledger.block import Block, block_digest, block_is_whole
+
+DEPARTED_MAX: Final = 16
+"""Of so many that left last the links stay open: whoever was away then still learns that it is a member no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class BegunEras:
     def memberships_after(self, height: Height, state: StateReader) -> Memberships:
         """Returns the members of the two heights above a decided one."""
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
-        return Memberships(undecided=sets[0], following=sets[1])
+        return Memberships(undecided=sets[0], following=sets[1], departed=_departed(height, state))
 
     def is_above(self, height: Height) -> bool:
         """Says whether the newest era's base lies above a decided height: who is behind has blocks to fetch first."""
@@ -120,6 +124,22 @@ class BegunEras:
 
     def _of(self, height: Height) -> BegunEra | None:
         return next((one for one in reversed(self._begun) if height > one.base), None)
+
+
+def _departed(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:
+    """Returns who left last and is in no set any more. Whom a ceremony removed lives in no era of ours, and the old
+    key of a member that has another one is nobody's.
+    """
+    overlay = Overlay(state)
+    bases = {start.base for start in overlay.require(ERAS_KEY, EraTable).starts}
+    known = overlay.require(MEMBER_LIST_KEY, MemberList)
+    ended = (
+        (term.last_height, term.address, term.node_key)
+        for term in known.terms
+        if term.last_height is not None and term.last_height <= height and term.last_height not in bases
+    )
+    left = [one for one in sorted(ended) if one[1] not in known.addresses]
+    return tuple((address, key) for _, address, key in left[-DEPARTED_MAX:])
 
 
 def parent_of(name: Digest, proposal: bytes) -> Digest | None:

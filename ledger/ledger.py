@@ -16,6 +16,7 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest,
 from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
+from contracts.member_changes import next_change
 from contracts.receipts import Receipt
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
@@ -100,6 +101,7 @@ class Ledger:
         self._undecided = {key[1:]: value for key, value in store.entries(Space.UNDECIDED.value)}
         self._closed = False
         self._begun = begun
+        self._is_change_wanted = self._looks_for_change()
 
     # --- life ----------------------------------------------------------------------------------------------
 
@@ -250,6 +252,20 @@ class Ledger:
         """The block that height + 1 must be, as a ceremony found; None if it may be any."""
         return self._begun.carried_at(Height(self.height + 1))
 
+    @property
+    def wants_block(self) -> bool:
+        """Says whether the next block is wanted though no transaction waits: a ceremony carries it, or a change of
+        the members is to be carried out or to come into force.
+        """
+        return self._is_change_wanted or self.carried is not None
+
+    def _looks_for_change(self) -> bool:
+        memberships = self._parent.memberships
+        if memberships.undecided.members != memberships.following.members:
+            return True
+        height = Height(self.height + 1)
+        return next_change(Overlay(self), height=height, slot=self.tip_slot, genesis=self.genesis) is not None
+
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns whose node key this is at height + 1 or height + 2; below the base of the newest era that this home
         began, when that era begins: a key that its ceremony removed is nobody's. None if it is nobody's.
@@ -358,6 +374,7 @@ class Ledger:
         )
         self._undecided.clear()
         self._executed.clear()
+        self._is_change_wanted = self._looks_for_change()
         self._mark_tip()
 
     def _require_next(self, block: Block, digest: Digest, certificate: CommitCertificate) -> None:

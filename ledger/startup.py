@@ -5,6 +5,8 @@ chain; the tip against the mark beside the database; the last blocks with their 
 and the paths of a few state values through the authenticated map. The rest is `verify`'s, which starts from genesis.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -145,8 +147,20 @@ def _transactions_indexed(reader: BlockReader, height: Height, block: Block) -> 
 
 
 def _membership_of(store: Store, height: Height, begun: BegunEras) -> Membership:
-    try:
+    with _readable(height):
         return begun.membership_at(height, NewestState(store))
+
+
+def _memberships_after(store: Store, height: Height, begun: BegunEras) -> Memberships:
+    with _readable(height):
+        return begun.memberships_after(height, NewestState(store))
+
+
+@contextmanager
+def _readable(height: Height) -> Iterator[None]:
+    """Damage in what the state says of the members is damage of the ledger."""
+    try:
+        yield
     except (AssertionError, DecodeError) as error:
         raise LedgerDamaged(f"the stored membership cannot be read: {error}", height=height) from None
 
@@ -158,7 +172,7 @@ def _named_by_state(store: Store, height: Height) -> Membership:
 
 def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:
     membership = _membership_of(store, Height(max(FIRST_HEIGHT, tip.height)), begun)
-    following = _membership_of(store, Height(tip.height + 2), begun)
+    memberships = _memberships_after(store, tip.height, begun)
     if tip.height == GENESIS_HEIGHT:
         if tip.block != begun.chain:
             raise LedgerDamaged("the tip is not genesis", height=tip.height)
@@ -177,7 +191,7 @@ def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:
         leader=leader,
         state_root=tip.state_root,
         membership=membership,
-        memberships=Memberships(undecided=_membership_of(store, Height(tip.height + 1), begun), following=following),
+        memberships=memberships,
     )
 
 

@@ -3,11 +3,12 @@
 | text | record |
 |---|---|
 | `account:ADDRESS` | wallet |
+| `activity:ADDRESS` | what the chain saw of a member |
 | `agenda:PLACE` | place in the heap of what happens by itself at a slot |
 | `debt:ADDRESS` | what a seller owes the grid account |
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `eras`, `last-block`, `members`, `totals` | singletons |
+| `agenda`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
@@ -30,7 +31,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from consensus.identifiers import DIGEST_SIZE_BYTES
-from contracts.state import AGENDA_KEY, ERAS_KEY, LAST_BLOCK_KEY, MEMBER_LIST_KEY, TOTALS_KEY, StateKey, Table
+from contracts.state import (
+    AGENDA_KEY,
+    ERAS_KEY,
+    LAST_BLOCK_KEY,
+    MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
+    TOTALS_KEY,
+    StateKey,
+    Table,
+)
 from contracts.transactions import COUNTER_MAX
 from ledger.errors import StateKeyRefused
 
@@ -94,6 +104,7 @@ _TIME = _Part(size_bytes=NUMBER_SIZE_BYTES, read=_read_time, show=_show_time)
 
 _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "account": (Table.ACCOUNT, (_HASH,)),
+    "activity": (Table.ACTIVITY, (_HASH,)),
     "agenda": (Table.AGENDA, (_NUMBER,)),
     "debt": (Table.DEBT, (_HASH,)),
     "deficit": (Table.DEFICIT, (_HASH, _TIME)),
@@ -116,6 +127,7 @@ _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "agenda": AGENDA_KEY,
     "eras": ERAS_KEY,
     "last-block": LAST_BLOCK_KEY,
+    "member-queue": MEMBER_QUEUE_KEY,
     "members": MEMBER_LIST_KEY,
     "totals": TOTALS_KEY,
 }

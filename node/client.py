@@ -20,6 +20,8 @@ M = TypeVar("M", bound=BaseModel)
 TIMEOUT_S: Final = 10.0
 """For one request on the same machine; a node that takes longer counts as away."""
 
+MESSAGEPACK_TYPE: Final = "application/msgpack"
+
 URL_SHOWN_MAX: Final = 200
 """Characters of somebody's URL that a message shows."""
 

@@ -6,6 +6,7 @@ agent (offers); the driver writes the ledger and tells the chain; API, metrics a
 
 import asyncio
 import secrets
+import time
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
@@ -22,7 +23,8 @@ from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
-from node.admission.identity import Identity, load_identity
+from node.admission.endpoint import Endpoint, endpoint_of
+from node.admission.identity import Identity, load_chain, load_identity
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -46,9 +48,12 @@ from node.home.sign_state import SignStateFile
 from node.home.storage import open_storage
 from node.household.agent import MeterAgent
 from node.logs import configure_logs, get_logger
-from node.mesh.endpoints import endpoints_of
+from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
+from node.mesh.endpoints import endpoints_of, own_places
+from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
+    EndpointRecords,
     EvidenceNote,
     OfferDecline,
     OfferReply,
@@ -161,6 +166,7 @@ class Daemon:
         self._set_aside = opened.set_aside
         identity = _as_member(configuration, identity, self.ledger)
         self.mesh = self._make_mesh(identity, opened.begun)
+        self.endpoints = self._make_endpoints(identity)
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
@@ -194,12 +200,40 @@ class Daemon:
         return Mesh(
             identity=identity,
             peers=endpoints_of(table.peers, begun),
+            places_of=self._places_of,
             member_of=self.ledger.member_of,
             listen_host=table.host,
             listen_port=table.port,
             handler=self._receive,
+            on_link=self._on_link,
             metrics=self.metrics,
         )
+
+    def _make_endpoints(self, identity: Identity) -> EndpointExchange:
+        home = self._configuration.home
+        ports = ExchangePorts(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            moved=self.mesh.look_again,
+            member_of=self.ledger.member_of,
+            refused=self.metrics.on_message_refused,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
+            clock_s=time.monotonic,
+        )
+        return EndpointExchange(
+            key=identity.node_key,
+            chain=self.ledger.chain,
+            places=own_places(self._configuration.p2p, endpoint_of(load_chain(home.certificate)[0].extensions)),
+            file=home.endpoints,
+            ports=ports,
+        )
+
+    def _places_of(self, peer: PeerEndpoint) -> tuple[Endpoint, ...]:
+        """Where to dial; the mesh is made before the exchange."""
+        return self.endpoints.places_of(peer)
+
+    def _on_link(self, peer: Address) -> None:
+        self.endpoints.on_link(peer)
 
     def _make_pool(self) -> TransactionPool:
         limits = self._configuration.mempool
@@ -309,6 +343,8 @@ class Daemon:
                     self.agent.handle(sender, message)
             case EvidenceNote():
                 self.evidence.on_note(sender, message)
+            case EndpointRecords():
+                self.endpoints.on_records(sender, message)
             case _:
                 self.participant.receive(sender, message)
 
@@ -331,6 +367,7 @@ class Daemon:
                     self.participant.recovery.run(),
                     self.undecided.run(),
                     self.evidence.run(),
+                    self.endpoints.run(),
                     self._pass_on_old(),
                     *self._agent_work(),
                 )

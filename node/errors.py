@@ -8,6 +8,7 @@
     |-- SignStateError         the durable sign state is missing, damaged, in use or no longer writable
     |-- ReadingsError          a file of meter readings is wrong; names the line
     |-- AppendLogError         a journal of the meter is damaged or not writable (`home/append_log.py`)
+    |-- EndpointsDamaged     the file of the members' endpoints is not what this node wrote
     |-- FoundingError        a chain cannot be founded as asked, or a home cannot take part in it
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
     |-- NotFound               the chain holds nothing of that name, or several things; carries a reason for programs
@@ -94,6 +95,10 @@ class ReadingsError(NodeError):
         self.path = path
         self.line = line
         self.detail = detail
+
+
+class EndpointsDamaged(NodeError):  # noqa: N818  (it is refused, and begun anew)
+    """The file of the members' endpoints is not what this node wrote; it is a cache, and begun anew."""
 
 
 class FoundingError(NodeError):

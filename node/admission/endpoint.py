@@ -4,10 +4,8 @@ The plan of a ceremony carries the certificate of a home that takes a member's p
 from it.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,9 +18,9 @@ from node.admission.chain import UNREADABLE, require_chain, require_member
 from node.admission.identity import certificate_key
 from node.admission.meter_claim import MeterClaim, meter_claim_of
 from node.errors import IdentityError
+from node.home.hosts import is_host
 
 _SCHEME: Final = "wss"
-_HOST_NAME: Final = re.compile(r"[0-9a-z._-]{1,253}")
 
 
 class Endpoint(NamedTuple):
@@ -69,13 +67,9 @@ def parse_endpoint(uri: str) -> Endpoint | None:
     """Returns the endpoint that a URI is; None if it is none, or its host is neither a name nor an address."""
     try:
         parts = urlsplit(uri)
-        if parts.scheme != _SCHEME or not parts.hostname or not parts.port:
+        if parts.scheme != _SCHEME or not parts.hostname or not parts.port or not is_host(parts.hostname):
             return None
-        if ":" in parts.hostname:
-            ip_address(parts.hostname)
-        elif _HOST_NAME.fullmatch(parts.hostname) is None:
-            return None
-    except ValueError:  # a port or an address that is none
+    except ValueError:  # a port that is none
         return None
     return Endpoint(parts.hostname, parts.port)
 

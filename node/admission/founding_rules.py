@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from consensus.identifiers import PublicKey
-from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.genesis import PROTOCOL_VERSION, Genesis, MembershipParameters
 from contracts.units import MICRO_TOKENS_PER_TOKEN, MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds
 from node.home.configuration import FEED_IN_TARIFF_MICRO_PER_KWH, RETAIL_PRICE_MICRO_PER_KWH
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -25,6 +25,10 @@ GATE_CLOSURE_SLOTS: Final = 14_400
 """An hour of slots: a node that is down for less still trades the hours that it missed."""
 OFFICE_WAIT_MS: Final = 24 * MS_PER_HOUR
 """A day: long enough that an owner who was only asleep is awake."""
+MEMBERS_MIN: Final = 4
+"""So that one liar is stood."""
+SEEN_WINDOW_MS: Final = 5 * 60 * 1_000
+"""5 minutes: members that are there take part in each block, and a chain without work has none."""
 WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
 """30 days, as deployed."""
 
@@ -73,5 +77,8 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         grid_key=accounts.grid,
         office_wait_slots=OFFICE_WAIT_MS // SLOT_DURATION_MS,
         scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
+        membership=MembershipParameters(
+            members_min=MEMBERS_MIN, seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS
+        ),
         members=(),
     )

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from consensus.identifiers import Address
 from contracts.state import Totals
-from contracts.state_reading import conserved, read_members, read_totals, sum_tokens
+from contracts.state_reading import conserved, read_totals, sum_tokens
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
 from node.api.docs_page import DOCS_PAGE
@@ -65,7 +65,7 @@ def status_of(context: ApiContext) -> StatusReply:
         commit_latency_ms=_latency_view(node.metrics.commit_latency()),
         meter=_meter_view(node.meter_progress()),
         totals=_totals_view(totals),
-        conserved=conserved(totals, sum_tokens(ledger, ledger.genesis, read_members(ledger))),
+        conserved=conserved(totals, sum_tokens(ledger, ledger.genesis)),
         syncing=_syncing_view(recovery.syncing),
         silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
         ledger_set_aside=recovery.ledger_set_aside,

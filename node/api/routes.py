@@ -20,7 +20,15 @@ from node.api.node import (
     show_readiness,
     show_status,
 )
-from node.api.state import list_members, list_offices, list_scores, show_account, show_history, show_state
+from node.api.state import (
+    list_member_changes,
+    list_members,
+    list_offices,
+    list_scores,
+    show_account,
+    show_history,
+    show_state,
+)
 from node.api.stories import (
     list_evidence,
     list_trades,
@@ -67,6 +75,7 @@ from node.replies.state import (
     AccountReply,
     Event,
     HistoryReply,
+    MemberChangesReply,
     MembersReply,
     ScoresReply,
     StateReply,
@@ -281,6 +290,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="The offices that no member holds, and the keys that act for them",
         replies={200: Reply(description="The offices.", models=(OfficesReply,))},
         handler=list_offices,
+    ),
+    Route(
+        method="GET",
+        path="/v1/members/changes",
+        operation="listMemberChanges",
+        tag="members",
+        summary="Changes of the members that wait, and who left",
+        replies={200: Reply(description="The changes.", models=(MemberChangesReply,))},
+        handler=list_member_changes,
     ),
     Route(
         method="GET",

@@ -28,6 +28,7 @@ from node.replies.state import (
 )
 from node.replies.views import record_fields, record_kind
 from node.stories.lists import offices_of, scores_of
+from node.stories.member_changes import changes_of
 
 
 async def show_state(context: ApiContext, parameters: StateParameters, _: web.Request) -> web.Response:
@@ -117,6 +118,11 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
 async def list_offices(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with the offices and the keys that act for them."""
     return answer(offices_of(context.chain.ledger))
+
+
+async def list_member_changes(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with what changes of the members wait, and who left."""
+    return answer(changes_of(context.chain.ledger))
 
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

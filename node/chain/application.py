@@ -186,7 +186,7 @@ class LedgerApplication:
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
         block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
-        if not block.transactions and not may_be_empty and self._ledger.carried is None:
+        if not block.transactions and not may_be_empty and not self._ledger.wants_block:
             return None
         return block_digest(block.header), encode(block)
 
@@ -243,8 +243,8 @@ class LedgerApplication:
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""
         oldest_ms = self._pool.mempool.oldest_arrival_ms()
-        if oldest_ms is None and self._ledger.carried is not None:
-            return 0  # a block that a ceremony carries waits by itself, since this height began
+        if oldest_ms is None and self._ledger.wants_block:
+            return 0  # what is wanted without a transaction waits by itself, since this height began
         return oldest_ms
 
 

@@ -16,6 +16,7 @@ from node.cli.evidence import evidence_app
 from node.cli.homes.genesis import genesis_app
 from node.cli.homes.home import home_app
 from node.cli.homes.init import INIT_EXAMPLE, init
+from node.cli.homes.member import member_app
 from node.cli.ledger import ledger_app
 from node.cli.offices.office import office_app
 from node.cli.provider.ca import ca_app
@@ -55,6 +56,7 @@ app.command(epilog=STATEMENT_EXAMPLE)(statement)
 app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")
 app.add_typer(home_app, name="home")
+app.add_typer(member_app, name="member")
 app.add_typer(ca_app, name="ca")
 app.add_typer(office_app, name="office")
 app.add_typer(testnet_app, name="testnet")

@@ -18,6 +18,7 @@ from consensus.identifiers import Address
 from node.errors import ConfigurationError
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.folder import CONFIGURATION_NAME, READINGS_NAME, Home
+from node.home.hosts import split_place
 
 ENVIRONMENT_PREFIX: Final = "P2PNODE_"
 ENVIRONMENT_DELIMITER: Final = "__"
@@ -33,6 +34,9 @@ PEERS_MAX: Final = 255
 """All others of the largest membership."""
 
 HOST_NAMES_MAX: Final = 64
+
+ADVERTISED_MAX: Final = 4
+"""A name, an address of each kind, and one in the house: each is dialled in vain where it does not hold."""
 
 FILE_SIZE_BYTES_MAX: Final = 256 * 1024
 """255 peers take about 60 kB, and comments are welcome."""
@@ -66,6 +70,14 @@ def _without_port(name: str) -> str:
 
 _ServedName = Annotated[_HostName, AfterValidator(_without_port)]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+def _of_a_place(text: str) -> str:
+    split_place(text, port=1)
+    return text
+
+
+_Place = Annotated[_HostName, AfterValidator(_of_a_place)]
 _Price = Annotated[int, Field(ge=0, le=10**12)]
 
 
@@ -119,7 +131,14 @@ class PeerToPeerTable(_Table):
         default=(),
         max_length=PEERS_MAX,
         description="The other members: name (a label), address (hash of the node key, in hex, that the "
-        "certificate of the peer must show), host and port.",
+        "certificate of the peer must show), host and port. Host and port are for the first contact: members tell "
+        "each other where they are.",
+    )
+    advertise: tuple[_Place, ...] = Field(
+        default=(),
+        max_length=ADVERTISED_MAX,
+        description='Where the other members reach this node, as "name", "name:port" or "[address]:port", in the '
+        "order to try. Without: `host`, and the name or address in its certificate, at `port`.",
     )
 
     @model_validator(mode="after")

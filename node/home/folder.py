@@ -13,6 +13,7 @@
 | `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
 | `eras/` | plans that this node agreed to, eras that it began (`p2pnode recover`) | 0700 |
+| `endpoints` | where the members said that they are; a cache (`node/mesh/endpoint_file.py`) | 0644 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
@@ -88,6 +89,11 @@ class Home:
     def eras(self) -> Path:
         """Plans that this node agreed to, and eras that it began."""
         return self.directory / "eras"
+
+    @property
+    def endpoints(self) -> Path:
+        """Where the members said that they are."""
+        return self.directory / "endpoints"
 
     @property
     def evidence(self) -> Path:

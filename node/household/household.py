@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.identifiers import Address, Height
+from contracts.member_changes import is_member, should_show_presence
 from contracts.receipts import Status
-from contracts.state import Interval, interval_key
+from contracts.state import Interval, Overlay, interval_key
 from contracts.state_reading import read
-from contracts.transactions import PublishReading, ReportMisconduct, decode_transaction
+from contracts.transactions import PublishReading, ReportMisconduct, ShowPresence, decode_transaction
 from contracts.units import Milliseconds
 from node.household.market_design import HouseholdLedger, Market, Moment
 from node.household.own_transactions import Ending, OwnTransaction, OwnTransactions
@@ -102,6 +103,7 @@ class Household:
             self._look_at_chain()
         trading = self._market.turn(moment)
         self._publish()
+        self._show_presence(moment)
         for action in trading.actions:
             self._transactions.sign(action)
         self._submit_reports()
@@ -165,7 +167,9 @@ class Household:
     # --- transactions --------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        """Signs the next hours' readings, as far as the pace allows."""
+        """Signs the next hours' readings, as far as the pace allows; who left the chain publishes nothing."""
+        if not is_member(Overlay(self._ledger), self._address):
+            return
         waiting = {
             transaction.envelope.action.reading.interval_start_ms
             for transaction in self._transactions.waiting()
@@ -184,6 +188,14 @@ class Household:
         """Says whether the neighbours went on without this hour: one has measured the hour a window later."""
         window_ms = self._window_hours * self._ledger.genesis.interval_ms
         return bool(self._meters(Milliseconds(start_ms + window_ms)))
+
+    def _show_presence(self, moment: Moment) -> None:
+        """Signs that this member is there, where a change of the members waits for it, once at a time."""
+        on_the_way = any(isinstance(own.envelope.action, ShowPresence) for own in self._transactions.waiting())
+        if not on_the_way and should_show_presence(
+            Overlay(self._ledger), self._address, slot=moment.present_slot, genesis=self._ledger.genesis
+        ):
+            self._transactions.sign(ShowPresence())
 
     def _submit_reports(self) -> None:
         """Signs a transaction for each proof that has none on its way: a new one, or one that was lost."""

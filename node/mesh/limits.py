@@ -19,7 +19,7 @@ MESH_PATH: Final = "/p2p"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerEndpoint:
-    """Another member and where it listens."""
+    """Another member, and where it is looked for as long as it said nothing itself (`endpoints.places_of`)."""
 
     name: str
     """Label for logs and metrics; nothing is decided by it."""
@@ -48,6 +48,8 @@ class MeshLimits:
     """First pause before a peer is dialled again; doubles each time."""
     backoff_max_s: float = 1.5
     """Longest pause: a restarted node is back within two seconds."""
+    backoff_unknown_max_s: float = 60.0
+    """Longest pause before a place that only the peer itself named, and where it never was found."""
     handshakes_max: int = 64
     """Connections at once that are not yet a peer's; beyond it the oldest goes: an honest one takes 5 ms."""
     handshakes_per_s: float = 100.0

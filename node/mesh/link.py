@@ -21,6 +21,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -133,6 +134,7 @@ class PeerLink:
         endpoint: PeerEndpoint,
         own: Address,
         handler: Callable[[Address, PeerMessage], None],
+        on_up: Callable[[Address], None],
         on_failure: Callable[[BaseException], None],
         limits: MeshLimits,
         counters: MeshCounters,
@@ -143,6 +145,7 @@ class PeerLink:
             endpoint: the peer.
             own: this node's address.
             handler: called with the peer and each of its messages; what it raises is this node's own bug.
+            on_up: called with the peer for each connection that opens; likewise.
             on_failure: called with such a bug.
             limits: bounds.
             counters: what happens is counted here.
@@ -150,6 +153,7 @@ class PeerLink:
         self.endpoint: Final = endpoint
         self._decides = own < endpoint.address
         self._handler = handler
+        self._on_up = on_up
         self._on_failure = on_failure
         self._limits = limits
         self._counters = counters
@@ -278,6 +282,7 @@ class PeerLink:
         if self._decides or not is_used_left:
             self._use(connection)
         self.note("")
+        self._hand_over(partial(self._on_up, self.endpoint.address))
 
     def _use(self, connection: Connection) -> None:
         self._used = connection
@@ -349,7 +354,7 @@ class PeerLink:
                         message = decode_peer_message(frame)
                     except DecodeError:
                         return MeshRefusal.MALFORMED_MESSAGE
-                    self._deliver(message)
+                    self._hand_over(partial(self._handler, self.endpoint.address, message))
                 case WSMsgType.PING:
                     await self._quota.spend(len(incoming.data))
                     try:
@@ -377,9 +382,9 @@ class PeerLink:
             self._log.error("another process connects with this node's key")
         connection.end("another process connects with this node's key")
 
-    def _deliver(self, message: PeerMessage) -> None:
+    def _hand_over(self, call: Callable[[], None]) -> None:
         try:
-            self._handler(self.endpoint.address, message)
+            call()
         except Exception as bug:
             self._on_failure(bug)
             raise ConnectionAbortedError("this node stops") from bug

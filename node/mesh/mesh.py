@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from consensus.identifiers import Address
+from node.admission.endpoint import Endpoint
 from node.admission.identity import Identity
 from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
 from node.mesh.limits import MemberOf, MeshCounters, MeshLimits, PeerEndpoint
@@ -33,10 +34,12 @@ class Mesh:
         *,
         identity: Identity,
         peers: Sequence[PeerEndpoint],
+        places_of: Callable[[PeerEndpoint], Sequence[Endpoint]],
         member_of: MemberOf,
         listen_host: str,
         listen_port: int,
         handler: Callable[[Address, PeerMessage], None],
+        on_link: Callable[[Address], None],
         metrics: MeshCounters,
         limits: MeshLimits | None = None,
     ) -> None:
@@ -45,11 +48,13 @@ class Mesh:
         Args:
             identity: this node's keys and certificates.
             peers: all other members; only they are admitted.
+            places_of: where to dial a peer now, in the order to try; at least one place.
             member_of: whose a node key is.
             listen_host: name or address to listen on.
             listen_port: port to listen on; 0 chooses a free one.
             handler: called in the event loop with a sender and its message, in the sender's order; must not
                 block. What it raises is a bug of this node and ends up in `failed`.
+            on_link: called likewise with a peer to which a connection came up, before any of its messages.
             metrics: counts what happens.
             limits: bounds, the defaults if None.
         """
@@ -57,13 +62,16 @@ class Mesh:
         assert len({peer.address for peer in peers}) == len(peers), "a peer has one endpoint"
         self._identity = identity
         self._peers = tuple(peers)
+        self._places_of = places_of
         self._member_of = member_of
         self._listen_host = listen_host
         self._listen_port = listen_port
         self._handler = handler
+        self._on_link = on_link
         self._metrics = metrics
         self._limits = MeshLimits() if limits is None else limits
         self._links: dict[Address, PeerLink] = {}
+        self._diallers: dict[Address, Dialler] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._session: aiohttp.ClientSession | None = None
         self._incoming: IncomingLinks | None = None
@@ -99,6 +107,7 @@ class Mesh:
                 endpoint=peer,
                 own=self._identity.address,
                 handler=self._handler,
+                on_up=self._on_link,
                 on_failure=self._on_failure,
                 limits=self._limits,
                 counters=self._metrics,
@@ -113,15 +122,16 @@ class Mesh:
             process_id=process_id,
         )
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, use_dns_cache=False),  # a name is resolved anew at every dial
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # each link has its own deadlines
             ws_response_class=DialledWebSocket,
         )
         self._supervise(self._incoming.run())
-        for link in self._links.values():
-            dialler = Dialler(
+        for address, link in self._links.items():
+            dialler = self._diallers[address] = Dialler(
                 link=link,
+                places_of=self._places_of,
                 member_of=self._member_of,
                 session=self._session,
                 context=client_context,
@@ -164,6 +174,12 @@ class Mesh:
         for link in self._links.values():
             link.put(frame)
 
+    def look_again(self, peer: Address) -> None:
+        """Looks for a peer at the places that there are for it now; a link that stands is left as it is."""
+        dialler = self._diallers.get(peer)
+        if dialler is not None:
+            dialler.look_again()
+
     def connected(self) -> frozenset[Address]:
         """Returns the peers to which a link is up."""
         return frozenset(address for address, link in self._links.items() if link.connected)
@@ -198,6 +214,9 @@ async def _listen(host: str, port: int) -> socket.socket:
     """Returns a listening, non-blocking socket on the first address that the host name stands for."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, place = found[0]
-    listener = socket.create_server((place[0], place[1]), family=family, backlog=LISTEN_BACKLOG)
+    is_every = place[0] == "::" and socket.has_dualstack_ipv6()
+    listener = socket.create_server(
+        (place[0], place[1]), family=family, backlog=LISTEN_BACKLOG, dualstack_ipv6=is_every
+    )
     listener.settimeout(0)  # as the event loop wants it: never blocking
     return listener

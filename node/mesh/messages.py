@@ -29,6 +29,7 @@ from contracts.transactions import (
     SpotTerms,
 )
 from contracts.units import Milliseconds, WattHours
+from node.mesh.endpoint_record import RECORDS_MAX, RawRecord
 
 FRAME_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX + 1
 """Largest frame: the largest consensus message in its `Frame`. What this file adds is bounded to fit."""
@@ -113,8 +114,24 @@ class EvidenceNote(Record, frozen=True, kw_only=True, tag="evidence-note"):
     evidence: Equivocation | DoubleOffer
 
 
+class EndpointRecords(Record, frozen=True, kw_only=True, tag="endpoints"):
+    """Where members said that they are (`EndpointRecord`): all that the sender knows, as a link comes up, and then
+    what it learnt since. Each is decoded by itself, once its bringer's quota allows.
+    """
+
+    raw: Annotated[tuple[RawRecord, ...], Meta(min_length=1, max_length=RECORDS_MAX)]
+
+
 PeerMessage = (
-    Message | HeightQuestion | HeightAnswer | Transactions | BlocksRequest | Blocks | MarketMessage | EvidenceNote
+    Message
+    | HeightQuestion
+    | HeightAnswer
+    | Transactions
+    | BlocksRequest
+    | Blocks
+    | MarketMessage
+    | EvidenceNote
+    | EndpointRecords
 )
 
 

@@ -1,12 +1,14 @@
 """The outgoing half of the mesh: dials a peer while no link to it is up, whoever dialled that.
 
-A peer is dialled again, for ever, with growing pauses. One that nobody can dial, as behind a router that forwards
+A peer is dialled again, for ever, with growing pauses, at one of its places after the other (`dial_schedule.py`); a
+name is resolved anew each time. One that nobody can dial, as behind a router that forwards
 nothing, dials itself: its link carries both directions (`link.py`).
 """
 
 import asyncio
-import random
 import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -14,9 +16,11 @@ import aiohttp
 from yarl import URL
 
 from consensus.identifiers import PublicKey
+from node.admission.endpoint import Endpoint
 from node.admission.identity import key_of_peer
 from node.errors import IdentityError, WrongRole
-from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
+from node.mesh.dial_schedule import DialSchedule
+from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 from node.mesh.shared_key import PROCESS_HEADER
@@ -44,6 +48,7 @@ class Dialler:
         self,
         *,
         link: PeerLink,
+        places_of: Callable[[PeerEndpoint], Sequence[Endpoint]],
         member_of: MemberOf,
         session: aiohttp.ClientSession,
         context: ssl.SSLContext,
@@ -51,45 +56,63 @@ class Dialler:
         counters: MeshCounters,
         process_id: str,
     ) -> None:
-        """Takes the link to the peer, whose a node key is, a session to dial with that makes each WebSocket a
-        `DialledWebSocket`, the TLS context that shows this node's certificate, and the id of this process.
+        """Takes the link to the peer, where to dial it, whose a node key is, a session to dial with that makes each
+        WebSocket a `DialledWebSocket`, the TLS context that shows this node's certificate, and this process's id.
         """
-        endpoint = link.endpoint
         self._link = link
+        self._places_of = places_of
+        self._schedule = DialSchedule(first=Endpoint(link.endpoint.host, link.endpoint.port), limits=limits)
+        self._has_changed = asyncio.Event()
         self._member_of = member_of
-        self._url = URL.build(scheme="wss", host=endpoint.host, port=endpoint.port, path=MESH_PATH)
         self._session = session
         self._context = context
         self._limits = limits
         self._counters = counters
         self._process_id = process_id
 
+    def look_again(self) -> None:
+        """Has the places looked at again, if it waits for its next attempt."""
+        self._has_changed.set()
+
     async def run(self) -> None:
         """Dials whenever no link is up, until cancelled."""
         clock = asyncio.get_running_loop()
-        failures = 0
         while True:
             if self._link.connected:
                 await self._link.wait_until_down()
-                failures = 0
-            else:
-                try:
-                    connection = await self._dial()
-                except Exception as error:  # noqa: BLE001  (whatever a peer's bytes do in a library never stops the node)
-                    self._note(_reason(error, self._link.name))
-                else:
-                    up_since_s = clock.time()
-                    await self._link.serve(connection)
-                    if clock.time() - up_since_s > self._limits.backoff_max_s:
-                        failures = 0
-            await asyncio.sleep(_pause_s(self._limits, failures))
-            failures += 1
+                self._schedule.link_ended(clock.time())
+            self._has_changed.clear()
+            place, due_s = self._schedule.next(self._places_of(self._link.endpoint))
+            if due_s > clock.time():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(due_s):
+                        await self._has_changed.wait()
+            elif not self._link.connected:
+                await self._try(place)
 
-    async def _dial(self) -> Connection:
+    async def _try(self, place: Endpoint) -> None:
+        """Dials a place, and serves the link until it ends."""
+        clock = asyncio.get_running_loop()
+        try:
+            connection = await self._dial(place)
+        except Exception as error:  # noqa: BLE001  (whatever a peer's bytes do in a library never stops the node)
+            self._note(_reason(error, self._link.name))
+            self._schedule.failed(place, clock.time())
+            return
+        self._schedule.found(place)
+        up_since_s = clock.time()
+        await self._link.serve(connection)
+        if clock.time() - up_since_s > self._limits.backoff_max_s:
+            self._schedule.link_ended(clock.time())
+        else:
+            self._schedule.failed(place, clock.time())
+
+    async def _dial(self, place: Endpoint) -> Connection:
         """Returns a connection to exactly this peer, ready to use."""
+        url = URL.build(scheme="wss", host=place.host, port=place.port, path=MESH_PATH)
         async with asyncio.timeout(self._limits.handshake_s):
             websocket = await self._session.ws_connect(
-                self._url,
+                url,
                 ssl=self._context,
                 headers={PROCESS_HEADER: self._process_id},
                 heartbeat=self._limits.heartbeat_s,
@@ -106,9 +129,9 @@ class Dialler:
             self._counters.on_message_refused(refusal.value)
             await websocket.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION)
             if isinstance(key, WrongRole):
-                raise ConnectionRefusedError(f"no member answers at {self._url.authority}: {key}")
+                raise ConnectionRefusedError(f"no member answers at {place}: {key}")
             shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
-            raise ConnectionRefusedError(f"another member answers at {self._url.authority}: {shown}")
+            raise ConnectionRefusedError(f"another member answers at {place}: {shown}")
         return Connection(websocket, is_dialled=True, process_id=websocket.process_id)
 
     def _note(self, failure: str) -> None:
@@ -148,10 +171,3 @@ def _reason(error: BaseException, name: str) -> str:
             return "no answer"
         case _:
             return f"{type(error).__name__}: {error}"
-
-
-def _pause_s(limits: MeshLimits, failures: int) -> float:
-    """Returns the pause before the next attempt; random, so that restarted nodes do not dial in step."""
-    growth = 2.0 ** min(failures, 16)
-    longest_s = min(limits.backoff_max_s, limits.backoff_initial_s * growth)
-    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311  (nobody gains by guessing a pause)

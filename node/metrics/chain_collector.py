@@ -45,7 +45,7 @@ class ChainCollector(Collector):
         yield from _trades(totals)
         yield _energy(totals)
         yield _deficit(totals)
-        yield _tokens(totals, sum_tokens(ledger, ledger.genesis, members))
+        yield _tokens(totals, sum_tokens(ledger, ledger.genesis))
         yield _scores(members, ledger)
 
     def _positions(self) -> Iterator[Metric]:

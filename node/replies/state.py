@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from contracts.member_changes import Hindrance
+from contracts.member_records import ChangeKind
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
 from node.replies.node import ReceiptModel
 
@@ -83,6 +85,45 @@ class MembersReply(ApiModel):
     members: list[MemberModel]
     quorum: Count
     """Members that a decision needs."""
+
+
+class WaitingChange(ApiModel):
+    """A change of the members that waits, with the arithmetic of what it leads to."""
+
+    address: Hash
+    name: str
+    kind: ChangeKind
+    hindrance: Hindrance | None
+    """Why it waits; null if the next block may carry it out."""
+    sentence: str
+    """The same for people."""
+    members: Count
+    quorum: Count
+    members_after: Count
+    quorum_after: Count
+    seen_after: Count
+    """Of those who stay, how many the chain saw lately."""
+    trades_pending: Count
+    """Forward trades of the member that are not final."""
+    owed_micro: AmountMicro
+
+
+class LeftMember(ApiModel):
+    """A member that left."""
+
+    address: Hash
+    name: str
+    last_height: HeightNumber
+    """The last height that it was a member of."""
+
+
+class MemberChangesReply(ApiModel):
+    """What changes of the members wait, and who left."""
+
+    waiting: list[WaitingChange]
+    """In the order in which they are tried."""
+    left: list[LeftMember]
+    """Who left last comes last."""
 
 
 class AccountReply(ApiModel):

@@ -73,6 +73,7 @@ from node.admission.register import (
 from node.admission.request import make_request, read_request
 from node.admission.revocations import load_revocations
 from node.errors import (
+    EndpointsDamaged,
     FileRefused,
     FoundingError,
     IdentityError,
@@ -84,6 +85,7 @@ from node.home.append_log import AppendLog, AppendLogError, Entry
 from node.home.sign_state import PAYLOAD_SIZE_BYTES_MAX, SignStateStore
 from node.home.storage import read_sign_state
 from node.household import own_transactions, promises
+from node.mesh.endpoint_file import StoredEndpoints, load_endpoints
 from node.meter.meter import Meter, MeterIdentity
 from node.testnet.folder import MANIFEST_NAME, Manifest, Testnet, TestnetNode
 from tests.fuzz.decoder import Decoder, Form, through
@@ -91,7 +93,7 @@ from tests.fuzz.specimens import encodings
 from tests.support.contracts import FIRST_INTERVAL_MS, seeded_key, trade_terms
 from tests.support.stories import StoryChain
 
-ROOTS: Final = (Seal, SignState, SpotTerms)
+ROOTS: Final = (Seal, SignState, SpotTerms, StoredEndpoints)
 """All records in these files: every record in them has a specimen."""
 
 
@@ -99,6 +101,7 @@ def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Itera
     """Yields them; files are written into `directory`, which is theirs alone."""
     yield from _sign_state_decoders(random)
     yield from _side_file_decoders(directory / "ledger")
+    yield _endpoints_decoder(directory, random)
     yield from _journal_decoders(chain, directory)
     yield from _identity_decoders(directory)
     yield from _authority_decoders(directory)
@@ -147,6 +150,18 @@ def _sign_state_decoders(random: Random) -> Iterator[Decoder]:
         refusals=(SignStateError,),
         specimens=payloads,
         kept=lambda payload: payload[:PAYLOAD_SIZE_BYTES_MAX],
+    )
+
+
+def _endpoints_decoder(directory: Path, random: Random) -> Decoder:
+    made = [decode(content, StoredEndpoints) for content in encodings(StoredEndpoints, random)]
+    chain = made[0].chain
+    return Decoder(
+        name="endpoints",
+        read=through(directory / "endpoints", lambda path: load_endpoints(path, chain)),
+        write=lambda raws: encode(StoredEndpoints(chain=chain, raw=raws)),
+        refusals=(EndpointsDamaged,),
+        specimens=tuple(map(encode, made)),
     )
 
 

@@ -17,6 +17,7 @@ from ledger.ledger import Ledger
 from ledger.reading import BlockReader, TransactionLocation
 from ledger.startup import _check_format, _read_tip
 from ledger.store import Store, StoredFormat, StoredTip, height_bytes, location_bytes
+from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
 from node.stories.misconduct import Evidence
 from tests.fuzz.decoder import Decoder
@@ -44,6 +45,7 @@ STORED: Final[dict[str, tuple[Callable[[BlockReader], Any], Any]]] = {
 ROOTS: Final = (
     Frame,
     SignedTransaction,
+    EndpointRecord,
     StoredFormat,
     StoredTip,
     *PLAIN.values(),
@@ -75,6 +77,7 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
     rows: list[tuple[str, Any, Callable[[bytes], Any], Callable[[Any], bytes], tuple[type[Exception], ...]]] = [
         ("frame", Frame, decode_peer_message, encode_peer_message, (DecodeError,)),
         ("transaction", SignedTransaction, decode_transaction, encode, (DecodeError,)),
+        ("endpoint", EndpointRecord, decode_record, encode, (DecodeError,)),
         ("tip", StoredTip, lambda data: _read_tip(store_of(data)), encode, (LedgerDamaged,)),
     ]
     rows += [(name, root, _decoder_of(root), encode, (DecodeError,)) for name, root in PLAIN.items()]

@@ -35,6 +35,13 @@ def cannot_dial(node: Node, other: Node) -> None:
     node.home.configuration.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
+def says_a_wrong_place(node: Node) -> None:
+    """Has a node tell the others that it is where nobody listens: as one behind a router that forwards nothing."""
+    document = tomlkit.parse(node.home.configuration.read_text(encoding="utf-8"))
+    document["p2p"]["advertise"] = [f"127.0.0.1:{NOBODY_LISTENS}"]  # type: ignore[index]
+    node.home.configuration.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
 @contextmanager
 def running(street: Street, *, peers: int | None = None) -> Iterator[None]:
     """Runs all nodes; each has so many peers."""
@@ -58,6 +65,8 @@ def transfer_at(node: Node, recipient: Node) -> int:
 
 def test_where_two_pairs_have_no_link_every_members_requests_are_decided_by_all(street: Street) -> None:
     first, second, third, fourth = street.nodes
+    for node in street.nodes:
+        says_a_wrong_place(node)
     for one, other in ((first, second), (third, fourth)):
         cannot_dial(one, other)
         cannot_dial(other, one)
@@ -71,6 +80,7 @@ def test_where_two_pairs_have_no_link_every_members_requests_are_decided_by_all(
 
 def test_a_home_that_can_only_dial_out_takes_part_and_its_proposals_are_decided(street: Street) -> None:
     *others, home = street.nodes
+    says_a_wrong_place(home)
     for other in others:
         cannot_dial(other, home)
     with running(street, peers=NODES - 1):

@@ -22,6 +22,7 @@ from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.messages import Body, Status
 from node.admission.authority import Authority
 from node.admission.chain import Role
+from node.admission.endpoint import Endpoint
 from node.admission.identity import Identity, create_key
 from node.mesh.limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
 from node.mesh.link import USE_THIS
@@ -81,6 +82,9 @@ class Node:
         self.counts = Counts()
         self.received: list[tuple[Address, PeerMessage]] = []
         self.mesh: Mesh | None = None
+        self.host = "127.0.0.1"
+        self.places: dict[Address, tuple[Endpoint, ...]] = {}
+        """Where to dial a peer, if elsewhere than first known."""
 
     @property
     def address(self) -> Address:
@@ -97,10 +101,12 @@ class Node:
         self.mesh = Mesh(
             identity=self.identity,
             peers=peers,
+            places_of=lambda peer: self.places.get(peer.address, (Endpoint(peer.host, peer.port),)),
             member_of=address_of,
-            listen_host="127.0.0.1",
+            listen_host=self.host,
             listen_port=self.port,
             handler=self.handle,
+            on_link=lambda peer: None,
             metrics=self.counts,
             limits=limits,
         )

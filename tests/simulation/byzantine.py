@@ -127,7 +127,7 @@ class Liar:
     def _number(self, recipient: Address, message: "Payload") -> int:
         """Numbers the members in an order of its own for each height."""
         height = message.certificate.height if isinstance(message, Decided) else getattr(message, "height", 0)
-        return self.host.application.memberships().undecided.addresses.index(recipient) + int(height)
+        return self.host.network.membership.addresses.index(recipient) + int(height)
 
     def _is_let_through(self, recipient: Address, message: "Payload") -> bool:
         slot = getattr(message, "slot", 0)

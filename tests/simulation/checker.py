@@ -131,6 +131,9 @@ class Checker:
         """An honest member signs one thing per step, keeps its promises, and sends nothing that is not durable."""
         if isinstance(message, PrePrepare | Prepare | Commit | ViewChange) and message.signer != host.key.address:
             return  # passed on: its signer answers for it
+        if isinstance(message, PrePrepare | Prepare | Commit | ViewChange):
+            key = host.application.memberships().undecided.key_of(host.key.address)
+            assert key == host.key.public_key, "a statement by who is no member of its height"
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)
@@ -255,9 +258,11 @@ class Checker:
         for sender, signer in held:
             is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.membership
             assert is_relayed or signer == sender, "held is what a stranger signed, or what nobody passes on"
-        said = (member.answered, member.asked, member.told, member.heard, member.passed_on, member.clocks._reports)
-        for known in said:
+        for known in (member.told, member.heard, member.passed_on, member.clocks._reports):
             assert len(known) <= members, "something is kept of who is no member"
+        hearing = len(state.memberships.addresses) + len(state.memberships.departed)
+        for known in (member.answered, member.asked):
+            assert len(known) <= hearing, "something is kept of who is told nothing"
         assert len(member.answered_over) <= members**2, "more answers over others remembered than could be asked for"
         for slots in state.relayed.values():
             assert len(slots) <= RELAYED_PER_SIGNER_MAX, "more of one signer is passed on than bounds allow"

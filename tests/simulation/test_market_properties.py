@@ -8,7 +8,17 @@ from msgspec.structs import replace
 
 from consensus.codec import decode
 from contracts.receipts import Reason, Receipt, Status
-from contracts.state import TOTALS_KEY, Account, StateKey, Totals, account_key, score_key
+from contracts.state import (
+    MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
+    TOTALS_KEY,
+    Account,
+    StateKey,
+    Totals,
+    account_key,
+    activity_key,
+    score_key,
+)
 from contracts.transactions import Action, CancelTrade, SubmitTrade
 from tests.support.contracts import DictChain
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
@@ -24,8 +34,10 @@ ALONE = {"parent_leader": None, "parent_voters": ()}
 
 
 def check_declined(before: dict[StateKey, bytes], chain: DictChain, receipt: Receipt, *, is_trade: bool) -> None:
-    """A declined transaction moves the sender's nonce, its fault's score, the count of declined trades."""
-    allowed = {account_key(receipt.sender)}
+    """A declined transaction moves the sender's nonce and when it was seen, its fault's score, the count of declined
+    trades. A change of the members may be carried out behind any transaction.
+    """
+    allowed = {account_key(receipt.sender), activity_key(receipt.sender), MEMBER_LIST_KEY, MEMBER_QUEUE_KEY}
     if is_trade:
         allowed.add(TOTALS_KEY)
     if receipt.fault is not None:

@@ -38,10 +38,10 @@ from tests.simulation.seeds import (
 TRACE_OF_A_SEED = "from tests.simulation.seeds import run_seed; print(run_seed({seed}).trace)"
 
 
-FAILED_ONCE = (4523, 4526, 1221, 4182)
+FAILED_ONCE = (4523, 4526, 1221, 4182, 19578)
 """A crash between the sync of a COMMIT and its sending, then a VIEW-CHANGE that claims it, then the COMMIT. A torn
 sign state whose lost copy the disk does not take at the next start either. A liar's answer of more blocks than a
-message may have."""
+message may have. A member that is alone and builds each block longer than a slot: it built for ever."""
 
 
 @pytest.mark.parametrize("seed", [*range(26), *FAILED_ONCE])

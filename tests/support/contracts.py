@@ -12,7 +12,7 @@ from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.execution import BlockContext, Execution, execute_block
-from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, chain_id
+from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, MembershipParameters, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.state import (
     TOTALS_KEY,
@@ -114,6 +114,7 @@ def make_genesis(
         "grid_key": grid_key.public_key,
         "office_wait_slots": 100,
         "scores": DEFAULT_PARAMETERS,
+        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200),
         "members": tuple(
             GenesisMember(
                 name=f"home{index + 1}",

@@ -55,7 +55,9 @@ from contracts.transactions import (
     RedeemTokens,
     ReplaceOfficeKey,
     ReportMisconduct,
+    SetLeaving,
     SetStake,
+    ShowPresence,
     SpotTerms,
     SubmitTrade,
     TradeTerms,
@@ -142,6 +144,8 @@ class MarketOperations:
             self._pay_debt: 4,
             self._repeated: 4,
             self._stake: 2,
+            self._leaving: 1,
+            self._presence: 1,
             self._report: 3,
             self._bad_reading: 2,
             self._transfer: 2,
@@ -448,6 +452,14 @@ class MarketOperations:
     def _stake(self) -> Operation:
         sender = self._random.choice((*self._members, self._homes.grid_key))
         return sender, SetStake(staked=self._random.choice((0, 100_000, 500_000, 9_000_000)))
+
+    def _leaving(self) -> Operation:
+        """Of one member, which is not sure and is gone one day, or of who is none."""
+        sender = self._random.choice((self._homes.node_keys[-3], self._homes.node_keys[-3], self._homes.issuer_key))
+        return sender, SetLeaving(leaving=self._random.random() < 0.5)
+
+    def _presence(self) -> Operation:
+        return self._random.choice((*self._members, self._homes.issuer_key)), ShowPresence()
 
     def _report(self) -> Operation:
         """Seldom a proof against the equivocator, else statements of which somebody else signed one."""

@@ -23,8 +23,8 @@ from node.admission.office_keys import (
 )
 from node.admission.passphrase import create_passphrase_file
 from node.cli.asking import Question, ask, ask_url
-from node.cli.offices.sending import send_action
 from node.cli.options import ConfigOption, GenesisOption, JsonOption, YesOption, confirm, passphrase_of
+from node.cli.sending import send_action
 from node.cli.terminal import output_console
 from node.client import api_url
 from node.errors import NodeError

@@ -9,7 +9,7 @@ from consensus.events import Validated, WorkWaiting
 from consensus.identifiers import Height, Slot
 from consensus.messages import BodyRequest, Claim, Commit, Prepare, PrePrepare, Status, ViewChange
 from consensus.phases import Phase
-from tests.support.consensus import BLOCK_A, BLOCK_B, A, B, Members, Scenario, body
+from tests.support.consensus import BLOCK_A, BLOCK_B, TAU_MS, A, B, Members, Scenario, body
 
 FOUR = Members(4)
 
@@ -125,6 +125,31 @@ def test_a_proposal_built_too_late_for_its_slot_is_not_sent() -> None:
     scenario.tick(1)
     scenario.propose(5)
     assert scenario.sent_of(PrePrepare) == []
+
+
+def test_who_is_alone_and_slow_asks_for_a_view_change_instead_of_building_for_ever() -> None:
+    """Each proposal takes longer than its slot: nothing is built again before time was seen to pass, nothing of it is
+    kept, and the block of the view change is taken whenever it is ready.
+    """
+    scenario = Scenario(members=1, own=0, slot=5)
+    scenario.work()
+    assert [request.slot for request in scenario.proposals] == [5]
+    pass_time(scenario, slots=3)
+    scenario.propose(5)
+    assert scenario.proposals == []
+    assert scenario.replica._member.state.header_slots == {}
+    scenario.tick()
+    (request,) = scenario.proposals
+    assert (request.slot, request.may_be_empty, scenario.sign_state.promise) == (8, True, 8)
+    pass_time(scenario, slots=3)
+    scenario.propose(8)
+    assert scenario.sign_state.voted == Claim(slot=Slot(8), block=BLOCK_A)
+
+
+def pass_time(scenario: Scenario, *, slots: int) -> None:
+    """While the host builds, the replica hears nothing."""
+    scenario.monotonic_ms += slots * TAU_MS
+    scenario.clock_ms += slots * TAU_MS
 
 
 def test_several_heights_are_decided_in_one_slot() -> None:

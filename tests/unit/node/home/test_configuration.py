@@ -188,3 +188,18 @@ def test_a_node_without_household_has_no_meter_table(tmp_path: Path) -> None:
     text = render_configuration(configuration)
     assert "[meter]" not in text
     assert load_configuration(write(tmp_path, text)).meter is None
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0", "meter.lan:0", "a b", "wss://meter.lan", "fe80::1%eth0"])
+def test_a_place_that_nobody_can_reach_is_not_advertised(tmp_path: Path, place: str) -> None:
+    text = MINIMAL.replace("port = 7001", f'port = 7001\nadvertise = ["meter.lan", "{place}"]')
+    assert "[p2p] advertise.1: " in refusal(tmp_path, text)
+
+
+def test_at_most_four_places_are_advertised(tmp_path: Path) -> None:
+    for count in (4, 5):
+        text = MINIMAL.replace("port = 7001", f"port = 7001\nadvertise = {['meter.lan'] * count!r}")
+        if count == 4:
+            assert load_configuration(write(tmp_path, text)).p2p.advertise == ("meter.lan",) * 4
+        else:
+            assert "at most 4" in refusal(tmp_path, text)

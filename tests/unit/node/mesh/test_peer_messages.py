@@ -41,6 +41,7 @@ from node.mesh.messages import (
     TRANSACTIONS_PER_MESSAGE_MAX,
     Blocks,
     BlocksRequest,
+    EndpointRecords,
     EvidenceNote,
     OfferDecline,
     OfferReply,
@@ -178,6 +179,7 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
             second_signature=SIGNATURES,
         ),
     ),
+    EndpointRecords: st.builds(EndpointRecords, raw=st.lists(SOME_BYTES, min_size=1, max_size=3).map(tuple)),
 }
 MESSAGES = st.one_of(list(KINDS.values()))
 

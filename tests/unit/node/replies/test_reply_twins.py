@@ -106,7 +106,7 @@ def test_a_record_and_its_model_have_the_same_fields(record: type[Struct]) -> No
 def test_every_action_has_a_model_and_no_model_is_left_over() -> None:
     actions = {tag(action): action for action in classes(transactions.Action, Struct)}
     models = by_kind(classes(node.Action, BaseModel))
-    assert set(actions) - set(models) == set(), "actions without a model among node/replies/node.py's `Action`"
+    assert set(actions) - set(models) == set(), "actions without a model among node/replies/actions.py's `Action`"
     assert set(models) - set(actions) == set(), "models of actions that the chain does not know"
     assert [fault for kind, action in actions.items() for fault in faults(action, models[kind])] == []
 

@@ -12,9 +12,13 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from consensus.codec import Record, decode, encode
+from consensus.identifiers import Height
 from contracts.conservation import LAWS, OUTSIDE, SIGNED, Term, assert_conserved, unbalanced_books
 from contracts.state import (
+    MEMBER_LIST_KEY,
+    Account,
     Deficit,
+    MemberList,
     Overlay,
     Packet,
     StateKey,
@@ -22,9 +26,10 @@ from contracts.state import (
     Totals,
     Trade,
     TradeStatus,
+    account_key,
     trade_key,
 )
-from contracts.state_reading import conserved, read_members, read_totals, sum_tokens
+from contracts.state_reading import conserved, read_totals, sum_tokens
 from contracts.units import MS_PER_HOUR, MicroTokens, WattHours
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
@@ -190,12 +195,20 @@ def test_a_testnets_summary_of_whole_books_names_nothing(testnet: Testnet, monke
 
 def seen_by_status(state: dict[StateKey, bytes]) -> bool:
     genesis = HOMES.genesis
-    return conserved(read_totals(state), sum_tokens(state, genesis, read_members(state)))
+    return conserved(read_totals(state), sum_tokens(state, genesis))
 
 
 @each_quantity
 def test_a_status_notices_what_it_can_sum_up(quantity: tuple[type[Record], Term]) -> None:
     assert seen_by_status(broken_state(*quantity)) == (name_of(quantity) not in IN_STATUS)
+
+
+def test_who_is_no_member_any_more_keeps_its_tokens() -> None:
+    known = decode(STATE[MEMBER_LIST_KEY], MemberList)
+    gone = replace(known.terms[0], last_height=Height(1))
+    ended = {**STATE, MEMBER_LIST_KEY: encode(MemberList(terms=(gone, *known.terms[1:])))}
+    assert decode(STATE[account_key(gone.address)], Account).available_micro > 0
+    assert seen_by_status(ended)
 
 
 @pytest.mark.parametrize(("kind", "field"), [(Packet, "available_wh"), (Deficit, "open_wh")])

@@ -6,7 +6,7 @@ from typing import Final
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Digest, Height
 from contracts.transactions import Action, sign_transaction
-from node.client import open_client, require_url
+from node.client import NodeClient, open_client, require_url
 from node.errors import NodeError
 from node.replies.node import StatusReply, SubmissionReply
 from node.replies.state import AccountReply
@@ -48,17 +48,26 @@ def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> Sub
 
 
 async def _send(url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:
-    root = require_url(url)
     async with open_client(timeout_s=DEADLINE_S) as client:
-        status = await client.get(root, "/v1/status", StatusReply)
-        if status.chain != chain.hex():
-            raise NodeError(f"{url} is a node of chain {status.chain}, and this is for {chain.hex()}")
-        account = await client.get(root, f"/v1/accounts/{key.address.hex()}", AccountReply)
-        raw = sign_transaction(
-            key,
-            chain=chain,
-            nonce=account.nonce + NONCE_STEP,
-            valid_until_height=Height(status.height + VALID_HEIGHTS),
-            action=action,
-        )
-        return await client.submit(root, raw, wait_s=WAIT_S)
+        return await send(client, url, key, chain, action)
+
+
+async def send(client: NodeClient, url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:
+    """Signs an action, gives it to a node and waits some slots for its block; returns what became of it.
+
+    Raises:
+        NodeError: the node is of another chain, refuses the transaction or does not answer.
+    """
+    root = require_url(url)
+    status = await client.get(root, "/v1/status", StatusReply)
+    if status.chain != chain.hex():
+        raise NodeError(f"{url} is a node of chain {status.chain}, and this is for {chain.hex()}")
+    account = await client.get(root, f"/v1/accounts/{key.address.hex()}", AccountReply)
+    raw = sign_transaction(
+        key,
+        chain=chain,
+        nonce=account.nonce + NONCE_STEP,
+        valid_until_height=Height(status.height + VALID_HEIGHTS),
+        action=action,
+    )
+    return await client.submit(root, raw, wait_s=WAIT_S)

@@ -1,0 +1,180 @@
+"""Members that come and go while the chain runs: at most one change per block, fixed two heights ahead.
+
+Block b writes the list of height b + 2, so while a height is undecided its members and those of the next one are
+known. No change is carried out while one is pending: every set decides a block before the next change is fixed, and
+the sets of two heights that follow each other share an honest member in any two quorums.
+
+A change that would leave fewer members that are there than a quorum waits, with that reason. Who is there the chain
+says itself, so that all judge alike: a COMMIT in a parent's certificate or a transaction, within the window W.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from msgspec.structs import replace
+
+from consensus import quorum
+from consensus.identifiers import Address, Height, Slot
+from contracts.debts import owed_by
+from contracts.genesis import Genesis
+from contracts.member_records import Activity, ChangeKind, MemberChange, MemberQueue
+from contracts.receipts import Reason
+from contracts.run import BlockRun, Outcome, declined
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, activity_key
+from contracts.transactions import SetLeaving
+
+FIXED_AHEAD: Final = 2
+"""Block b writes the list of height b + 2."""
+
+SEEN_PARTS: Final = 4
+"""A member is noted as seen anew once the last time is this part of the window ago."""
+
+
+# --- who is there ----------------------------------------------------------------------------------------------
+
+
+def is_member(overlay: Overlay, address: Address) -> bool:
+    """Says whether somebody is in the newest list."""
+    return address in overlay.require(MEMBER_LIST_KEY, MemberList).addresses
+
+
+def note_seen(run: BlockRun, address: Address) -> None:
+    """Notes that a member took part in, or before, this block; of anybody else nothing is noted."""
+    activity = run.overlay.get(activity_key(address), Activity)
+    if activity is None or run.context.slot - activity.seen_slot <= _window(run.genesis) // SEEN_PARTS:
+        return
+    run.overlay.put(activity_key(address), replace(activity, seen_slot=run.context.slot))
+
+
+def _window(genesis: Genesis) -> int:
+    return genesis.membership.seen_window_slots
+
+
+def is_seen(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether the chain saw a member within the window before a slot."""
+    return slot - overlay.require(activity_key(address), Activity).seen_slot <= _window(genesis)
+
+
+# --- what a member says ----------------------------------------------------------------------------------------
+
+
+def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> Outcome:
+    """Puts the sender's leave behind what waits, or takes it back; declines who is no member, or says nothing new."""
+    if not is_member(run.overlay, sender):
+        return declined(Reason.LEAVE_NOT_MEMBER, f"{sender.hex()} is no member")
+    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    leave = MemberChange(kind=ChangeKind.LEAVE, address=sender)
+    if (leave in queue.waiting) == action.leaving:
+        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
+    others = tuple(change for change in queue.waiting if change != leave)
+    waiting = (*others, leave) if action.leaving else others
+    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
+    return Outcome()
+
+
+def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
+    """Does nothing more than what every transaction does: its sender is seen."""
+    if not is_member(run.overlay, sender):
+        return declined(Reason.PRESENCE_NOT_MEMBER, f"{sender.hex()} is no member")
+    return Outcome()
+
+
+def should_show_presence(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a change waits and a member was not seen for half of the window: it shows that it is there."""
+    if not overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting or not is_member(overlay, address):
+        return False
+    return slot - overlay.require(activity_key(address), Activity).seen_slot > _window(genesis) // 2
+
+
+# --- what is carried out ---------------------------------------------------------------------------------------
+
+
+class Hindrance(Enum):
+    """Why a change waits."""
+
+    ONE_IS_PENDING = "one_is_pending"
+    """The last one did not take effect yet."""
+    TRADES_PENDING = "trades_pending"
+    """Forward trades of the member are not final."""
+    IN_DEBT = "in_debt"
+    TOO_FEW_MEMBERS = "too_few_members"
+    """Genesis names how many there are at least."""
+    TOO_FEW_SEEN = "too_few_seen"
+    """Fewer of those who stay were seen lately than must answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """A change with the arithmetic of what it leads to."""
+
+    change: MemberChange
+    hindrance: Hindrance | None
+    """None: a block of this height and slot carries it out, or an earlier one in the queue."""
+    members: int
+    """N of the newest list."""
+    members_after: int
+    seen_after: int
+    """Of those, how many the chain saw within the window."""
+    trades_pending: int
+    owed_micro: int
+
+    @property
+    def quorum(self) -> int:
+        """Q of the newest list."""
+        return quorum.quorum(self.members)
+
+    @property
+    def quorum_after(self) -> int:
+        """Q of those who stay."""
+        return quorum.quorum(self.members_after)
+
+
+def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Slot, genesis: Genesis) -> Prospect:
+    """Returns whether a block of a height and slot, on this state, could carry out a change, and why not."""
+    known = overlay.require(MEMBER_LIST_KEY, MemberList)
+    staying = [address for address in known.addresses if address != change.address]
+    seen = sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in staying)
+    pending = overlay.require(activity_key(change.address), Activity).trades_pending
+    owed = owed_by(overlay, change.address)
+    hindrances = (
+        (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
+        (pending > 0, Hindrance.TRADES_PENDING),
+        (owed > 0, Hindrance.IN_DEBT),
+        (len(staying) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
+        (seen < quorum.quorum(max(1, len(staying))), Hindrance.TOO_FEW_SEEN),
+    )
+    return Prospect(
+        change=change,
+        hindrance=next((reason for holds, reason in hindrances if holds), None),
+        members=len(known.addresses),
+        members_after=len(staying),
+        seen_after=seen,
+        trades_pending=pending,
+        owed_micro=owed,
+    )
+
+
+def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesis) -> MemberChange | None:
+    """Returns what a block of a height and slot carries out: the first that waits and that nothing hinders."""
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    prospects = (prospect(overlay, change, height=height, slot=slot, genesis=genesis) for change in waiting)
+    return next((found.change for found in prospects if found.hindrance is None), None)
+
+
+def carry_out_change(run: BlockRun) -> None:
+    """Writes the list of the height two above the block, if a change is to be carried out."""
+    height = run.context.height
+    change = next_change(run.overlay, height=height, slot=run.context.slot, genesis=run.genesis)
+    if change is None:
+        return
+    known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
+    last = Height(height + FIXED_AHEAD - 1)
+    terms = tuple(
+        replace(term, last_height=last) if term.address == change.address and term.last_height is None else term
+        for term in known.terms
+    )
+    run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=terms))
+    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    waiting = tuple(other for other in queue.waiting if other != change)
+    run.overlay.put(MEMBER_QUEUE_KEY, MemberQueue(waiting=waiting, last=change, last_height=height))

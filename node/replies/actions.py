@@ -1,0 +1,165 @@
+"""The models of what transactions ask for: one for each action of `contracts.transactions`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, SignatureHex, SlotNumber
+from node.replies.offices import ApproveModel, ProposeModel, RaiseObjectionModel, ReplaceOfficeKeyModel
+
+
+class ReadingModel(ApiModel):
+    """What a meter signs: one interval's net energy."""
+
+    chain: Hash
+    meter: Hash
+    interval_start_ms: Count
+    """Start of the interval in meter time, milliseconds since the epoch (UTC)."""
+    net_wh: int
+    """Generation minus consumption in Wh."""
+    source: str
+    """Kind of generation; `grid` where there is no surplus."""
+    gross_commitment: Hash
+    """Salted hash of consumption and generation."""
+    version: Count
+    """0 is the reading itself, each correction the next."""
+
+
+class PublishReadingModel(ApiModel):
+    """Puts a signed reading on the chain."""
+
+    kind: Literal["publish-reading"]
+    reading: ReadingModel
+    meter_signature: SignatureHex
+
+
+class TransferModel(ApiModel):
+    """Moves tokens to another member."""
+
+    kind: Literal["transfer"]
+    recipient: Hash
+    amount_micro: AmountMicro
+
+
+class ContractTermsModel(ApiModel):
+    """What a contract of any kind says."""
+
+    chain: Hash
+    offer_counter: Count
+    seller: Hash
+    buyer: Hash
+    energy_wh: EnergyWh
+    price_micro_per_kwh: Count
+    """Millionths of a token per kWh."""
+    origin_meter: Hash
+    destination_meter: Hash
+    expiry_slot: SlotNumber
+    """Last slot whose block may execute the contract; a forward trade that is not final ends after it."""
+
+
+class SpotTermsModel(ContractTermsModel):
+    """A contract over energy that is there."""
+
+    kind: Literal["spot"]
+    packets: list[Hash]
+    """Energy packets drawn from, in order."""
+
+
+class ForwardTermsModel(ContractTermsModel):
+    """A contract over energy that is promised."""
+
+    kind: Literal["forward"]
+    delivery_start_ms: Count
+    """Start of the delivery window."""
+
+
+TradeTermsModel = Annotated[SpotTermsModel | ForwardTermsModel, Field(discriminator="kind")]
+"""The contract that seller and buyer signed."""
+
+
+class SubmitTradeModel(ApiModel):
+    """Puts a contract on the chain."""
+
+    kind: Literal["submit-trade"]
+    terms: TradeTermsModel
+    seller_signature: SignatureHex
+    buyer_signature: SignatureHex
+
+
+class CancelTradeModel(ApiModel):
+    """Ends a contract by the will of both parties."""
+
+    kind: Literal["cancel-trade"]
+    terms: TradeTermsModel
+    seller_signature: SignatureHex
+    buyer_signature: SignatureHex
+
+
+class IssueTokensModel(ApiModel):
+    """The issuer puts new tokens into a wallet."""
+
+    kind: Literal["issue-tokens"]
+    recipient: Hash
+    amount_micro: AmountMicro
+
+
+class RedeemTokensModel(ApiModel):
+    """Takes tokens of the sender out of circulation."""
+
+    kind: Literal["redeem-tokens"]
+    amount_micro: AmountMicro
+
+
+class PayDebtModel(ApiModel):
+    """Pays the grid account what the sender owes it."""
+
+    kind: Literal["pay-debt"]
+    amount_micro: AmountMicro
+
+
+class SetStakeModel(ApiModel):
+    """Says how much of the sender's score stands as its stake."""
+
+    kind: Literal["set-stake"]
+    staked: Annotated[int, Field(ge=0, description="Millionths.")]
+
+
+class SetLeavingModel(ApiModel):
+    """Says that the sender wants to be a member no more, or to stay after all."""
+
+    kind: Literal["set-leaving"]
+    leaving: bool
+
+
+class ShowPresenceModel(ApiModel):
+    """Shows that the sender is there, and does nothing else."""
+
+    kind: Literal["show-presence"]
+
+
+class ReportMisconductModel(ApiModel):
+    """Brings two signed statements of one member that contradict each other."""
+
+    kind: Literal["report-misconduct"]
+    evidence: dict[str, JsonValue]
+    """Fields of the evidence by name; bytes in hexadecimal."""
+
+
+Action = Annotated[
+    PublishReadingModel
+    | TransferModel
+    | SubmitTradeModel
+    | CancelTradeModel
+    | IssueTokensModel
+    | RedeemTokensModel
+    | PayDebtModel
+    | SetStakeModel
+    | SetLeavingModel
+    | ShowPresenceModel
+    | ReportMisconductModel
+    | ReplaceOfficeKeyModel
+    | ProposeModel
+    | ApproveModel
+    | RaiseObjectionModel,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,80 @@
+"""What changes of the members wait, why, and who left: with the sentences that people read."""
+
+from consensus.identifiers import Height
+from contracts.member_changes import Hindrance, Prospect, prospect
+from contracts.member_records import MemberQueue
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
+from contracts.state_reading import member_name, require
+from ledger.ledger import Ledger
+from node.replies.state import LeftMember, MemberChangesReply, WaitingChange
+
+
+def changes_of(ledger: Ledger) -> MemberChangesReply:
+    """Returns what waits as of the tip, and who left."""
+    overlay = Overlay(ledger)
+    queue = overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    found = [
+        prospect(overlay, change, height=Height(ledger.height + 1), slot=ledger.tip_slot, genesis=ledger.genesis)
+        for change in queue.waiting
+    ]
+    terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
+    present = {term.address for term in terms if term.last_height is None}
+    ended = {
+        term.address: term.last_height
+        for term in terms
+        if term.last_height is not None and term.address not in present
+    }
+    return MemberChangesReply(
+        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
+        left=[
+            LeftMember(address=address.hex(), name=member_name(ledger, address), last_height=last)
+            for address, last in sorted(ended.items(), key=lambda one: one[1])
+        ],
+    )
+
+
+def waiting_view(found: Prospect, name: str) -> WaitingChange:
+    """Returns a change that waits as the API shows it."""
+    return WaitingChange(
+        address=found.change.address.hex(),
+        name=name,
+        kind=found.change.kind,
+        hindrance=found.hindrance,
+        sentence=f"{name} leaves: {sentence_of(found)}",
+        members=found.members,
+        quorum=found.quorum,
+        members_after=found.members_after,
+        quorum_after=found.quorum_after,
+        seen_after=found.seen_after,
+        trades_pending=found.trades_pending,
+        owed_micro=found.owed_micro,
+    )
+
+
+def arithmetic_of(found: Prospect) -> str:
+    """Returns what a change does to the quorum, for people."""
+    return (
+        f"{found.members} members, {found.quorum} must answer; after this {found.members_after} members, "
+        f"{found.quorum_after} must answer, and {found.seen_after} of them were seen lately"
+    )
+
+
+def sentence_of(found: Prospect) -> str:
+    """Returns why a change waits, or that it does not, for people."""
+    match found.hindrance:
+        case None:
+            return f"the next block carries it out. {_capital(arithmetic_of(found))}."
+        case Hindrance.ONE_IS_PENDING:
+            return "it waits until the change before it is in force, a block or two."
+        case Hindrance.TRADES_PENDING:
+            return f"it waits until its {found.trades_pending} forward trades are final."
+        case Hindrance.IN_DEBT:
+            return f"it waits until it has paid the {found.owed_micro} micro-tokens that it owes the grid account."
+        case Hindrance.TOO_FEW_MEMBERS:
+            return f"it waits: genesis allows no fewer than the {found.members} members that there are."
+        case Hindrance.TOO_FEW_SEEN:
+            return f"it waits until enough of those who stay were seen. {_capital(arithmetic_of(found))}."
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

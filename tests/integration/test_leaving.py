@@ -1,0 +1,77 @@
+"""A home leaves a running street by the command: the others go on without it, and fewer must answer."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, wait_until, write_readings
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Iterator[Street]:
+    """Five households with one hour to measure."""
+    readings = write_readings(tmp_path / "readings.csv", households=5, hours=1)
+    directory = tmp_path / "testnet"
+    initialise_testnet(directory, TestnetPlan(readings=readings.path))
+    with cleaned_up(directory):
+        yield Street(directory)
+
+
+def member_changes(node: Node) -> dict[str, object]:
+    shown = p2pnode(node.home.directory, "member", "changes", *config(node), "--json").output
+    document: dict[str, object] = json.loads(shown)
+    return document
+
+
+def have_measured(street: Street) -> bool:
+    """From then on nothing is decided that the test does not ask for."""
+    return all(node.present_status()["meter"]["finished"] for node in street.nodes)
+
+
+def members_at(node: Node) -> int:
+    return int(node.present_status()["members"])
+
+
+def test_one_leaves_and_the_others_decide_with_fewer(street: Street) -> None:
+    leaver, staying = street.node(5), [street.node(number) for number in range(1, 5)]
+    with running(*street.nodes):
+        wait_until(lambda: have_measured(street), "the one hour is measured and settled")
+        street.at_one_tip()
+        decide_blocks(street, 2)
+        wallet = leaver.account()["available_micro"]
+        said = p2pnode(street.directory, "member", "leave", *config(leaver), "--yes")
+        assert "has left, and the others go on without it" in said.output
+        left = member_changes(leaver)["left"]
+        assert isinstance(left, list)
+        assert [one["name"] for one in left] == [leaver.name]
+        last = left[0]["last_height"]
+        wait_until(lambda: all(members_at(node) == 4 for node in staying), "four members")
+        again = p2pnode(street.directory, "member", "leave", *config(leaver), "--yes")
+        assert "has left" in again.output, "given again it says the same"
+        leaver.end_by(signal.SIGTERM)
+        street.node(4).end_by(signal.SIGKILL)
+        decide_blocks(street, 2)  # three of the four: with five members four would have to answer
+        assert height(staying[0]) > last
+        tip = height(staying[0])
+        with running(leaver):
+            wait_until(lambda: height(leaver) >= tip, "who left still hears what is decided")
+            assert leaver.account()["available_micro"] == wallet, "its wallet is its own"
+    for node in street.nodes:
+        assert "holds" in p2pnode(street.directory, "ledger", "verify", "--home", node.home.directory).output
+
+
+def test_a_leave_that_must_wait_says_why_and_is_taken_back(street: Street) -> None:
+    first, second = street.node(5), street.node(4)
+    with running(*street.nodes):
+        p2pnode(street.directory, "member", "leave", *config(first), "--yes")
+        with background(street.directory, "member", "leave", *config(second), "--yes") as waits:
+            wait_until(lambda: "genesis allows no fewer than the 4 members" in waits.errors(), "the reason")
+            assert "stays" in p2pnode(street.directory, "member", "stay", *config(second)).output
+            ended = waits.wait()
+        assert (ended.exit_code, "this home stays a member" in ended.errors) == (1, True)
+        assert members_at(second) == 4

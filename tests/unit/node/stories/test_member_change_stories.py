@@ -1,0 +1,56 @@
+"""What people read about changes of the members: each reason to wait in words, and who left."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts.member_changes import Hindrance, Prospect
+from contracts.member_records import ChangeKind, MemberChange
+from contracts.transactions import SetLeaving
+from node.stories.member_changes import changes_of, waiting_view
+from tests.support.contracts import make_genesis
+from tests.support.ledger import ChainBuilder
+
+HOMES = make_genesis(5)
+
+
+def found(hindrance: Hindrance | None) -> Prospect:
+    return Prospect(
+        change=MemberChange(kind=ChangeKind.LEAVE, address=HOMES.addresses[1]),
+        hindrance=hindrance,
+        members=5,
+        members_after=4,
+        seen_after=2,
+        trades_pending=3,
+        owed_micro=70,
+    )
+
+
+@pytest.mark.parametrize(
+    ("hindrance", "words"),
+    [
+        (None, "5 members, 4 must answer; after this 4 members, 3 must answer, and 2 of them were seen lately"),
+        (Hindrance.ONE_IS_PENDING, "until the change before it is in force"),
+        (Hindrance.TRADES_PENDING, "until its 3 forward trades are final"),
+        (Hindrance.IN_DEBT, "until it has paid the 70 micro-tokens"),
+        (Hindrance.TOO_FEW_MEMBERS, "genesis allows no fewer than the 5 members"),
+        (Hindrance.TOO_FEW_SEEN, "3 must answer, and 2 of them were seen lately"),
+    ],
+)
+def test_each_reason_to_wait_is_told_in_words(hindrance: Hindrance | None, words: str) -> None:
+    view = waiting_view(found(hindrance), "home2")
+    assert view.sentence.startswith("home2 leaves: ")
+    assert words in view.sentence
+    assert (view.quorum, view.quorum_after, view.hindrance) == (4, 3, hindrance)
+
+
+def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
+    chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
+    chain.append([chain.transaction(member, SetLeaving(leaving=True)) for member in (1, 2)])
+    reply = changes_of(chain.ledger)
+    assert [(one.name, one.hindrance) for one in reply.waiting] == [("home3", Hindrance.ONE_IS_PENDING)]
+    assert [(one.name, one.last_height) for one in reply.left] == [("home2", 2)]
+    chain.append()
+    chain.append()
+    assert [one.hindrance for one in changes_of(chain.ledger).waiting] == [Hindrance.TOO_FEW_MEMBERS]
+    chain.ledger.close()
