@@ -16,7 +16,7 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest,
 from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
-from contracts.member_changes import next_change
+from contracts.member_changes import FIXED_AHEAD, next_change
 from contracts.receipts import Receipt
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
@@ -57,7 +57,7 @@ from ledger.store import (
     undecided_key,
 )
 from ledger.transactions import TransactionVerifier
-from ledger.trusted_sets import FIXED_AHEAD, SetChange, SetStep
+from ledger.trusted_sets import SetChange, SetStep
 from ledger.validation import (
     Admission,
     BlockRefusal,

@@ -20,11 +20,9 @@ from consensus.identifiers import FIRST_HEIGHT, Address, Height, PublicKey
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
+from contracts.member_changes import FIXED_AHEAD
 from ledger.block import BlockHeader, block_digest
 from ledger.validation import certificate_fault
-
-FIXED_AHEAD: Final = 2
-"""Block h fixes the members of h + 2."""
 
 CHANGES_MAX: Final = 1_024
 """Changes that a proof may carry; beyond them it needs a later point to start from."""

@@ -56,20 +56,6 @@ def path_of(path: str, **query: object) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _checked(url: str, answer: tuple[int, bytes], model: type[M]) -> M:
-    """Returns what a node answered; raises as `NodeClient.get`."""
-    status, body = answer
-    try:
-        if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
-            return model.model_validate_json(body)
-        problem = Problem.model_validate_json(body)
-    except ValidationError:
-        raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
-    if status == HTTPStatus.NOT_FOUND:
-        raise NotFound(problem.reason, problem.detail)
-    raise NodeError(problem.detail)
-
-
 class NodeClient:
     """HTTP client of any number of nodes, each named by the root of its API. Made by `open_client`."""
 
@@ -83,21 +69,26 @@ class NodeClient:
             NotFound: there is no such thing.
             NodeError: another problem, or no answer.
         """
-        return _checked(url, await self._read("GET", f"{require_url(url)}{path}"), model)
+        status, body = await self._read(f"{require_url(url)}{path}")
+        return _answer_of(url, status, body, model)
 
-    async def submit(self, url: str, raw: bytes, *, wait_s: int) -> SubmissionReply:
-        """Gives the node at `url` a signed transaction and returns what became of it within `wait_s`.
+    async def submit(self, url: str, raw: bytes, *, wait_s: float) -> SubmissionReply:
+        """Submits a signed transaction to the node at `url`, and waits for its block; returns what became of it.
 
         Raises:
-            NodeError: it refuses the transaction, or does not answer.
+            NodeError: the node does not take it, or does not answer.
         """
-        path = path_of("/v1/transactions", wait=wait_s)
-        answer = await self._read("POST", f"{require_url(url)}{path}", json={"transaction": raw.hex()})
-        return _checked(url, answer, SubmissionReply)
-
-    async def _read(self, method: str, url: str, *, json: object = None) -> tuple[int, bytes]:
+        place = f"{require_url(url)}{path_of('/v1/transactions', wait=wait_s)}"
         try:
-            async with self._session.request(method, url, json=json) as response:
+            async with self._session.post(place, data=raw, headers={"Content-Type": MESSAGEPACK_TYPE}) as response:
+                status, body = response.status, await response.read()
+        except (aiohttp.ClientError, ValueError, TimeoutError) as error:
+            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+        return _answer_of(url, status, body, SubmissionReply)
+
+    async def _read(self, url: str) -> tuple[int, bytes]:
+        try:
+            async with self._session.get(url) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
             raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
@@ -144,3 +135,15 @@ async def open_client(*, timeout_s: float = TIMEOUT_S) -> AsyncIterator[NodeClie
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         yield NodeClient(session)
+
+
+def _answer_of(url: str, status: int, body: bytes, model: type[M]) -> M:
+    try:
+        if status in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
+            return model.model_validate_json(body)
+        problem = Problem.model_validate_json(body)
+    except ValidationError:
+        raise NodeError(f"{url} does not answer as a node of this version does (HTTP {status})") from None
+    if status == HTTPStatus.NOT_FOUND:
+        raise NotFound(problem.reason, problem.detail)
+    raise NodeError(problem.detail)

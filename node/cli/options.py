@@ -2,15 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from node.admission.passphrase import checked_passphrase, read_passphrase_file
 from node.cli.terminal import asked
 from node.errors import NodeError
-
-PORT_MAX: Final = 65_535
 
 ConfigOption = Annotated[
     Path,

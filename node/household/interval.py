@@ -7,10 +7,12 @@ Events only say that it is time to look again.
 from dataclasses import dataclass
 
 from consensus.identifiers import Address, Slot
+from contracts.member_changes import is_member
 from contracts.state import (
     Debt,
     Deficit,
     Interval,
+    Overlay,
     Packet,
     Score,
     StateReader,
@@ -36,7 +38,9 @@ class Admission:
     """Of the last decided block."""
 
     def may_trade(self, state: StateReader, member: Address) -> bool:
-        """Says whether a member's score admits it to trades, and it is not suspended."""
+        """Says whether somebody is a member, its score admits it to trades, and it is not suspended."""
+        if not is_member(Overlay(state), member):
+            return False
         score = read(state, score_key(member), Score)
         if score is None or score.is_suspended:
             return False

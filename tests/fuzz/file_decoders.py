@@ -297,7 +297,7 @@ class AnsweredClient(NodeClient):
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    async def _read(self, method: str, url: str, *, json: object = None) -> tuple[int, bytes]:
+    async def _read(self, url: str) -> tuple[int, bytes]:
         return HTTPStatus.OK, self._body
 
 

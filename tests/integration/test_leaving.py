@@ -9,7 +9,7 @@ import pytest
 
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import config, decide_blocks, height, running
-from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, wait_until, write_readings
+from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, refused, wait_until, write_readings
 
 
 @pytest.fixture
@@ -53,6 +53,9 @@ def test_one_leaves_and_the_others_decide_with_fewer(street: Street) -> None:
         wait_until(lambda: all(members_at(node) == 4 for node in staying), "four members")
         again = p2pnode(street.directory, "member", "leave", *config(leaver), "--yes")
         assert "has left" in again.output, "given again it says the same"
+        port = {"P2PNODE_API__PORT": leaver.url.rpartition(":")[2]}
+        other = ("member", "leave", *config(staying[0]), "--yes")
+        assert "is the API of another home, node5" in refused(street.directory, *other, environment=port)
         leaver.end_by(signal.SIGTERM)
         street.node(4).end_by(signal.SIGKILL)
         decide_blocks(street, 2)  # three of the four: with five members four would have to answer

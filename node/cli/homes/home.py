@@ -16,11 +16,11 @@ from node.admission.identity import create_key, load_chain
 from node.admission.new_home import made_whole
 from node.admission.request import make_request
 from node.cli.homes.place import ANY_HOST, place_of
-from node.cli.options import PORT_MAX
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
 from node.home.genesis_file import load_genesis, write_genesis
+from node.home.hosts import PORT_MAX
 from node.home.sign_state import SignStateFile
 
 HOME_HELP: Final = """\

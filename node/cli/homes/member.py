@@ -23,7 +23,7 @@ from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.replies.node import SubmissionReply
-from node.replies.state import MemberChangesReply, MembersReply, WaitingChange
+from node.replies.state import MemberChangesReply, MembersReply, StateReply, WaitingChange
 from node.replies.why import WhyReply
 from node.stories.member_changes import changes_of
 from node.stories.slices import Slices
@@ -97,6 +97,10 @@ class _OwnNode:
         status = await self._client.status(self._url)
         if status is None:
             raise NodeError(f"{self._url} does not answer: is the node running? It must, until it has left")
+        registered = await self._client.get(self._url, f"/v1/state/member:{status.address}", StateReply)
+        fields = {} if registered.record is None else registered.record.fields
+        if fields.get("node_key") != self._key.public_key.hex():
+            raise NodeError(f"{self._url} is the API of another home, {status.name}: nothing was changed")
         self.address = status.address
 
     async def changes(self) -> MemberChangesReply:

@@ -3,8 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from consensus.identifiers import Address, Slot
-from contracts.state import Debt, Interval, debt_key, interval_key, packet_key, score_key
+from consensus.codec import decode
+from consensus.identifiers import Address, Height, Slot
+from contracts.state import MEMBER_LIST_KEY, Debt, Interval, MemberList, debt_key, interval_key, packet_key, score_key
 from contracts.transactions import packet_id
 from contracts.units import MicroTokens
 from node.household.interval import Admission, IntervalView, read_interval
@@ -75,4 +76,15 @@ def test_own_surplus_is_no_supply() -> None:
     state = make_state()
     state.put(interval_key(START_MS), Interval(meters=(BUYER,), closes_at_slot=Slot(9), closed=False))
     state.values[packet_key(packet_id(BUYER, START_MS))] = state.values[packet_key(packet_id(SELLER, START_MS))]
+    assert view(state).supplies == ()
+
+
+@pytest.mark.parametrize("gone", [SELLER, BUYER], ids=["seller", "buyer"])
+def test_who_left_the_chain_neither_sells_nor_buys(gone: Address) -> None:
+    """The chain would decline each contract, and a neighbour that asks on settles its hour only at gate closure."""
+    state = make_state()
+    assert len(view(state).supplies) == 1
+    known = decode(state.values[MEMBER_LIST_KEY], MemberList)
+    terms = (replace(term, last_height=Height(3)) if term.address == gone else term for term in known.terms)
+    state.put(MEMBER_LIST_KEY, MemberList(terms=tuple(terms)))
     assert view(state).supplies == ()
