@@ -151,7 +151,7 @@ class MarketOperations:
             self._transfer: 2,
             self._issue: 2,
             self._redeem: 1,
-            self._office: 18,
+            self.next_about_an_office: 2,
         }
 
     def next(self) -> Operation:
@@ -399,8 +399,8 @@ class MarketOperations:
 
     # -- the authority's key
 
-    def _office(self) -> Operation:
-        """Somebody does something about the authority's key: its owner, who was that, a member, or a stranger."""
+    def next_about_an_office(self) -> Operation:
+        """Returns what somebody does about the authority's key: its owner, who was that, a member, or a stranger."""
         return self._random.choices(
             (self._replacement, self._proposal, self._approval, self._objection), weights=(1, 3, 8, 8)
         )[0]()
@@ -416,7 +416,7 @@ class MarketOperations:
 
     def _successor(self) -> OfficeSuccessor:
         office = self._homes.authority_key.address
-        key = self._random.choice((*OFFICE_KEYS * 2, self._homes.grid_key, self._homes.meter_keys[0]))
+        key = self._random.choice((*OFFICE_KEYS, self._homes.grid_key, self._homes.meter_keys[0]))
         right = office_successor(self._homes.chain, office, key)
         forged = replace(right, possession=bytes(64))
         elsewhere = office_successor(self._homes.chain, self._homes.addresses[0], key)
