@@ -6,7 +6,7 @@ within a day lapses. Each member has one unfinished proposal at most, so all of 
 
 The one subject is the key of an office. Its owner, if there after all, objects while the proposal waits, and ends it.
 But whoever has a stolen key could object for ever. So an objection is a delay and no veto: after it nothing may be
-proposed for the office for one waiting time more, in which people talk to each other; a proposal made in the time
+proposed for the office for one waiting time more, in which people talk to each other; a proposal made in the week
 after that cannot be objected to. A quorum that insists wins: it takes Q members twice, and three waiting times.
 """
 
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from consensus.identifiers import Address, Digest, Slot
 from consensus.quorum import quorum
 from contracts.agenda import schedule
+from contracts.member_changes import is_member
 from contracts.office_records import Office, OfficeKeyChange, Proposal, ProposalStatus, ProposalTurn
 from contracts.offices import install, key_refusal, successor_refusal
 from contracts.receipts import Reason
@@ -28,16 +29,16 @@ from contracts.units import MS_PER_HOUR
 OPEN_MS: Final = 24 * MS_PER_HOUR
 """How long members may approve a proposal, in time of slots."""
 
-INSISTING_WAITS: Final = 8
-"""Until so many waiting times after an objection a proposal for the office cannot be objected to. Then the owner may
-again: an objection of years ago says nothing about who has the key now."""
+INSISTING_MS: Final = 7 * OPEN_MS
+"""After the waiting time that follows an objection: what members propose in it cannot be objected to. Then the owner
+may object again: an objection of years ago says nothing about who has the key now."""
 
 UNFINISHED: Final = frozenset({ProposalStatus.OPEN, ProposalStatus.APPROVED})
 
 
 def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action: Propose) -> Outcome:
     """Opens a proposal, or declines: no member, one of the sender's is unfinished, nothing that can be proposed."""
-    if sender not in _members(run):
+    if not is_member(run.overlay, sender):
         return declined(Reason.PROPOSAL_NOT_MEMBER, f"{sender.hex()} is no member")
     last = run.overlay.get(proposal_key(sender), Proposal)
     if last is not None and last.status in UNFINISHED:
@@ -53,7 +54,7 @@ def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action
         slot=slot,
         status=ProposalStatus.OPEN,
         approvals=(sender,),
-        until_slot=Slot(slot + OPEN_MS // run.genesis.slot_duration_ms),
+        until_slot=Slot(slot + _slots(run, OPEN_MS)),
     )
     _put_and_schedule(run, sender, proposal)
     if _is_approved(run, proposal) and _waiting_refusal(run, proposal) is None:  # a chain of one member
@@ -67,7 +68,7 @@ def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome
     With a quorum's the proposal waits for its time. Who approved before may say so again where the quorum has become
     smaller meanwhile.
     """
-    if sender not in _members(run):
+    if not is_member(run.overlay, sender):
         return declined(Reason.PROPOSAL_NOT_MEMBER, f"{sender.hex()} is no member")
     proposal = run.overlay.get(proposal_key(action.proposer), Proposal)
     if proposal is None or proposal.name != action.proposal:
@@ -99,8 +100,8 @@ def execute_objection(run: BlockRun, sender: Address, action: RaiseObjection) ->
     proposal = run.overlay.require(proposal_key(office.waiting), Proposal)
     if proposal.name != action.proposal:
         return declined(Reason.PROPOSAL_UNKNOWN, f"proposal {proposal.name.hex()} waits, and no other")
-    objected, wait = office.objected_slot, run.genesis.office_wait_slots
-    if objected is not None and proposal.slot < objected + INSISTING_WAITS * wait:
+    objected = office.objected_slot
+    if objected is not None and proposal.slot < _quiet_until(run, objected) + _slots(run, INSISTING_MS):
         detail = f"proposed in slot {proposal.slot}, after the objection of slot {objected}: members insist"
         return declined(Reason.OBJECTION_SPENT, detail)
     run.overlay.put(proposal_key(office.waiting), replace(proposal, status=ProposalStatus.OBJECTED))
@@ -131,12 +132,8 @@ def _carry_out(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
     run.overlay.put(office_key(change.office), replace(office, waiting=None, objected_slot=objected_slot))
 
 
-def _members(run: BlockRun) -> tuple[Address, ...]:
-    return run.overlay.require(MEMBER_LIST_KEY, MemberList).addresses
-
-
 def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
-    members = _members(run)
+    members = run.overlay.require(MEMBER_LIST_KEY, MemberList).addresses
     return len(set(members).intersection(proposal.approvals)) >= quorum(len(members))
 
 
@@ -153,10 +150,18 @@ def _waiting_refusal(run: BlockRun, proposal: Proposal) -> Refusal | None:
 
 def _quiet_refusal(run: BlockRun, office: Address, *, made_slot: Slot) -> Refusal | None:
     objected = run.overlay.require(office_key(office), Office).objected_slot
-    if objected is None or made_slot >= (first := objected + run.genesis.office_wait_slots):
+    if objected is None or made_slot >= (first := _quiet_until(run, objected)):
         return None
     detail = f"the owner objected in slot {objected}: only what is proposed from slot {first} on counts"
     return Refusal(reason=Reason.OFFICE_OBJECTED, detail=detail)
+
+
+def _quiet_until(run: BlockRun, objected: Slot) -> int:
+    return objected + run.genesis.office_wait_slots
+
+
+def _slots(run: BlockRun, duration_ms: int) -> int:
+    return duration_ms // run.genesis.slot_duration_ms
 
 
 def _let_wait(run: BlockRun, proposer: Address, proposal: Proposal) -> None:

@@ -35,6 +35,9 @@ ENERGY_WH_MAX: Final = 10**12
 PRICE_MAX: Final = 10**12
 TOKENS_MAX: Final = 10**18
 COUNTER_MAX: Final = 2**63 - 1
+NONCE_STEP_MAX: Final = 2**20
+"""A nonce lies at most so far above the sender's last: else whoever had a key for a moment could use up all numbers
+with one transaction, and no later key would ever act for that sender."""
 METER_TIME_MS_MAX: Final = 4_102_444_800_000
 """The year 2100: a meter's time must have a date that people's tools can write."""
 
@@ -260,7 +263,7 @@ class Envelope(Record, frozen=True, kw_only=True):
     sender_key: PublicKeyBytes
     """Its present key, as the state says: a member's node key, an office's key."""
     nonce: Counter
-    """Strictly greater than the sender's last; gaps are allowed."""
+    """Above the sender's last, by `NONCE_STEP_MAX` at most; gaps are allowed."""
     valid_until_height: Annotated[Height, Meta(ge=0, le=COUNTER_MAX)]
     """Last height whose block may contain this transaction."""
     action: Action

@@ -11,6 +11,7 @@ from typing import Final
 from consensus.codec import DecodeError, Malformed
 from consensus.identifiers import Digest, Height, PublicKey
 from contracts.transactions import (
+    NONCE_STEP_MAX,
     SignedTransaction,
     Transaction,
     decode_transaction,
@@ -96,7 +97,7 @@ def envelope_refusal(
         key: that acts for the sender at present (`contracts.offices.acting_key`); None if it is nobody.
 
     Returns:
-        None, or the refusal: `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED` or `EXPIRED`.
+        None, or the refusal: `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED`, `NONCE_TOO_HIGH` or `EXPIRED`.
     """
     envelope = transaction.envelope
     if last_nonce is None:
@@ -108,6 +109,11 @@ def envelope_refusal(
     if envelope.nonce <= last_nonce:
         return TransactionRefused(
             TransactionRefusal.NONCE_PASSED, f"nonce {envelope.nonce}, the sender's last is {last_nonce}"
+        )
+    if envelope.nonce > last_nonce + NONCE_STEP_MAX:
+        return TransactionRefused(
+            TransactionRefusal.NONCE_TOO_HIGH,
+            f"nonce {envelope.nonce}, the sender's last is {last_nonce}, {NONCE_STEP_MAX} above it at most",
         )
     if envelope.valid_until_height < height:
         return TransactionRefused(

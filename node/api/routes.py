@@ -233,6 +233,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Reason.BAD_SIGNATURE,
             Reason.UNKNOWN_SENDER,
             Reason.OTHER_KEY,
+            Reason.NONCE_TOO_HIGH,
             Reason.QUOTA,
             Reason.MEMPOOL_FULL,
         ),

@@ -19,7 +19,7 @@ WAIT_S: Final = 30
 
 DEADLINE_S: Final = 60.0
 
-NONCE_STEP: Final = 16
+NONCE_STEP: Final = 1_000
 """Above the sender's last nonce: a node that runs signs with the ones in between, and its transactions go first."""
 
 

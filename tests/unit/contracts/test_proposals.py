@@ -7,12 +7,14 @@ import pytest
 
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.identifiers import Digest
+from consensus.eras import EraStart
+from consensus.identifiers import Digest, EraNumber, Height
 from consensus.quorum import quorum
 from contracts.office_records import Office, Proposal, ProposalStatus
 from contracts.offices import acting_key
-from contracts.proposals import INSISTING_WAITS
+from contracts.proposals import INSISTING_MS
 from contracts.receipts import Reason, Status
+from contracts.run import EraBeginning
 from contracts.state import MEMBER_LIST_KEY, MemberList, MemberTerm, Overlay, office_key, proposal_key
 from contracts.state_reading import conserved, sum_tokens
 from contracts.transactions import (
@@ -27,6 +29,7 @@ from tests.support.contracts import Community, DictChain, make_genesis, seeded_k
 
 WAIT = 100
 HOMES = make_genesis(4, office_wait_slots=WAIT)
+INSISTING_SLOTS = INSISTING_MS // HOMES.genesis.slot_duration_ms
 OPEN_SLOTS = 24 * 3_600_000 // HOMES.genesis.slot_duration_ms
 ISSUER, GRID = HOMES.issuer_key, HOMES.grid_key
 KEYS = tuple(seeded_key("successor", index) for index in range(8))
@@ -148,6 +151,70 @@ def test_approvals_are_counted_again_where_the_quorum_became_smaller() -> None:
     chain.state[MEMBER_LIST_KEY] = encode_list(terms[:4])
     assert chain.approve(2, 0) is Reason.NONE
     assert chain.status(0) is ProposalStatus.APPROVED
+
+
+def test_a_proposal_outlives_its_proposer_whose_approval_counts_no_more() -> None:
+    chain = Chain(make_genesis(5, office_wait_slots=WAIT))
+    chain.propose(0, KEYS[0])
+    terms = chain.read(MEMBER_LIST_KEY, MemberList).terms
+    chain.state[MEMBER_LIST_KEY] = encode_list(terms[1:])
+    for member, status in ((1, ProposalStatus.OPEN), (2, ProposalStatus.OPEN), (3, ProposalStatus.APPROVED)):
+        assert chain.approve(member, 0) is Reason.NONE
+        assert chain.status(0) is status
+
+
+def test_what_a_quorum_approved_needs_no_further_approval_when_its_time_comes() -> None:
+    chain = Chain(make_genesis(5, office_wait_slots=WAIT))
+    chain.propose(0, KEYS[0])
+    for member in (1, 2, 3):
+        chain.approve(member, 0)
+    terms = chain.read(MEMBER_LIST_KEY, MemberList).terms
+    chain.state[MEMBER_LIST_KEY] = encode_list(terms[1:])
+    chain.pass_to(4 + WAIT)
+    assert chain.status(0) is ProposalStatus.DONE
+
+
+def with_key_of_member(chain: Chain, member: int, key: SigningKey) -> None:
+    """A ceremony replaces a member's home by one with this key."""
+    keys = [(home.address, home.public_key) for home in HOMES.node_keys]
+    keys[member] = (HOMES.addresses[member], key.public_key)
+    start = EraStart(number=EraNumber(1), base=Height(chain.height), plan=HOMES.chain)
+    chain.block(beginning=EraBeginning(starts=(start,), base=Height(chain.height), members=tuple(keys)))
+
+
+def test_a_key_that_a_member_has_meanwhile_is_not_approved() -> None:
+    chain = Chain(HOMES)
+    chain.propose(0, KEYS[0])
+    chain.approve(1, 0)
+    with_key_of_member(chain, 3, KEYS[0])
+    assert chain.approve(2, 0) is Reason.OFFICE_KEY_OF_MEMBER
+    assert chain.status(0) is ProposalStatus.OPEN
+
+
+def test_a_key_that_a_member_has_meanwhile_is_not_installed() -> None:
+    chain = approved()
+    with_key_of_member(chain, 3, KEYS[0])
+    chain.pass_to(3 + WAIT)
+    assert (chain.status(0), chain.key()) == (ProposalStatus.VOID, ISSUER.public_key)
+
+
+def test_a_thief_who_installs_the_proposed_key_himself_gains_nothing() -> None:
+    """Its agreement is on the chain for all to see."""
+    chain = approved()
+    proposed = ReplaceOfficeKey(successor=office_successor(HOMES.chain, ISSUER.address, KEYS[0]))
+    assert chain.send(ISSUER, proposed) is Reason.NONE
+    chain.pass_to(3 + WAIT)
+    assert (chain.status(0), chain.key()) == (ProposalStatus.VOID, KEYS[0].public_key)
+    assert chain.read(office_key(ISSUER.address), Office).waiting is None
+
+
+def test_a_short_waiting_time_does_not_let_a_thief_object_for_ever() -> None:
+    chain = Chain(make_genesis(4, office_wait_slots=1))
+    decide(chain, KEYS[0])
+    assert chain.object(ISSUER, 0, slot=chain.slot) is Reason.NONE
+    chain.pass_to(chain.slot + OPEN_SLOTS)  # people need hours, whatever the waiting time
+    decide(chain, KEYS[0])
+    assert chain.object(ISSUER, 0, slot=chain.slot) is Reason.OBJECTION_SPENT
 
 
 def test_nobody_counts_twice() -> None:
@@ -288,7 +355,7 @@ def test_a_quorum_that_insists_wins_against_a_thief() -> None:
 def test_an_old_objection_does_not_count_any_more(slot: int, reason: Reason) -> None:
     chain = approved()
     chain.object(ISSUER, 0, slot=10)
-    chain.pass_to(10 + INSISTING_WAITS * WAIT + slot - 1)
+    chain.pass_to(10 + WAIT + INSISTING_SLOTS + slot - 1)
     decide(chain, KEYS[0])
     assert chain.object(ISSUER, 0) is reason
 
@@ -385,7 +452,7 @@ class Naive:
 
     def object(self, office: SigningKey, slot: int) -> bool:
         told, objected = self.waiting(office), self.offices[office.address].objected
-        if told is None or (objected is not None and told.made < objected + INSISTING_WAITS * WAIT):
+        if told is None or (objected is not None and told.made < objected + WAIT + INSISTING_SLOTS):
             return False
         told.over = True
         self.offices[office.address].objected = slot

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.identifiers import Digest, Height, PublicKey
-from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
+from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
@@ -79,6 +79,8 @@ def test_every_flipped_bit_is_refused():
         (7, 1, TransactionRefusal.NONCE_PASSED),
         (8, 1, TransactionRefusal.NONCE_PASSED),
         (6, 1, None),
+        (7 - NONCE_STEP_MAX, 1, None),
+        (6 - NONCE_STEP_MAX, 1, TransactionRefusal.NONCE_TOO_HIGH),
         (-1, 10, None),
         (-1, 11, TransactionRefusal.EXPIRED),
     ],
