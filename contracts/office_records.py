@@ -76,7 +76,6 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
 
 
 class ProposalTurn(Record, frozen=True, kw_only=True, tag="proposal-turn"):
-    """A proposal lapses or is carried out, unless it is over."""
+    """A member's unfinished proposal lapses or is carried out, if its time has come."""
 
     proposer: Address
-    proposal: Digest

@@ -110,9 +110,9 @@ def execute_objection(run: BlockRun, sender: Address, action: RaiseObjection) ->
 
 
 def take_turn(run: BlockRun, turn: ProposalTurn) -> None:
-    """Lets an open proposal lapse and carries out an approved one, if its time has come."""
+    """Lets a member's open proposal lapse, or carries out the approved one, if its time has come."""
     proposal = run.overlay.require(proposal_key(turn.proposer), Proposal)
-    if proposal.name != turn.proposal or proposal.until_slot > run.context.slot:
+    if proposal.until_slot > run.context.slot:
         return
     if proposal.status is ProposalStatus.OPEN:
         run.overlay.put(proposal_key(turn.proposer), replace(proposal, status=ProposalStatus.LAPSED))
@@ -173,4 +173,4 @@ def _let_wait(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
 
 def _put_and_schedule(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
     run.overlay.put(proposal_key(proposer), proposal)
-    schedule(run, proposal.until_slot, ProposalTurn(proposer=proposer, proposal=proposal.name))
+    schedule(run, proposal.until_slot, ProposalTurn(proposer=proposer))

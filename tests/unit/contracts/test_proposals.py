@@ -248,6 +248,15 @@ def test_one_unfinished_proposal_per_member() -> None:
     assert chain.propose(0, KEYS[2]) is Reason.NONE
 
 
+def test_the_waiting_time_may_be_longer_than_the_day_in_which_it_was_open() -> None:
+    chain = Chain(make_genesis(4, office_wait_slots=3 * OPEN_SLOTS))
+    decide(chain, KEYS[0])
+    chain.pass_to(3 + 3 * OPEN_SLOTS - 1)
+    assert (chain.status(0), chain.key()) == (ProposalStatus.APPROVED, ISSUER.public_key)
+    chain.pass_to(3 + 3 * OPEN_SLOTS)
+    assert (chain.status(0), chain.key()) == (ProposalStatus.DONE, KEYS[0].public_key)
+
+
 def test_without_a_quorum_it_lapses_after_a_day() -> None:
     chain = Chain(HOMES)
     chain.propose(0, KEYS[0])
