@@ -34,12 +34,15 @@ def office_addresses(genesis: Genesis) -> Mapping[OfficeName, Address]:
 
 
 def acting_key(state: Overlay, address: Address) -> PublicKey | None:
-    """Returns the key that acts for an address: a member's node key, an office's key. None: it is nobody's."""
-    member = state.get(member_key(address), Member)
-    if member is not None:
-        return member.node_key
+    """Returns the key that acts for an address: an office's key, a member's node key. None: it is nobody's.
+
+    An office comes first: whoever brought its first key in as a member's would have the same address.
+    """
     office = state.get(office_key(address), Office)
-    return None if office is None else office.key
+    if office is not None:
+        return office.key
+    member = state.get(member_key(address), Member)
+    return None if member is None else member.node_key
 
 
 def execute_replacement(run: BlockRun, sender: Address, action: ReplaceOfficeKey) -> Outcome:

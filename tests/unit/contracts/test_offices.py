@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.eras import EraStart
 from consensus.identifiers import Address, EraNumber, Height
@@ -10,7 +11,7 @@ from contracts.office_records import Office, OfficeName, RetiredKey
 from contracts.offices import acting_key, office_addresses
 from contracts.receipts import Reason, Receipt, Status
 from contracts.run import EraBeginning
-from contracts.state import Account, Overlay, account_key, office_key, retired_key
+from contracts.state import Account, Member, Overlay, account_key, member_key, office_key, retired_key
 from contracts.state_reading import conserved, sum_tokens
 from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, office_successor
 from tests.support.contracts import DictChain, make_genesis, seeded_key, transfer
@@ -69,6 +70,15 @@ def test_the_owner_replaces_the_key_and_the_office_keeps_its_name(name: OfficeNa
     assert acting_key(Overlay(chain.state), NEXT.address) is None  # the key has no address of its own
     for other in set(OFFICES.values()) - {first}:
         assert acting_key(Overlay(chain.state), other.address) == other.public_key
+
+
+def test_no_member_acts_for_an_office_by_the_key_that_names_it() -> None:
+    """A thief keeps the first key, whose hash is the office's address: a member of that address must not be it."""
+    chain = DictChain(HOMES)
+    send(chain, ISSUER, replacement(ISSUER.address, NEXT))
+    thief = replace(chain.read(member_key(HOMES.addresses[0]), Member), node_key=ISSUER.public_key)
+    chain.state[member_key(ISSUER.address)] = encode(thief)
+    assert acting_key(Overlay(chain.state), ISSUER.address) == NEXT.public_key
 
 
 def test_wallet_and_rights_stay_with_the_name() -> None:
