@@ -16,6 +16,14 @@ class Activity(Record, frozen=True, kw_only=True, tag="activity"):
     """Forward trades that are not final, as seller or as buyer."""
 
 
+class KeyOwner(Record, frozen=True, kw_only=True, tag="key-owner"):
+    """Whose a key is or was, whatever it signed: a key that ever was anybody's never becomes another one's, or its
+    owner's again.
+    """
+
+    owner: Address
+
+
 class ChangeKind(Enum):
     """Why the list of members is to change."""
 

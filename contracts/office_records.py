@@ -29,14 +29,6 @@ class Office(Record, frozen=True, kw_only=True, tag="office"):
     """Of the block with the owner's last objection; None once a proposal gave it a key."""
 
 
-class RetiredKey(Record, frozen=True, kw_only=True, tag="retired-key"):
-    """A key that acted for an office and never acts for one again."""
-
-    office: Address
-    last_height: Height
-    """Of the block that replaced it."""
-
-
 class OfficeKeyChange(Record, frozen=True, kw_only=True, tag="office-key-change"):
     """An office is to act by another key."""
 

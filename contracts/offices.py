@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.genesis import Genesis
-from contracts.office_records import Office, OfficeKeyChange, OfficeName, RetiredKey
+from contracts.member_records import KeyOwner
+from contracts.office_records import Office, OfficeKeyChange, OfficeName
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal, declined
-from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key, office_key, retired_key
+from contracts.state import Member, Overlay, member_key, office_key, used_key
 from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, possession_bytes
 
 
@@ -72,36 +73,20 @@ def successor_refusal(run: BlockRun, successor: OfficeSuccessor) -> Refusal | No
 
 
 def key_refusal(run: BlockRun, key: PublicKey) -> Refusal | None:
-    """Says why no office may get a key: it is or was another's.
+    """Says why no office may get a key: it is or was somebody's.
 
     One that an office had before stays out: it may be the one that was stolen, and its possession was shown to all.
     """
-    overlay = run.overlay
-    for name, office in office_addresses(run.genesis).items():
-        if overlay.require(office_key(office), Office).key == key:
-            return Refusal(reason=Reason.OFFICE_KEY_IN_USE, detail=f"key {key.hex()} is that of the {name.value}")
-    retired = overlay.get(retired_key(key), RetiredKey)
-    if retired is not None:
-        detail = f"key {key.hex()} was an office's until height {retired.last_height}"
-        return Refusal(reason=Reason.OFFICE_KEY_RETIRED, detail=detail)
-    owner = _member_with(overlay, key)
-    if owner is not None:
-        return Refusal(reason=Reason.OFFICE_KEY_OF_MEMBER, detail=f"key {key.hex()} is or was that of {owner.hex()}")
-    return None
+    known = run.overlay.get(used_key(key), KeyOwner)
+    if known is None:
+        return None
+    detail = f"key {key.hex()} is or was that of {known.owner.hex()}"
+    return Refusal(reason=Reason.OFFICE_KEY_USED_BEFORE, detail=detail)
 
 
 def install(run: BlockRun, change: OfficeKeyChange) -> None:
-    """Writes the next key of an office; the one before retires."""
-    height = run.context.height
+    """Writes the next key of an office, from the next block on."""
+    run.overlay.put(used_key(change.key), KeyOwner(owner=change.office))
     present = run.overlay.require(office_key(change.office), Office)
-    run.overlay.put(retired_key(present.key), RetiredKey(office=change.office, last_height=height))
-    following = replace(present, key=change.key, first_height=Height(height + 1))
+    following = replace(present, key=change.key, first_height=Height(run.context.height + 1))
     run.overlay.put(office_key(change.office), following)
-
-
-def _member_with(state: Overlay, key: PublicKey) -> Address | None:
-    """Returns who has or had a key, as node or as meter."""
-    for term in state.require(MEMBER_LIST_KEY, MemberList).terms:
-        if key in (term.node_key, state.require(member_key(term.address), Member).meter_key):
-            return term.address
-    return None

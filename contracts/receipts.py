@@ -53,9 +53,7 @@ class Reason(Enum):
     OFFICE_UNKNOWN = "office_unknown"
     OFFICE_NOT_SENDER = "office_not_sender"
     OFFICE_NO_POSSESSION = "office_no_possession"
-    OFFICE_KEY_IN_USE = "office_key_in_use"
-    OFFICE_KEY_RETIRED = "office_key_retired"
-    OFFICE_KEY_OF_MEMBER = "office_key_of_member"
+    OFFICE_KEY_USED_BEFORE = "office_key_used_before"
     OFFICE_PROPOSAL_WAITS = "office_proposal_waits"
     OFFICE_OBJECTED = "office_objected"
     # proposals

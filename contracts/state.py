@@ -19,7 +19,7 @@
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
-| `U` retired keys of offices | public key | `RetiredKey` |
+| `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
@@ -32,8 +32,8 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
-from contracts.member_records import Activity, MemberQueue
-from contracts.office_records import Office, Proposal, ProposalTurn, RetiredKey
+from contracts.member_records import Activity, KeyOwner, MemberQueue
+from contracts.office_records import Office, Proposal, ProposalTurn
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -62,7 +62,7 @@ class Table(bytes, Enum):
     REWARDED_PAIR = b"R"
     SINGLETON = b"S"
     TRADE = b"T"
-    RETIRED_KEY = b"U"
+    USED_KEY = b"U"
     PROPOSAL = b"V"
 
 
@@ -395,6 +395,7 @@ StateValue = (
     | Due
     | EraTable
     | Interval
+    | KeyOwner
     | LastBlock
     | Member
     | MemberList
@@ -406,7 +407,6 @@ StateValue = (
     | Packet
     | PromiseBook
     | Proposal
-    | RetiredKey
     | RewardedPair
     | Score
     | Totals
@@ -490,11 +490,6 @@ def packet_key(packet: Digest) -> StateKey:
     return StateKey(Table.PACKET.value + packet)
 
 
-def retired_key(key: PublicKey) -> StateKey:
-    """Key of the mark that a public key was an office's."""
-    return StateKey(Table.RETIRED_KEY.value + key)
-
-
 def proposal_key(proposer: Address) -> StateKey:
     """Key of a member's last proposal."""
     return StateKey(Table.PROPOSAL.value + proposer)
@@ -514,6 +509,11 @@ def score_key(address: Address) -> StateKey:
 def trade_key(trade: Digest) -> StateKey:
     """Key of a contract that executed."""
     return StateKey(Table.TRADE.value + trade)
+
+
+def used_key(key: PublicKey) -> StateKey:
+    """Key of whose a public key is or was."""
+    return StateKey(Table.USED_KEY.value + key)
 
 
 class StateReader(Protocol):

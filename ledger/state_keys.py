@@ -18,9 +18,9 @@
 | `promises:ADDRESS:INTERVAL` | pending forward trades of a member in a delivery window |
 | `proposal:ADDRESS` | last proposal of a member |
 | `reading:ADDRESS:INTERVAL` | a meter's reading |
-| `retired-key:KEY` | key that acted for an office before |
 | `score:ADDRESS` | quality of transaction |
 | `trade:ID` | contract that executed |
+| `used-key:KEY` | whose a public key is or was |
 
 ADDRESS, ID and KEY are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
 """
@@ -118,9 +118,9 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "promises": (Table.PROMISES, (_HASH, _TIME)),
     "proposal": (Table.PROPOSAL, (_HASH,)),
     "reading": (Table.READING, (_HASH, _TIME)),
-    "retired-key": (Table.RETIRED_KEY, (_HASH,)),
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
+    "used-key": (Table.USED_KEY, (_HASH,)),
 }
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {

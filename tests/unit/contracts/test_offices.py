@@ -7,11 +7,12 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.eras import EraStart
 from consensus.identifiers import Address, EraNumber, Height
-from contracts.office_records import Office, OfficeName, RetiredKey
+from contracts.member_records import KeyOwner
+from contracts.office_records import Office, OfficeName
 from contracts.offices import acting_key, office_addresses
 from contracts.receipts import Reason, Receipt, Status
 from contracts.run import EraBeginning
-from contracts.state import Account, Member, Overlay, account_key, member_key, office_key, retired_key
+from contracts.state import Account, Member, Overlay, account_key, member_key, office_key, used_key
 from contracts.state_reading import conserved, sum_tokens
 from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, office_successor
 from tests.support.contracts import DictChain, make_genesis, seeded_key, transfer
@@ -64,8 +65,8 @@ def test_the_owner_replaces_the_key_and_the_office_keeps_its_name(name: OfficeNa
     assert office(chain, first.address) == Office(
         name=name, key=NEXT.public_key, first_height=Height(3), waiting=None, objected_slot=None
     )
-    retired = chain.read(retired_key(first.public_key), RetiredKey)
-    assert retired == RetiredKey(office=first.address, last_height=Height(2))
+    for key in (first, NEXT):
+        assert chain.read(used_key(key.public_key), KeyOwner).owner == first.address
     assert acting_key(Overlay(chain.state), first.address) == NEXT.public_key
     assert acting_key(Overlay(chain.state), NEXT.address) is None  # the key has no address of its own
     for other in set(OFFICES.values()) - {first}:
@@ -105,6 +106,17 @@ def test_the_old_key_ends_with_the_replacement_in_the_same_block() -> None:
     assert reasons == [Reason.NONE, Reason.NONE, Reason.SENDER_KEY_REPLACED, Reason.SENDER_KEY_REPLACED]
     assert chain.account(0).available_micro == 101
     assert office(chain, ISSUER.address).key == NEXT.public_key
+
+
+def test_a_key_that_a_member_had_is_no_offices() -> None:
+    chain = DictChain(HOMES)
+    keys = [(key.address, key.public_key) for key in HOMES.node_keys[1:]]
+    start = EraStart(number=EraNumber(1), base=Height(0), plan=HOMES.chain)
+    members = ((HOMES.addresses[0], LATER.public_key), *keys)
+    chain.block(beginning=EraBeginning(starts=(start,), base=Height(0), members=members))
+    for key in (HOMES.node_keys[0], LATER):
+        receipt = send(chain, ISSUER, replacement(ISSUER.address, key))
+        assert receipt.reason is Reason.OFFICE_KEY_USED_BEFORE
 
 
 def test_a_members_replaced_key_ends_with_the_block_that_begins_the_era() -> None:
@@ -152,28 +164,28 @@ def test_the_new_key_itself_must_agree(forgery: str) -> None:
 @pytest.mark.parametrize("key", [HOMES.issuer_key, HOMES.grid_key, HOMES.authority_key])
 def test_no_key_acts_for_two_offices(key: SigningKey) -> None:
     receipt = send(DictChain(HOMES), ISSUER, replacement(ISSUER.address, key))
-    assert receipt.reason is Reason.OFFICE_KEY_IN_USE
+    assert receipt.reason is Reason.OFFICE_KEY_USED_BEFORE
 
 
 def test_an_offices_present_key_counts_and_not_its_first_one() -> None:
     chain = DictChain(HOMES)
     grid = HOMES.grid_key
     send(chain, grid, replacement(grid.address, NEXT))
-    assert send(chain, ISSUER, replacement(ISSUER.address, NEXT)).reason is Reason.OFFICE_KEY_IN_USE
-    assert send(chain, ISSUER, replacement(ISSUER.address, grid)).reason is Reason.OFFICE_KEY_RETIRED
+    assert send(chain, ISSUER, replacement(ISSUER.address, NEXT)).reason is Reason.OFFICE_KEY_USED_BEFORE
+    assert send(chain, ISSUER, replacement(ISSUER.address, grid)).reason is Reason.OFFICE_KEY_USED_BEFORE
 
 
 def test_a_retired_key_never_comes_back() -> None:
     chain = DictChain(HOMES)
     send(chain, ISSUER, replacement(ISSUER.address, NEXT))
     acting = NEXT.of_member(ISSUER.address)
-    assert send(chain, acting, replacement(ISSUER.address, ISSUER)).reason is Reason.OFFICE_KEY_RETIRED
+    assert send(chain, acting, replacement(ISSUER.address, ISSUER)).reason is Reason.OFFICE_KEY_USED_BEFORE
     assert send(chain, acting, replacement(ISSUER.address, LATER)).reason is Reason.NONE
     acting = LATER.of_member(ISSUER.address)
-    assert send(chain, acting, replacement(ISSUER.address, NEXT)).reason is Reason.OFFICE_KEY_RETIRED
+    assert send(chain, acting, replacement(ISSUER.address, NEXT)).reason is Reason.OFFICE_KEY_USED_BEFORE
 
 
 @pytest.mark.parametrize("key", [HOMES.node_keys[3], HOMES.meter_keys[2]])
 def test_a_members_keys_are_no_offices(key: SigningKey) -> None:
     receipt = send(DictChain(HOMES), ISSUER, replacement(ISSUER.address, key))
-    assert receipt.reason is Reason.OFFICE_KEY_OF_MEMBER
+    assert receipt.reason is Reason.OFFICE_KEY_USED_BEFORE
