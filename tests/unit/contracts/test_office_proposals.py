@@ -10,6 +10,7 @@ from consensus.cryptography import SigningKey
 from consensus.eras import EraStart
 from consensus.identifiers import Digest, EraNumber, Height
 from consensus.quorum import quorum
+from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.office_records import Office, Proposal, ProposalStatus
 from contracts.offices import acting_key
 from contracts.proposals import INSISTING_MS
@@ -269,6 +270,31 @@ def test_without_a_quorum_it_lapses_after_a_day() -> None:
     assert chain.approve(3, 0) is Reason.PROPOSAL_OVER
 
 
+def test_what_is_over_is_not_approved() -> None:
+    chain = approved()
+    assert chain.approve(3, 0) is Reason.PROPOSAL_OVER
+    chain.object(ISSUER, 0)
+    assert chain.approve(3, 0) is Reason.PROPOSAL_OVER
+
+
+def test_a_proposal_whose_time_is_up_is_over_before_its_turn_comes() -> None:
+    """Only so much is carried out per block."""
+    count = DUE_PER_BLOCK_MAX + 1
+    homes = make_genesis(count, office_wait_slots=WAIT)
+    keys = [seeded_key("crowd", index) for index in range(count)]
+    chain = Chain(homes)
+    chain.block(
+        *(
+            (member, Propose(subject=office_successor(homes.chain, ISSUER.address, key)))
+            for member, key in enumerate(keys)
+        ),
+        slot=1,
+    )
+    late = Approve(proposer=homes.addresses[-1], proposal=chain.of(count - 1).name)
+    (receipt,) = chain.block((0, late), slot=1 + OPEN_SLOTS).receipts
+    assert receipt.reason is Reason.PROPOSAL_OVER
+
+
 def test_what_is_proposed_is_checked_at_once() -> None:
     chain = Chain(HOMES)
     for key in (GRID, HOMES.meter_keys[1]):
@@ -338,7 +364,7 @@ def test_after_an_objection_it_is_quiet_for_a_waiting_time() -> None:
     assert chain.propose(0, KEYS[0], slot=10 + WAIT - 1) is Reason.OFFICE_OBJECTED
     assert chain.propose(1, KEYS[2], office=GRID) is Reason.NONE
     assert chain.approve(2, 3, slot=10 + WAIT) is Reason.OFFICE_OBJECTED
-    assert chain.propose(0, KEYS[0]) is Reason.NONE
+    assert chain.propose(0, KEYS[0], slot=10 + WAIT) is Reason.NONE
 
 
 def test_a_quorum_that_insists_wins_against_a_thief() -> None:
@@ -355,6 +381,19 @@ def test_a_quorum_that_insists_wins_against_a_thief() -> None:
     again = ReplaceOfficeKey(successor=office_successor(HOMES.chain, ISSUER.address, KEYS[6]))
     (receipt,) = chain.block((KEYS[5].of_member(ISSUER.address), again)).receipts
     assert receipt.reason is Reason.SENDER_KEY_REPLACED
+
+
+def test_an_objection_counts_on_where_the_members_key_came_to_nothing() -> None:
+    chain = approved()
+    chain.object(ISSUER, 0, slot=10)
+    chain.pass_to(10 + WAIT)
+    decide(chain, KEYS[0])
+    grids = ReplaceOfficeKey(successor=office_successor(HOMES.chain, GRID.address, KEYS[0]))
+    assert chain.send(GRID, grids) is Reason.NONE
+    chain.pass_to(20 + 2 * WAIT)
+    assert chain.status(0) is ProposalStatus.VOID
+    decide(chain, KEYS[1])
+    assert chain.object(ISSUER, 0) is Reason.OBJECTION_SPENT
 
 
 @pytest.mark.parametrize(("slot", "reason"), [(-1, Reason.OBJECTION_SPENT), (0, Reason.NONE)])
@@ -382,6 +421,20 @@ def test_a_member_alone_on_its_chain_is_a_quorum() -> None:
     assert chain.status(0) is ProposalStatus.APPROVED
     chain.pass_to(1 + WAIT)
     assert chain.key() == KEYS[0].public_key
+
+
+def test_who_is_left_alone_waits_for_what_the_others_approved() -> None:
+    chain = Chain(make_genesis(2, office_wait_slots=WAIT))
+    chain.propose(0, KEYS[0])
+    chain.approve(1, 0)
+    terms = chain.read(MEMBER_LIST_KEY, MemberList).terms
+    chain.state[MEMBER_LIST_KEY] = encode_list(terms[1:])
+    assert chain.propose(1, KEYS[1]) is Reason.NONE
+    assert (chain.status(0), chain.status(1)) == (ProposalStatus.APPROVED, ProposalStatus.OPEN)
+    chain.pass_to(2 + WAIT)
+    assert chain.key() == KEYS[0].public_key
+    assert chain.approve(1, 1) is Reason.NONE
+    assert chain.status(1) is ProposalStatus.APPROVED
 
 
 # --- beside a naive model ----------------------------------------------------------------------------------------
