@@ -14,10 +14,11 @@ from typing import Final
 from consensus.codec import encode
 from consensus.identifiers import Height
 from contracts.execution import execute_block
+from contracts.offices import acting_key
 from contracts.receipts import Receipt
-from contracts.state import StateKey
+from contracts.state import Overlay, StateKey
 from contracts.transactions import Transaction, transaction_digest
-from node.chain.mempool import Mempool, MempoolLimits
+from node.chain.mempool import Mempool, MempoolLimits, Standing
 from tests.support.contracts import DictChain, block_context
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, busy_market
@@ -79,7 +80,12 @@ class _Run:
         self._follow(proposal, slot)
         nonces = {transaction.envelope.sender: transaction.envelope.nonce for transaction in proposal}
         decided = [transaction_digest(encode(transaction)) for transaction in proposal]
-        other_pool.on_applied(decided, last_nonce=nonces.get, height=Height(self.chain.height))
+        state = Overlay(self.chain.state)
+        other_pool.on_applied(
+            decided,
+            standing_of=lambda sender: Standing(nonces.get(sender), acting_key(state, sender)),
+            height=Height(self.chain.height),
+        )
         assert len(other_pool) == 0, "what is decided waits nowhere"
         assert self.chain.state == self.other, "the same blocks, another state"
         self.flows.follow(proposal, execution)
