@@ -21,11 +21,13 @@ from contracts.transactions import Transaction, transaction_digest
 from node.chain.mempool import Mempool, MempoolLimits, Standing
 from tests.support.contracts import DictChain, block_context
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
-from tests.support.market_operations import MarketOperations, busy_market
+from tests.support.market_operations import MarketOperations, Operation, busy_market
 
 BLOCK_OPERATIONS_MAX: Final = 6
 SUMMED_EVERY_BLOCKS: Final = 50
 """Summing up the whole state costs as much as many blocks."""
+OFFICE_SHARE: Final = 0.1
+"""Of the operations: what people do about an office's key."""
 LIMITS: Final = MempoolLimits(
     transactions_max=10_000, size_bytes_max=64 * 1024 * 1024, sender_transactions_max=10_000
 )
@@ -69,8 +71,12 @@ class _Run:
         self._sum_up()
         return self.tried
 
+    def _operation(self) -> Operation:
+        about_office = self.random.random() < OFFICE_SHARE
+        return self.market.next_about_an_office() if about_office else self.market.next()
+
     def _block(self, size: int) -> None:
-        arrived = [self.chain.sign(sender, action) for sender, action in (self.market.next() for _ in range(size))]
+        arrived = [self.chain.sign(sender, action) for sender, action in (self._operation() for _ in range(size))]
         proposal = _proposal_of(arrived)
         shuffled = list(arrived)
         self.random.shuffle(shuffled)

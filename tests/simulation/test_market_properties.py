@@ -30,9 +30,9 @@ SEEDS = range(12)
 OPERATIONS = 250
 """Of each seed; the run over 100,000 is not a unit test."""
 
-OFFICE_SEEDS = range(100, 103)
+OFFICE_SEEDS = range(100, 104)
 OFFICE_OPERATIONS = 150
-"""All about one office's key, to its last corners: between readings and trades nobody would come there in time."""
+"""All about one office's key: between readings and trades nobody would come to its last corners in time."""
 
 ALONE = {"parent_leader": None, "parent_voters": ()}
 """No service rewards: a block changes then only what is due and what its transactions change."""

@@ -151,7 +151,6 @@ class MarketOperations:
             self._transfer: 2,
             self._issue: 2,
             self._redeem: 1,
-            self.next_about_an_office: 2,
         }
 
     def next(self) -> Operation:
@@ -443,8 +442,11 @@ class MarketOperations:
         return sender, Approve(proposer=proposer, proposal=name)
 
     def _objection(self) -> Operation:
+        """To what waits, mostly; there is no other way that an objection has a chance."""
         office = self._read(office_key(self._homes.authority_key.address), Office)
         assert office is not None
+        if office.waiting is None and self._random.random() < 0.8:
+            return self._approval()
         waiting = None if office.waiting is None else self._read(proposal_key(office.waiting), Proposal)
         name = Digest(bytes(32)) if waiting is None else waiting.name
         return self._random.choice((*(self._owner(),) * 5, self._homes.node_keys[0])), RaiseObjection(proposal=name)
