@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
+from contracts.member_records import KeyOwner, MemberQueue
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -11,9 +12,9 @@ from contracts.state import (
     EraTable,
     Member,
     MemberList,
-    MemberQueue,
     MemberTerm,
     member_key,
+    used_key,
 )
 
 
@@ -32,6 +33,7 @@ def begin_era(run: BlockRun) -> None:
         member = run.overlay.require(member_key(address), Member)
         if member.node_key != key:
             run.overlay.put(member_key(address), replace(member, node_key=key))
+            run.overlay.put(used_key(key), KeyOwner(owner=address))
 
 
 def _without_later(known: MemberList, base: Height) -> MemberList:

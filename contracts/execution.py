@@ -28,28 +28,27 @@ from contracts.member_changes import (
     note_seen,
 )
 from contracts.misconduct import execute_report
+from contracts.office_records import ProposalTurn
+from contracts.offices import acting_key, execute_replacement
+from contracts.proposals import execute_approval, execute_objection, execute_proposal, take_turn
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
-from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard
+from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
-from contracts.state import (
-    Account,
-    GateClosure,
-    Overlay,
-    StateKey,
-    StateReader,
-    TradeEnd,
-    account_key,
-)
+from contracts.state import Account, GateClosure, Overlay, StateKey, StateReader, TradeEnd, account_key
 from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,
+    Approve,
     CancelTrade,
     IssueTokens,
     PayDebt,
+    Propose,
     PublishReading,
+    RaiseObjection,
     RedeemTokens,
+    ReplaceOfficeKey,
     ReportMisconduct,
     SetLeaving,
     SetStake,
@@ -124,6 +123,8 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
                 close_gate(run, closure.interval_start_ms)
             case TradeEnd() as end:
                 postings.extend(end_trade(run, end.trade))
+            case ProposalTurn() as turn:
+                take_turn(run, turn)
     return postings
 
 
@@ -133,7 +134,10 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     assert envelope.nonce > wallet.nonce, f"nonce {envelope.nonce} after {wallet.nonce} got past the ledger"
     run.overlay.put(account_key(sender), replace(wallet, nonce=envelope.nonce))
     note_seen(run, sender)
-    outcome = _execute_action(run, sender, name, envelope.action)
+    if envelope.sender_key == acting_key(run.overlay, sender):
+        outcome = _execute_action(run, sender, name, envelope.action)
+    else:  # replaced in this very block, after the ledger admitted it
+        outcome = declined(Reason.SENDER_KEY_REPLACED, f"key {envelope.sender_key.hex()} was replaced in this block")
     refusal = outcome.refusal
     receipt = Receipt(
         transaction=name,
@@ -149,7 +153,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     return receipt, outcome
 
 
-def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911  (a case each)
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911, PLR0912
     match action:
         case PublishReading():
             return execute_reading(run, sender, action)
@@ -173,3 +177,11 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_show_presence(run, sender)
         case ReportMisconduct():
             return execute_report(run, name, action)
+        case ReplaceOfficeKey():
+            return execute_replacement(run, sender, action)
+        case Propose():
+            return execute_proposal(run, sender, name, action)
+        case Approve():
+            return execute_approval(run, sender, action)
+        case RaiseObjection():
+            return execute_objection(run, sender, action)

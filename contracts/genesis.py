@@ -70,11 +70,14 @@ class Genesis(Record, frozen=True, kw_only=True):
     grid_fee_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=10**12)]
     """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
     authority_key: PublicKeyBytes
-    """Ed25519 key of the authority's root: it vouches for who is absent when an era begins; no member's."""
+    """First Ed25519 key of the authority's root, which vouches for who is absent when an era begins; no member's. Its
+    hash names the office for ever; the present key stands in the state (`state.Office`), as for the two below."""
     issuer_key: PublicKeyBytes
-    """Ed25519 key of the account that issues tokens; no member's."""
+    """First Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes
-    """Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
+    """First Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
+    office_wait_slots: Annotated[int, Meta(ge=1, le=10**9)]
+    """Slots between a quorum's approval of another key for an office and that key, in which the owner may object."""
     scores: ScoreParameters
     membership: MembershipParameters
     members: tuple[GenesisMember, ...]

@@ -18,19 +18,10 @@ from consensus import quorum
 from consensus.identifiers import Address, Height, Slot
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
+from contracts.member_records import Activity, ChangeKind, MemberChange, MemberQueue
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
-from contracts.state import (
-    MEMBER_LIST_KEY,
-    MEMBER_QUEUE_KEY,
-    Activity,
-    ChangeKind,
-    MemberChange,
-    MemberList,
-    MemberQueue,
-    Overlay,
-    activity_key,
-)
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, activity_key
 from contracts.transactions import SetLeaving
 
 FIXED_AHEAD: Final = 2

@@ -48,6 +48,21 @@ class Reason(Enum):
     EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
     EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
     EVIDENCE_ALREADY_KNOWN = "evidence_already_known"
+    # offices
+    SENDER_KEY_REPLACED = "sender_key_replaced"
+    OFFICE_UNKNOWN = "office_unknown"
+    OFFICE_NOT_SENDER = "office_not_sender"
+    OFFICE_NO_POSSESSION = "office_no_possession"
+    OFFICE_KEY_USED_BEFORE = "office_key_used_before"
+    OFFICE_PROPOSAL_WAITS = "office_proposal_waits"
+    OFFICE_OBJECTED = "office_objected"
+    # proposals
+    PROPOSAL_NOT_MEMBER = "proposal_not_member"
+    PROPOSAL_UNFINISHED = "proposal_unfinished"
+    PROPOSAL_UNKNOWN = "proposal_unknown"
+    PROPOSAL_OVER = "proposal_over"
+    PROPOSAL_APPROVED_BEFORE = "proposal_approved_before"
+    OBJECTION_SPENT = "objection_spent"
     # cancellations
     CANCEL_SELLER_SIGNATURE = "cancel_seller_signature"
     CANCEL_BUYER_SIGNATURE = "cancel_buyer_signature"

@@ -11,6 +11,7 @@
 | `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
 | `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
+| `K` offices | address | `Office` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
@@ -18,6 +19,8 @@
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
+| `U` used keys | public key | `KeyOwner` |
+| `V` proposals | address of the proposer | `Proposal` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -29,6 +32,8 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.member_records import Activity, KeyOwner, MemberQueue
+from contracts.office_records import Office, Proposal, ProposalTurn
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -49,6 +54,7 @@ class Table(bytes, Enum):
     READING = b"G"
     AGENDA = b"H"
     INTERVAL = b"I"
+    OFFICE = b"K"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -56,6 +62,8 @@ class Table(bytes, Enum):
     REWARDED_PAIR = b"R"
     SINGLETON = b"S"
     TRADE = b"T"
+    USED_KEY = b"U"
+    PROPOSAL = b"V"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):
@@ -112,40 +120,6 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
     def key_at(self, address: Address, height: Height) -> PublicKey | None:
         """Returns the node key that a member had at a height, None if it was none."""
         return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
-
-
-class Activity(Record, frozen=True, kw_only=True, tag="activity"):
-    """What the chain saw of a member, and what it still has to do before it can leave."""
-
-    seen_slot: Slot
-    """Of a block that showed a COMMIT or a transaction of this member. Written anew only once it is a quarter of the
-    window old, so that a member that is there costs few versions."""
-    trades_pending: int
-    """Forward trades that are not final, as seller or as buyer."""
-
-
-class ChangeKind(Enum):
-    """Why the list of members is to change."""
-
-    LEAVE = "leave"
-    """The member says so."""
-
-
-class MemberChange(Record, frozen=True, kw_only=True, tag="member-change"):
-    """One change of the list of members."""
-
-    kind: ChangeKind
-    address: Address
-
-
-class MemberQueue(Record, frozen=True, kw_only=True, tag="member-queue"):
-    """Changes of the list of members: those that wait, and the one that was carried out last."""
-
-    waiting: tuple[MemberChange, ...]
-    """In the order in which they are tried; at most one per member."""
-    last: MemberChange | None
-    last_height: Height
-    """Of the block that carried out `last`: it took effect two heights later. 0 before the first."""
 
 
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
@@ -219,13 +193,16 @@ class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
     trade: Digest
 
 
+AgendaSubject = GateClosure | TradeEnd | ProposalTurn
+
+
 class Due(Record, frozen=True, kw_only=True, tag="due"):
     """One thing that happens by itself, at the first block with this slot or a later one."""
 
     slot: Slot
     number: int
     """Counts all of them: of those due at one slot the earlier made one comes first."""
-    subject: GateClosure | TradeEnd
+    subject: AgendaSubject
 
 
 class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
@@ -418,6 +395,7 @@ StateValue = (
     | Due
     | EraTable
     | Interval
+    | KeyOwner
     | LastBlock
     | Member
     | MemberList
@@ -425,8 +403,10 @@ StateValue = (
     | MeterReading
     | Misconduct
     | Offer
+    | Office
     | Packet
     | PromiseBook
+    | Proposal
     | RewardedPair
     | Score
     | Totals
@@ -500,9 +480,19 @@ def offer_key(seller: Address, counter: int) -> StateKey:
     return StateKey(Table.OFFER.value + seller + _eight_bytes(counter))
 
 
+def office_key(address: Address) -> StateKey:
+    """Key of an office."""
+    return StateKey(Table.OFFICE.value + address)
+
+
 def packet_key(packet: Digest) -> StateKey:
     """Key of an energy packet."""
     return StateKey(Table.PACKET.value + packet)
+
+
+def proposal_key(proposer: Address) -> StateKey:
+    """Key of a member's last proposal."""
+    return StateKey(Table.PROPOSAL.value + proposer)
 
 
 def rewarded_pair_key(seller: Address, buyer: Address, interval_start_ms: Milliseconds) -> StateKey:
@@ -519,6 +509,11 @@ def score_key(address: Address) -> StateKey:
 def trade_key(trade: Digest) -> StateKey:
     """Key of a contract that executed."""
     return StateKey(Table.TRADE.value + trade)
+
+
+def used_key(key: PublicKey) -> StateKey:
+    """Key of whose a public key is or was."""
+    return StateKey(Table.USED_KEY.value + key)
 
 
 class StateReader(Protocol):

@@ -18,6 +18,7 @@ from consensus.identifiers import (
     Address,
     Digest,
     Height,
+    PublicKey,
     Signature,
     Slot,
 )
@@ -34,6 +35,9 @@ ENERGY_WH_MAX: Final = 10**12
 PRICE_MAX: Final = 10**12
 TOKENS_MAX: Final = 10**18
 COUNTER_MAX: Final = 2**63 - 1
+NONCE_STEP_MAX: Final = 2**20
+"""A nonce lies at most so far above the sender's last: else whoever had a key for a moment could use up all numbers
+with one transaction, and no later key would ever act for that sender."""
 METER_TIME_MS_MAX: Final = 4_102_444_800_000
 """The year 2100: a meter's time must have a date that people's tools can write."""
 
@@ -189,6 +193,48 @@ class ReportMisconduct(Record, frozen=True, kw_only=True, tag="report-misconduct
     evidence: Equivocation | DoubleOffer
 
 
+class OfficePossession(Record, frozen=True, kw_only=True, tag="office-possession"):
+    """What the next key of an office signs, so that nobody installs one that nobody holds, or somebody else's."""
+
+    chain: DigestBytes
+    office: AddressBytes
+    key: PublicKeyBytes
+
+
+class OfficeSuccessor(Record, frozen=True, kw_only=True, tag="office-successor"):
+    """A key that is to act for an office from now on."""
+
+    office: AddressBytes
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Under the `OfficePossession`, by `key`."""
+
+
+class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-key"):
+    """The sender, an office, acts by another key from the next block on."""
+
+    successor: OfficeSuccessor
+
+
+class Propose(Record, frozen=True, kw_only=True, tag="propose"):
+    """A member proposes what a quorum of the members may do; the transaction's digest is the proposal's name."""
+
+    subject: OfficeSuccessor
+
+
+class Approve(Record, frozen=True, kw_only=True, tag="approve"):
+    """A member agrees to a proposal."""
+
+    proposer: AddressBytes
+    proposal: DigestBytes
+
+
+class RaiseObjection(Record, frozen=True, kw_only=True, tag="raise-objection"):
+    """The sender, an office, ends an approved proposal to give it another key: its owner is there."""
+
+    proposal: DigestBytes
+
+
 Action = (
     PublishReading
     | Transfer
@@ -201,6 +247,10 @@ Action = (
     | SetLeaving
     | ShowPresence
     | ReportMisconduct
+    | ReplaceOfficeKey
+    | Propose
+    | Approve
+    | RaiseObjection
 )
 
 
@@ -211,9 +261,9 @@ class Envelope(Record, frozen=True, kw_only=True):
     sender: AddressBytes
     """The wallet and member that this transaction acts for."""
     sender_key: PublicKeyBytes
-    """Its present node key, as the state says; of a wallet that is no member's, the key that it is named by."""
+    """Its present key, as the state says: a member's node key, an office's key."""
     nonce: Counter
-    """Strictly greater than the sender's last; gaps are allowed."""
+    """Above the sender's last, by `NONCE_STEP_MAX` at most; gaps are allowed."""
     valid_until_height: Annotated[Height, Meta(ge=0, le=COUNTER_MAX)]
     """Last height whose block may contain this transaction."""
     action: Action
@@ -289,6 +339,17 @@ def trade_id(terms: TradeTerms) -> Digest:
 def cancellation_bytes(terms: TradeTerms) -> bytes:
     """Returns what both parties sign to cancel a contract."""
     return encode(Cancellation(chain=terms.chain, trade=trade_id(terms)))
+
+
+def possession_bytes(chain: Digest, office: Address, key: PublicKey) -> bytes:
+    """Returns what the next key of an office signs."""
+    return encode(OfficePossession(chain=chain, office=office, key=key))
+
+
+def office_successor(chain: Digest, office: Address, key: SigningKey) -> OfficeSuccessor:
+    """Returns `key` as the next one of an office."""
+    possession = key.sign(possession_bytes(chain, office, key.public_key))
+    return OfficeSuccessor(office=office, key=key.public_key, possession=possession)
 
 
 def trade_amount(terms: TradeTerms) -> MicroTokens:

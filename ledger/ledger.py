@@ -64,8 +64,8 @@ from ledger.validation import (
     Parent,
     form_refusal,
     judged_in,
+    key_in,
     last_nonce_in,
-    node_key_in,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -277,9 +277,9 @@ class Ledger:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""
         return last_nonce_in(self, sender)
 
-    def node_key_of(self, sender: Address) -> PublicKey | None:
-        """Returns the present node key of a member, gone or not; None if the chain knows no such member."""
-        return node_key_in(self, sender)
+    def key_of(self, sender: Address) -> PublicKey | None:
+        """Returns the key that acts for a sender: a member, gone or not, or an office; None if it is neither."""
+        return key_in(self, sender)
 
     # --- consensus' side -----------------------------------------------------------------------------------
 

@@ -12,14 +12,17 @@
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
+| `office:ADDRESS` | account that is no member's, with its present key |
 | `packet:ID` | surplus energy of an interval |
 | `pair:ADDRESS:ADDRESS:INTERVAL` | seller and buyer that were rewarded for an interval |
 | `promises:ADDRESS:INTERVAL` | pending forward trades of a member in a delivery window |
+| `proposal:ADDRESS` | last proposal of a member |
 | `reading:ADDRESS:INTERVAL` | a meter's reading |
 | `score:ADDRESS` | quality of transaction |
 | `trade:ID` | contract that executed |
+| `used-key:KEY` | whose a public key is or was |
 
-ADDRESS and ID are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
+ADDRESS, ID and KEY are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
 """
 
 from collections.abc import Callable, Mapping
@@ -109,12 +112,15 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "member": (Table.MEMBER, (_HASH,)),
     "misconduct": (Table.MISCONDUCT, (_HASH,)),
     "offer": (Table.OFFER, (_HASH, _NUMBER)),
+    "office": (Table.OFFICE, (_HASH,)),
     "packet": (Table.PACKET, (_HASH,)),
     "pair": (Table.REWARDED_PAIR, (_HASH, _HASH, _TIME)),
     "promises": (Table.PROMISES, (_HASH, _TIME)),
+    "proposal": (Table.PROPOSAL, (_HASH,)),
     "reading": (Table.READING, (_HASH, _TIME)),
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
+    "used-key": (Table.USED_KEY, (_HASH,)),
 }
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {

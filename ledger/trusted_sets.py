@@ -5,7 +5,7 @@ each header at which they change, with its certificate under the members of its 
 What a prover leaves out only makes its own headers unprovable.
 
 A ceremony leads on as well: its plan, with the agreements of a quorum of the members before, and the word of the
-authority, whose key genesis names, on who was absent.
+authority on who was absent: under its first key, which genesis names, as a receipt proves no later one.
 
 Who trusts genesis alone trusts every set on the way: keys of a past set that were stolen or sold later could certify
 another history from there. Checks name the sets that they trusted.
@@ -67,7 +67,10 @@ class TrustedSets:
         if plan.quorums[0] != self.at(first).members or not is_complete(plan, proof.joins):
             return f"the ceremony of era {plan.era} has no quorum of the members of height {first}"
         if not is_vouched_for(plan, self._authority_key, proof.authority):
-            return f"the authority did not sign the ceremony of era {plan.era}, from which members are absent"
+            return (
+                f"the authority did not sign the ceremony of era {plan.era}, from which members are absent, with its "
+                "first key, which genesis names"
+            )
         try:
             members = Membership(plan.members)
         except AssertionError:

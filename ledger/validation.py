@@ -16,13 +16,12 @@ from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
+from contracts.offices import acting_key
 from contracts.state import (
     Account,
-    Member,
     Overlay,
     StateReader,
     account_key,
-    member_key,
 )
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
@@ -106,10 +105,9 @@ def last_nonce_in(state: StateReader, sender: Address) -> int | None:
     return None if account is None else account.nonce
 
 
-def node_key_in(state: StateReader, sender: Address) -> PublicKey | None:
-    """Returns the present node key of a member, gone or not; None if the state knows no such member."""
-    member = Overlay(state).get(member_key(sender), Member)
-    return None if member is None else member.node_key
+def key_in(state: StateReader, sender: Address) -> PublicKey | None:
+    """Returns the key that acts for a sender: of a member, gone or not, or of an office; None if it is neither."""
+    return acting_key(Overlay(state), sender)
 
 
 def judged_in(
@@ -280,10 +278,8 @@ class Admission:
         if last_nonce is None:
             last_nonce = last_nonce_in(self._state, sender)
         if sender not in self._keys:
-            self._keys[sender] = node_key_in(self._state, sender)
-        refusal = envelope_refusal(
-            transaction, last_nonce=last_nonce, height=self._height, node_key=self._keys[sender]
-        )
+            self._keys[sender] = key_in(self._state, sender)
+        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=self._height, key=self._keys[sender])
         if refusal is not None:
             raise refusal
         self._nonces[sender] = transaction.envelope.nonce

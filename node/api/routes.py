@@ -20,7 +20,15 @@ from node.api.node import (
     show_readiness,
     show_status,
 )
-from node.api.state import list_member_changes, list_members, list_scores, show_account, show_history, show_state
+from node.api.state import (
+    list_member_changes,
+    list_members,
+    list_offices,
+    list_scores,
+    show_account,
+    show_history,
+    show_state,
+)
 from node.api.stories import (
     list_evidence,
     list_trades,
@@ -43,6 +51,7 @@ from node.replies.node import (
     SubmissionReply,
     TransactionReply,
 )
+from node.replies.offices import OfficesReply
 from node.replies.parameters import (
     AccountParameters,
     BlockParameters,
@@ -224,6 +233,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Reason.BAD_SIGNATURE,
             Reason.UNKNOWN_SENDER,
             Reason.OTHER_KEY,
+            Reason.NONCE_TOO_HIGH,
             Reason.QUOTA,
             Reason.MEMPOOL_FULL,
         ),
@@ -272,6 +282,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="All members in the order of admission",
         replies={200: Reply(description="The members.", models=(MembersReply,))},
         handler=list_members,
+    ),
+    Route(
+        method="GET",
+        path="/v1/offices",
+        operation="listOffices",
+        tag="members",
+        summary="The offices that no member holds, and the keys that act for them",
+        replies={200: Reply(description="The offices.", models=(OfficesReply,))},
+        handler=list_offices,
     ),
     Route(
         method="GET",

@@ -1,4 +1,4 @@
-"""Handlers about the state: keys and their history, members, wallets and scores."""
+"""Handlers about the state: keys and their history, members, offices, wallets and scores."""
 
 from itertools import islice
 from typing import cast
@@ -27,7 +27,7 @@ from node.replies.state import (
     StateVersion,
 )
 from node.replies.views import record_fields, record_kind
-from node.stories.lists import scores_of
+from node.stories.lists import offices_of, scores_of
 from node.stories.member_changes import changes_of
 
 
@@ -113,6 +113,11 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
         for state in read_members(context.chain.ledger)
     ]
     return answer(MembersReply(members=members, quorum=context.chain.ledger.membership().quorum))
+
+
+async def list_offices(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with the offices and the keys that act for them."""
+    return answer(offices_of(context.chain.ledger))
 
 
 async def list_member_changes(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

@@ -10,9 +10,9 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from consensus.identifiers import Address, Digest, Height
+from consensus.identifiers import Address, Digest, Height, PublicKey
 from contracts.transactions import Transaction
 from node.errors import SubmissionRefused
 from node.mesh.messages import TRANSACTIONS_PER_MESSAGE_MAX
@@ -56,6 +56,17 @@ class DropReason(Enum):
 
     NONCE_PASSED = "nonce_passed"
     EXPIRED = "expired"
+    OTHER_KEY = "other_key"
+    """The sender acts by another key now."""
+
+
+class Standing(NamedTuple):
+    """What the state says of a sender."""
+
+    last_nonce: int | None
+    """-1 before the first; None if it has no wallet."""
+    key: PublicKey | None
+    """That acts for it; None if none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,14 +177,14 @@ class Mempool:
         self,
         decided: Iterable[Digest],
         *,
-        last_nonce: Callable[[Address], int | None],
+        standing_of: Callable[[Address], Standing],
         height: Height,
     ) -> tuple[Dropped, ...]:
         """Removes what a decided block contains, and what no later block may contain.
 
         Args:
             decided: digests of the block's transactions.
-            last_nonce: a sender's last used nonce after the block, None if it used none.
+            standing_of: what the state says of a sender after the block.
             height: the block's height.
 
         Returns:
@@ -186,7 +197,7 @@ class Mempool:
         dropped = [
             (waiting, reason)
             for sender, queue in self._by_sender.items()
-            for waiting, reason in _droppable(queue, last_nonce(sender), height)
+            for waiting, reason in _droppable(queue, standing_of(sender), height)
         ]
         for waiting, _ in dropped:
             self._remove(waiting)
@@ -218,11 +229,12 @@ class Mempool:
         return chosen
 
 
-def _droppable(
-    queue: list[_Waiting], last_nonce: int | None, height: Height
-) -> Iterable[tuple[_Waiting, DropReason]]:
+def _droppable(queue: list[_Waiting], standing: Standing, height: Height) -> Iterable[tuple[_Waiting, DropReason]]:
+    last_nonce, key = standing
     for waiting in queue:
         if last_nonce is not None and _nonce_of(waiting) <= last_nonce:
             yield waiting, DropReason.NONCE_PASSED
+        elif waiting.transaction.envelope.sender_key != key:
+            yield waiting, DropReason.OTHER_KEY
         elif waiting.transaction.envelope.valid_until_height <= height:
             yield waiting, DropReason.EXPIRED

@@ -452,7 +452,8 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
     key = load_key(authority, passphrase=passphrase_of(key_file))
     if key.public_key != admission.genesis.authority_key:
         raise NodeError(
-            f"--authority {authority}: is not the root key of this chain's authority. Nothing was written"
+            f"--authority {authority}: is not the root key of this chain's authority that genesis names, by which "
+            "plans go also where the chain replaced it. Nothing was written"
         )
     return key.sign(encode(plan))
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, SignatureHex, SlotNumber
+from node.replies.offices import ApproveModel, ProposeModel, RaiseObjectionModel, ReplaceOfficeKeyModel
 
 
 class ReadingModel(ApiModel):
@@ -155,6 +156,10 @@ Action = Annotated[
     | SetStakeModel
     | SetLeavingModel
     | ShowPresenceModel
-    | ReportMisconductModel,
+    | ReportMisconductModel
+    | ReplaceOfficeKeyModel
+    | ProposeModel
+    | ApproveModel
+    | RaiseObjectionModel,
     Field(discriminator="kind"),
 ]

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from consensus.identifiers import Address, Height
 from contracts.member_changes import Hindrance, Prospect, prospect
-from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, MemberQueue, Overlay
+from contracts.member_records import MemberQueue
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
 from contracts.state_reading import member_name, require
 from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger

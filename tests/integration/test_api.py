@@ -71,6 +71,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "showState": f"/v1/state/account:{account}?proof=1",
         "showHistory": f"/v1/state/account:{account}/history?limit=2",
         "listMembers": "/v1/members",
+        "listOffices": "/v1/offices",
         "listMemberChanges": "/v1/members/changes",
         "showAccount": f"/v1/accounts/{account}",
         "listTrades": "/v1/trades?limit=2&order=newest",

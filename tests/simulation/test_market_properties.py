@@ -1,6 +1,7 @@
 """Random histories of a small market, honest and not: whatever is sent, the books balance and nothing leaks."""
 
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -22,12 +23,16 @@ from contracts.state import (
 from contracts.transactions import Action, CancelTrade, SubmitTrade
 from tests.support.contracts import DictChain
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
-from tests.support.market_operations import MarketOperations, busy_market
+from tests.support.market_operations import MarketOperations, Operation, busy_market
 
 HOMES = busy_market()
 SEEDS = range(12)
 OPERATIONS = 250
 """Of each seed; the run over 100,000 is not a unit test."""
+
+OFFICE_SEEDS = range(100, 104)
+OFFICE_OPERATIONS = 150
+"""All about one office's key: between readings and trades nobody would come to its last corners in time."""
 
 ALONE = {"parent_leader": None, "parent_voters": ()}
 """No service rewards: a block changes then only what is due and what its transactions change."""
@@ -51,13 +56,15 @@ def check_declined(before: dict[StateKey, bytes], chain: DictChain, receipt: Rec
     assert new_totals.trades_declined == old_totals.trades_declined + is_trade
 
 
-def replay_alone(seed: int) -> Counter[object]:
+def replay_alone(
+    seed: int, operations_count: int, draw: Callable[[MarketOperations], Operation] = MarketOperations.next
+) -> Counter[object]:
     """What is due first, in a block without transactions, then one transaction, so that its effect is seen alone."""
     random, chain, seen = Random(seed), DictChain(HOMES), Counter[object]()
     operations, flows, trail = MarketOperations(random, chain), TokenFlows(HOMES), PostingTrail()
-    for number in range(OPERATIONS):
+    for number in range(operations_count):
         due = chain.block(slot=chain.slot + random.choice((0, 0, 1)), **ALONE)
-        sender, action = operations.next()
+        sender, action = draw(operations)
         before, transaction = dict(chain.state), chain.sign(sender, action)
         execution = chain.apply([transaction], slot=chain.slot, **ALONE)
         (receipt,) = execution.receipts
@@ -79,7 +86,10 @@ def replay_alone(seed: int) -> Counter[object]:
 @pytest.fixture(scope="module")
 def seen() -> Counter[object]:
     """What all histories came to; every check on the way held."""
-    return sum((replay_alone(seed) for seed in SEEDS), Counter[object]())
+    about_offices = MarketOperations.next_about_an_office
+    histories = [replay_alone(seed, OPERATIONS) for seed in SEEDS]
+    histories += [replay_alone(seed, OFFICE_OPERATIONS, about_offices) for seed in OFFICE_SEEDS]
+    return sum(histories, Counter[object]())
 
 
 def test_books_balance_whatever_is_sent(seen: Counter[object]) -> None:
@@ -90,6 +100,8 @@ def test_the_histories_reach_every_corner(seen: Counter[object]) -> None:
     for name in ("trades_expired", "trades_cancelled", "replaced_wh", "unused_wh", "exported_wh", "redeemed_micro"):
         assert seen[name], name
     assert len(seen.keys() & set(Reason)) >= len(Reason) - 8, f"not reached: {set(Reason) - seen.keys()}"
+    about_offices = {one for one in Reason if one.value.startswith(("office_", "proposal_", "objection_", "sender_"))}
+    assert about_offices <= seen.keys(), f"not reached: {about_offices - seen.keys()}"
     kinds = {key for key in seen if isinstance(key, tuple)}
     assert len(kinds) == 2 * len(Action.__args__), "every action was executed and declined"
 

@@ -28,6 +28,7 @@ from contracts.state import (
     StateKey,
     Table,
     Trade,
+    TradeEnd,
     TradeStatus,
     account_key,
     deficit_key,
@@ -186,7 +187,7 @@ def _check_agenda(chain: DictChain) -> None:
     order = [(due.slot, due.number) for due in heap]
     assert all(order[(place - 1) // 2] < order[place] for place in range(1, size)), "no heap"
     closures = {(due.slot, due.subject.interval_start_ms) for due in heap if isinstance(due.subject, GateClosure)}
-    ends = {due.subject.trade for due in heap if not isinstance(due.subject, GateClosure)}
+    ends = {due.subject.trade for due in heap if isinstance(due.subject, TradeEnd)}
     for key, interval in records(chain.state, Table.INTERVAL, Interval):
         assert interval.closed or (interval.closes_at_slot, int.from_bytes(key[1:], "big")) in closures
     for key, trade in records(chain.state, Table.TRADE, Trade):

@@ -18,8 +18,9 @@ from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey
 from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
-from consensus.identifiers import Address
+from consensus.identifiers import Address, Digest
 from consensus.messages import CommitStatement, VoteStatement
+from contracts.office_records import Office, Proposal
 from contracts.state import (
     Account,
     Debt,
@@ -32,20 +33,27 @@ from contracts.state import (
     account_key,
     debt_key,
     deficit_key,
+    office_key,
     packet_key,
     promises_key,
+    proposal_key,
     reading_key,
     trade_key,
 )
 from contracts.transactions import (
     TOKENS_MAX,
     Action,
+    Approve,
     ContractTerms,
     DoubleOffer,
     ForwardTerms,
     IssueTokens,
+    OfficeSuccessor,
     PayDebt,
+    Propose,
+    RaiseObjection,
     RedeemTokens,
+    ReplaceOfficeKey,
     ReportMisconduct,
     SetLeaving,
     SetStake,
@@ -54,6 +62,7 @@ from contracts.transactions import (
     SubmitTrade,
     TradeTerms,
     Transfer,
+    office_successor,
     packet_id,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
@@ -64,6 +73,7 @@ from tests.support.contracts import (
     DictChain,
     make_genesis,
     resign,
+    seeded_key,
     signed_cancellation,
     signed_forward,
     signed_reading,
@@ -91,9 +101,14 @@ def busy_market(members: int = 8) -> Community:
         capacity_w=CAPACITY_W,
         tokens_micro=TOKENS_MICRO,
         gate_closure_slots=12,
+        office_wait_slots=6,
         grid_fee_micro_per_kwh=10_500,
         scores=scores,
     )
+
+
+OFFICE_KEYS: Final = tuple(seeded_key("office", index) for index in range(10))
+"""What the authority may act by."""
 
 
 class MarketOperations:
@@ -380,6 +395,61 @@ class MarketOperations:
             return self._homes.grid_key, Transfer(recipient=recipient, amount_micro=amount)
         member, owed = self._random.choice(owing)
         return member, PayDebt(amount_micro=self._random.choice((owed, owed, max(1, owed // 2), owed + 1)))
+
+    # -- the authority's key
+
+    def next_about_an_office(self) -> Operation:
+        """Returns what somebody does about the authority's key: its owner, who was that, a member, or a stranger."""
+        return self._random.choices(
+            (self._replacement, self._proposal, self._approval, self._objection), weights=(1, 3, 8, 8)
+        )[0]()
+
+    def _owner(self) -> SigningKey:
+        """The authority under its present key, seldom under one that it had or will have."""
+        first = self._homes.authority_key
+        office = self._read(office_key(first.address), Office)
+        assert office is not None
+        keys = (first, *OFFICE_KEYS)
+        acting = next(key for key in keys if key.public_key == office.key)
+        return self._random.choice((acting,) * 5 + (self._random.choice(keys),)).of_member(first.address)
+
+    def _successor(self) -> OfficeSuccessor:
+        office = self._homes.authority_key.address
+        key = self._random.choice((*OFFICE_KEYS, self._homes.grid_key, self._homes.meter_keys[0]))
+        right = office_successor(self._homes.chain, office, key)
+        forged = replace(right, possession=bytes(64))
+        elsewhere = office_successor(self._homes.chain, self._homes.addresses[0], key)
+        return self._random.choices((right, forged, elsewhere), weights=(8, 1, 1))[0]
+
+    def _replacement(self) -> Operation:
+        sender = self._random.choice((*(self._owner(),) * 3, self._homes.grid_key))
+        return sender, ReplaceOfficeKey(successor=self._successor())
+
+    def _proposal(self) -> Operation:
+        sender = self._random.choice((*self._homes.node_keys[:2], self._homes.grid_key))
+        return sender, Propose(subject=self._successor())
+
+    def _last_proposal(self) -> tuple[Address, Proposal | None]:
+        proposer = self._random.choice(self._homes.addresses[:2])
+        return proposer, self._read(proposal_key(proposer), Proposal)
+
+    def _approval(self) -> Operation:
+        proposer, proposal = self._last_proposal()
+        approvals = () if proposal is None else proposal.approvals
+        missing = [key for key in self._homes.node_keys if key.address not in approvals]
+        sender = self._random.choice((*missing * 4, *self._homes.node_keys, self._homes.grid_key))
+        name = Digest(bytes(32)) if proposal is None else proposal.name
+        return sender, Approve(proposer=proposer, proposal=name)
+
+    def _objection(self) -> Operation:
+        """To what waits, mostly; there is no other way that an objection has a chance."""
+        office = self._read(office_key(self._homes.authority_key.address), Office)
+        assert office is not None
+        if office.waiting is None and self._random.random() < 0.8:
+            return self._approval()
+        waiting = None if office.waiting is None else self._read(proposal_key(office.waiting), Proposal)
+        name = Digest(bytes(32)) if waiting is None else waiting.name
+        return self._random.choice((*(self._owner(),) * 5, self._homes.node_keys[0])), RaiseObjection(proposal=name)
 
     def _stake(self) -> Operation:
         sender = self._random.choice((*self._members, self._homes.grid_key))

@@ -17,6 +17,7 @@ from consensus.identifiers import Address, Height
 from contracts.genesis import chain_id
 from contracts.transactions import SetLeaving, sign_transaction
 from node.admission.identity import load_certified_key
+from node.cli.sending import NONCE_STEP, VALID_HEIGHTS
 from node.cli.terminal import error_console
 from node.client import NodeClient, api_url
 from node.errors import NodeAway, NodeError
@@ -37,9 +38,6 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 LOOK_PAUSE_S: Final = 0.5
-VALID_HEIGHTS: Final = 1_000
-NONCE_GAP: Final = 1_000
-"""Beside a household that signs at the same time: it goes on above whatever nonce the chain shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +132,7 @@ class OwnNode:
         self._raw = sign_transaction(
             self._key.of_member(Address(bytes.fromhex(self._address))),
             chain=chain_id(load_genesis(self._home)),
-            nonce=max(account.nonce + NONCE_GAP, before + 1),
+            nonce=max(account.nonce + NONCE_STEP, before + 1),
             valid_until_height=Height(status.height + VALID_HEIGHTS),
             action=SetLeaving(leaving=leaving),
         )

@@ -10,20 +10,10 @@ from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
 from contracts.member_changes import Hindrance, prospect, should_show_presence
+from contracts.member_records import ChangeKind, MemberChange, MemberQueue
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
-from contracts.state import (
-    MEMBER_LIST_KEY,
-    MEMBER_QUEUE_KEY,
-    ChangeKind,
-    Debt,
-    MemberChange,
-    MemberList,
-    MemberQueue,
-    Overlay,
-    activity_key,
-    debt_key,
-)
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, Debt, MemberList, Overlay, activity_key, debt_key
 from contracts.transactions import Action, SetLeaving, SetStake, ShowPresence
 from contracts.units import MS_PER_HOUR, MicroTokens
 from tests.support.contracts import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contracts.member_changes import Hindrance, Prospect
-from contracts.state import ChangeKind, MemberChange
+from contracts.member_records import ChangeKind, MemberChange
 from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
 from tests.support.contracts import make_genesis, transfer
