@@ -17,7 +17,7 @@ from contracts.office_records import Office, OfficeKeyChange, OfficeName
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal, declined
 from contracts.state import Member, Overlay, member_key, office_key, used_key
-from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, possession_bytes
+from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, office_possession_bytes
 
 
 def first_office_keys(genesis: Genesis) -> Mapping[OfficeName, PublicKey]:
@@ -66,7 +66,7 @@ def successor_refusal(run: BlockRun, successor: OfficeSuccessor) -> Refusal | No
     office, key = successor.office, successor.key
     if run.overlay.get(office_key(office), Office) is None:
         return Refusal(reason=Reason.OFFICE_UNKNOWN, detail=f"{office.hex()} is no office")
-    if not verify(key, possession_bytes(run.context.chain, office, key), successor.possession):
+    if not verify(key, office_possession_bytes(run.context.chain, office, key), successor.possession):
         detail = f"key {key.hex()} did not sign that it is to act for office {office.hex()}"
         return Refusal(reason=Reason.OFFICE_NO_POSSESSION, detail=detail)
     return key_refusal(run, key)

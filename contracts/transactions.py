@@ -341,14 +341,14 @@ def cancellation_bytes(terms: TradeTerms) -> bytes:
     return encode(Cancellation(chain=terms.chain, trade=trade_id(terms)))
 
 
-def possession_bytes(chain: Digest, office: Address, key: PublicKey) -> bytes:
+def office_possession_bytes(chain: Digest, office: Address, key: PublicKey) -> bytes:
     """Returns what the next key of an office signs."""
     return encode(OfficePossession(chain=chain, office=office, key=key))
 
 
 def office_successor(chain: Digest, office: Address, key: SigningKey) -> OfficeSuccessor:
     """Returns `key` as the next one of an office."""
-    possession = key.sign(possession_bytes(chain, office, key.public_key))
+    possession = key.sign(office_possession_bytes(chain, office, key.public_key))
     return OfficeSuccessor(office=office, key=key.public_key, possession=possession)
 
 

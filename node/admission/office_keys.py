@@ -15,7 +15,7 @@ from consensus.cryptography import SigningKey, verify
 from consensus.identifiers import Address, Digest
 from consensus.messages import DigestField
 from consensus.rendering import render, unrender
-from contracts.transactions import OfficeSuccessor, office_successor, possession_bytes
+from contracts.transactions import OfficeSuccessor, office_possession_bytes, office_successor
 from node.admission.identity import read_private, write_private
 from node.admission.passphrase import encrypted
 from node.errors import FileRefused
@@ -85,6 +85,6 @@ def read_successor(path: Path, chain: Digest) -> OfficeSuccessor:
     if made.chain != chain:
         raise FileRefused(f"{path}.chain: is {made.chain.hex()}, and this chain is {chain.hex()}")
     one = made.successor
-    if not verify(one.key, possession_bytes(chain, one.office, one.key), one.possession):
+    if not verify(one.key, office_possession_bytes(chain, one.office, one.key), one.possession):
         raise FileRefused(f"{path}.successor.possession: the key did not sign that it is to act for this office")
     return one
