@@ -89,13 +89,6 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
     return Outcome()
 
 
-def should_show_presence(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
-    """Says whether a change waits and a member was not seen for half of the window: it shows that it is there."""
-    if not overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting or not is_member(overlay, address):
-        return False
-    return slot - overlay.require(activity_key(address), Activity).seen_slot > _window(genesis) // 2
-
-
 # --- what is carried out ---------------------------------------------------------------------------------------
 
 
@@ -162,6 +155,20 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
         trades_pending=pending,
         owed_micro=owed,
     )
+
+
+def should_show_presence(overlay: Overlay, address: Address, *, height: Height, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a block of a height and slot could not carry out a change because too few members were seen, this
+    one not for half of the window: it shows that it is there. For what waits for anything else nobody needs to.
+    """
+    if not is_member(overlay, address):
+        return False
+    seen_slot = overlay.require(activity_key(address), Activity).seen_slot
+    if slot - seen_slot <= _window(genesis) // 2:
+        return False
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    prospects = (prospect(overlay, change, height=height, slot=slot, genesis=genesis) for change in waiting)
+    return any(found.hindrance is Hindrance.TOO_FEW_SEEN for found in prospects)
 
 
 def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesis) -> MemberChange | None:

@@ -9,7 +9,7 @@ from consensus import quorum
 from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
-from contracts.member_changes import Hindrance, prospect
+from contracts.member_changes import Hindrance, prospect, should_show_presence
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
 from contracts.state import (
@@ -175,6 +175,46 @@ def test_those_who_stay_must_be_there() -> None:
     assert queue_of(chain).waiting == (leave(5),)
     chain.block((3, ShowPresence()), parent_voters=())
     assert queue_of(chain).waiting == ()
+
+
+def shows_presence(chain: DictChain, member: int, *, slots_later: int) -> bool:
+    return should_show_presence(
+        Overlay(chain.state),
+        chain.community.addresses[member],
+        height=Height(chain.height + 1),
+        slot=Slot(chain.slot + slots_later),
+        genesis=chain.community.genesis,
+    )
+
+
+def test_a_member_shows_that_it_is_there_only_where_a_change_waits_for_that() -> None:
+    chain = DictChain(HOMES)
+    assert not shows_presence(chain, 0, slots_later=10 * WINDOW_SLOTS), "nothing waits"
+    chain.block((5, SetLeaving(leaving=True)), slot=WINDOW_SLOTS + 5, parent_voters=())
+    assert hindrance(chain, 5) is Hindrance.TOO_FEW_SEEN
+    assert [shows_presence(chain, member, slots_later=1) for member in range(6)] == [True] * 5 + [False]
+    chain.block((0, ShowPresence()), parent_voters=())
+    seen_for_now = [shows_presence(chain, 0, slots_later=slots) for slots in (1, WINDOW_SLOTS // 2 + 1)]
+    assert seen_for_now == [False, True]
+
+
+def test_nobody_shows_presence_for_a_change_that_something_else_holds_up() -> None:
+    """A leave from a street of four waits until somebody joins: it may wait for years."""
+    four = DictChain(homes(4))
+    four.block((1, SetLeaving(leaving=True)))
+    promised = DictChain(HOMES)
+    promised.block((2, signed_forward(HOMES, 2, 3, 100)))
+    promised.block((2, SetLeaving(leaving=True)))
+    in_debt = DictChain(HOMES)
+    in_debt.state[debt_key(HOMES.addresses[2])] = encode(Debt(owed_micro=MicroTokens(1)))
+    in_debt.block((2, SetLeaving(leaving=True)))
+    for chain in (four, promised, in_debt):
+        assert queue_of(chain).waiting
+        assert not any(shows_presence(chain, member, slots_later=10 * WINDOW_SLOTS) for member in range(4))
+    both = DictChain(HOMES)
+    both.block((1, SetLeaving(leaving=True)), (2, SetLeaving(leaving=True)))
+    assert hindrance(both, 2) is Hindrance.ONE_IS_PENDING
+    assert not shows_presence(both, 0, slots_later=10 * WINDOW_SLOTS)
 
 
 def test_a_member_is_seen_by_its_commits_as_well() -> None:
