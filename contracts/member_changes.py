@@ -48,6 +48,12 @@ def is_member(overlay: Overlay, address: Address) -> bool:
     return address in overlay.require(MEMBER_LIST_KEY, MemberList).addresses
 
 
+def is_leaving(overlay: Overlay, address: Address) -> bool:
+    """Says whether a member's leave waits."""
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    return MemberChange(kind=ChangeKind.LEAVE, address=address) in waiting
+
+
 def note_seen(run: BlockRun, address: Address) -> None:
     """Notes that a member took part in, or before, this block; of anybody else nothing is noted."""
     activity = run.overlay.get(activity_key(address), Activity)
@@ -72,10 +78,10 @@ def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> O
     """Puts the sender's leave behind what waits, or takes it back; declines who is no member, or says nothing new."""
     if not is_member(run.overlay, sender):
         return declined(Reason.LEAVE_NOT_MEMBER, f"{sender.hex()} is no member")
+    if is_leaving(run.overlay, sender) == action.leaving:
+        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     leave = MemberChange(kind=ChangeKind.LEAVE, address=sender)
-    if (leave in queue.waiting) == action.leaving:
-        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     others = tuple(change for change in queue.waiting if change != leave)
     waiting = (*others, leave) if action.leaving else others
     run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))

@@ -33,6 +33,7 @@ from tests.support.contracts import (
     make_genesis,
     signed_forward,
     signed_reading,
+    signed_trade,
     transfer,
 )
 
@@ -144,6 +145,39 @@ def test_it_waits_until_every_forward_trade_is_final() -> None:
     assert queue_of(chain).waiting == (leave(2), leave(3))
     chain.block((3, signed_reading(HOMES, 3, -500)))
     assert queue_of(chain).waiting == (leave(3),), "settled in this block, and gone with it"
+
+
+@pytest.mark.parametrize("leaver", [2, 3], ids=["seller", "buyer"])
+def test_no_counterpart_holds_a_leaver_by_new_forward_trades(leaver: int) -> None:
+    """Offers and contracts that it signed before lie at neighbours: none of them may bring one to the chain now."""
+    chain = DictChain(HOMES)
+    chain.block((2, signed_forward(HOMES, 2, 3, 100)))
+    chain.block((leaver, SetLeaving(leaving=True)))
+    scores = [chain.score(member) for member in (2, 3)]
+    held_back = signed_forward(HOMES, 2, 3, 100, offer_counter=1, delivery_start_ms=NEXT_HOUR_MS)
+    (receipt,) = chain.block((5 - leaver, held_back)).receipts
+    assert (receipt.reason, receipt.fault) == (Reason.TRADE_MEMBER_LEAVING, None)
+    assert [chain.score(member) for member in (2, 3)] == scores
+    chain.block((2, signed_reading(HOMES, 2, 500)), (3, signed_reading(HOMES, 3, -500)))
+    assert (queue_of(chain).waiting, len(list_of(chain).addresses)) == ((), 5)
+
+
+def test_who_takes_its_leave_back_trades_forward_again() -> None:
+    chain = DictChain(homes(4))
+    forward = signed_forward(chain.community, 2, 3, 100)
+    for leaving, reason in ((True, Reason.TRADE_MEMBER_LEAVING), (False, Reason.NONE)):
+        chain.block((2, SetLeaving(leaving=leaving)))
+        assert chain.block((3, forward)).receipts[0].reason is reason
+
+
+def test_while_a_leave_waits_its_home_still_sells_what_it_has() -> None:
+    """A street of four lets nobody go before another one joins; what is there and paid at once holds nobody."""
+    chain = DictChain(homes(4))
+    four = chain.community
+    chain.block((2, SetLeaving(leaving=True)))
+    chain.block((2, signed_reading(four, 2, 500)), (3, signed_reading(four, 3, -500)))
+    (receipt,) = chain.block((3, signed_trade(four, 2, 3, 100))).receipts
+    assert receipt.reason is Reason.NONE
 
 
 def test_it_waits_until_its_debt_is_paid() -> None:
