@@ -13,6 +13,7 @@ from node.errors import NodeAway, NodeError, NotFound, TestnetError
 from node.home.configuration import Configuration
 from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply, SubmissionReply
 from node.replies.parameters import BLOCKS_PER_PAGE_MAX
+from node.replies.state import MemberChangesReply
 from node.replies.why import WhyReply
 
 M = TypeVar("M", bound=BaseModel)
@@ -112,6 +113,11 @@ class NodeClient:
     async def why(self, url: str) -> WhyReply | None:
         """Returns why nothing is decided at the node at `url`, None if it does not answer."""
         return await self._answer(url, "/v1/why", WhyReply)
+
+    async def left(self, url: str) -> frozenset[str]:
+        """Returns the addresses of who left, as the node at `url` has it; none if it does not answer."""
+        reply = await self._answer(url, "/v1/members/changes", MemberChangesReply)
+        return frozenset() if reply is None else frozenset(one.address for one in reply.left)
 
     async def blocks(self, url: str) -> AsyncIterator[BlockSummary]:
         """Yields all blocks of the node at `url`, from the first.

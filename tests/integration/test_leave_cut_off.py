@@ -4,19 +4,16 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from contracts.genesis import chain_id
 from contracts.transactions import SetLeaving, Transaction
-from node.admission.identity import load_key
-from node.home.genesis_file import load_genesis
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.api import ApiHarness, running_api
-from tests.support.contracts import make_genesis, raw_transaction
-from tests.support.testnet import WAIT_DEADLINE_S, Ended, Running, background, write_readings
+from tests.support.contracts import raw_transaction
+from tests.support.testnet import WAIT_DEADLINE_S, Ended, Running, background, community_of, write_readings
 
 INTERRUPTED = 130
 
@@ -59,10 +56,7 @@ class Home:
 async def home(tmp_path: Path) -> AsyncIterator[Home]:
     readings = write_readings(tmp_path / "readings.csv", households=5, hours=1)
     testnet, _ = initialise_testnet(tmp_path / "testnet", TestnetPlan(readings=readings.path))
-    homes = [testnet.home(node) for node in testnet.nodes]
-    genesis, keys = load_genesis(homes[0]), tuple(load_key(one.node_key) for one in homes)
-    community = replace(make_genesis(5), genesis=genesis, chain=chain_id(genesis), node_keys=keys)
-    async with running_api(tmp_path / "ledger", community=community) as api:
+    async with running_api(tmp_path / "ledger", community=community_of(testnet)) as api:
         yield Home(testnet.directory, api)
 
 
