@@ -135,8 +135,3 @@ def _configured(home: Home, rules: Genesis, everybody: Sequence[Founder], own: F
         p2p={"peers": peers},
         price=price.model_dump(),
     )
-
-
-def _peer(founder: Founder) -> PeerEntry:
-    host, port = founder.endpoint
-    return PeerEntry(name=founder.member.name, address=founder.address.hex(), host=host, port=port)

@@ -79,6 +79,15 @@ def test_presence_is_signed_once_while_it_is_on_its_way_also_after_a_restart() -
     assert validator.turn(slot + 2) == [raw]
 
 
+def test_who_was_seen_shows_itself_again_once_half_of_the_window_is_over() -> None:
+    """Nothing is decided meanwhile: the slots go on at one height."""
+    chain, (validator, *_) = idle_street(6)
+    slot = chain.blocks[-1].block.header.slot + 1
+    chain.decide(Slot(slot), validator.turn(slot), voters=())
+    shown = [bool(validator.turn(slot + later)) for later in range(1, WINDOW_SLOTS)]
+    assert shown.index(True) == WINDOW_SLOTS // 2
+
+
 def test_a_leave_that_waits_for_another_member_costs_no_transactions() -> None:
     """Of four nobody may leave: the street would make a thousand blocks a day for nothing."""
     chain, validators = idle_street(4)
