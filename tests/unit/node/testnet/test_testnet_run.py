@@ -113,9 +113,11 @@ def test_who_left_is_known_from_the_longest_chain_that_can_be_read(testnet: Test
     make_first_ledger(testnet)
     assert homes_that_left(testnet) == frozenset()
     decide(testnet, 1, leaver=5, blocks=2)
-    damaged = testnet.home(testnet.nodes[2]).ledger
-    damaged.mkdir()
-    (damaged / "CURRENT").write_bytes(b"nothing")
+    behind, damaged = (testnet.home(testnet.nodes[number]) for number in (2, 3))
+    for home in (behind, damaged):
+        Ledger.create(home.ledger, load_genesis(home)).close()
+    for file in damaged.ledger.rglob("CURRENT"):
+        file.write_bytes(b"nothing")
     assert homes_that_left(testnet) == {"node6"}
 
 
