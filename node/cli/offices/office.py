@@ -37,6 +37,7 @@ from node.replies.offices import OfficesReply, ProposalModel
 from node.stories.lists import offices_of
 from node.stories.member_names import require_id
 from node.stories.slices import Slices
+from node.stories.words import moment_text
 
 OFFICE_HELP: Final = """\
 Keys of the offices that no member holds: authority, issuer, grid.
@@ -121,19 +122,19 @@ def _proposals_table(reply: OfficesReply) -> Table:
     for heading in ("proposal", "by", "office", "key", "approved by", "status"):
         table.add_column(heading, overflow="fold")
     for one in reply.proposals:
-        approvals = f"{len(one.approvals)} of {one.quorum} needed"
+        needed = f" of {one.quorum} needed" if one.status == "open" else ""
         named = (one.proposal[:ADDRESS_DIGITS], one.proposer_name, one.office, one.key)
-        table.add_row(*named, approvals, _status_text(one, reply))
+        table.add_row(*named, f"{len(one.approvals)}{needed}", _status_text(one))
     return table
 
 
-def _status_text(one: ProposalModel, reply: OfficesReply) -> str:
-    minutes = max(0, one.until_slot - reply.slot) * reply.slot_duration_ms / 60_000
+def _status_text(one: ProposalModel) -> str:
+    until = moment_text(one.until_ms)
     match one.status:
         case "open":
-            return f"open; lapses in {minutes:,.1f} minutes"
+            return f"open until {until}"
         case "approved":
-            return f"approved; the key acts in {minutes:,.1f} minutes"
+            return f"approved; the key acts after the first block from {until} on"
         case _:
             return one.status
 
