@@ -116,3 +116,4 @@ async def test_nobody_is_told_to_throw_away_the_root_of_the_certificates(offices
         assert ended.exit_code == 0, ended.errors
         assert ("the certificates of all homes go by it" in ended.output) is is_root
         assert ("is worth nothing" in ended.output) is not is_root
+        assert "Compare that with what `p2pnode office key` showed" in ended.output

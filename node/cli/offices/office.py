@@ -199,6 +199,7 @@ def replace(
                 f"Proposal {one.proposal} of members waits, and goes on: object to it (p2pnode office object)."
             )
     typer.echo(f"The {office.name} acts by {office.key};\nafter this by        {following.key.hex()}")
+    typer.echo("Compare that with what `p2pnode office key` showed where it was made.")
     typer.echo(_what_the_present_key_is_worth(office))
     confirm(f"Replace the key of the {office.name}?", yes=yes)
     reply = send_action(url, acting.of_member(following.office), chain, ReplaceOfficeKey(successor=following))
