@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from consensus.codec import Record
 from consensus.identifiers import Address, Digest
 from contracts.agenda import take_due
+from contracts.applicants import ApplicationEnd
 from contracts.cancellations import execute_cancellation
 from contracts.closing import close_gate
 from contracts.conservation import assert_conserved
@@ -21,12 +22,14 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
+from contracts.joining import become_member, end_application, execute_join_request, execute_ready, execute_verdict
 from contracts.member_changes import (
     carry_out_change,
     execute_set_leaving,
     execute_show_presence,
     note_seen,
 )
+from contracts.member_records import Join
 from contracts.misconduct import execute_report
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
@@ -46,11 +49,14 @@ from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,
     CancelTrade,
+    GiveVerdict,
     IssueTokens,
     PayDebt,
     PublishReading,
     RedeemTokens,
     ReportMisconduct,
+    RequestJoin,
+    SayReady,
     SetLeaving,
     SetStake,
     ShowPresence,
@@ -106,7 +112,9 @@ def execute_block(
         receipts.append(receipt)
         postings.extend(outcome.postings)
     postings.extend(_carry_out_due(run))
-    carry_out_change(run)
+    change = carry_out_change(run)
+    if isinstance(change, Join):
+        become_member(run, change)
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 
@@ -124,6 +132,8 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
                 close_gate(run, closure.interval_start_ms)
             case TradeEnd() as end:
                 postings.extend(end_trade(run, end.trade))
+            case ApplicationEnd() as end_of_application:
+                end_application(run, end_of_application)
     return postings
 
 
@@ -149,7 +159,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     return receipt, outcome
 
 
-def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911  (a case each)
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911, PLR0912
     match action:
         case PublishReading():
             return execute_reading(run, sender, action)
@@ -171,5 +181,11 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_set_leaving(run, sender, action)
         case ShowPresence():
             return execute_show_presence(run, sender)
+        case RequestJoin():
+            return execute_join_request(run, sender, action)
+        case GiveVerdict():
+            return execute_verdict(run, sender, action)
+        case SayReady():
+            return execute_ready(run, sender, action)
         case ReportMisconduct():
             return execute_report(run, name, action)

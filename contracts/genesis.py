@@ -10,7 +10,7 @@ from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 """The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
 the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
 
@@ -36,12 +36,14 @@ class GenesisMember(Record, frozen=True, kw_only=True):
 
 
 class MembershipParameters(Record, frozen=True, kw_only=True):
-    """When members may go."""
+    """When members may come and go."""
 
     members_min: Annotated[int, Meta(ge=3, le=256)]
     """Nobody leaves by itself below so many: four stand one liar, three none."""
     seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
     """W: a member that the chain saw within so many slots counts as there."""
+    verifier_keys: tuple[PublicKeyBytes, ...]
+    """Node keys of the founders that verify who joins, who consent by signing genesis; empty: all founders do."""
 
 
 class Genesis(Record, frozen=True, kw_only=True):

@@ -11,13 +11,15 @@
 | `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
 | `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
+| `J` applicants to join | address | `Applicant` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
+| `S` singletons | a letter | those whose keys are named below, as `TOTALS_KEY` |
 | `T` trades | trade id | `Trade` |
+| `X` used keys | public key | `KeyOwner` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -29,6 +31,8 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.applicants import Applicant, ApplicationEnd, Applications
+from contracts.member_records import Activity, KeyOwner, MemberQueue
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -49,6 +53,7 @@ class Table(bytes, Enum):
     READING = b"G"
     AGENDA = b"H"
     INTERVAL = b"I"
+    APPLICANT = b"J"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -56,6 +61,7 @@ class Table(bytes, Enum):
     REWARDED_PAIR = b"R"
     SINGLETON = b"S"
     TRADE = b"T"
+    USED_KEY = b"X"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):
@@ -112,40 +118,6 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
     def key_at(self, address: Address, height: Height) -> PublicKey | None:
         """Returns the node key that a member had at a height, None if it was none."""
         return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
-
-
-class Activity(Record, frozen=True, kw_only=True, tag="activity"):
-    """What the chain saw of a member, and what it still has to do before it can leave."""
-
-    seen_slot: Slot
-    """Of a block that showed a COMMIT or a transaction of this member. Written anew only once it is a quarter of the
-    window old, so that a member that is there costs few versions."""
-    trades_pending: int
-    """Forward trades that are not final, as seller or as buyer."""
-
-
-class ChangeKind(Enum):
-    """Why the list of members is to change."""
-
-    LEAVE = "leave"
-    """The member says so."""
-
-
-class MemberChange(Record, frozen=True, kw_only=True, tag="member-change"):
-    """One change of the list of members."""
-
-    kind: ChangeKind
-    address: Address
-
-
-class MemberQueue(Record, frozen=True, kw_only=True, tag="member-queue"):
-    """Changes of the list of members: those that wait, and the one that was carried out last."""
-
-    waiting: tuple[MemberChange, ...]
-    """In the order in which they are tried; at most one per member."""
-    last: MemberChange | None
-    last_height: Height
-    """Of the block that carried out `last`: it took effect two heights later. 0 before the first."""
 
 
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
@@ -219,13 +191,16 @@ class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
     trade: Digest
 
 
+AgendaSubject = GateClosure | TradeEnd | ApplicationEnd
+
+
 class Due(Record, frozen=True, kw_only=True, tag="due"):
     """One thing that happens by itself, at the first block with this slot or a later one."""
 
     slot: Slot
     number: int
     """Counts all of them: of those due at one slot the earlier made one comes first."""
-    subject: GateClosure | TradeEnd
+    subject: AgendaSubject
 
 
 class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
@@ -413,11 +388,14 @@ StateValue = (
     Account
     | Activity
     | Agenda
+    | Applicant
+    | Applications
     | Debt
     | Deficit
     | Due
     | EraTable
     | Interval
+    | KeyOwner
     | LastBlock
     | Member
     | MemberList
@@ -437,6 +415,7 @@ TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
 AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
+APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
@@ -453,6 +432,11 @@ def account_key(address: Address) -> StateKey:
 def activity_key(address: Address) -> StateKey:
     """Key of what the chain saw of a member."""
     return StateKey(Table.ACTIVITY.value + address)
+
+
+def applicant_key(address: Address) -> StateKey:
+    """Key of what somebody asks who wants to join."""
+    return StateKey(Table.APPLICANT.value + address)
 
 
 def debt_key(address: Address) -> StateKey:
@@ -519,6 +503,11 @@ def score_key(address: Address) -> StateKey:
 def trade_key(trade: Digest) -> StateKey:
     """Key of a contract that executed."""
     return StateKey(Table.TRADE.value + trade)
+
+
+def used_key(key: PublicKey) -> StateKey:
+    """Key of whose a public key is or was."""
+    return StateKey(Table.USED_KEY.value + key)
 
 
 class StateReader(Protocol):

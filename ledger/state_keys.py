@@ -5,10 +5,11 @@
 | `account:ADDRESS` | wallet |
 | `activity:ADDRESS` | what the chain saw of a member |
 | `agenda:PLACE` | place in the heap of what happens by itself at a slot |
+| `applicant:ADDRESS` | what a home asked for that wants to join |
 | `debt:ADDRESS` | what a seller owes the grid account |
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
+| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
@@ -18,8 +19,9 @@
 | `reading:ADDRESS:INTERVAL` | a meter's reading |
 | `score:ADDRESS` | quality of transaction |
 | `trade:ID` | contract that executed |
+| `used-key:KEY` | whose a public key is or was |
 
-ADDRESS and ID are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
+ADDRESS, ID and KEY are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,6 +32,7 @@ from typing import Final
 from consensus.identifiers import DIGEST_SIZE_BYTES
 from contracts.state import (
     AGENDA_KEY,
+    APPLICATIONS_KEY,
     ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
@@ -103,6 +106,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "account": (Table.ACCOUNT, (_HASH,)),
     "activity": (Table.ACTIVITY, (_HASH,)),
     "agenda": (Table.AGENDA, (_NUMBER,)),
+    "applicant": (Table.APPLICANT, (_HASH,)),
     "debt": (Table.DEBT, (_HASH,)),
     "deficit": (Table.DEFICIT, (_HASH, _TIME)),
     "interval": (Table.INTERVAL, (_TIME,)),
@@ -115,10 +119,12 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "reading": (Table.READING, (_HASH, _TIME)),
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
+    "used-key": (Table.USED_KEY, (_HASH,)),
 }
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "agenda": AGENDA_KEY,
+    "applications": APPLICATIONS_KEY,
     "eras": ERAS_KEY,
     "last-block": LAST_BLOCK_KEY,
     "member-queue": MEMBER_QUEUE_KEY,

@@ -156,7 +156,7 @@ LEAVING_MUTANTS: Final = (
                 "admit",
                 (
                     "return isinstance(arrived.message, Status) and "
-                    "member.state.memberships.has_departed(arrived.sender)",
+                    "member.state.memberships.is_follower(arrived.sender)",
                     "return False",
                 ),
             ),

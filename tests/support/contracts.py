@@ -113,7 +113,7 @@ def make_genesis(
         "issuer_key": issuer_key.public_key,
         "grid_key": grid_key.public_key,
         "scores": DEFAULT_PARAMETERS,
-        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200),
+        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200, verifier_keys=()),
         "members": tuple(
             GenesisMember(
                 name=f"home{index + 1}",

@@ -10,16 +10,14 @@ from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
 from contracts.member_changes import Hindrance, prospect
+from contracts.member_records import Leave, MemberQueue
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
-    ChangeKind,
     Debt,
-    MemberChange,
     MemberList,
-    MemberQueue,
     Overlay,
     activity_key,
     debt_key,
@@ -42,7 +40,8 @@ NEXT_HOUR_MS = FIRST_INTERVAL_MS + MS_PER_HOUR
 
 def homes(members: int, *, members_min: int = 4) -> Community:
     return make_genesis(
-        members, membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS)
+        members,
+        membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS, verifier_keys=()),
     )
 
 
@@ -57,8 +56,8 @@ def queue_of(chain: DictChain) -> MemberQueue:
     return chain.read(MEMBER_QUEUE_KEY, MemberQueue)
 
 
-def leave(member: int, community: Community = HOMES) -> MemberChange:
-    return MemberChange(kind=ChangeKind.LEAVE, address=community.addresses[member])
+def leave(member: int, community: Community = HOMES) -> Leave:
+    return Leave(address=community.addresses[member])
 
 
 def hindrance(chain: DictChain, member: int, *, slot: int | None = None) -> Hindrance | None:
