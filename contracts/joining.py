@@ -289,7 +289,7 @@ def become_member(run: BlockRun, join: Join) -> None:
 
 
 def join_again(run: BlockRun, join: Join) -> None:
-    """Makes a candidate again of who was to become a member, and is none at the base of an era: it waits once more."""
+    """Makes a candidate again of who was to become a member and is none at the base of an era: it waits once more."""
     applicant = run.overlay.require(applicant_key(join.address), Applicant)
     candidate = replace(applicant, standing=Standing.CANDIDATE, until_slot=_lapses_at(run))
     run.overlay.put(applicant_key(join.address), candidate)

@@ -17,7 +17,7 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | a letter | those whose keys are named below, as `TOTALS_KEY` |
+| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `X` used keys | public key | `KeyOwner` |
 

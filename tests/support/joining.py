@@ -10,6 +10,8 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
 from contracts.applicants import Applicant, Applications, Verdict
+from contracts.execution import Execution
+from contracts.joining import READY_HEIGHTS_MAX
 from contracts.receipts import Receipt
 from contracts.run import DecidedBlock
 from contracts.state import APPLICATIONS_KEY, applicant_key
@@ -97,12 +99,13 @@ class JoiningChain(DictChain):
     def block_digest(self, height: int) -> Digest:
         return Digest(height.to_bytes(32, "big"))
 
-    def apply(self, *args: Any, **context: Any) -> Any:
-        decided = tuple(
-            DecidedBlock(height=Height(height), digest=self.block_digest(height))
-            for height in range(max(1, self.height - 99), self.height + 1)
-        )
-        return super().apply(*args, **{"decided": decided, **context})
+    def decided_below(self, height: int) -> tuple[DecidedBlock, ...]:
+        """The newest blocks below a height, as the ledger of that height's block knows them."""
+        heights = range(max(1, height - READY_HEIGHTS_MAX), height)
+        return tuple(DecidedBlock(height=Height(one), digest=self.block_digest(one)) for one in heights)
+
+    def apply(self, *args: Any, **context: Any) -> Execution:
+        return super().apply(*args, **{"decided": self.decided_below(self.height + 1), **context})
 
     def ready(self, **overrides: Any) -> SayReady:
         """What a candidate says that has caught up."""
@@ -119,7 +122,7 @@ class JoiningChain(DictChain):
         """Brings an application in a block of its own."""
         action = request_of(self.community, home, **fields)
         (receipt,) = self.block((sponsor, action), slot=slot).receipts
-        return receipt  # type: ignore[no-any-return]
+        return receipt
 
     def judge(
         self, home: Newcomer, verifiers: Iterable[int], verdict: Verdict = Verdict.ACCEPT, *, number: int = 1

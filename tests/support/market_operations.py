@@ -61,7 +61,6 @@ from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     Community,
-    DictChain,
     make_genesis,
     resign,
     signed_cancellation,
@@ -70,6 +69,8 @@ from tests.support.contracts import (
     signed_trade,
     trade_terms,
 )
+from tests.support.joining import JoiningChain
+from tests.support.joining_operations import JoiningOperations
 
 Operation = tuple[int | SigningKey, Action]
 V = TypeVar("V", bound=Record)
@@ -99,7 +100,7 @@ def busy_market(members: int = 8) -> Community:
 class MarketOperations:
     """Gives one operation after the other for a chain that somebody else executes them on."""
 
-    def __init__(self, random: Random, chain: DictChain) -> None:
+    def __init__(self, random: Random, chain: JoiningChain) -> None:
         """Starts at the first interval.
 
         Args:
@@ -119,6 +120,7 @@ class MarketOperations:
         self._asked_at = 0
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
+        self._joining: Final = JoiningOperations(random, chain)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -131,6 +133,7 @@ class MarketOperations:
             self._stake: 2,
             self._leaving: 1,
             self._presence: 1,
+            self._joining.next: 8,
             self._report: 3,
             self._bad_reading: 2,
             self._transfer: 2,
