@@ -281,6 +281,15 @@ def execute_ready(run: BlockRun, sender: Address, action: SayReady) -> Outcome:
     return Outcome()
 
 
+def should_say_ready(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether somebody is a candidate whose last word is older than half of the window, or that gave none."""
+    applicant = overlay.get(applicant_key(address), Applicant)
+    if applicant is None or applicant.standing is not Standing.CANDIDATE:
+        return False
+    said = applicant.ready_slot
+    return said is None or slot - said > window_slots(genesis) // 2
+
+
 def become_member(run: BlockRun, join: Join) -> None:
     """Writes what else follows where the list takes a candidate in."""
     _finish(run, join.address, run.overlay.require(applicant_key(join.address), Applicant), Standing.JOINED)
