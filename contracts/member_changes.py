@@ -114,9 +114,8 @@ def waiting_without(queue: MemberQueue, change: MemberChange) -> MemberQueue:
     return replace(queue, waiting=tuple(other for other in queue.waiting if other != change))
 
 
-def list_after(known: MemberList, change: MemberChange, *, fixed_by: Height) -> MemberList:
-    """Returns the list that a block writes which carries out a change."""
-    first = Height(fixed_by + FIXED_AHEAD)
+def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
+    """Returns the list with a change from a height on: the one place where a change becomes a list."""
     match change:
         case Leave():
             return MemberList(terms=tuple(_ended(term, change.address, first) for term in known.terms))
@@ -178,7 +177,7 @@ class Prospect:
 def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Slot, genesis: Genesis) -> Prospect:
     """Returns whether a block of a height and slot, on this state, could carry out a change, and why not."""
     known = overlay.require(MEMBER_LIST_KEY, MemberList)
-    after = list_after(known, change, fixed_by=height).addresses
+    after = list_with(known, change, Height(height + FIXED_AHEAD)).addresses
     joiner = change.address if isinstance(change, Join) else None
     is_ready = joiner is not None and _is_ready(overlay, joiner, slot=slot, genesis=genesis)
     members = [address for address in after if address != joiner]
@@ -225,7 +224,7 @@ def carry_out_change(run: BlockRun) -> MemberChange | None:
     change = next_change(run.overlay, height=height, slot=run.context.slot, genesis=run.genesis)
     if change is not None:
         known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
-        run.overlay.put(MEMBER_LIST_KEY, list_after(known, change, fixed_by=height))
+        run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, Height(height + FIXED_AHEAD)))
         queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
         run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))
     return change
