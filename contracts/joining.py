@@ -171,7 +171,8 @@ def _uniqueness_refusal(run: BlockRun, address: Address, home: HomeVoucher) -> R
             return Refusal(reason=reason, detail=f"key {key.hex()} is or was somebody's")
     unfinished = read_unfinished(run.overlay)
     for other, applicant in unfinished:
-        if home.node_key in (keys := (applicant.node_key, applicant.meter_key)):
+        keys = (applicant.node_key, applicant.meter_key)
+        if home.node_key in keys:
             return Refusal(reason=Reason.JOIN_SAME_KEY, detail=f"{other.hex()} applies with it")
         if home.meter_key in keys:
             return Refusal(reason=Reason.JOIN_SAME_METER, detail=f"{other.hex()} applies with it")

@@ -223,8 +223,8 @@ def carry_out_change(run: BlockRun) -> MemberChange | None:
     height = run.context.height
     change = next_change(run.overlay, height=height, slot=run.context.slot, genesis=run.genesis)
     if change is not None:
-        known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
-        run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, Height(height + FIXED_AHEAD)))
+        known, first = run.overlay.require(MEMBER_LIST_KEY, MemberList), Height(height + FIXED_AHEAD)
+        run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, first))
         queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
         run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))
     return change

@@ -103,6 +103,12 @@ def test_it_joins_and_the_larger_set_decides_and_the_check_agrees(chain):
     assert chain.ledger.membership().addresses == members.addresses
 
 
+def test_a_block_is_named_with_its_height(chain):
+    right = chain.ready()
+    wrong = SayReady(height=Height(right.height - 1), block=right.block)
+    assert chain.block((NEW, wrong)) == [Reason.READY_UNKNOWN_BLOCK]
+
+
 def test_the_oldest_block_that_may_be_named(chain):
     """The check from genesis remembers as many blocks as candidates may name, and not one fewer."""
     early = chain.ledger.height
