@@ -132,7 +132,7 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="a change that was not in force at a base is lost",
         rule="eras",
-        breaks=(edited(eras, "begin_era", ("queue.last_height >= beginning.base", "False")),),
+        breaks=(edited(execution, "begin_era", ("queue.last_height >= beginning.base", "False")),),
         killers=(at_a_base,),
     ),
     Mutant(
