@@ -48,6 +48,12 @@ def is_member(overlay: Overlay, address: Address) -> bool:
     return address in overlay.require(MEMBER_LIST_KEY, MemberList).addresses
 
 
+def is_leaving(overlay: Overlay, address: Address) -> bool:
+    """Says whether a member's leave waits."""
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    return Leave(address=address) in waiting
+
+
 def note_seen(run: BlockRun, address: Address) -> None:
     """Notes that a member took part in, or before, this block; of anybody else nothing is noted."""
     activity = run.overlay.get(activity_key(address), Activity)
@@ -73,10 +79,10 @@ def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> O
     """Puts the sender's leave behind what waits, or takes it back; declines who is no member, or says nothing new."""
     if not is_member(run.overlay, sender):
         return declined(Reason.LEAVE_NOT_MEMBER, f"{sender.hex()} is no member")
+    if is_leaving(run.overlay, sender) == action.leaving:
+        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     leave = Leave(address=sender)
-    if (leave in queue.waiting) == action.leaving:
-        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     changed = waiting_with(queue, leave) if action.leaving else waiting_without(queue, leave)
     run.overlay.put(MEMBER_QUEUE_KEY, changed)
     return Outcome()
@@ -87,13 +93,6 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
     if not is_member(run.overlay, sender):
         return declined(Reason.PRESENCE_NOT_MEMBER, f"{sender.hex()} is no member")
     return Outcome()
-
-
-def should_show_presence(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
-    """Says whether a change waits and a member was not seen for half of the window: it shows that it is there."""
-    if not overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting or not is_member(overlay, address):
-        return False
-    return slot - overlay.require(activity_key(address), Activity).seen_slot > window_slots(genesis) // 2
 
 
 # --- what waits ------------------------------------------------------------------------------------------------
@@ -209,6 +208,20 @@ def _is_ready(overlay: Overlay, candidate: Address, *, slot: Slot, genesis: Gene
     """Says whether a candidate said within the window that it is ready; nothing else that it sends counts."""
     said = overlay.require(applicant_key(candidate), Applicant).ready_slot
     return said is not None and slot - said <= window_slots(genesis)
+
+
+def should_show_presence(overlay: Overlay, address: Address, *, height: Height, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a block of a height and slot could not carry out a change because too few members were seen, this
+    one not for half of the window: it shows that it is there. For what waits for anything else nobody needs to.
+    """
+    if not is_member(overlay, address):
+        return False
+    seen_slot = overlay.require(activity_key(address), Activity).seen_slot
+    if slot - seen_slot <= window_slots(genesis) // 2:
+        return False
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    prospects = (prospect(overlay, change, height=height, slot=slot, genesis=genesis) for change in waiting)
+    return any(found.hindrance is Hindrance.TOO_FEW_SEEN for found in prospects)
 
 
 def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesis) -> MemberChange | None:

@@ -91,6 +91,7 @@ class Reason(Enum):
     TRADE_WINDOW_PASSED = "trade_window_passed"
     TRADE_WINDOW_FULL = "trade_window_full"
     TRADE_ABOVE_CAPACITY = "trade_above_capacity"
+    TRADE_MEMBER_LEAVING = "trade_member_leaving"
     TRADE_MEMBER_SUSPENDED = "trade_member_suspended"
     TRADE_SELLER_IN_DEBT = "trade_seller_in_debt"
     TRADE_SCORE_BELOW_THRESHOLD = "trade_score_below_threshold"

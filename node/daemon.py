@@ -46,7 +46,7 @@ from node.home.heap import keep_large_blocks_off_the_heap
 from node.home.process import on_end_of_input, on_ending_signal, process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import open_storage
-from node.household.agent import MeterAgent
+from node.household.agent import MemberAgent
 from node.logs import configure_logs, get_logger
 from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
@@ -70,7 +70,7 @@ PASS_ON_AGE_SLOTS: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentParts:
-    """What a meter agent is made of."""
+    """What a member's agent is made of."""
 
     configuration: Configuration
     identity: Identity
@@ -79,14 +79,12 @@ class AgentParts:
     mesh: Mesh
 
 
-AgentFactory = Callable[[AgentParts], MeterAgent | None]
+AgentFactory = Callable[[AgentParts], MemberAgent]
 
 
-def make_agent(parts: AgentParts) -> MeterAgent | None:
-    """Returns the meter agent of a household; None for a node that only validates."""
-    if parts.configuration.meter is None:
-        return None
-    return MeterAgent(
+def make_agent(parts: AgentParts) -> MemberAgent:
+    """Returns the agent of an honest member."""
+    return MemberAgent(
         configuration=parts.configuration,
         identity=parts.identity,
         chain=parts.chain,
@@ -102,7 +100,7 @@ def run_daemon(
 
     Args:
         configuration: the node's.
-        agent_factory: makes its meter agent.
+        agent_factory: makes its agent.
         until_input_ends: ends it also when standard input, which must be a pipe, ends: whoever holds the other end is
             gone. One byte on it lets the node run on.
 
@@ -292,18 +290,16 @@ class Daemon:
         self.evidence.found(evidence)
 
     def _make_evidence(self, identity: Identity) -> EvidenceKeeper:
-        agent = self.agent
         links = EvidenceLinks(
             broadcast=self.mesh.broadcast,
             present_slot=lambda: self.replica.status().present_slot,
-            report=(lambda _: None) if agent is None else agent.report,
+            report=self.agent.report,
             refused=self.metrics.on_message_refused,
         )
         home = self._configuration.home
         return EvidenceKeeper(own=identity.address, ledger=self.ledger, directory=home.evidence, links=links)
 
     def _make_api(self, identity: Identity) -> Api:
-        agent = self.agent
         return Api(
             node=ApiNode(
                 name=self._configuration.node.name,
@@ -312,7 +308,7 @@ class Daemon:
                 chain=self.chain,
                 replica=self.replica,
                 metrics=self.metrics,
-                meter_progress=(lambda: None) if agent is None else agent.progress,
+                meter_progress=self.agent.progress,
                 halted=self._halted,
                 recovery_status=self._recovery_status,
                 link_notices=self.mesh.notices,
@@ -339,8 +335,7 @@ class Daemon:
             case Transactions():
                 self.chain.take_from_peer(sender, message.raw)
             case OfferRequest() | OfferReply() | OfferDecline():
-                if self.agent is not None:
-                    self.agent.handle(sender, message)
+                self.agent.handle(sender, message)
             case EvidenceNote():
                 self.evidence.on_note(sender, message)
             case EndpointRecords():
@@ -369,7 +364,7 @@ class Daemon:
                     self.evidence.run(),
                     self.endpoints.run(),
                     self._pass_on_old(),
-                    *self._agent_work(),
+                    self.agent.run(),
                 )
             ]
             stack.push_async_callback(_cancel, tasks)
@@ -385,9 +380,6 @@ class Daemon:
     def driver_address(self) -> str:
         """This member's address in hex."""
         return self.api.node.address.hex()
-
-    def _agent_work(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return () if self.agent is None else (self.agent.run(),)
 
     async def _pass_on_old(self) -> None:
         slot_duration_ms = self.ledger.genesis.slot_duration_ms

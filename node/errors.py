@@ -11,6 +11,7 @@
     |-- EndpointsDamaged     the file of the members' endpoints is not what this node wrote
     |-- FoundingError        a chain cannot be founded as asked, or a home cannot take part in it
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
+    |-- NodeAway               a node does not answer over its API
     |-- NotFound               the chain holds nothing of that name, or several things; carries a reason for programs
     |-- FileRefused            a receipt or evidence file does not prove what it says
     `-- SubmissionRefused      a transaction never reaches the chain; carries a reason for programs
@@ -109,6 +110,10 @@ class TestnetError(NodeError):
     """A testnet cannot be made, run, asked or stopped."""
 
     __test__ = False  # the name starts like a test class; pytest must not collect it
+
+
+class NodeAway(NodeError):  # noqa: N818  (it may be starting)
+    """A node's API does not answer."""
 
 
 class NotFound(NodeError):  # noqa: N818  (an answer, not a failure)

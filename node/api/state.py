@@ -116,8 +116,8 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
 
 
 async def list_member_changes(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
-    """Answers with what changes of the members wait, and who left."""
-    return answer(changes_of(context.chain.ledger))
+    """Answers with what changes of the members wait, or are under way, and who left."""
+    return answer(changes_of(context.chain.ledger, context.chain.mempool.of_sender))
 
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

@@ -103,6 +103,10 @@ class Mempool:
         waiting = self._by_digest.get(digest)
         return None if waiting is None else waiting.transaction.raw
 
+    def of_sender(self, sender: Address) -> tuple[Transaction, ...]:
+        """Returns what waits here of one sender, in the order of nonces."""
+        return tuple(waiting.transaction for waiting in self._by_sender.get(sender, ()))
+
     def add(self, transaction: Transaction, *, arrival_ms: int) -> None:
         """Takes a verified transaction.
 

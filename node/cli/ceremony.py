@@ -152,6 +152,9 @@ def export(
     with open_home(configuration) as home:
         number = era or _era_to_come(home.standing)
         stated = ceremony.state(home.facts(), EraNumber(number), home.signer)
+        if stated is ceremony.CeremonyRefusal.NO_MEMBER and home.last_height is not None:
+            left = f"{home.name} left with height {home.last_height}, and is no member of the next one"
+            raise NodeError(f"{left}: no plan needs a statement of it. Nothing was changed")
         if isinstance(stated, ceremony.CeremonyRefusal):
             raise refused(stated, number, home.standing)
         _confirm_gap(number, home.standing, yes=yes)

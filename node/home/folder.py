@@ -10,7 +10,8 @@
 | `node.crt` | certificate of the node key, and of the issuing authority that signed it | 0644 |
 | `ca.crt` | certificate of the network's root, which certified the issuing authority | 0644 |
 | `sign-state` | what this node has signed for the undecided height | 0600 |
-| `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
+| `own-transactions` | the journal of the node's own transactions | 0600 |
+| `meter-salts`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
 | `eras/` | plans that this node agreed to, eras that it began (`p2pnode recover`) | 0700 |
 | `endpoints` | where the members said that they are; a cache (`node/mesh/endpoint_file.py`) | 0644 |

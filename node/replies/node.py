@@ -168,9 +168,9 @@ class StatusReply(ApiModel):
     view_changes: Count
     """VIEW-CHANGEs sent since the node started."""
     peers_connected: Count
-    """Peers to which a link is up."""
+    """Other members to which a link is up."""
     members: Count
-    """Members of the next height, this node among them."""
+    """Members of the next height; this node among them, unless it left."""
     mempool_transactions: Count
     """Transactions that wait for a block."""
     commit_latency_ms: CommitLatencyStatus

@@ -117,9 +117,24 @@ class LeftMember(ApiModel):
     """The last height that it was a member of."""
 
 
+class ChangeUnderWay(ApiModel):
+    """What a member said last of leaving, in a transaction that no block contains yet."""
+
+    address: Hash
+    name: str
+    leaving: bool
+    """It leaves; false: it takes its leave back."""
+    transaction: Hash
+    nonce: Count
+    sentence: str
+    """The same for people."""
+
+
 class MemberChangesReply(ApiModel):
     """What changes of the members wait, and who left."""
 
+    under_way: list[ChangeUnderWay]
+    """What waits for a block in this node's mempool: of each member the last word, by its nonce."""
     waiting: list[WaitingChange]
     """In the order in which they are tried."""
     left: list[LeftMember]

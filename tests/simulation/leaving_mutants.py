@@ -5,7 +5,7 @@ from typing import Final
 from consensus import heights
 from consensus.intake import Intake
 from consensus.member import Member
-from contracts import eras, execution, member_changes, readings, stakes, trades
+from contracts import eras, execution, forwards, member_changes, readings, stakes, trades
 from contracts.receipts import Reason
 from ledger.ledger import Ledger
 from tests.simulation import test_leaving
@@ -128,6 +128,24 @@ LEAVING_MUTANTS: Final = (
         rule="a member leaves",
         breaks=((trades, "is_member", lambda *_: True),),
         killers=(takes_no_part(signed_forward(C.HOMES, 3, 2, 100), Reason.TRADE_UNKNOWN_PARTY),),  # type: ignore[arg-type]
+    ),
+    Mutant(
+        name="who leaves promises more",
+        rule="a member leaves",
+        breaks=((forwards, "is_leaving", lambda *_: False),),
+        killers=(directed(C.test_no_counterpart_holds_a_leaver_by_new_forward_trades, leaver=2),),
+    ),
+    Mutant(
+        name="presence is shown for whatever waits",
+        rule="a member leaves",
+        breaks=(
+            edited(
+                C,
+                "should_show_presence",
+                ("any(found.hindrance is Hindrance.TOO_FEW_SEEN for found in prospects)", "bool(waiting)"),
+            ),
+        ),
+        killers=(directed(C.test_nobody_shows_presence_for_a_change_that_something_else_holds_up),),
     ),
     Mutant(
         name="a change that was not in force at a base is lost",

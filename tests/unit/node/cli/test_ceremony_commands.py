@@ -14,6 +14,7 @@ import pytest
 from consensus.codec import decode
 from consensus.eras import ERAS_MAX
 from consensus.events import SignState
+from contracts.transactions import SetLeaving
 from ledger.ledger import Ledger
 from node.admission.authority_folder import AuthorityFolder
 from node.admission.identity import create_key
@@ -31,7 +32,8 @@ from node.home.storage import read_sign_state
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import authority
-from tests.support.testnet import write_readings
+from tests.support.ledger import ChainBuilder
+from tests.support.testnet import community_of, write_readings
 
 Recover = Callable[..., str]
 
@@ -529,3 +531,24 @@ def test_statements_that_make_no_plan_are_counted_and_members_named(street: Stre
         (("--gone", "node4", "--gone", "node4"), "node4, or the key of its new home, is there twice"),
     ):
         assert f"departures: {text}" in recover("plan", *statements, *base, *options)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"), [(1, "gave up all eras below 1, at height 1"), (2, "node5 left with height 2")]
+)
+def test_a_home_that_left_makes_no_statement_once_it_is_no_member(
+    tmp_path: Path, recover: Recover, blocks: int, words: str
+) -> None:
+    """Before, its statement counts: nobody else may have the height that it decides with the others."""
+    readings = write_readings(tmp_path / "readings.csv", households=5, hours=1)
+    testnet, _ = initialise_testnet(tmp_path / "testnet", TestnetPlan(readings=readings.path))
+    home = testnet.home(testnet.nodes[4])
+    chain = ChainBuilder.create(home.ledger, community_of(testnet))
+    chain.append([chain.transaction(4, SetLeaving(leaving=True))])
+    for _ in range(blocks - 1):
+        chain.append()
+    chain.ledger.close()
+    before = home.sign_state.read_bytes()
+    told = recover("export", *config(home), "--output", tmp_path / "5.statement")
+    assert words in told
+    assert (home.sign_state.read_bytes() == before) == (blocks == 2)

@@ -8,8 +8,8 @@ from contracts.member_changes import Hindrance, Prospect
 from contracts.member_records import Leave
 from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
-from tests.support.contracts import make_genesis
-from tests.support.ledger import ChainBuilder
+from tests.support.contracts import make_genesis, transfer
+from tests.support.ledger import ChainBuilder, verified
 
 HOMES = make_genesis(5)
 
@@ -53,4 +53,24 @@ def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
     chain.append()
     chain.append()
     assert [one.hindrance for one in changes_of(chain.ledger).waiting] == [Hindrance.TOO_FEW_MEMBERS]
+    chain.ledger.close()
+
+
+def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:
+    chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
+    words = {
+        1: [SetLeaving(leaving=True), SetLeaving(leaving=False), transfer(HOMES, 2, 1)],
+        3: [SetLeaving(leaving=True)],
+        4: [transfer(HOMES, 2, 1)],
+    }
+    waiting = {
+        HOMES.addresses[member]: verified(chain.ledger, [chain.transaction(member, action) for action in actions])
+        for member, actions in words.items()
+    }
+    reply = changes_of(chain.ledger, lambda sender: waiting.get(sender, []))
+    said = {one.name: (one.leaving, one.nonce, one.sentence) for one in reply.under_way}
+    assert said == {
+        "home2": (False, 1, "home2 stays after all: no block has taken it yet."),
+        "home4": (True, 0, "home4 leaves: no block has taken it yet."),
+    }
     chain.ledger.close()
