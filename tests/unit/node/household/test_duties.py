@@ -47,7 +47,7 @@ class Validator:
 
 def idle_street(members: int) -> tuple[SharedChain, list[Validator]]:
     """Nothing was decided for so long that nobody counts as seen; then one says that it leaves."""
-    membership = MembershipParameters(members_min=4, seen_window_slots=WINDOW_SLOTS)
+    membership = MembershipParameters(members_min=4, seen_window_slots=WINDOW_SLOTS, verifier_keys=())
     chain = SharedChain(make_genesis(members, membership=membership))
     leave = raw_transaction(chain.community, members - 1, SetLeaving(leaving=True), nonce=0)
     chain.decide(Slot(5 * WINDOW_SLOTS), [leave], voters=())
