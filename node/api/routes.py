@@ -20,7 +20,15 @@ from node.api.node import (
     show_readiness,
     show_status,
 )
-from node.api.state import list_member_changes, list_members, list_scores, show_account, show_history, show_state
+from node.api.state import (
+    list_applications,
+    list_member_changes,
+    list_members,
+    list_scores,
+    show_account,
+    show_history,
+    show_state,
+)
 from node.api.stories import (
     list_evidence,
     list_trades,
@@ -64,6 +72,7 @@ from node.replies.parameters import (
 from node.replies.problem import ProblemReason as Reason
 from node.replies.state import (
     AccountReply,
+    ApplicationsReply,
     Event,
     HistoryReply,
     MemberChangesReply,
@@ -281,6 +290,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Changes of the members that wait, and who left",
         replies={200: Reply(description="The changes.", models=(MemberChangesReply,))},
         handler=list_member_changes,
+    ),
+    Route(
+        method="GET",
+        path="/v1/applications",
+        operation="listApplications",
+        tag="members",
+        summary="Homes that asked to join, and where each stands",
+        replies={200: Reply(description="The applications.", models=(ApplicationsReply,))},
+        handler=list_applications,
     ),
     Route(
         method="GET",

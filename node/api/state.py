@@ -27,6 +27,7 @@ from node.replies.state import (
     StateVersion,
 )
 from node.replies.views import record_fields, record_kind
+from node.stories.applications import applications_of
 from node.stories.lists import scores_of
 from node.stories.member_changes import changes_of
 
@@ -118,6 +119,11 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
 async def list_member_changes(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with what changes of the members wait, or are under way, and who left."""
     return answer(changes_of(context.chain.ledger, context.chain.mempool.of_sender))
+
+
+async def list_applications(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with homes that asked to join."""
+    return answer(applications_of(context.chain.ledger))
 
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

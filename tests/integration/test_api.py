@@ -72,6 +72,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "showHistory": f"/v1/state/account:{account}/history?limit=2",
         "listMembers": "/v1/members",
         "listMemberChanges": "/v1/members/changes",
+        "listApplications": "/v1/applications",
         "showAccount": f"/v1/accounts/{account}",
         "listTrades": "/v1/trades?limit=2&order=newest",
         "listScores": "/v1/scores",

@@ -1,0 +1,73 @@
+"""How commands that sign bring a transaction to the chain: over the API of any node, and wait for its receipt."""
+
+import asyncio
+from typing import Final
+
+from consensus.cryptography import SigningKey
+from consensus.identifiers import Digest, Height
+from contracts.transactions import Action, sign_transaction
+from node.client import NodeClient, open_client, require_url
+from node.errors import NodeError
+from node.replies.node import StatusReply, SubmissionReply
+from node.replies.state import AccountReply
+
+VALID_HEIGHTS: Final = 1_000
+"""For how many blocks the transaction may wait: after that it cannot be executed any more."""
+
+WAIT_S: Final = 30
+"""For the block: some slots where the chain decides."""
+
+DEADLINE_S: Final = 60.0
+
+NONCE_STEP: Final = 1_000
+"""Above the sender's last nonce: a node that runs signs with the ones in between, and its transactions go first."""
+
+
+def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:
+    """Signs an action, brings it to the chain and returns its receipt, with the block that executed it.
+
+    Args:
+        url: the API of any node of the chain.
+        key: the sender's present key, and its address.
+        chain: that the action is for.
+        action: what to do.
+
+    Raises:
+        NodeError: the node is of another chain, refuses the transaction or does not answer; or the chain declined it.
+    """
+    reply = asyncio.run(_send(url, key, chain, action))
+    receipt = reply.receipt
+    if receipt is None:
+        raise NodeError(
+            f"transaction {reply.digest} waits for a block; {url}/v1/transactions/{reply.digest} says what became of "
+            "it. Nothing was changed yet"
+        )
+    if reply.status == "declined":
+        raise NodeError(f"declined ({receipt.reason}): {receipt.detail}. Nothing was changed")
+    return reply
+
+
+async def _send(url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:
+    async with open_client(timeout_s=DEADLINE_S) as client:
+        return await send(client, url, key, chain, action)
+
+
+async def send(client: NodeClient, url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:
+    """Signs an action, gives it to a node and waits some slots for its block; returns what became of it.
+
+    Raises:
+        NodeError: the node is of another chain, refuses the transaction or does not answer.
+    """
+    root = require_url(url)
+    status = await client.get(root, "/v1/status", StatusReply)
+    if status.chain != chain.hex():
+        raise NodeError(f"{url} is a node of chain {status.chain}, and this is for {chain.hex()}")
+    account = await client.get(root, f"/v1/accounts/{key.address.hex()}", AccountReply)
+    raw = sign_transaction(
+        key,
+        chain=chain,
+        nonce=account.nonce + NONCE_STEP,
+        valid_until_height=Height(status.height + VALID_HEIGHTS),
+        action=action,
+    )
+    return await client.submit(root, raw, wait_s=WAIT_S)
