@@ -19,7 +19,8 @@ from contracts.receipts import Receipt
 from contracts.state import Overlay, StateKey
 from contracts.transactions import Transaction, transaction_digest
 from node.chain.mempool import Mempool, MempoolLimits, Standing
-from tests.support.contracts import DictChain, block_context
+from tests.support.contracts import block_context
+from tests.support.joining import JoiningChain
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, Operation, busy_market
 
@@ -57,7 +58,7 @@ def run_operations(seed: int, operations: int) -> Tried:
 class _Run:
     def __init__(self, seed: int) -> None:
         self.random = Random(f"economy {seed}")
-        self.chain = DictChain(busy_market())
+        self.chain = JoiningChain(busy_market())
         self.market = MarketOperations(self.random, self.chain)
         self.flows = TokenFlows(self.chain.community)
         self.trail = PostingTrail()
@@ -102,7 +103,10 @@ class _Run:
 
     def _follow(self, proposal: list[Transaction], slot: int) -> None:
         """The second node executes the block on its own state."""
-        context = block_context(self.chain.community, height=self.chain.height, slot=slot)
+        height = self.chain.height
+        context = block_context(
+            self.chain.community, height=height, slot=slot, decided=self.chain.decided_below(height)
+        )
         execution = execute_block(self.other, self.chain.community.genesis, context, proposal)
         self.other.update(execution.changes)
 

@@ -70,7 +70,6 @@ from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     Community,
-    DictChain,
     make_genesis,
     resign,
     seeded_key,
@@ -80,6 +79,8 @@ from tests.support.contracts import (
     signed_trade,
     trade_terms,
 )
+from tests.support.joining import JoiningChain
+from tests.support.joining_operations import JoiningOperations
 
 Operation = tuple[int | SigningKey, Action]
 V = TypeVar("V", bound=Record)
@@ -114,7 +115,7 @@ OFFICE_KEYS: Final = tuple(seeded_key("office", index) for index in range(10))
 class MarketOperations:
     """Gives one operation after the other for a chain that somebody else executes them on."""
 
-    def __init__(self, random: Random, chain: DictChain) -> None:
+    def __init__(self, random: Random, chain: JoiningChain) -> None:
         """Starts at the first interval.
 
         Args:
@@ -134,6 +135,7 @@ class MarketOperations:
         self._asked_at = 0
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
+        self._joining: Final = JoiningOperations(random, chain)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -146,6 +148,7 @@ class MarketOperations:
             self._stake: 2,
             self._leaving: 1,
             self._presence: 1,
+            self._joining.next: 8,
             self._report: 3,
             self._bad_reading: 2,
             self._transfer: 2,
