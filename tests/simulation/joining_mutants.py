@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from contracts import eras, execution, joining, member_changes, panels
+from contracts import eras, execution, joining, member_changes, offices, panels
 from contracts.receipts import Reason
 from ledger import eras as ledger_eras
 from ledger import execution as ledger_execution
@@ -468,8 +468,8 @@ COUNTING: Final = (
     ),
     broken(
         "who lapsed still waits",
-        execution,
-        "end_application",
+        joining,
+        "_lapse",
         "waiting_without(queue, _join_of(address, applicant))",
         "queue",
         directed(C.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),
@@ -531,7 +531,37 @@ COUNTING: Final = (
         name="a candidate whose key a ceremony gave away goes on",
         rule="eras",
         breaks=((eras, "end_without_keys", lambda *_: None),),
-        killers=(directed(C.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one),),
+        killers=tuple(
+            directed(
+                C.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one,
+                until=until,
+                key=C.NEW.node_key,
+            )
+            for until in ("admission", "ready", "membership")
+        ),
+    ),
+    broken(
+        "a candidate may lose its meter's key",
+        eras,
+        "end_without_keys",
+        "if not _has_its_keys(run.overlay, address, applicant):",
+        "if key_owner(run.overlay, applicant.node_key) != address:",
+        directed(
+            C.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one,
+            until="admission",
+            key=C.NEW.meter_key,
+        ),
+    ),
+    Mutant(
+        name="an office gets a candidate's key",
+        rule=RULE,
+        breaks=((offices, "key_refusal", lambda *_: None),),
+        killers=(
+            directed(
+                C.test_no_office_gets_a_key_of_a_candidate_and_of_who_only_asked_it_ends_that_one,
+                key=C.NEW.node_key,
+            ),
+        ),
     ),
 )
 
