@@ -29,6 +29,8 @@ SUMMED_EVERY_BLOCKS: Final = 50
 """Summing up the whole state costs as much as many blocks."""
 OFFICE_SHARE: Final = 0.1
 """Of the operations: what people do about an office's key."""
+JOINING_SHARE: Final = 0.08
+"""What they do about homes that want to join."""
 LIMITS: Final = MempoolLimits(
     transactions_max=10_000, size_bytes_max=64 * 1024 * 1024, sender_transactions_max=10_000
 )
@@ -73,8 +75,10 @@ class _Run:
         return self.tried
 
     def _operation(self) -> Operation:
-        about_office = self.random.random() < OFFICE_SHARE
-        return self.market.next_about_an_office() if about_office else self.market.next()
+        share = self.random.random()
+        if share < OFFICE_SHARE:
+            return self.market.next_about_an_office()
+        return self.market.next_about_joining() if share < OFFICE_SHARE + JOINING_SHARE else self.market.next()
 
     def _block(self, size: int) -> None:
         arrived = [self.chain.sign(sender, action) for sender, action in (self._operation() for _ in range(size))]

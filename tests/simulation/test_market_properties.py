@@ -27,12 +27,17 @@ from tests.support.market_operations import MarketOperations, Operation, busy_ma
 
 HOMES = busy_market()
 SEEDS = range(12)
-OPERATIONS = 280
+OPERATIONS = 250
 """Of each seed; the run over 100,000 is not a unit test."""
 
 OFFICE_SEEDS = range(100, 104)
 OFFICE_OPERATIONS = 150
 """All about one office's key: between readings and trades nobody would come to its last corners in time."""
+
+JOINING_SEEDS = range(200, 206)
+JOINING_OPERATIONS = 150
+"""All about homes that want to join, likewise."""
+
 OUT_OF_REACH = {Reason.JOIN_TOO_FEW_STAKERS, Reason.JOIN_TOO_MANY, Reason.READY_SAID_BEFORE}
 """For eight members that are all there."""
 
@@ -91,6 +96,8 @@ def seen() -> Counter[object]:
     about_offices = MarketOperations.next_about_an_office
     histories = [replay_alone(seed, OPERATIONS) for seed in SEEDS]
     histories += [replay_alone(seed, OFFICE_OPERATIONS, about_offices) for seed in OFFICE_SEEDS]
+    about_joining = MarketOperations.next_about_joining
+    histories += [replay_alone(seed, JOINING_OPERATIONS, about_joining) for seed in JOINING_SEEDS]
     return sum(histories, Counter[object]())
 
 
@@ -103,8 +110,9 @@ def test_the_histories_reach_every_corner(seen: Counter[object]) -> None:
         assert seen[name], name
     reachable = set(Reason) - OUT_OF_REACH
     assert len(seen.keys() & reachable) >= len(reachable) - 8, f"not reached: {reachable - seen.keys()}"
-    about_offices = {one for one in Reason if one.value.startswith(("office_", "proposal_", "objection_", "sender_"))}
-    assert about_offices <= seen.keys(), f"not reached: {about_offices - seen.keys()}"
+    offices = ("office_", "proposal_", "objection_", "sender_")
+    apart = {one for one in reachable if one.value.startswith((*offices, "join_", "verdict_", "ready_"))}
+    assert apart <= seen.keys(), f"not reached: {apart - seen.keys()}"
     kinds = {key for key in seen if isinstance(key, tuple)}
     assert len(kinds) == 2 * len(Action.__args__), "every action was executed and declined"
 

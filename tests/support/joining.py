@@ -70,7 +70,9 @@ def vouchers_of(
     )
 
 
-def request_of(community: Community, home: Newcomer, *, number: int = 1, **overrides: Any) -> RequestJoin:
+def request_of(
+    community: Community, home: Newcomer, *, number: int = 1, root_key: SigningKey | None = None, **overrides: Any
+) -> RequestJoin:
     """Returns a home's application as a member brings it; `overrides` are fields of the application, signed so."""
     fields: dict[str, Any] = {
         "chain": community.chain,
@@ -87,7 +89,7 @@ def request_of(community: Community, home: Newcomer, *, number: int = 1, **overr
         application=application,
         node_signature=home.node_key.sign(signed),
         meter_signature=home.meter_key.sign(signed),
-        vouchers=vouchers_of(community, home),
+        vouchers=vouchers_of(community, home, root_key=root_key),
     )
 
 
@@ -111,7 +113,8 @@ class JoiningChain(DictChain):
 
     def ready(self, **overrides: Any) -> SayReady:
         """What a candidate says that has caught up."""
-        fields: dict[str, Any] = {"height": self.height, "block": self.block_digest(self.height), **overrides}
+        height = max(1, self.height)
+        fields: dict[str, Any] = {"height": height, "block": self.block_digest(height), **overrides}
         return SayReady(**fields)
 
     def applicant(self, home: Newcomer) -> Applicant:

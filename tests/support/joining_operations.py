@@ -1,6 +1,6 @@
 """Random operations of homes that join: applications, verdicts, words that they are ready, right ones and wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -10,6 +10,7 @@ from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import Address, Digest
 from contracts.applicants import Applicant, Standing, Verdict
 from contracts.joining import read_unfinished
+from contracts.offices import acting_key
 from contracts.state import Overlay
 from contracts.transactions import Action, RequestJoin
 from tests.support.joining import JoiningChain, Newcomer, newcomer, request_of, verdict_on, vouchers_of
@@ -23,7 +24,9 @@ NEWCOMERS: Final = 6
 class JoiningOperations:
     """Gives one operation after the other; each is made for the state that it meets."""
 
-    def __init__(self, random: Random, chain: JoiningChain) -> None:
+    def __init__(self, random: Random, chain: JoiningChain, authority_keys: Sequence[SigningKey] = ()) -> None:
+        """Takes randomness, the chain, and the keys that may act for the authority after its first one."""
+        self._authority_keys: Final = (chain.community.authority_key, *authority_keys)
         self._random: Final = random
         self._chain: Final = chain
         first = [newcomer(number) for number in range(NEWCOMERS)]
@@ -56,9 +59,15 @@ class JoiningOperations:
         home = self._random.choice(list(self._homes.values()))
         if self._requests and self._random.random() < 0.3:
             home = self._homes[address_of(self._requests[-1].application.node_key)]
-        request = request_of(self._chain.community, home, number=self._number)
+        request = self._right_request(home)
         self._requests.append(request)
         return self._sponsor(), request
+
+    def _right_request(self, home: Newcomer) -> RequestJoin:
+        community, state = self._chain.community, Overlay(self._chain.state)
+        acting = acting_key(state, community.authority_key.address)
+        root_key = next(key for key in self._authority_keys if key.public_key == acting)
+        return request_of(community, home, number=self._number, root_key=root_key)
 
     def _verdict(self, home: Newcomer, applicant: Applicant) -> Operation:
         """Of all verifiers the same about a home, or nearly."""
@@ -87,7 +96,7 @@ class JoiningOperations:
         community, number = self._chain.community, self._random.randrange(NEWCOMERS)
         self._number += 1
         home, other = newcomer(number), newcomer((number + 1) % NEWCOMERS)
-        good = request_of(community, home, number=self._number)
+        good = self._right_request(home)
         makers: tuple[Callable[[], RequestJoin], ...] = (
             lambda: request_of(community, home, number=self._number, chain=Digest(bytes(32))),
             lambda: replace(good, meter_signature=good.node_signature),

@@ -135,7 +135,7 @@ class MarketOperations:
         self._asked_at = 0
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
-        self._joining: Final = JoiningOperations(random, chain)
+        self._joining: Final = JoiningOperations(random, chain, OFFICE_KEYS)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -148,7 +148,6 @@ class MarketOperations:
             self._stake: 2,
             self._leaving: 1,
             self._presence: 1,
-            self._joining.next: 8,
             self._report: 3,
             self._bad_reading: 2,
             self._transfer: 2,
@@ -398,6 +397,12 @@ class MarketOperations:
             return self._homes.grid_key, Transfer(recipient=recipient, amount_micro=amount)
         member, owed = self._random.choice(owing)
         return member, PayDebt(amount_micro=self._random.choice((owed, owed, max(1, owed // 2), owed + 1)))
+
+    # -- who joins
+
+    def next_about_joining(self) -> Operation:
+        """Returns what somebody does about homes that want to join: mostly what brings an application on."""
+        return self._joining.next()
 
     # -- the authority's key
 
