@@ -52,6 +52,7 @@ async def test_who_is_named_no_more_is_out_at_once_and_stays_out(town: Town) -> 
     admit(second)
     await until(lambda: second.counts.has_refused(MeshRefusal.NOT_A_MEMBER))
     assert meshed(second).connected() == frozenset()
+    assert meshed(second)._links == {}
     meshed(second).send(first.address, status(1))  # to nobody
     meshed(second).broadcast(status(2))
     admit(second, first)
@@ -74,7 +75,22 @@ async def test_out_and_in_again_in_one_breath_is_one_link(town: Town) -> None:
     meshed(first).send(second.address, status(1))
     await until(lambda: (first.address, status(1)) in second.received)
     await until(lambda: len(asyncio.all_tasks()) <= running)  # what served the former links has ended
+    assert len(meshed(first)._tasks) <= running, "and is forgotten"
     assert not meshed(first).failed.done()
+
+
+async def test_naming_the_same_again_changes_nothing(town: Town) -> None:
+    """As every block does."""
+    first, second = await two(town)
+    admit(first, second)
+    admit(second, first)
+    await linked(first, second)
+    link, running = meshed(first)._links[second.address], asyncio.all_tasks()
+    for _ in range(20):
+        admit(first, second)
+    assert meshed(first)._links[second.address] is link
+    assert asyncio.all_tasks() == running
+    assert meshed(first).connected() == {second.address}
 
 
 async def test_who_is_admitted_before_the_start_is_dialled_from_it_on(town: Town) -> None:

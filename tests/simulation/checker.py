@@ -256,7 +256,7 @@ class Checker:
         held_max = HELD_KINDS + DECIDED_RUN_MAX
         assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
         for sender, signer in held:
-            is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.membership
+            is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.memberships.following
             assert is_relayed or signer == sender, "held is what a stranger signed, or what nobody passes on"
         both = len(state.memberships.addresses)  # who joins with the next height is heard already
         for known in (member.told, member.heard, member.passed_on, member.clocks._reports):
