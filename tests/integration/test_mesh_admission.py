@@ -27,9 +27,9 @@ async def two(town: Town) -> tuple[Node, Node]:
 
 
 async def linked(first: Node, second: Node) -> None:
-    await until(
-        lambda: meshed(first).connected() == {second.address} and meshed(second).connected() == {first.address}
-    )
+    pairs = ((first, second), (second, first))
+    await until(lambda: all(other.address in meshed(node).connected() for node, other in pairs))
+    assert not any(meshed(node).failed.done() for node, _ in pairs)
 
 
 async def test_who_is_admitted_on_both_sides_has_a_link_and_is_heard(town: Town) -> None:
@@ -117,10 +117,14 @@ async def test_who_stands_in_this_homes_files_stays_whatever_the_state_names(tow
 
 async def test_nobody_is_dialled_before_somebody_says_where_it_is(town: Town) -> None:
     first, second = await two(town)
-    first.places = {second.address: ()}
-    admit(first, second)
+    third = town.node()
+    await third.start(first.endpoint)
+    first.places = {second.address: (), third.address: ()}
     admit(second, first)
-    first.places = {second.address: (at(second),)}
+    admit(first, second, third)
+    await linked(first, third)
+    assert meshed(first).connected() == {third.address}
+    first.places[second.address] = (at(second),)
     meshed(first).look_again(second.address)
     await linked(first, second)
 

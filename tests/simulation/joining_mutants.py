@@ -10,21 +10,23 @@ from ledger import verify
 from tests.simulation import test_joining
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
+from tests.unit.contracts import test_candidates
 from tests.unit.contracts import test_joining as contracts_test
 from tests.unit.ledger import test_joining_ledger as ledger_test
 
 C: Final = contracts_test
+K: Final = test_candidates
 L: Final = ledger_test
 S: Final = test_joining
 
 RULE: Final = "a home joins"
 becomes_member = directed(C.test_a_home_becomes_a_member_two_heights_after_it_said_that_it_is_ready)
 verdicts = directed(C.test_a_verdict_is_given_once_by_a_verifier_of_an_open_application)
-lapses = directed(C.test_a_candidate_that_never_comes_lapses_and_may_apply_again)
+lapses = directed(K.test_a_candidate_that_never_comes_lapses_and_may_apply_again)
 panel_silent = directed(C.test_a_panel_that_keeps_silent_lets_an_application_lapse_and_it_may_come_again)
-names_a_block = directed(C.test_a_candidate_names_a_block_that_was_decided_lately)
-says_again = directed(C.test_a_word_counts_for_the_window_and_then_it_says_it_again)
-counts_by_its_word = directed(C.test_a_candidate_counts_by_its_word_alone)
+names_a_block = directed(K.test_a_candidate_names_a_block_that_was_decided_lately)
+says_again = directed(K.test_a_word_counts_for_the_window_and_then_it_says_it_again)
+counts_by_its_word = directed(K.test_a_candidate_counts_by_its_word_alone)
 grows = directed(S.test_a_street_grows_to_seven_and_shrinks_again, founders=4)
 never_comes = directed(S.test_a_candidate_that_never_comes_stops_nobody)
 
@@ -448,7 +450,7 @@ COUNTING: Final = (
         name="who comes is tried before who goes",
         rule=RULE,
         breaks=((member_changes, "RANKS", tuple(reversed(member_changes.RANKS))),),
-        killers=(directed(C.test_who_goes_is_not_kept_by_who_comes),),
+        killers=(directed(K.test_who_goes_is_not_kept_by_who_comes),),
     ),
     broken(
         "a joiner goes to the front",
@@ -467,12 +469,36 @@ COUNTING: Final = (
         lapses,
     ),
     broken(
+        "a word waits as often as it is said",
+        execution,
+        "execute_ready",
+        "if join not in queue.waiting:",
+        "if True:",
+        directed(K.test_a_word_that_is_said_again_waits_once),
+    ),
+    broken(
+        "who joined lapses",
+        execution,
+        "end_application",
+        "or applicant.standing not in (Standing.OPEN, Standing.CANDIDATE)",
+        "",
+        directed(K.test_what_is_over_does_not_lapse),
+    ),
+    broken(
+        "who waits again since a base never lapses",
+        eras,
+        "join_again",
+        "_schedule_end(run, join.address, candidate)",
+        "pass",
+        directed(K.test_it_lapses_also_where_the_block_above_the_base_came_after_its_day),
+    ),
+    broken(
         "who lapsed still waits",
         joining,
         "_lapse",
         "waiting_without(queue, _join_of(address, applicant))",
         "queue",
-        directed(C.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),
+        directed(K.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),
     ),
     broken(
         "a word gives no time",
@@ -480,7 +506,7 @@ COUNTING: Final = (
         "execute_ready",
         ", until_slot=_lapses_at(run))",
         ")",
-        directed(C.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),
+        directed(K.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),
     ),
     Mutant(
         name="who joined is still a candidate",
@@ -509,7 +535,7 @@ COUNTING: Final = (
         name="who was to join at a base is no candidate again",
         rule="eras",
         breaks=((eras, "join_again", lambda *_: None),),
-        killers=(directed(C.test_who_was_to_join_at_a_base_and_is_not_heard_again_lapses),),
+        killers=(directed(K.test_who_was_to_join_at_a_base_and_is_not_heard_again_lapses),),
     ),
     broken(
         "a candidate that waits is forgotten at a base",
@@ -517,7 +543,7 @@ COUNTING: Final = (
         "_queue_from",
         "isinstance(one, Join) or one.address in going_on",
         "one.address in going_on",
-        directed(C.test_candidates_go_on_waiting_when_an_era_begins),
+        directed(K.test_candidates_go_on_waiting_when_an_era_begins),
     ),
     broken(
         "a key that a ceremony brings is free",
@@ -525,7 +551,7 @@ COUNTING: Final = (
         "begin_era",
         "take_key(run.overlay, key, address)",
         "pass",
-        directed(C.test_a_key_that_a_ceremony_brings_is_used),
+        directed(K.test_a_key_that_a_ceremony_brings_is_used),
     ),
     Mutant(
         name="a candidate whose key a ceremony gave away goes on",
@@ -533,7 +559,7 @@ COUNTING: Final = (
         breaks=((eras, "end_without_keys", lambda *_: None),),
         killers=tuple(
             directed(
-                C.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one,
+                K.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one,
                 until=until,
                 key=C.NEW.node_key,
             )
@@ -547,7 +573,7 @@ COUNTING: Final = (
         "if not _has_its_keys(run.overlay, address, applicant):",
         "if key_owner(run.overlay, applicant.node_key) != address:",
         directed(
-            C.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one,
+            K.test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one,
             until="admission",
             key=C.NEW.meter_key,
         ),

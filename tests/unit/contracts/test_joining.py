@@ -8,16 +8,14 @@ from msgspec.structs import replace
 
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.identifiers import Height, Slot
-from contracts.applicants import Applications, GivenVerdict, Standing, Verdict
+from consensus.identifiers import Height
+from contracts.applicants import GivenVerdict, Standing, Verdict
 from contracts.genesis import MembershipParameters
 from contracts.genesis_state import MEMBERS_MAX, new_account
-from contracts.joining import LAPSE_MS, READY_HEIGHTS_MAX, UNFINISHED_MAX
-from contracts.member_changes import Hindrance, prospect
-from contracts.member_records import Join, KeyOwner, Leave, MemberQueue
+from contracts.joining import LAPSE_MS, UNFINISHED_MAX
+from contracts.member_records import Join, KeyOwner, MemberQueue
 from contracts.panels import PANEL_MAX, named_panel, verdicts_needed
 from contracts.receipts import Reason, Status
-from contracts.run import EraBeginning
 from contracts.state import (
     APPLICATIONS_KEY,
     MEMBER_LIST_KEY,
@@ -83,6 +81,13 @@ def queue_of(chain: JoiningChain) -> MemberQueue:
 
 def joins(home: Newcomer) -> Join:
     return Join(address=home.address, node_key=home.node_key.public_key)
+
+
+def admitted(community: Community = HOMES, home: Newcomer = NEW) -> JoiningChain:
+    chain = JoiningChain(community)
+    chain.admit(home)
+    assert chain.applicant(home).standing is Standing.CANDIDATE
+    return chain
 
 
 # --- from application to member --------------------------------------------------------------------------------
@@ -426,193 +431,6 @@ def test_a_key_that_became_anothers_meanwhile_lets_nobody_in(key: SigningKey) ->
     chain.judge(NEW, range(5))
     assert chain.applicant(NEW).standing is Standing.LAPSED
     assert member_key(NEW.address) not in chain.state
-
-
-# --- ready -----------------------------------------------------------------------------------------------------
-
-
-def admitted(community: Community = HOMES, home: Newcomer = NEW) -> JoiningChain:
-    chain = JoiningChain(community)
-    chain.admit(home)
-    assert chain.applicant(home).standing is Standing.CANDIDATE
-    return chain
-
-
-@pytest.mark.parametrize("sender", [0, HOMES.issuer_key])
-def test_candidates_say_that_they_are_ready_and_nobody_else(sender: int | SigningKey) -> None:
-    chain = admitted()
-    assert reason_of(chain, sender, chain.ready()) is Reason.READY_NOT_CANDIDATE
-    chain.block((NEW.node_key, chain.ready()))
-    assert reason_of(chain, NEW.node_key, chain.ready()) is Reason.READY_NOT_CANDIDATE
-
-
-def test_a_candidate_names_a_block_that_was_decided_lately() -> None:
-    chain = admitted()
-    unknown = (
-        chain.ready(block=bytes(32)),
-        chain.ready(block=chain.block_digest(chain.height - 1)),
-        chain.ready(height=chain.height + 9, block=chain.block_digest(chain.height + 9)),
-    )
-    assert {reason_of(chain, NEW.node_key, action) for action in unknown} == {Reason.READY_UNKNOWN_BLOCK}
-    early = chain.height
-    while chain.height < early + READY_HEIGHTS_MAX:
-        chain.block()
-    named = chain.ready(height=early, block=chain.block_digest(early))
-    assert reason_of(chain, NEW.node_key, named) is Reason.READY_OLD_BLOCK
-    assert queue_of(chain).waiting == ()
-    named = chain.ready(height=early + 2, block=chain.block_digest(early + 2))
-    assert reason_of(chain, NEW.node_key, named) is Reason.NONE
-
-
-def hindrance(chain: JoiningChain, home: Newcomer) -> Hindrance | None:
-    return prospect(
-        Overlay(chain.state),
-        joins(home),
-        height=Height(chain.height + 1),
-        slot=Slot(chain.slot + 1),
-        genesis=chain.community.genesis,
-    ).hindrance
-
-
-def test_a_candidate_counts_by_its_word_alone() -> None:
-    """Six members, four of them there: with the seventh five are, which is a quorum of seven."""
-    chain = admitted()
-    late = chain.slot + WINDOW_SLOTS + 5
-    there = HOMES.addresses[:3]
-    assert reason_of(chain, NEW.node_key, chain.ready(), slot=late, parent_voters=there) is Reason.NONE
-    assert hindrance(chain, NEW) is Hindrance.TOO_FEW_SEEN
-    assert queue_of(chain).waiting == (joins(NEW),)
-    chain.block(slot=late + WINDOW_SLOTS, parent_voters=HOMES.addresses[:4])
-    assert queue_of(chain).waiting == ()
-
-
-def test_a_word_counts_for_the_window_and_then_it_says_it_again() -> None:
-    chain = admitted()
-    late = chain.slot + WINDOW_SLOTS + 5
-    chain.block((NEW.node_key, chain.ready()), slot=late, parent_voters=())
-    assert reason_of(chain, NEW.node_key, chain.ready(), parent_voters=()) is Reason.READY_SAID_BEFORE
-    chain.block((NEW.node_key, IssueTokens(recipient=NEW.address, amount_micro=1)), parent_voters=())
-    chain.block(slot=late + WINDOW_SLOTS + 1)  # all members are seen, and the candidate is not
-    assert hindrance(chain, NEW) is Hindrance.NOT_READY
-    assert queue_of(chain).waiting == (joins(NEW),)
-    assert reason_of(chain, NEW.node_key, chain.ready()) is Reason.NONE
-    assert queue_of(chain).waiting == ()
-
-
-def test_a_candidate_that_never_comes_lapses_and_may_apply_again() -> None:
-    chain = admitted()
-    end = chain.applicant(NEW).until_slot
-    chain.block(slot=end - 1)
-    assert chain.applicant(NEW).standing is Standing.CANDIDATE
-    assert reason_of(chain, NEW.node_key, chain.ready(), slot=end) is Reason.READY_NOT_CANDIDATE
-    assert (chain.applicant(NEW).standing, chain.unfinished()) == (Standing.LAPSED, ())
-    wallet = chain.read(account_key(NEW.address), Account)
-    chain.admit(NEW, sponsor=1, number=2)
-    assert chain.applicant(NEW).standing is Standing.CANDIDATE
-    assert chain.read(account_key(NEW.address), Account) == wallet, "the wallet is the same"
-    assert chain.read(APPLICATIONS_KEY, Applications).admitted == (NEW.address,)
-    assert reason_of(chain, NEW.node_key, chain.ready()) is Reason.NONE
-
-
-def test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more() -> None:
-    chain = admitted()
-    late = chain.slot + WINDOW_SLOTS + 5
-    chain.block((NEW.node_key, chain.ready()), slot=late, parent_voters=())
-    assert queue_of(chain).waiting == (joins(NEW),)
-    chain.block(slot=late + LAPSE_SLOTS - 1, parent_voters=())
-    assert queue_of(chain).waiting == (joins(NEW),), "a day from its last word"
-    chain.block(slot=late + LAPSE_SLOTS, parent_voters=())
-    assert (queue_of(chain).waiting, chain.applicant(NEW).standing) == ((), Standing.LAPSED)
-
-
-def test_who_goes_is_not_kept_by_who_comes() -> None:
-    """A leave that was said later is tried first; each set decides a block before the next change is fixed."""
-    chain = admitted()
-    late = chain.slot + WINDOW_SLOTS + 5
-    chain.block((NEW.node_key, chain.ready()), slot=late, parent_voters=())
-    chain.block((5, SetLeaving(leaving=True)), parent_voters=())
-    assert queue_of(chain).waiting == (Leave(address=HOMES.addresses[5]), joins(NEW))
-    chain.block()
-    assert queue_of(chain).waiting == (joins(NEW),)
-    fixed = chain.height
-    assert chain.block().changes.keys().isdisjoint({MEMBER_LIST_KEY}), "one is pending"
-    chain.block()
-    known = list_of(chain)
-    assert queue_of(chain).waiting == ()
-    assert [len(known.at(Height(fixed + ahead))) for ahead in (1, 2, 3, 4)] == [6, 5, 5, 6]
-    assert known.addresses[-1] == NEW.address
-
-
-# --- eras ------------------------------------------------------------------------------------------------------
-
-
-def begin(chain: JoiningChain, base: int, *, replaced: SigningKey | None = None) -> None:
-    """Begins an era with the founders; the first one's home may have been replaced by one with another key."""
-    keys = {key.address: key.public_key for key in chain.community.node_keys}
-    if replaced is not None:
-        keys[chain.community.addresses[0]] = replaced.public_key
-    members = tuple(keys.items())
-    chain.block(beginning=EraBeginning(starts=(), base=Height(base), members=members), parent_voters=())
-
-
-def test_a_join_that_was_not_in_force_at_a_base_waits_again() -> None:
-    chain = admitted()
-    chain.block((NEW.node_key, chain.ready()))
-    fixed = chain.height
-    begin(chain, fixed)
-    known = list_of(chain)
-    assert [NEW.address in dict(known.at(Height(fixed + ahead))) for ahead in (1, 2, 3)] == [False, False, True]
-    assert (chain.applicant(NEW).standing, chain.unfinished()) == (Standing.JOINED, ())
-
-
-def test_who_was_to_join_at_a_base_and_is_not_heard_again_lapses() -> None:
-    chain = admitted()
-    chain.block((NEW.node_key, chain.ready()))
-    base = chain.height
-    late = chain.slot + WINDOW_SLOTS + 5
-    keys = {key.address: key.public_key for key in HOMES.node_keys}
-    beginning = EraBeginning(starts=(), base=Height(base), members=tuple(keys.items()))
-    chain.block(beginning=beginning, slot=late, parent_voters=())
-    assert (chain.applicant(NEW).standing, chain.unfinished()) == (Standing.CANDIDATE, (NEW.address,))
-    assert queue_of(chain).waiting == (joins(NEW),)
-    chain.block(slot=late + LAPSE_SLOTS)
-    assert (chain.applicant(NEW).standing, queue_of(chain).waiting) == (Standing.LAPSED, ())
-
-
-def test_candidates_go_on_waiting_when_an_era_begins() -> None:
-    chain = admitted()
-    chain.block((NEW.node_key, chain.ready()), slot=chain.slot + WINDOW_SLOTS + 5, parent_voters=())
-    begin(chain, chain.height)
-    assert queue_of(chain).waiting == (joins(NEW),)
-
-
-def test_a_key_that_a_ceremony_brings_is_used() -> None:
-    chain, key = JoiningChain(HOMES), SigningKey(b"\x09" * 32)
-    chain.block()
-    begin(chain, 1, replaced=key)
-    stolen = replace_keys(newcomer(1, node_key=key.public_key), node_key=key)
-    assert chain.request(stolen, sponsor=1).reason is Reason.JOIN_SAME_KEY
-
-
-@pytest.mark.parametrize("until", ["admission", "ready", "membership"])
-@pytest.mark.parametrize("key", [NEW.node_key, NEW.meter_key])
-def test_a_ceremony_that_gives_a_members_new_home_the_key_of_a_candidate_ends_that_one(
-    until: str, key: SigningKey
-) -> None:
-    """Two members under one node key would stop the chain for good."""
-    chain = admitted()
-    if until == "ready":
-        chain.block((NEW.node_key, chain.ready()), slot=chain.slot + WINDOW_SLOTS + 5, parent_voters=())
-        assert queue_of(chain).waiting == (joins(NEW),)
-    elif until == "membership":
-        chain.block((NEW.node_key, chain.ready()))
-        assert queue_of(chain).last == joins(NEW)
-    begin(chain, chain.height, replaced=key)
-    assert (chain.applicant(NEW).standing, chain.unfinished()) == (Standing.LAPSED, ())
-    assert queue_of(chain).waiting == ()
-    assert reason_of(chain, NEW.node_key, chain.ready()) is Reason.READY_NOT_CANDIDATE
-    assert NEW.address not in list_of(chain).addresses
-    assert chain.request(NEW, number=2, sponsor=1).reason in {Reason.JOIN_SAME_KEY, Reason.JOIN_SAME_METER}
 
 
 # --- offices ---------------------------------------------------------------------------------------------------
