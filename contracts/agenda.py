@@ -1,5 +1,5 @@
 """What happens by itself at a slot: gates close, forward trades become final or expire, proposals lapse
-or are carried out.
+or are carried out, applications and admissions of homes that join lapse.
 
 A binary heap in the state, ordered by slot and then by the order in which entries were made, so that every node
 takes the same ones in the same block. An entry is never taken back: whoever is asked to carry it out looks whether

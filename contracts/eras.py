@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
-from contracts.member_records import KeyOwner, MemberQueue
+from contracts.joining import end_without_keys, join_again
+from contracts.member_records import Join, MemberChange, MemberQueue
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -14,8 +15,8 @@ from contracts.state import (
     MemberList,
     MemberTerm,
     member_key,
-    used_key,
 )
+from contracts.used_keys import take_key
 
 
 def begin_era(run: BlockRun) -> None:
@@ -28,12 +29,16 @@ def begin_era(run: BlockRun) -> None:
     known = _without_later(run.overlay.require(MEMBER_LIST_KEY, MemberList), beginning.base)
     run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=_terms_from(known, beginning)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, beginning))
+    undone = queue.last if queue.last_height >= beginning.base else None
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, beginning))
+    if isinstance(undone, Join):
+        join_again(run, undone)
     for address, key in beginning.members:
         member = run.overlay.require(member_key(address), Member)
         if member.node_key != key:
             run.overlay.put(member_key(address), replace(member, node_key=key))
-            run.overlay.put(used_key(key), KeyOwner(owner=address))
+            take_key(run.overlay, key, address)
+    end_without_keys(run)
 
 
 def _without_later(known: MemberList, base: Height) -> MemberList:
@@ -50,12 +55,12 @@ def _without_later(known: MemberList, base: Height) -> MemberList:
     )
 
 
-def _queue_from(queue: MemberQueue, beginning: EraBeginning) -> MemberQueue:
-    """What was undone is tried first; of who is gone nothing waits any more."""
-    undone = (queue.last,) if queue.last is not None and queue.last_height >= beginning.base else ()
+def _queue_from(queue: MemberQueue, undone: MemberChange | None, beginning: EraBeginning) -> MemberQueue:
+    """What was undone is tried first; of who is gone nothing waits any more. A candidate is in no list yet."""
+    first = () if undone is None else (undone,)
     going_on = {address for address, _ in beginning.members}
-    waiting = (*undone, *(change for change in queue.waiting if change not in undone))
-    return replace(queue, waiting=tuple(change for change in waiting if change.address in going_on))
+    waiting = (*first, *(change for change in queue.waiting if change != undone))
+    return replace(queue, waiting=tuple(one for one in waiting if isinstance(one, Join) or one.address in going_on))
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from consensus.codec import Record
 from consensus.identifiers import Address, Digest
 from contracts.agenda import take_due
+from contracts.applicants import ApplicationEnd
 from contracts.cancellations import execute_cancellation
 from contracts.closing import close_gate
 from contracts.conservation import assert_conserved
@@ -21,12 +22,14 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
+from contracts.joining import become_member, end_application, execute_join_request, execute_ready, execute_verdict
 from contracts.member_changes import (
     carry_out_change,
     execute_set_leaving,
     execute_show_presence,
     note_seen,
 )
+from contracts.member_records import Join
 from contracts.misconduct import execute_report
 from contracts.office_records import ProposalTurn
 from contracts.offices import acting_key, execute_replacement
@@ -42,6 +45,7 @@ from contracts.transactions import (
     Action,
     Approve,
     CancelTrade,
+    GiveVerdict,
     IssueTokens,
     PayDebt,
     Propose,
@@ -50,6 +54,8 @@ from contracts.transactions import (
     RedeemTokens,
     ReplaceOfficeKey,
     ReportMisconduct,
+    RequestJoin,
+    SayReady,
     SetLeaving,
     SetStake,
     ShowPresence,
@@ -105,7 +111,9 @@ def execute_block(
         receipts.append(receipt)
         postings.extend(outcome.postings)
     postings.extend(_carry_out_due(run))
-    carry_out_change(run)
+    change = carry_out_change(run)
+    if isinstance(change, Join):
+        become_member(run, change)
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 
@@ -125,6 +133,8 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
                 postings.extend(end_trade(run, end.trade))
             case ProposalTurn() as turn:
                 take_turn(run, turn)
+            case ApplicationEnd() as end_of_application:
+                end_application(run, end_of_application)
     return postings
 
 
@@ -175,6 +185,12 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_set_leaving(run, sender, action)
         case ShowPresence():
             return execute_show_presence(run, sender)
+        case RequestJoin():
+            return execute_join_request(run, sender, action)
+        case GiveVerdict():
+            return execute_verdict(run, sender, action)
+        case SayReady():
+            return execute_ready(run, sender, action)
         case ReportMisconduct():
             return execute_report(run, name, action)
         case ReplaceOfficeKey():

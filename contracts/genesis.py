@@ -36,12 +36,14 @@ class GenesisMember(Record, frozen=True, kw_only=True):
 
 
 class MembershipParameters(Record, frozen=True, kw_only=True):
-    """When members may go."""
+    """When members may come and go."""
 
     members_min: Annotated[int, Meta(ge=3, le=256)]
     """Nobody leaves by itself below so many: four stand one liar, three none."""
     seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
     """W: a member that the chain saw within so many slots counts as there."""
+    verifier_keys: tuple[PublicKeyBytes, ...]
+    """Node keys of the founders that verify who joins, who consent by signing genesis; empty: all founders do."""
 
 
 class Genesis(Record, frozen=True, kw_only=True):

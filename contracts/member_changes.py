@@ -16,12 +16,21 @@ from msgspec.structs import replace
 
 from consensus import quorum
 from consensus.identifiers import Address, Height, Slot
+from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
-from contracts.member_records import Activity, ChangeKind, MemberChange, MemberQueue
+from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
-from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, activity_key
+from contracts.state import (
+    MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
+    MemberList,
+    MemberTerm,
+    Overlay,
+    activity_key,
+    applicant_key,
+)
 from contracts.transactions import SetLeaving
 
 FIXED_AHEAD: Final = 2
@@ -42,24 +51,25 @@ def is_member(overlay: Overlay, address: Address) -> bool:
 def is_leaving(overlay: Overlay, address: Address) -> bool:
     """Says whether a member's leave waits."""
     waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
-    return MemberChange(kind=ChangeKind.LEAVE, address=address) in waiting
+    return Leave(address=address) in waiting
 
 
 def note_seen(run: BlockRun, address: Address) -> None:
     """Notes that a member took part in, or before, this block; of anybody else nothing is noted."""
     activity = run.overlay.get(activity_key(address), Activity)
-    if activity is None or run.context.slot - activity.seen_slot <= _window(run.genesis) // SEEN_PARTS:
+    if activity is None or run.context.slot - activity.seen_slot <= window_slots(run.genesis) // SEEN_PARTS:
         return
     run.overlay.put(activity_key(address), replace(activity, seen_slot=run.context.slot))
 
 
-def _window(genesis: Genesis) -> int:
+def window_slots(genesis: Genesis) -> int:
+    """Returns W: for how long somebody that the chain saw counts as there."""
     return genesis.membership.seen_window_slots
 
 
 def is_seen(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
     """Says whether the chain saw a member within the window before a slot."""
-    return slot - overlay.require(activity_key(address), Activity).seen_slot <= _window(genesis)
+    return slot - overlay.require(activity_key(address), Activity).seen_slot <= window_slots(genesis)
 
 
 # --- what a member says ----------------------------------------------------------------------------------------
@@ -72,10 +82,9 @@ def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> O
     if is_leaving(run.overlay, sender) == action.leaving:
         return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    leave = MemberChange(kind=ChangeKind.LEAVE, address=sender)
-    others = tuple(change for change in queue.waiting if change != leave)
-    waiting = (*others, leave) if action.leaving else others
-    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
+    leave = Leave(address=sender)
+    changed = waiting_with(queue, leave) if action.leaving else waiting_without(queue, leave)
+    run.overlay.put(MEMBER_QUEUE_KEY, changed)
     return Outcome()
 
 
@@ -84,6 +93,39 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
     if not is_member(run.overlay, sender):
         return declined(Reason.PRESENCE_NOT_MEMBER, f"{sender.hex()} is no member")
     return Outcome()
+
+
+# --- what waits ------------------------------------------------------------------------------------------------
+
+
+RANKS: Final = (Leave, Join)
+"""The order in which changes are tried: who wants to go is not kept by who comes."""
+
+
+def waiting_with(queue: MemberQueue, change: MemberChange) -> MemberQueue:
+    """Returns the queue with a change behind those of its own and of earlier ranks."""
+    waiting = sorted((*queue.waiting, change), key=lambda one: RANKS.index(type(one)))
+    return replace(queue, waiting=tuple(waiting))
+
+
+def waiting_without(queue: MemberQueue, change: MemberChange) -> MemberQueue:
+    """Returns the queue without a change."""
+    return replace(queue, waiting=tuple(other for other in queue.waiting if other != change))
+
+
+def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
+    """Returns the list with a change from a height on: the one place where a change becomes a list."""
+    match change:
+        case Leave():
+            return MemberList(terms=tuple(_ended(term, change.address, first) for term in known.terms))
+        case Join():
+            new = MemberTerm(address=change.address, node_key=change.node_key, first_height=first, last_height=None)
+            return MemberList(terms=(*known.terms, new))
+
+
+def _ended(term: MemberTerm, address: Address, first_without: Height) -> MemberTerm:
+    is_its = term.address == address and term.last_height is None
+    return replace(term, last_height=Height(first_without - 1)) if is_its else term
 
 
 # --- what is carried out ---------------------------------------------------------------------------------------
@@ -99,8 +141,10 @@ class Hindrance(Enum):
     IN_DEBT = "in_debt"
     TOO_FEW_MEMBERS = "too_few_members"
     """Genesis names how many there are at least."""
+    NOT_READY = "not_ready"
+    """The candidate did not say lately that it is ready."""
     TOO_FEW_SEEN = "too_few_seen"
-    """Fewer of those who stay were seen lately than must answer."""
+    """Fewer of those who are members then were seen lately than must answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,33 +169,45 @@ class Prospect:
 
     @property
     def quorum_after(self) -> int:
-        """Q of those who stay."""
+        """Q of those who are members then."""
         return quorum.quorum(self.members_after)
 
 
 def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Slot, genesis: Genesis) -> Prospect:
     """Returns whether a block of a height and slot, on this state, could carry out a change, and why not."""
     known = overlay.require(MEMBER_LIST_KEY, MemberList)
-    staying = [address for address in known.addresses if address != change.address]
-    seen = sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in staying)
-    pending = overlay.require(activity_key(change.address), Activity).trades_pending
+    after = list_with(known, change, Height(height + FIXED_AHEAD)).addresses
+    joiner = change.address if isinstance(change, Join) else None
+    is_ready = joiner is not None and _is_ready(overlay, joiner, slot=slot, genesis=genesis)
+    members = [address for address in after if address != joiner]
+    seen = is_ready + sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in members)
+    activity = overlay.get(activity_key(change.address), Activity)
+    pending = 0 if activity is None else activity.trades_pending
     owed = owed_by(overlay, change.address)
+    is_leave = isinstance(change, Leave)
     hindrances = (
         (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
-        (pending > 0, Hindrance.TRADES_PENDING),
-        (owed > 0, Hindrance.IN_DEBT),
-        (len(staying) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
-        (seen < quorum.quorum(max(1, len(staying))), Hindrance.TOO_FEW_SEEN),
+        (is_leave and pending > 0, Hindrance.TRADES_PENDING),
+        (is_leave and owed > 0, Hindrance.IN_DEBT),
+        (is_leave and len(after) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
+        (joiner is not None and not is_ready, Hindrance.NOT_READY),
+        (seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
     )
     return Prospect(
         change=change,
         hindrance=next((reason for holds, reason in hindrances if holds), None),
         members=len(known.addresses),
-        members_after=len(staying),
+        members_after=len(after),
         seen_after=seen,
         trades_pending=pending,
         owed_micro=owed,
     )
+
+
+def _is_ready(overlay: Overlay, candidate: Address, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a candidate said within the window that it is ready; nothing else that it sends counts."""
+    said = overlay.require(applicant_key(candidate), Applicant).ready_slot
+    return said is not None and slot - said <= window_slots(genesis)
 
 
 def should_show_presence(overlay: Overlay, address: Address, *, height: Height, slot: Slot, genesis: Genesis) -> bool:
@@ -161,7 +217,7 @@ def should_show_presence(overlay: Overlay, address: Address, *, height: Height, 
     if not is_member(overlay, address):
         return False
     seen_slot = overlay.require(activity_key(address), Activity).seen_slot
-    if slot - seen_slot <= _window(genesis) // 2:
+    if slot - seen_slot <= window_slots(genesis) // 2:
         return False
     waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
     prospects = (prospect(overlay, change, height=height, slot=slot, genesis=genesis) for change in waiting)
@@ -175,19 +231,13 @@ def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesi
     return next((found.change for found in prospects if found.hindrance is None), None)
 
 
-def carry_out_change(run: BlockRun) -> None:
-    """Writes the list of the height two above the block, if a change is to be carried out."""
+def carry_out_change(run: BlockRun) -> MemberChange | None:
+    """Writes the list of the height two above the block, if a change is to be carried out; says which."""
     height = run.context.height
     change = next_change(run.overlay, height=height, slot=run.context.slot, genesis=run.genesis)
-    if change is None:
-        return
-    known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
-    last = Height(height + FIXED_AHEAD - 1)
-    terms = tuple(
-        replace(term, last_height=last) if term.address == change.address and term.last_height is None else term
-        for term in known.terms
-    )
-    run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=terms))
-    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    waiting = tuple(other for other in queue.waiting if other != change)
-    run.overlay.put(MEMBER_QUEUE_KEY, MemberQueue(waiting=waiting, last=change, last_height=height))
+    if change is not None:
+        known, first = run.overlay.require(MEMBER_LIST_KEY, MemberList), Height(height + FIXED_AHEAD)
+        run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, first))
+        queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
+        run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))
+    return change

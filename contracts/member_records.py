@@ -3,7 +3,7 @@
 from enum import Enum
 
 from consensus.codec import Record
-from consensus.identifiers import Address, Height, Slot
+from consensus.identifiers import Address, Height, PublicKey, Slot
 
 
 class Activity(Record, frozen=True, kw_only=True, tag="activity"):
@@ -24,25 +24,40 @@ class KeyOwner(Record, frozen=True, kw_only=True, tag="key-owner"):
     owner: Address
 
 
+class Leave(Record, frozen=True, kw_only=True, tag="leave"):
+    """A member goes: it says so."""
+
+    address: Address
+
+
+class Join(Record, frozen=True, kw_only=True, tag="join"):
+    """A candidate that says it is ready becomes a member."""
+
+    address: Address
+    node_key: PublicKey
+
+
+MemberChange = Leave | Join
+"""One change of the list of members."""
+
+
 class ChangeKind(Enum):
-    """Why the list of members is to change."""
+    """The tags of the changes."""
 
     LEAVE = "leave"
-    """The member says so."""
+    JOIN = "join"
 
 
-class MemberChange(Record, frozen=True, kw_only=True, tag="member-change"):
-    """One change of the list of members."""
-
-    kind: ChangeKind
-    address: Address
+def change_kind(change: MemberChange) -> ChangeKind:
+    """Returns the kind of a change, which its tag names."""
+    return ChangeKind(change.__struct_config__.tag)
 
 
 class MemberQueue(Record, frozen=True, kw_only=True, tag="member-queue"):
     """Changes of the list of members: those that wait, and the one that was carried out last."""
 
     waiting: tuple[MemberChange, ...]
-    """In the order in which they are tried; at most one per member."""
+    """In the order in which they are tried; at most one of each kind per member."""
     last: MemberChange | None
     last_height: Height
     """Of the block that carried out `last`: it took effect two heights later. 0 before the first."""

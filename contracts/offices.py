@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.genesis import Genesis
-from contracts.member_records import KeyOwner
 from contracts.office_records import Office, OfficeKeyChange, OfficeName
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal, declined
-from contracts.state import Member, Overlay, member_key, office_key, used_key
+from contracts.state import Member, Overlay, member_key, office_key
 from contracts.transactions import OfficeSuccessor, ReplaceOfficeKey, office_possession_bytes
+from contracts.used_keys import key_owner, take_key
 
 
 def first_office_keys(genesis: Genesis) -> Mapping[OfficeName, PublicKey]:
@@ -77,16 +77,16 @@ def key_refusal(run: BlockRun, key: PublicKey) -> Refusal | None:
 
     One that an office had before stays out: it may be the one that was stolen, and its possession was shown to all.
     """
-    known = run.overlay.get(used_key(key), KeyOwner)
-    if known is None:
+    owner = key_owner(run.overlay, key)
+    if owner is None:
         return None
-    detail = f"key {key.hex()} is or was that of {known.owner.hex()}"
+    detail = f"key {key.hex()} is or was that of {owner.hex()}"
     return Refusal(reason=Reason.OFFICE_KEY_USED_BEFORE, detail=detail)
 
 
 def install(run: BlockRun, change: OfficeKeyChange) -> None:
     """Writes the next key of an office, from the next block on."""
-    run.overlay.put(used_key(change.key), KeyOwner(owner=change.office))
+    take_key(run.overlay, change.key, change.office)
     present = run.overlay.require(office_key(change.office), Office)
     following = replace(present, key=change.key, first_height=Height(run.context.height + 1))
     run.overlay.put(office_key(change.office), following)

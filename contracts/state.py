@@ -11,13 +11,14 @@
 | `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
 | `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
+| `J` applicants to join | address | `Applicant` |
 | `K` offices | address | `Office` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
+| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -32,6 +33,7 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.applicants import Applicant, ApplicationEnd, Applications
 from contracts.member_records import Activity, KeyOwner, MemberQueue
 from contracts.office_records import Office, Proposal, ProposalTurn
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
@@ -54,6 +56,7 @@ class Table(bytes, Enum):
     READING = b"G"
     AGENDA = b"H"
     INTERVAL = b"I"
+    APPLICANT = b"J"
     OFFICE = b"K"
     MEMBER = b"M"
     OFFER = b"O"
@@ -193,7 +196,7 @@ class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
     trade: Digest
 
 
-AgendaSubject = GateClosure | TradeEnd | ProposalTurn
+AgendaSubject = GateClosure | TradeEnd | ProposalTurn | ApplicationEnd
 
 
 class Due(Record, frozen=True, kw_only=True, tag="due"):
@@ -390,6 +393,8 @@ StateValue = (
     Account
     | Activity
     | Agenda
+    | Applicant
+    | Applications
     | Debt
     | Deficit
     | Due
@@ -417,6 +422,7 @@ TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
 AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
+APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
@@ -433,6 +439,11 @@ def account_key(address: Address) -> StateKey:
 def activity_key(address: Address) -> StateKey:
     """Key of what the chain saw of a member."""
     return StateKey(Table.ACTIVITY.value + address)
+
+
+def applicant_key(address: Address) -> StateKey:
+    """Key of what somebody asks who wants to join."""
+    return StateKey(Table.APPLICANT.value + address)
 
 
 def debt_key(address: Address) -> StateKey:

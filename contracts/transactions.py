@@ -22,9 +22,11 @@ from consensus.identifiers import (
     Signature,
     Slot,
 )
+from contracts.applicants import Verdict
 from contracts.genesis import PublicKeyBytes
 from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
+from contracts.vouchers import Vouchers
 from qscore.parameters import SCORE_MAX, Millionths
 
 TRANSACTION_SIZE_BYTES_MAX: Final = 4_096
@@ -177,6 +179,46 @@ class ShowPresence(Record, frozen=True, kw_only=True, tag="show-presence"):
     """Does nothing but show that the sender is there: a change of members waits for who was not seen lately."""
 
 
+class Application(Record, frozen=True, kw_only=True, tag="p2pnode-2-application"):
+    """What a home that wants to join signs with its node key and its meter's: that it has both, for this chain."""
+
+    chain: DigestBytes
+    number: Counter
+    """Higher than in any application of this home before: the home's clock in milliseconds."""
+    node_key: PublicKeyBytes
+    """Its hash becomes the home's address."""
+    meter_key: PublicKeyBytes
+    identity: DigestBytes
+    """Salted commitment to who lives there; verifiers alone see what it commits to."""
+    terms: DigestBytes
+    """Hash of the main contract that the home signed with the network provider."""
+
+
+class RequestJoin(Record, frozen=True, kw_only=True, tag="request-join"):
+    """A member brings the application of a home that has no account yet."""
+
+    application: Application
+    node_signature: SignatureBytes
+    meter_signature: SignatureBytes
+    vouchers: Vouchers
+
+
+class GiveVerdict(Record, frozen=True, kw_only=True, tag="give-verdict"):
+    """One of an application's verifiers says what it found."""
+
+    applicant: AddressBytes
+    number: Counter
+    """Of the application, so that a verdict never counts for a later one."""
+    verdict: Verdict
+
+
+class SayReady(Record, frozen=True, kw_only=True, tag="say-ready"):
+    """A candidate says that it has followed the chain up to a block, and is ready to take part."""
+
+    height: Annotated[Height, Meta(ge=1, le=COUNTER_MAX)]
+    block: DigestBytes
+
+
 class DoubleOffer(Record, frozen=True, kw_only=True, tag="double-offer"):
     """Two contracts under one offer id with different terms, both signed by one of their parties."""
 
@@ -246,6 +288,9 @@ Action = (
     | SetStake
     | SetLeaving
     | ShowPresence
+    | RequestJoin
+    | GiveVerdict
+    | SayReady
     | ReportMisconduct
     | ReplaceOfficeKey
     | Propose

@@ -3,7 +3,7 @@
 The same function fills a leader's header and recomputes a received one, so they cannot drift apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,8 +14,9 @@ from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
+from contracts.run import DecidedBlock
 from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
-from contracts.transactions import Transaction
+from contracts.transactions import SayReady, Transaction
 from ledger.authenticated_map import MapUpdate, update_map
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
 from ledger.eras import BegunEras, membership_in
@@ -96,6 +97,7 @@ def execute(
     parent: Parent,
     genesis: Genesis,
     begun: BegunEras,
+    height_of_block: Callable[[Digest], Height | None],
 ) -> ExecutedBlock:
     """Executes what a leader chose and returns the block that it makes.
 
@@ -106,6 +108,7 @@ def execute(
         parent: what the block extends.
         genesis: parameters.
         begun: eras of the chain.
+        height_of_block: says which height a block decided, None if none below this one.
 
     Raises:
         NodeMissing: the state's map is damaged.
@@ -120,6 +123,7 @@ def execute(
         parent_voters=parent_voters(draft.parent_certificate, parent),
         cluster=cluster(parent.memberships.undecided, height, draft.slot),
         beginning=begun.beginning_in(height, state),
+        decided=_named_blocks(transactions, height_of_block),
     )
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
@@ -153,6 +157,15 @@ def execute(
         execution=execution,
         map_update=map_update,
     )
+
+
+def _named_blocks(
+    transactions: Sequence[Transaction], height_of_block: Callable[[Digest], Height | None]
+) -> tuple[DecidedBlock, ...]:
+    """Returns which of the blocks that candidates name are decided: one look at an index for each."""
+    actions = (transaction.envelope.action for transaction in transactions)
+    named = (DecidedBlock(height=one.height, digest=one.block) for one in actions if isinstance(one, SayReady))
+    return tuple(one for one in named if height_of_block(one.digest) == one.height)
 
 
 def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None:

@@ -434,7 +434,15 @@ class Ledger:
     def _execute(
         self, draft: Draft, transactions: list[Transaction], parent: Parent, begun: BegunEras
     ) -> ExecutedBlock:
-        return execute(draft, transactions, state=self, parent=parent, genesis=self.genesis, begun=begun)
+        return execute(
+            draft,
+            transactions,
+            state=self,
+            parent=parent,
+            genesis=self.genesis,
+            begun=begun,
+            height_of_block=self.height_of_block,
+        )
 
     def _remember(self, executed: ExecutedBlock) -> None:
         self._executed[executed.digest] = executed

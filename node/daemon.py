@@ -77,6 +77,8 @@ class AgentParts:
     chain: Chain
     replica: ReplicaView
     mesh: Mesh
+    is_behind: Callable[[], bool]
+    """Says whether blocks are fetched that were decided long ago."""
 
 
 AgentFactory = Callable[[AgentParts], MemberAgent]
@@ -90,6 +92,7 @@ def make_agent(parts: AgentParts) -> MemberAgent:
         chain=parts.chain,
         replica=parts.replica,
         mesh=parts.mesh,
+        is_behind=parts.is_behind,
     )
 
 
@@ -164,11 +167,14 @@ class Daemon:
         self._set_aside = opened.set_aside
         identity = _as_member(configuration, identity, self.ledger)
         self.mesh = self._make_mesh(identity, opened.begun)
+        self._own = identity.address
+        self._admit()
         self.endpoints = self._make_endpoints(identity)
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
+        applied.listen(lambda _: self._admit())
         application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
         self.participant = self._make_participant(identity, application, opened.sign_state)
         self.chain = self._make_chain(pool, applied)
@@ -188,6 +194,7 @@ class Daemon:
                 chain=self.chain,
                 replica=self.replica,
                 mesh=self.mesh,
+                is_behind=lambda: self.participant.sync.progress() is not None,
             )
         )
         self.evidence = self._make_evidence(identity)
@@ -206,6 +213,12 @@ class Daemon:
             on_link=self._on_link,
             metrics=self.metrics,
         )
+
+    def _admit(self) -> None:
+        """Has links to whom the state names: members, candidates, and who left lately."""
+        both = self.ledger.memberships()
+        named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
+        self.mesh.admit({address: member_name(self.ledger, address) for address in named})
 
     def _make_endpoints(self, identity: Identity) -> EndpointExchange:
         home = self._configuration.home
@@ -423,9 +436,11 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger) -> Identity:
     """Returns the identity under the address that the chain gives its key. A node whose key or peers are not the
-    chain's would run without ever taking part.
+    chain's would run without ever taking part; one that asked to join follows until the chain knows it.
     """
     address = ledger.member_of(identity.node_key.public_key)
+    if address is None and configuration.home.join_request.exists():
+        return identity
     if address is None:
         raise IdentityError(
             f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain. A new "

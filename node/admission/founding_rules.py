@@ -78,7 +78,9 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         office_wait_slots=OFFICE_WAIT_MS // SLOT_DURATION_MS,
         scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
         membership=MembershipParameters(
-            members_min=MEMBERS_MIN, seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS
+            members_min=MEMBERS_MIN,
+            seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS,
+            verifier_keys=(),
         ),
         members=(),
     )

@@ -21,6 +21,7 @@ from node.api.node import (
     show_status,
 )
 from node.api.state import (
+    list_applications,
     list_member_changes,
     list_members,
     list_offices,
@@ -54,6 +55,7 @@ from node.replies.node import (
 from node.replies.offices import OfficesReply
 from node.replies.parameters import (
     AccountParameters,
+    ApplicationsParameters,
     BlockParameters,
     BlocksParameters,
     EventsParameters,
@@ -73,6 +75,7 @@ from node.replies.parameters import (
 from node.replies.problem import ProblemReason as Reason
 from node.replies.state import (
     AccountReply,
+    ApplicationsReply,
     Event,
     HistoryReply,
     MemberChangesReply,
@@ -300,6 +303,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Changes of the members that wait, and who left",
         replies={200: Reply(description="The changes.", models=(MemberChangesReply,))},
         handler=list_member_changes,
+    ),
+    Route(
+        method="GET",
+        path="/v1/applications",
+        operation="listApplications",
+        tag="members",
+        summary="Homes that asked to join, and where each stands",
+        parameters=ApplicationsParameters,
+        replies={200: Reply(description="The applications.", models=(ApplicationsReply,))},
+        handler=list_applications,
     ),
     Route(
         method="GET",

@@ -4,11 +4,14 @@ import asyncio
 from typing import Final
 
 from consensus.cryptography import SigningKey
-from consensus.identifiers import Digest, Height
+from consensus.identifiers import Address, Digest, Height
 from contracts.transactions import Action, sign_transaction, transaction_digest
+from node.admission.identity import load_certified_key
+from node.cli.asking import ask_url
 from node.cli.terminal import error_console
 from node.client import open_client, require_url
 from node.errors import NodeAway, NodeError
+from node.home.folder import Home
 from node.replies.node import StatusReply, SubmissionReply
 from node.replies.state import AccountReply
 
@@ -22,6 +25,17 @@ DEADLINE_S: Final = 60.0
 
 NONCE_STEP: Final = 1_000
 """Above the sender's last nonce: a node that runs signs with the ones in between, and its transactions go first."""
+
+
+def member_key(home: Home, url: str) -> SigningKey:
+    """Returns a home's key as that of the member that its node says it is: its address may be that of an earlier key.
+
+    Raises:
+        NodeError: the node does not answer.
+        IdentityError: the home has no key and certificate that belong together.
+    """
+    address = ask_url(url, "/v1/status", StatusReply).address
+    return load_certified_key(home).of_member(Address(bytes.fromhex(address)))
 
 
 def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:

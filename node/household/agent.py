@@ -74,6 +74,7 @@ class MemberAgent:
         chain: Chain,
         replica: ReplicaView,
         mesh: Mesh,
+        is_behind: Callable[[], bool],
         clock_ms: Callable[[], int] = monotonic_ms,
         market_factory: MarketFactory = bilateral_market,
     ) -> None:
@@ -85,6 +86,7 @@ class MemberAgent:
             chain: where transactions go and the state comes from.
             replica: tells the present slot.
             mesh: how neighbours are reached.
+            is_behind: says whether blocks are fetched that were decided long ago.
             clock_ms: monotonic clock.
             market_factory: makes what deals with the neighbours.
 
@@ -98,6 +100,7 @@ class MemberAgent:
         self._chain = chain
         self._replica = replica
         self._mesh = mesh
+        self._is_behind = is_behind
         self._clock_ms = clock_ms
         self._wake = asyncio.Event()
         self._again_ms: dict[Digest, int] = {}
@@ -201,6 +204,7 @@ class MemberAgent:
             now_ms=self._clock_ms(),
             present_slot=self._replica.status().present_slot,
             connected=self._mesh.connected(),
+            is_behind=self._is_behind(),
         )
         turn = self._duties.turn(moment)
         for recipient, message in turn.messages:

@@ -1,5 +1,5 @@
-"""What a member's node signs by itself: that it is there where a change of the members waits for that, proofs of
-misconduct, and what its household wants if it has a meter. No I/O, no clock, no waiting.
+"""What a node signs by itself: that it is there where a change of the members waits for that, that it is ready where
+it is a candidate, proofs of misconduct, and what its household wants if it has a meter. No I/O, no clock, no waiting.
 
 A node that only validates has these duties as well. All of one node's transactions have one sender, so they have one
 row of nonces and one journal, and are followed here, whoever asked for them.
@@ -8,10 +8,11 @@ row of nonces and one journal, and are followed here, whoever asked for them.
 from dataclasses import dataclass
 
 from consensus.identifiers import Address, Height, Slot
+from contracts.joining import should_say_ready
 from contracts.member_changes import should_show_presence
 from contracts.receipts import Status
 from contracts.state import Overlay
-from contracts.transactions import ReportMisconduct, ShowPresence
+from contracts.transactions import ReportMisconduct, SayReady, ShowPresence
 from node.household.household import Household, Progress
 from node.household.market_design import HouseholdLedger, Moment
 from node.household.own_transactions import Ending, OwnTransaction, OwnTransactions
@@ -49,6 +50,7 @@ class MemberDuties:
         self._reports: list[ReportMisconduct] = []
         self._followed: Height | None = None
         self._looked: tuple[Height, Slot] | None = None
+        self._said_ready: tuple[Height, Slot] | None = None
         self._log = get_logger("node")
 
     def receive(self, sender: Address, message: MarketMessage, now_ms: int) -> None:
@@ -69,6 +71,7 @@ class MemberDuties:
         endings = self._follow()
         messages = () if self._household is None else self._household.turn(moment, endings)
         self._show_presence(moment.present_slot)
+        self._say_ready(moment)
         self._submit_reports()
         self._transactions.sync()
         return Turn(messages=tuple(messages), transactions=tuple(self._transactions.waiting()))
@@ -97,6 +100,19 @@ class MemberDuties:
             Overlay(self._ledger), self._address, height=next_height, slot=slot, genesis=self._ledger.genesis
         ):
             self._transactions.sign(ShowPresence())
+
+    def _say_ready(self, moment: Moment) -> None:
+        """Signs that this home, a candidate that has followed the chain, is ready to be a member; once at a time."""
+        at = (self._ledger.height, moment.present_slot)
+        if moment.is_behind or self._said_ready == at or self._is_ready_on_the_way():
+            return
+        self._said_ready = at
+        slot, genesis = moment.present_slot, self._ledger.genesis
+        if self._ledger.height and should_say_ready(Overlay(self._ledger), self._address, slot=slot, genesis=genesis):
+            self._transactions.sign(SayReady(height=self._ledger.height, block=self._ledger.tip))
+
+    def _is_ready_on_the_way(self) -> bool:
+        return any(isinstance(own.envelope.action, SayReady) for own in self._transactions.waiting())
 
     def _submit_reports(self) -> None:
         """Signs a transaction for each proof that has none on its way: a new one, or one that was lost."""

@@ -39,12 +39,14 @@ class _Attempts:
 class DialSchedule:
     """The attempts at one peer."""
 
-    def __init__(self, *, first: Endpoint, limits: MeshLimits, share: Callable[[], float] = drawn_share) -> None:
-        """Takes the place that this home's files name, the pauses, and what share of each to take."""
+    def __init__(
+        self, *, first: Endpoint | None, limits: MeshLimits, share: Callable[[], float] = drawn_share
+    ) -> None:
+        """Takes the place that this home's files name, if they do, the pauses, and what share of each to take."""
         self._limits = limits
         self._share = share
-        self._first = first
-        self._known = {first}
+        self._first: frozenset[Endpoint] = frozenset() if first is None else frozenset({first})
+        self._known = set(self._first)
         """Where the member was found, and where the own files say that it is."""
         self._attempts: dict[Endpoint, _Attempts] = {}
         """The last one noted comes last."""
@@ -53,7 +55,7 @@ class DialSchedule:
 
     def next(self, places: Sequence[Endpoint]) -> tuple[Endpoint, float]:
         """Returns which of the places to dial next, and when: one that is new at once, in their order."""
-        self._known &= {self._first, *places}
+        self._known &= {*self._first, *places}
         place = min(places, key=self._due_s)
         return place, self._due_s(place)
 

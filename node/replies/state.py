@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from contracts.applicants import Standing, Verdict
 from contracts.member_changes import Hindrance
 from contracts.member_records import ChangeKind
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
@@ -139,6 +140,50 @@ class MemberChangesReply(ApiModel):
     """In the order in which they are tried."""
     left: list[LeftMember]
     """Who left last comes last."""
+
+
+class Verifier(ApiModel):
+    """One of an application's verifiers."""
+
+    address: Hash
+    name: str
+    verdict: Verdict | None
+    """What it found; null until it says so."""
+
+
+class ApplicationView(ApiModel):
+    """A home that asked to join, and what is missing until it is a member."""
+
+    address: Hash
+    """Of the home, once it is a candidate."""
+    number: Count
+    """Of its application."""
+    standing: Standing
+    sentence: str
+    """The same for people."""
+    sponsor: Hash
+    """The member that brought it."""
+    node_key: Hash
+    meter_key: Hash
+    capacity_w: Count
+    """Of its connection."""
+    identity: Hash
+    """Salted commitment to who lives there."""
+    terms: Hash
+    """Hash of the main contract."""
+    person: Hash
+    """The person's tag, by the authority."""
+    verifiers: list[Verifier]
+    needed: Count
+    """So many equal verdicts decide."""
+    until_slot: SlotNumber
+    """When it lapses."""
+
+
+class ApplicationsReply(ApiModel):
+    """Open applications and candidates, in the order in which they came; or the last application of one home."""
+
+    applications: list[ApplicationView]
 
 
 class AccountReply(ApiModel):

@@ -1,10 +1,11 @@
 """What changes of the members wait, why, and who left: with the sentences that people read."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from consensus.identifiers import Address, Height
 from contracts.member_changes import Hindrance, Prospect, prospect
-from contracts.member_records import MemberQueue
+from contracts.member_records import ChangeKind, MemberQueue, change_kind
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
 from contracts.state_reading import member_name, require
 from contracts.transactions import SetLeaving, Transaction
@@ -13,6 +14,8 @@ from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, W
 
 OfSender = Callable[[Address], Sequence[Transaction]]
 """What waits for a block of a sender, in the order of nonces."""
+
+VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.JOIN: "joins"}
 
 
 def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
@@ -69,9 +72,9 @@ def waiting_view(found: Prospect, name: str) -> WaitingChange:
     return WaitingChange(
         address=found.change.address.hex(),
         name=name,
-        kind=found.change.kind,
+        kind=change_kind(found.change),
         hindrance=found.hindrance,
-        sentence=f"{name} leaves: {sentence_of(found)}",
+        sentence=f"{name} {VERBS[change_kind(found.change)]}: {sentence_of(found)}",
         members=found.members,
         quorum=found.quorum,
         members_after=found.members_after,
@@ -90,7 +93,7 @@ def arithmetic_of(found: Prospect) -> str:
     )
 
 
-def sentence_of(found: Prospect) -> str:
+def sentence_of(found: Prospect) -> str:  # noqa: PLR0911  (a case each)
     """Returns why a change waits, or that it does not, for people."""
     match found.hindrance:
         case None:
@@ -103,8 +106,10 @@ def sentence_of(found: Prospect) -> str:
             return f"it waits until it has paid the {found.owed_micro} micro-tokens that it owes the grid account."
         case Hindrance.TOO_FEW_MEMBERS:
             return f"it waits: genesis allows no fewer than the {found.members} members that there are."
+        case Hindrance.NOT_READY:
+            return "it waits until the new home says again that it is ready: it was not heard lately."
         case Hindrance.TOO_FEW_SEEN:
-            return f"it waits until enough of those who stay were seen. {_capital(arithmetic_of(found))}."
+            return f"it waits until enough of those who are members then were seen. {_capital(arithmetic_of(found))}."
 
 
 def _capital(sentence: str) -> str:

@@ -59,6 +59,7 @@ def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MemberAgent:
         chain=parts.chain,
         replica=parts.replica,
         mesh=parts.mesh,
+        is_behind=parts.is_behind,
         market_factory=market,
     )
 

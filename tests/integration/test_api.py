@@ -73,6 +73,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "listMembers": "/v1/members",
         "listOffices": "/v1/offices",
         "listMemberChanges": "/v1/members/changes",
+        "listApplications": "/v1/applications",
         "showAccount": f"/v1/accounts/{account}",
         "listTrades": "/v1/trades?limit=2&order=newest",
         "listScores": "/v1/scores",

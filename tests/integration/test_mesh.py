@@ -5,11 +5,12 @@ import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import psutil
@@ -97,7 +98,9 @@ class Node:
     def handle(self, sender: Address, message: PeerMessage) -> None:
         self.received.append((sender, message))
 
-    async def start(self, *peers: PeerEndpoint, limits: MeshLimits = QUICK) -> Mesh:
+    async def start(
+        self, *peers: PeerEndpoint, limits: MeshLimits = QUICK, admitted: Mapping[Address, str] = MappingProxyType({})
+    ) -> Mesh:
         self.mesh = Mesh(
             identity=self.identity,
             peers=peers,
@@ -110,6 +113,7 @@ class Node:
             metrics=self.counts,
             limits=limits,
         )
+        self.mesh.admit(admitted)
         await self.mesh.start()
         return self.mesh
 

@@ -19,7 +19,8 @@ from contracts.receipts import Receipt
 from contracts.state import Overlay, StateKey
 from contracts.transactions import Transaction, transaction_digest
 from node.chain.mempool import Mempool, MempoolLimits, Standing
-from tests.support.contracts import DictChain, block_context
+from tests.support.contracts import block_context
+from tests.support.joining import JoiningChain
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, Operation, busy_market
 
@@ -28,6 +29,8 @@ SUMMED_EVERY_BLOCKS: Final = 50
 """Summing up the whole state costs as much as many blocks."""
 OFFICE_SHARE: Final = 0.1
 """Of the operations: what people do about an office's key."""
+JOINING_SHARE: Final = 0.08
+"""What they do about homes that want to join."""
 LIMITS: Final = MempoolLimits(
     transactions_max=10_000, size_bytes_max=64 * 1024 * 1024, sender_transactions_max=10_000
 )
@@ -57,7 +60,7 @@ def run_operations(seed: int, operations: int) -> Tried:
 class _Run:
     def __init__(self, seed: int) -> None:
         self.random = Random(f"economy {seed}")
-        self.chain = DictChain(busy_market())
+        self.chain = JoiningChain(busy_market())
         self.market = MarketOperations(self.random, self.chain)
         self.flows = TokenFlows(self.chain.community)
         self.trail = PostingTrail()
@@ -72,8 +75,10 @@ class _Run:
         return self.tried
 
     def _operation(self) -> Operation:
-        about_office = self.random.random() < OFFICE_SHARE
-        return self.market.next_about_an_office() if about_office else self.market.next()
+        share = self.random.random()
+        if share < OFFICE_SHARE:
+            return self.market.next_about_an_office()
+        return self.market.next_about_joining() if share < OFFICE_SHARE + JOINING_SHARE else self.market.next()
 
     def _block(self, size: int) -> None:
         arrived = [self.chain.sign(sender, action) for sender, action in (self._operation() for _ in range(size))]
@@ -102,7 +107,10 @@ class _Run:
 
     def _follow(self, proposal: list[Transaction], slot: int) -> None:
         """The second node executes the block on its own state."""
-        context = block_context(self.chain.community, height=self.chain.height, slot=slot)
+        height = self.chain.height
+        context = block_context(
+            self.chain.community, height=height, slot=slot, decided=self.chain.decided_below(height)
+        )
         execution = execute_block(self.other, self.chain.community.genesis, context, proposal)
         self.other.update(execution.changes)
 

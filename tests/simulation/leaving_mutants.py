@@ -45,18 +45,18 @@ LEAVING_MUTANTS: Final = (
     ),
     hindered(
         "who has promised may leave",
-        "pending > 0",
+        "is_leave and pending > 0",
         directed(C.test_it_waits_until_every_forward_trade_is_final),
     ),
-    hindered("who is in debt may leave", "owed > 0", directed(C.test_it_waits_until_its_debt_is_paid)),
+    hindered("who is in debt may leave", "is_leave and owed > 0", directed(C.test_it_waits_until_its_debt_is_paid)),
     hindered(
         "any number of members is enough",
-        "len(staying) < genesis.membership.members_min",
+        "is_leave and len(after) < genesis.membership.members_min",
         directed(C.test_saying_it_again_is_declined_and_it_can_be_taken_back),
     ),
     hindered(
         "those who stay need not be there",
-        "seen < quorum.quorum(max(1, len(staying)))",
+        "seen < quorum.quorum(max(1, len(after)))",
         directed(C.test_those_who_stay_must_be_there),
     ),
     Mutant(
@@ -67,9 +67,9 @@ LEAVING_MUTANTS: Final = (
                 execution,
                 "carry_out_change",
                 (
-                    "if term.address == change.address and",
-                    "if any(term.address == one.address for one in "
-                    "run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting) and",
+                    "list_with(known, change, first)",
+                    "list_with(list_with(known, change, first), "
+                    "run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting[-1], first)",
                 ),
             ),
         ),
@@ -78,13 +78,13 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="a change is in force one height later",
         rule="a member leaves",
-        breaks=(edited(execution, "carry_out_change", ("FIXED_AHEAD - 1", "FIXED_AHEAD - 2")),),
+        breaks=(edited(execution, "carry_out_change", ("height + FIXED_AHEAD", "height + FIXED_AHEAD - 1")),),
         killers=(directed(C.test_who_leaves_is_a_member_for_two_heights_more),),
     ),
     Mutant(
         name="a change is in force three heights later",
         rule="a member leaves",
-        breaks=(edited(execution, "carry_out_change", ("FIXED_AHEAD - 1", "FIXED_AHEAD")),),
+        breaks=(edited(execution, "carry_out_change", ("height + FIXED_AHEAD", "height + FIXED_AHEAD + 1")),),
         killers=(directed(C.test_who_leaves_is_a_member_for_two_heights_more),),
     ),
     Mutant(
@@ -150,7 +150,7 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="a change that was not in force at a base is lost",
         rule="eras",
-        breaks=(edited(eras, "_queue_from", ("queue.last_height >= beginning.base", "False")),),
+        breaks=(edited(execution, "begin_era", ("queue.last_height >= beginning.base", "False")),),
         killers=(at_a_base,),
     ),
     Mutant(
@@ -162,7 +162,7 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="who is gone still waits to leave",
         rule="eras",
-        breaks=(edited(eras, "_queue_from", ("if change.address in going_on", "")),),
+        breaks=(edited(eras, "_queue_from", ("if isinstance(one, Join) or one.address in going_on", "")),),
         killers=(directed(C.test_of_who_is_gone_nothing_waits),),
     ),
     Mutant(
@@ -174,7 +174,7 @@ LEAVING_MUTANTS: Final = (
                 "admit",
                 (
                     "return isinstance(arrived.message, Status) and "
-                    "member.state.memberships.has_departed(arrived.sender)",
+                    "member.state.memberships.is_follower(arrived.sender)",
                     "return False",
                 ),
             ),

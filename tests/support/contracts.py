@@ -114,7 +114,7 @@ def make_genesis(
         "grid_key": grid_key.public_key,
         "office_wait_slots": 100,
         "scores": DEFAULT_PARAMETERS,
-        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200),
+        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200, verifier_keys=()),
         "members": tuple(
             GenesisMember(
                 name=f"home{index + 1}",

@@ -70,7 +70,6 @@ from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     Community,
-    DictChain,
     make_genesis,
     resign,
     seeded_key,
@@ -80,6 +79,8 @@ from tests.support.contracts import (
     signed_trade,
     trade_terms,
 )
+from tests.support.joining import JoiningChain
+from tests.support.joining_operations import JoiningOperations
 
 Operation = tuple[int | SigningKey, Action]
 V = TypeVar("V", bound=Record)
@@ -114,7 +115,7 @@ OFFICE_KEYS: Final = tuple(seeded_key("office", index) for index in range(10))
 class MarketOperations:
     """Gives one operation after the other for a chain that somebody else executes them on."""
 
-    def __init__(self, random: Random, chain: DictChain) -> None:
+    def __init__(self, random: Random, chain: JoiningChain) -> None:
         """Starts at the first interval.
 
         Args:
@@ -134,6 +135,7 @@ class MarketOperations:
         self._asked_at = 0
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
+        self._joining: Final = JoiningOperations(random, chain, OFFICE_KEYS)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -395,6 +397,12 @@ class MarketOperations:
             return self._homes.grid_key, Transfer(recipient=recipient, amount_micro=amount)
         member, owed = self._random.choice(owing)
         return member, PayDebt(amount_micro=self._random.choice((owed, owed, max(1, owed // 2), owed + 1)))
+
+    # -- who joins
+
+    def next_about_joining(self) -> Operation:
+        """Returns what somebody does about homes that want to join: mostly what brings an application on."""
+        return self._joining.next()
 
     # -- the authority's key
 

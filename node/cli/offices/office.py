@@ -13,7 +13,7 @@ from contracts.office_records import OfficeName
 from contracts.offices import office_addresses
 from contracts.transactions import Approve, OfficeSuccessor, Propose, RaiseObjection, ReplaceOfficeKey
 from ledger.ledger import Ledger
-from node.admission.identity import load_certified_key, load_key
+from node.admission.identity import load_key
 from node.admission.office_keys import (
     SUCCESSOR_SUFFIX,
     create_office_key,
@@ -24,7 +24,7 @@ from node.admission.office_keys import (
 from node.admission.passphrase import create_passphrase_file
 from node.cli.asking import Question, ask, ask_url
 from node.cli.options import ConfigOption, GenesisOption, JsonOption, YesOption, confirm, passphrase_of
-from node.cli.sending import send_action
+from node.cli.sending import member_key, send_action
 from node.cli.terminal import output_console
 from node.client import api_url
 from node.errors import NodeError
@@ -32,7 +32,6 @@ from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
-from node.replies.node import StatusReply
 from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
 from node.stories.lists import offices_of
 from node.stories.member_names import require_id
@@ -224,7 +223,7 @@ def propose(
     office = _office_of(successor, following, ask_url(url, PATH, OfficesReply))
     typer.echo(f"Key {following.key.hex()} is to act for the {office.name}.")
     confirm("Propose that? Ask whoever keeps the office's key first.", yes=yes)
-    reply = send_action(url, _member_key(configuration.home, url), chain, Propose(subject=following))
+    reply = send_action(url, member_key(configuration.home, url), chain, Propose(subject=following))
     typer.echo(f"Proposal {reply.digest}. The others: p2pnode office approve {reply.digest[:ADDRESS_DIGITS]}")
 
 
@@ -242,7 +241,7 @@ def approve(
     confirm("Approve that? Compare the key with whoever is to have it.", yes=yes)
     action = Approve(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
     chain = chain_id(load_genesis(configuration.home))
-    reply = send_action(url, _member_key(configuration.home, url), chain, action)
+    reply = send_action(url, member_key(configuration.home, url), chain, action)
     typer.echo(f"Approved in block {reply.height:,}.")
 
 
@@ -287,12 +286,6 @@ def _proposal(url: str, text: str) -> ProposalModel:
     if len(found) != 1:
         raise NodeError(f"{text!r} names {len(found)} of the members' last proposals: p2pnode office show lists them")
     return found[0]
-
-
-def _member_key(home: Home, url: str) -> SigningKey:
-    """Returns the home's key as that of the member it is now: its address may be that of an earlier key."""
-    address = ask_url(url, "/v1/status", StatusReply).address
-    return load_certified_key(home).of_member(Address(bytes.fromhex(address)))
 
 
 def _require_apart(path: Path, agreement: Path, key_file: Path | None) -> None:

@@ -10,10 +10,18 @@ from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
 from contracts.member_changes import Hindrance, prospect, should_show_presence
-from contracts.member_records import ChangeKind, MemberChange, MemberQueue
+from contracts.member_records import Leave, MemberQueue
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
-from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, Debt, MemberList, Overlay, activity_key, debt_key
+from contracts.state import (
+    MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
+    Debt,
+    MemberList,
+    Overlay,
+    activity_key,
+    debt_key,
+)
 from contracts.transactions import Action, SetLeaving, SetStake, ShowPresence
 from contracts.units import MS_PER_HOUR, MicroTokens
 from tests.support.contracts import (
@@ -33,7 +41,8 @@ NEXT_HOUR_MS = FIRST_INTERVAL_MS + MS_PER_HOUR
 
 def homes(members: int, *, members_min: int = 4) -> Community:
     return make_genesis(
-        members, membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS)
+        members,
+        membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS, verifier_keys=()),
     )
 
 
@@ -48,8 +57,8 @@ def queue_of(chain: DictChain) -> MemberQueue:
     return chain.read(MEMBER_QUEUE_KEY, MemberQueue)
 
 
-def leave(member: int, community: Community = HOMES) -> MemberChange:
-    return MemberChange(kind=ChangeKind.LEAVE, address=community.addresses[member])
+def leave(member: int, community: Community = HOMES) -> Leave:
+    return Leave(address=community.addresses[member])
 
 
 def hindrance(chain: DictChain, member: int, *, slot: int | None = None) -> Hindrance | None:

@@ -16,6 +16,7 @@ from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, execute_block
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt, Status
+from contracts.run import DecidedBlock as RunBlock
 from contracts.state import TOTALS_KEY, Account, Packet, StateKey, Totals, account_key, packet_key
 from contracts.state_reading import read, require
 from contracts.transactions import (
@@ -117,6 +118,7 @@ class SharedChain:
             parent_leader=None if height == 1 else addresses[0],
             parent_voters=() if height == 1 else addresses if voters is None else voters,
             cluster=addresses,
+            decided=tuple(RunBlock(height=Height(one), digest=block_name(one)) for one in range(1, height)),
         )
         execution = execute_block(
             StateOf(self.state), self.community.genesis, context, [transaction_of(raw) for raw in chosen]
@@ -151,6 +153,10 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
     )
 
 
+def block_name(height: int) -> Digest:
+    return Digest(height.to_bytes(32, "big"))
+
+
 @dataclass
 class StateOf:
     state: dict[StateKey, bytes]
@@ -170,6 +176,10 @@ class MemberLedger:
         self._locations: dict[Digest, TransactionLocation] = {}
         self.height = Height(0)
         self.tip_slot = Slot(0)
+
+    @property
+    def tip(self) -> Digest:
+        return block_name(self.height)
 
     def apply_next(self) -> bool:
         if self.height == len(self._shared.blocks):
