@@ -16,6 +16,7 @@ from consensus.events import EraStanding, SignState, forgetful_sign_state
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Digest, EraNumber, Height
 from consensus.replica import Start, standing_where_the_chain_is
 from contracts.genesis import Genesis
+from ledger.authority import prove_authority
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -133,6 +134,7 @@ class CeremonyHome:
             chain=ledger.chain,
             start=self._start(),
             decided=[read_decided(ledger, Height(height)) for height in newest],
+            authority=prove_authority(ledger),
         )
 
     def ledger_facts(self) -> ceremony.LedgerFacts:
