@@ -45,6 +45,13 @@ ParentOf = Callable[[Digest, bytes], Digest | None]
 """Returns the parent that a proposal names, if the proposal is the block that a digest names; else None."""
 
 
+AuthorityIn = Callable[[Digest, bytes, bytes], PublicKey | None]
+"""Returns the key that acts for the authority after a block, if a proof shows that; else None.
+
+Takes the block's digest, the block as it was proposed, and the proof.
+"""
+
+
 class PlanRefusal(Enum):
     """Why statements make no plan."""
 
@@ -74,24 +81,34 @@ class Past:
     """The configurations that plans may follow: the first era's and those of plans that were checked before."""
 
     def __init__(
-        self, chain: Digest, membership_at: Callable[[Height], Membership | None], *, parent_of: ParentOf
+        self,
+        chain: Digest,
+        membership_at: Callable[[Height], Membership | None],
+        *,
+        first_authority: PublicKey,
+        parent_of: ParentOf,
+        authority_in: AuthorityIn,
     ) -> None:
         """Takes what a ledger or a light client knows.
 
         Args:
             chain: hash of genesis.
             membership_at: M(height) of the first era, None where that is not known.
+            first_authority: the authority's key in genesis.
             parent_of: opens a proposal.
+            authority_in: checks the proof of a later key.
         """
         self.chain: Final = chain
+        self.first_authority: Final = first_authority
         self.parent_of: Final = parent_of
+        self.authority_in: Final = authority_in
         self._membership_at = membership_at
         self._plans: dict[Digest, Plan] = {}
         self._carried: dict[Digest, bytes] = {}
 
-    def add(self, signed: SignedPlan, authority: PublicKey) -> PlanRefusal | None:
+    def add(self, signed: SignedPlan) -> PlanRefusal | None:
         """Takes a plan that others may follow, after those that it builds on; says why not."""
-        fault = plan_fault(signed, self, authority)
+        fault = plan_fault(signed, self)
         if fault is None:
             self._plans[plan_digest(signed.plan)] = signed.plan
             carried = carried_proposal(signed, self)
@@ -218,6 +235,13 @@ def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
     )
 
 
+def authority_after(statement: MemberStatement, past: Past) -> PublicKey | None:
+    """Returns the key that acts for the authority after a statement's last block, None if it does not prove one."""
+    if statement.height == GENESIS_HEIGHT:
+        return None if statement.authority else past.first_authority
+    return past.authority_in(statement.block, statement.decided[-1].proposal, statement.authority)
+
+
 def _voted_holds(statement: MemberStatement, past: Past) -> bool:
     """The block voted for extends the tip, and has its leader's signature."""
     voted = statement.voted
@@ -263,6 +287,7 @@ _FIELDS: Final[Mapping[str, Callable[[SignedMemberStatement, Past], bool]]] = {
     "author": lambda signed, past: author_key(signed.statement, past) is not None,
     "signature": _signature_holds,
     "decided": lambda signed, past: _decided_holds(signed.statement, past),
+    "authority": lambda signed, past: authority_after(signed.statement, past) is not None,
     "voted": lambda signed, past: _voted_holds(signed.statement, past),
     "prepared": lambda signed, past: _prepared_holds(signed.statement, past),
 }
@@ -323,11 +348,26 @@ def make_plan(
         departures=gone,
         quorums=tuple(membership.members for membership in quorums),
         members=members,
+        authority=_authority_of(spoken, follows, past),
     )
     return SignedPlan(plan=plan, statements=chosen, added=tuple(added), authority=None)
 
 
-def plan_fault(signed: SignedPlan, past: Past, authority: PublicKey) -> PlanRefusal | None:
+def _authority_of(statements: Sequence[MemberStatement], follows: AppliedEra, past: Past) -> PublicKey:
+    """Returns the authority's key at the base: as the newest block says that a statement of the followed era shows,
+    else as the plan that began this era, or genesis, did.
+    """
+    plan = past.plan(follows)
+    base, known = (GENESIS_HEIGHT, past.first_authority) if plan is None else (plan.base, plan.authority)
+    newest = max((one for one in statements if one.applied == follows), key=lambda one: one.height, default=None)
+    if newest is None or newest.height <= base:
+        return known
+    key = authority_after(newest, past)
+    assert key is not None, "the statement was checked"
+    return key
+
+
+def plan_fault(signed: SignedPlan, past: Past) -> PlanRefusal | None:
     """Says why a plan is none: it must be the one that follows from its statements, and the authority must have
     signed it where members are absent.
     """
@@ -337,7 +377,7 @@ def plan_fault(signed: SignedPlan, past: Past, authority: PublicKey) -> PlanRefu
         return made
     if made.plan != plan or made.statements != signed.statements:
         return PlanRefusal.NOT_THE_PLAN
-    return None if is_vouched_for(plan, authority, signed.authority) else PlanRefusal.NO_AUTHORITY
+    return None if is_vouched_for(plan, signed.authority) else PlanRefusal.NO_AUTHORITY
 
 
 def newest_statements(

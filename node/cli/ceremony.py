@@ -450,10 +450,10 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
             "from where it is kept. Nothing was written"
         )
     key = load_key(authority, passphrase=passphrase_of(key_file))
-    if key.public_key != admission.genesis.authority_key:
+    if key.public_key != plan.authority:
         raise NodeError(
-            f"--authority {authority}: is not the root key of this chain's authority that genesis names, by which "
-            "plans go also where the chain replaced it. Nothing was written"
+            f"--authority {authority}: is not the key of this chain's authority after height {plan.base}, which is "
+            f"{plan.authority.hex()}. Nothing was written"
         )
     return key.sign(encode(plan))
 

@@ -15,6 +15,7 @@ from consensus.identifiers import Address, Digest, Height, PublicKey
 from consensus.membership import Membership
 from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_era, make_plan, required_sets
 from contracts.genesis import Genesis, chain_id
+from ledger.authority import authority_reader
 from ledger.eras import parent_of
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_root
@@ -35,6 +36,7 @@ STATEMENT_FIELDS: Final = {
     "author": "expected a member",
     "signature": "expected its author's, over the statement as it is: it was changed, or the key is another one",
     "decided": "expected the newest decided blocks, in order, each with the certificate of a quorum, up to `height`",
+    "authority": "expected the proof of the authority's key after `block`",
     "voted": "expected a proposal for the height above `height`, signed by its leader, on top of `block`",
     "prepared": "expected a block of the height above `height` with the votes of a quorum, on top of `block`",
 }
@@ -58,7 +60,10 @@ PLAN_REFUSALS: Final = {
         "an older era decided above the base, and its block is not among the files: bring the statement that has it",
     ),
     PlanRefusal.NOBODY_LEFT: ("departures", "no member goes on"),
-    PlanRefusal.NO_AUTHORITY: ("authority", "members are absent, and the authority did not sign the plan"),
+    PlanRefusal.NO_AUTHORITY: (
+        "authority",
+        "members are absent, and the authority did not sign the plan with the key that it has at the plan's base",
+    ),
 }
 """The field of a plan that is at fault, and why."""
 
@@ -230,7 +235,13 @@ def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
 def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> Past:
     """Returns all configurations that statements may name: genesis' and those of plans, checked one after another."""
     members = Membership.of_keys([member.node_key for member in admission.genesis.members])
-    past = Past(chain_id(admission.genesis), lambda _: members, parent_of=parent_of)
+    past = Past(
+        chain_id(admission.genesis),
+        lambda _: members,
+        first_authority=admission.genesis.authority_key,
+        parent_of=parent_of,
+        authority_in=authority_reader(admission.genesis),
+    )
     for place, signed in sorted(plans, key=lambda one: one[1].plan.era):
         if not past.knows(signed.plan.applied):
             _require_plan(f"{place} (era {signed.plan.era})", signed, past, admission)
@@ -250,7 +261,7 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
             raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
     for index, departure in enumerate(plan.departures):
         _require_new_home(f"{place}.departures[{index}]", departure, admission)
-    fault = past.add(signed, admission.genesis.authority_key)
+    fault = past.add(signed)
     if fault is PlanRefusal.NOT_THE_PLAN:
         raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
     if fault is not None:

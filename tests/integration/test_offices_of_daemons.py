@@ -1,5 +1,6 @@
 """Keys of offices change on a running street, by the commands of docs/authority.md; an old one is nobody's."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,25 @@ from msgspec.structs import replace
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height
 from contracts.genesis import chain_id
-from contracts.transactions import IssueTokens, sign_transaction
+from contracts.transactions import IssueTokens, ReplaceOfficeKey, sign_transaction
 from contracts.units import MicroTokens
 from node.admission.identity import load_key
+from node.admission.office_keys import read_successor
 from node.home.genesis_file import load_genesis, write_genesis
 from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
-from tests.support.ceremony_commands import config, decide_blocks, running
-from tests.support.long_chain import make_street
+from tests.support.ceremony_commands import (
+    apply_at,
+    authority,
+    config,
+    decide_blocks,
+    export_all,
+    join_all,
+    plan_of,
+    running,
+)
+from tests.support.contracts import raw_transaction
+from tests.support.ledger import ChainBuilder
+from tests.support.long_chain import decide_beforehand, make_street
 from tests.support.testnet import Node, Reply, Street, background, cleaned_up, p2pnode, refused, wait_until
 
 
@@ -158,3 +171,31 @@ def test_an_owner_that_is_there_objects(street: Street) -> None:
         assert "the proposal is over" in office(street, "object", name, *owner)
         assert shown(street)["proposals"][0]["status"] == "objected"
         assert "office_objected" in declined(street, "propose", agreed, *config(street.node(4)), "--yes")
+
+
+def test_a_ceremony_goes_by_the_authoritys_present_key(street: Street) -> None:
+    """At a home whose ledger is lost, too: the others' statements prove it. A receipt across the era names it."""
+    key, key_file, agreed = successor(street, "authority", "root-2")
+    following = load_key(key, passphrase=key_file.read_bytes().strip())
+
+    def replaced(builder: ChainBuilder) -> None:
+        action = ReplaceOfficeKey(successor=read_successor(agreed, street.chain))
+        builder.append([raw_transaction(builder.community, builder.community.authority_key, action, nonce=0)])
+
+    decide_beforehand(street, replaced, for_nodes=3)
+    shutil.rmtree(street.node(3).home.ledger)
+    statements = export_all(street, 1, 2, 3)
+    to_plan = ("plan", *statements, *config(street.node(1)), "--output", street.directory / "era.plan")
+    said = refused(street.directory, "recover", *to_plan, "--gone", "node4", *authority(street.directory))
+    assert f"after height 1, which is {following.public_key.hex()}" in said
+    plan = plan_of(street, statements, "--gone", "node4", "--authority", key, "--key-file", key_file)
+    joins = join_all(street, plan, 1, 2, 3)
+    for number in (1, 2, 3):
+        apply_at(street, plan, joins, number)
+    receipt = street.directory / "transfer.receipt"
+    with running(*street.nodes[:3]):
+        (name,) = decide_blocks(street, 1)
+        p2pnode(street.directory, "receipt", "export", name, *config(street.node(3)), "--output", receipt)
+    genesis = street.node(1).home.genesis
+    said = p2pnode(street.directory, "receipt", "verify", receipt, "--genesis", genesis).output
+    assert f"whose key they found to be {following.public_key.hex()}" in said

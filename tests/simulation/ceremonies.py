@@ -153,6 +153,7 @@ class Liar:
             height=Height(end),
             block=home.block_at(end),
             decided=tuple(home.blocks[max(0, end - 2) : end]),
+            authority=b"",
             prepared=random.choice(shown) if shown and random.random() < 0.6 else None,
             voted=None,
             promise=Slot(0),
@@ -209,7 +210,13 @@ class World:
         keys = keyed_hash_keys(members)
         self.authority = KeyedHashKey(b"authority")
         self.genesis = Membership.of_keys([key.public_key for key in keys])
-        self.past = plans.Past(CHAIN, lambda _: self.genesis, parent_of=parent_of)
+        self.past = plans.Past(
+            CHAIN,
+            lambda _: self.genesis,
+            first_authority=self.authority.public_key,
+            parent_of=parent_of,
+            authority_in=lambda *_: self.authority.public_key,
+        )
         self.checker = CeremonyChecker(CHAIN, self.genesis.members)
         self.pool: Pool = defaultdict(list)
         self.statements: list[SignedMemberStatement] = []
@@ -385,7 +392,7 @@ class World:
     def _join(self, home: Home) -> None:
         if self.plans:
             signed = self._some_plan()
-            if plans.plan_fault(signed, self.past, self.authority.public_key) is None:
+            if plans.plan_fault(signed, self.past) is None:
                 home.join(signed)
 
     def plan(self, era: int) -> SignedPlan | None:
@@ -411,7 +418,7 @@ class World:
         if isinstance(made, plans.PlanRefusal) or not self._is_trusted(made):
             return None
         signed = replace(made, authority=self.authority.sign(encode(made.plan)))
-        fault = self.past.add(signed, self.authority.public_key)
+        fault = self.past.add(signed)
         assert fault is None, f"a plan that was made is refused: {fault}"
         if all(other.plan != signed.plan for other in self.plans):
             self.occurred["two plans of one era"] += any(other.plan.era == era for other in self.plans)

@@ -71,7 +71,7 @@ def planned(world: World, homes: list[Home], era: int = 1) -> SignedPlan:
     made = plans.make_plan(chosen, (), era=EraNumber(era), past=world.past)
     assert isinstance(made, SignedPlan), made
     signed = replace(made, authority=world.authority.sign(encode(made.plan)))
-    assert world.past.add(signed, world.authority.public_key) is None
+    assert world.past.add(signed) is None
     world.checker.note_plan(signed)
     world.plans.append(signed)
     return signed

@@ -14,6 +14,7 @@ from consensus.membership import Membership
 from consensus.messages import Endorsement, PreparedCertificate, vote_bytes
 from consensus.plans import FIRST, Past, carried_proposal, make_plan
 from consensus.replica import Start
+from ledger.authority import authority_reader, prove_authority
 from ledger.block import Block, block_digest
 from ledger.eras import BegunEra, parent_of
 from ledger.ledger import Ledger
@@ -34,7 +35,13 @@ class ErasChain:
         self.applied: AppliedEra = FIRST
         self.authority = self.community.authority_key
         genesis = Membership.of_keys([key.public_key for key in self.community.node_keys])
-        self.past = Past(self.ledger.chain, lambda _: genesis, parent_of=parent_of)
+        self.past = Past(
+            self.ledger.chain,
+            lambda _: genesis,
+            first_authority=self.authority.public_key,
+            parent_of=parent_of,
+            authority_in=authority_reader(self.community.genesis),
+        )
 
     @property
     def ledger(self) -> Ledger:
@@ -85,6 +92,7 @@ class ErasChain:
                 prepared=prepared,
             ),
             decided=[read_decided(ledger, Height(height)) for height in newest_two],
+            authority=prove_authority(ledger),
         )
         stated = ceremony.state(home, EraNumber(era), key)
         assert not isinstance(stated, ceremony.CeremonyRefusal), stated
@@ -105,7 +113,7 @@ class ErasChain:
             added=made.added,
             authority=self.authority.sign(encode(made.plan)),
         )
-        assert self.past.add(signed, self.authority.public_key) is None
+        assert self.past.add(signed) is None
         return signed
 
     def begin(self, signed: SignedPlan) -> None:

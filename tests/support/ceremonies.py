@@ -16,7 +16,16 @@ from consensus.cryptography import SigningKey
 from consensus.era_plans import AppliedEra, Departure, Join, Plan, plan_digest
 from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState, forgetful_sign_state, fresh_sign_state
-from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, Slot
+from consensus.identifiers import (
+    FIRST_HEIGHT,
+    PUBLIC_KEY_SIZE_BYTES,
+    Address,
+    Digest,
+    EraNumber,
+    Height,
+    PublicKey,
+    Slot,
+)
 from consensus.membership import Membership, Memberships
 from consensus.messages import Claim, Decided, PrePrepare
 from consensus.plans import FIRST, Past, PlanRefusal, make_plan
@@ -35,6 +44,11 @@ def parent_of(name: Digest, proposal: bytes) -> Digest | None:
     except DecodeError:
         return None
     return Digest(parent) if block_of(proposal) == name else None
+
+
+def authority_in(_name: Digest, _proposal: bytes, proof: bytes) -> PublicKey | None:
+    """Each key is its own proof here."""
+    return PublicKey(proof) if len(proof) == PUBLIC_KEY_SIZE_BYTES else None
 
 
 @dataclass(slots=True)
@@ -64,7 +78,13 @@ class Street:
     def __init__(self, count: int) -> None:
         self.members = Members(count)
         self.authority = SigningKey(b"\x99" * 32)
-        self.past = Past(CHAIN, lambda _: self.members.membership, parent_of=parent_of)
+        self.past = Past(
+            CHAIN,
+            lambda _: self.members.membership,
+            first_authority=self.authority.public_key,
+            parent_of=parent_of,
+            authority_in=authority_in,
+        )
         self.homes = [TestHome(key) for key in self.members.keys]
         self.joins: dict[Digest, list[Join]] = {}
 
@@ -147,7 +167,14 @@ class Street:
     def state(self, number: int, era: int = 1) -> SignedMemberStatement | CeremonyRefusal:
         home = self.homes[number]
         found = ceremony.state(
-            ceremony.Home(chain=CHAIN, start=self.start_of(number), decided=home.decided), EraNumber(era), home.key
+            ceremony.Home(
+                chain=CHAIN,
+                start=self.start_of(number),
+                decided=home.decided,
+                authority=self.authority.public_key if home.decided else b"",
+            ),
+            EraNumber(era),
+            home.key,
         )
         if isinstance(found, CeremonyRefusal):
             return found
@@ -183,7 +210,7 @@ class Street:
         """A plan that is one, known to all."""
         signed = self.plan(statements, departures, era=era, added=added)
         assert isinstance(signed, SignedPlan), signed
-        fault = self.past.add(signed, self.authority.public_key)
+        fault = self.past.add(signed)
         assert fault is None, fault
         return signed
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from consensus.ceremony import Applied
 from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
@@ -16,7 +17,7 @@ from consensus.events import JoinedPlan, PreparedBlock
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.membership import Membership
 from consensus.messages import Decided
-from consensus.plans import PlanRefusal, carried_proposal, plan_fault
+from consensus.plans import PlanRefusal, bad_field, carried_proposal, plan_fault
 from tests.support.ceremonies import Street, block
 from tests.support.consensus import CHAIN, block_of
 
@@ -228,8 +229,7 @@ def test_a_plan_is_the_one_that_follows_from_its_statements() -> None:
     street.prepare(2, holders=(2,))
     signed = street.made(street.stated(0, 1, 2), [street.gone(3)])
     assert decode(encode(signed), SignedPlan) == signed
-    key = street.authority.public_key
-    assert plan_fault(signed, street.past, key) is None
+    assert plan_fault(signed, street.past) is None
     for changes in (
         {"base": Height(0)},
         {"base_block": CHAIN},
@@ -240,23 +240,55 @@ def test_a_plan_is_the_one_that_follows_from_its_statements() -> None:
         {"departures": ()},
         {"follows": replace(signed.plan.follows, era=EraNumber(1))},
         {"chain": Digest(bytes(32))},
+        {"authority": street.homes[0].key.public_key},
     ):
         plan = replace(signed.plan, **changes)
         forged = replace(signed, plan=plan, authority=street.authority.sign(encode(plan)))
-        assert plan_fault(forged, street.past, key) is PlanRefusal.NOT_THE_PLAN, changes
+        assert plan_fault(forged, street.past) is PlanRefusal.NOT_THE_PLAN, changes
     fewer = replace(signed, statements=signed.statements[:2])
-    assert plan_fault(fewer, street.past, key) is PlanRefusal.TOO_FEW
+    assert plan_fault(fewer, street.past) is PlanRefusal.TOO_FEW
 
 
 def test_the_authority_speaks_for_who_is_absent_and_only_for_them() -> None:
     street = Street(4)
     everybody = street.made(street.stated(*EVERYBODY))
-    key = street.authority.public_key
-    assert plan_fault(replace(everybody, authority=None), street.past, key) is None
+    assert plan_fault(replace(everybody, authority=None), street.past) is None
     three = street.made(street.stated(0, 1, 2))
     for authority in (None, street.homes[0].key.sign(encode(three.plan))):
         unsigned = replace(three, authority=authority)
-        assert plan_fault(unsigned, street.past, key) is PlanRefusal.NO_AUTHORITY
+        assert plan_fault(unsigned, street.past) is PlanRefusal.NO_AUTHORITY
+
+
+def test_the_authoritys_key_is_the_one_at_the_base() -> None:
+    street = Street(4)
+    street.decide(1, seen_by=EVERYBODY)
+    behind = street.state(1)
+    street.decide(2, seen_by=(0, 2))
+    street.authority, first = NEW_KEY, street.authority  # block 2 replaced it
+    made = street.made([behind, *street.stated(0, 2)])
+    assert made.plan.authority == NEW_KEY.public_key
+    by_first = replace(made, authority=first.sign(encode(made.plan)))
+    assert plan_fault(by_first, street.past) is PlanRefusal.NO_AUTHORITY
+
+
+def test_above_the_base_of_an_era_without_blocks_it_is_the_key_of_that_base() -> None:
+    street = Street(4)
+    street.decide(1, seen_by=EVERYBODY)
+    street.authority = NEW_KEY
+    signed = street.made(street.stated(0, 1, 2))
+    street.join_all(signed.plan, 0, 1, 2)
+    for number in (0, 1, 2):
+        assert isinstance(street.apply(number, signed.plan), Applied)
+    assert street.made(street.stated(0, 1, 2, era=2), era=2).plan.authority == NEW_KEY.public_key
+
+
+def test_a_statement_proves_the_authoritys_key_unless_genesis_says_it() -> None:
+    street = Street(4)
+    at_genesis = street.state(0)
+    street.decide(1, seen_by=EVERYBODY)
+    later = street.state(1)
+    assert bad_field(resigned(street, at_genesis, authority=NEW_KEY.public_key), street.past) == "authority"
+    assert bad_field(resigned(street, later, authority=b""), street.past) == "authority"
 
 
 # --- eras ------------------------------------------------------------------------------------------------------
