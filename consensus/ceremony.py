@@ -85,8 +85,6 @@ class Home:
     start: Start
     decided: Sequence[Decided]
     """The newest ones, oldest first."""
-    authority: bytes
-    """Proof of the authority's key after the newest one; empty at height 0."""
 
 
 def state(home: Home, era: EraNumber, signer: Signer) -> tuple[SignState, MemberStatement] | CeremonyRefusal:
@@ -114,7 +112,6 @@ def state(home: Home, era: EraNumber, signer: Signer) -> tuple[SignState, Member
         height=Height(home.start.height - 1),
         block=home.start.tip,
         decided=tuple(home.decided[-STATED_BLOCKS_MAX:]),
-        authority=home.authority,
         prepared=home.start.prepared,
         voted=home.start.voted,
         promise=signed.promise,

@@ -29,10 +29,6 @@ STATED_BLOCKS_MAX: Final = 2
 """Newest decided blocks in a statement: more than one block above the base of another era can only be lost ones."""
 
 
-AUTHORITY_PROOF_SIZE_BYTES_MAX: Final = 16_384
-"""A path through the map of the state has at most 256 hashes."""
-
-
 class Missing(Enum):
     """What a home has lost of what it signed."""
 
@@ -62,8 +58,6 @@ class MemberStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-statemen
     """Its block; the chain id at height 0."""
     decided: Annotated[tuple[Decided, ...], Meta(max_length=STATED_BLOCKS_MAX)]
     """The newest decided blocks, oldest first."""
-    authority: Annotated[bytes, Meta(max_length=AUTHORITY_PROOF_SIZE_BYTES_MAX)]
-    """Which key acts for the authority after `block`, with the proof; empty at height 0, where genesis says it."""
     prepared: PreparedBlock | None
     """At the height above: the block that its VIEW-CHANGE must claim."""
     voted: PrePrepare | None

@@ -82,7 +82,12 @@ class Plan(Record, frozen=True, kw_only=True, tag="p2pnode-2-plan"):
     members: Members
     """From base + 1 on."""
     authority: KeyField
-    """The key that acts for the authority after the base, as the statements prove: its word counts under this one."""
+    """The key that acts for the authority after `newest`, as that block says: its word counts under it."""
+
+    @property
+    def newest(self) -> Height:
+        """Height of the newest block that the plan keeps: the carried one, or else the base's."""
+        return self.base if self.carried is None else first_height_of(self)
 
     @property
     def start(self) -> EraStart:

@@ -11,6 +11,9 @@ of e's decisions: it is a claim on the height above that base, older than all of
 was decided there at all, it is this one. Where nothing is prepared, and somebody may have lost what was, the newest
 block that F + 1 statements voted for: no duty, it only saves what may have been decided; one of F + 1 is honest and
 has executed it.
+
+*Authority*: its word counts under the key that acts once all that the plan keeps is decided. Each block says which
+one acts after it. So no low statement brings an earlier one back, and none has a word whose replacement is carried.
 """
 
 from collections import Counter
@@ -44,12 +47,8 @@ CARRIED_BEFORE: Final = -1
 ParentOf = Callable[[Digest, bytes], Digest | None]
 """Returns the parent that a proposal names, if the proposal is the block that a digest names; else None."""
 
-
-AuthorityIn = Callable[[Digest, bytes, bytes], PublicKey | None]
-"""Returns the key that acts for the authority after a block, if a proof shows that; else None.
-
-Takes the block's digest, the block as it was proposed, and the proof.
-"""
+AuthorityIn = Callable[[bytes], PublicKey]
+"""Returns the key that acts for the authority after a block, as the block says; takes a proposal that is one."""
 
 
 class PlanRefusal(Enum):
@@ -96,7 +95,7 @@ class Past:
             membership_at: M(height) of the first era, None where that is not known.
             first_authority: the authority's key in genesis.
             parent_of: opens a proposal.
-            authority_in: checks the proof of a later key.
+            authority_in: reads a later key in a proposal.
         """
         self.chain: Final = chain
         self.first_authority: Final = first_authority
@@ -231,15 +230,8 @@ def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
     return (
         membership is not None
         and commit_certificate_holds(certificate, membership, past.eras(applied).at(certificate.height))
-        and past.parent_of(certificate.block, decided.proposal) is not None
+        and _is_whole(decided, past)
     )
-
-
-def authority_after(statement: MemberStatement, past: Past) -> PublicKey | None:
-    """Returns the key that acts for the authority after a statement's last block, None if it does not prove one."""
-    if statement.height == GENESIS_HEIGHT:
-        return None if statement.authority else past.first_authority
-    return past.authority_in(statement.block, statement.decided[-1].proposal, statement.authority)
 
 
 def _voted_holds(statement: MemberStatement, past: Past) -> bool:
@@ -287,7 +279,6 @@ _FIELDS: Final[Mapping[str, Callable[[SignedMemberStatement, Past], bool]]] = {
     "author": lambda signed, past: author_key(signed.statement, past) is not None,
     "signature": _signature_holds,
     "decided": lambda signed, past: _decided_holds(signed.statement, past),
-    "authority": lambda signed, past: authority_after(signed.statement, past) is not None,
     "voted": lambda signed, past: _voted_holds(signed.statement, past),
     "prepared": lambda signed, past: _prepared_holds(signed.statement, past),
 }
@@ -328,8 +319,8 @@ def make_plan(
     found = _blocks_of(spoken, follows, past, added)
     if isinstance(found, PlanRefusal):
         return found
-    base, carried = found
-    quorums = required_sets(spoken, follows, base[0], past)
+    (base, base_block), carried = found
+    quorums = required_sets(spoken, follows, base, past)
     authors = frozenset((name.author, name.node_key) for name in names)
     if quorums is None or not all(holds_quorum(authors, membership) for membership in quorums):
         return PlanRefusal.TOO_FEW
@@ -337,34 +328,27 @@ def make_plan(
     members = _going_on(quorums[0], gone, authors)
     if isinstance(members, PlanRefusal):
         return members
+    last = _body_of(base_block if carried is None else carried, spoken, added, past)
     plan = Plan(
         chain=past.chain,
         era=era,
         follows=follows,
-        base=base[0],
-        base_block=base[1],
+        base=base,
+        base_block=base_block,
         carried=carried,
         statements=names,
         departures=gone,
         quorums=tuple(membership.members for membership in quorums),
         members=members,
-        authority=_authority_of(spoken, follows, past),
+        authority=_authority_known(follows, past) if last is None else past.authority_in(last),
     )
     return SignedPlan(plan=plan, statements=chosen, added=tuple(added), authority=None)
 
 
-def _authority_of(statements: Sequence[MemberStatement], follows: AppliedEra, past: Past) -> PublicKey:
-    """Returns the authority's key at the base: as the newest block says that a statement of the followed era shows,
-    else as the plan that began this era, or genesis, did.
-    """
+def _authority_known(follows: AppliedEra, past: Past) -> PublicKey:
+    """Returns the authority's key where the followed era has no block yet: as its own plan, or genesis, says."""
     plan = past.plan(follows)
-    base, known = (GENESIS_HEIGHT, past.first_authority) if plan is None else (plan.base, plan.authority)
-    newest = max((one for one in statements if one.applied == follows), key=lambda one: one.height, default=None)
-    if newest is None or newest.height <= base:
-        return known
-    key = authority_after(newest, past)
-    assert key is not None, "the statement was checked"
-    return key
+    return past.first_authority if plan is None else plan.authority
 
 
 def plan_fault(signed: SignedPlan, past: Past) -> PlanRefusal | None:
@@ -555,12 +539,21 @@ def voted_for(seen: Sequence[_Stated], base: tuple[Height, Digest], follows: App
 def carried_proposal(signed: SignedPlan, past: Past) -> bytes | None:
     """Returns the bytes of the block that a plan carries, None if it carries none."""
     carried = signed.plan.carried
-    if carried is None:
-        return None
-    bodies: Mapping[Digest, bytes] = {
-        block: body for one in signed.statements for block, body in _bodies_in(one.statement)
-    } | {one.certificate.block: one.proposal for one in signed.added}
-    return bodies[carried] if carried in bodies else past.carried(carried)
+    statements = (one.statement for one in signed.statements)
+    return None if carried is None else _body_of(carried, statements, signed.added, past)
+
+
+def _body_of(
+    block: Digest, statements: Iterable[MemberStatement], added: Sequence[Decided], past: Past
+) -> bytes | None:
+    """Returns the bytes of a block that checked statements show, or that an earlier plan carried; None of no such."""
+    shown = {name: body for statement in statements for name, body in _bodies_in(statement)}
+    elsewhere = {one.certificate.block: one.proposal for one in added if _is_whole(one, past)}
+    return (shown | elsewhere).get(block, past.carried(block))
+
+
+def _is_whole(decided: Decided, past: Past) -> bool:
+    return past.parent_of(decided.certificate.block, decided.proposal) is not None
 
 
 def _bodies_in(statement: MemberStatement) -> Iterable[tuple[Digest, bytes]]:

@@ -5,8 +5,8 @@ each header at which they change, with its certificate under the members of its 
 What a prover leaves out only makes its own headers unprovable.
 
 A ceremony leads on as well: its plan, with the agreements of a quorum of the members before, and the word of the
-authority on who was absent, under its key at the base. The plan names that key, which may be a later one than that of
-genesis: whoever agreed to the plan has checked the proof.
+authority on who was absent. The plan names the key that acts for the authority then, which may be a later one than
+that of genesis: the same quorum has found it in the newest block that the plan keeps.
 
 Who trusts genesis alone trusts every set on the way: keys of a past set that were stolen or sold later could certify
 another history from there. Checks name the sets that they trusted.

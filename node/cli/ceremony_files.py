@@ -15,8 +15,7 @@ from consensus.identifiers import Address, Digest, Height, PublicKey
 from consensus.membership import Membership
 from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_era, make_plan, required_sets
 from contracts.genesis import Genesis, chain_id
-from ledger.authority import authority_reader
-from ledger.eras import parent_of
+from ledger.eras import authority_in, parent_of
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_root
 from node.errors import FileRefused, IdentityError
@@ -36,7 +35,6 @@ STATEMENT_FIELDS: Final = {
     "author": "expected a member",
     "signature": "expected its author's, over the statement as it is: it was changed, or the key is another one",
     "decided": "expected the newest decided blocks, in order, each with the certificate of a quorum, up to `height`",
-    "authority": "expected the proof of the authority's key after `block`",
     "voted": "expected a proposal for the height above `height`, signed by its leader, on top of `block`",
     "prepared": "expected a block of the height above `height` with the votes of a quorum, on top of `block`",
 }
@@ -62,7 +60,8 @@ PLAN_REFUSALS: Final = {
     PlanRefusal.NOBODY_LEFT: ("departures", "no member goes on"),
     PlanRefusal.NO_AUTHORITY: (
         "authority",
-        "members are absent, and the authority did not sign the plan with the key that it has at the plan's base",
+        "members are absent, and the key that acts for the authority then did not sign the plan: make it again with "
+        "that one, which `p2pnode recover plan` names",
     ),
 }
 """The field of a plan that is at fault, and why."""
@@ -240,7 +239,7 @@ def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> P
         lambda _: members,
         first_authority=admission.genesis.authority_key,
         parent_of=parent_of,
-        authority_in=authority_reader(admission.genesis),
+        authority_in=authority_in,
     )
     for place, signed in sorted(plans, key=lambda one: one[1].plan.era):
         if not past.knows(signed.plan.applied):

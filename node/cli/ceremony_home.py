@@ -18,7 +18,6 @@ from consensus.replica import Start, standing_where_the_chain_is
 from contracts.genesis import Genesis
 from contracts.state import MEMBER_LIST_KEY, MemberList
 from contracts.state_reading import require
-from ledger.authority import prove_authority
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -143,7 +142,6 @@ class CeremonyHome:
             chain=ledger.chain,
             start=self._start(),
             decided=[read_decided(ledger, Height(height)) for height in newest],
-            authority=prove_authority(ledger),
         )
 
     def ledger_facts(self) -> ceremony.LedgerFacts:

@@ -381,7 +381,7 @@ class Home(Disk):
 
     def facts(self) -> ceremony.Home:
         start = stored_start(self, self._records, self.sign_state)
-        return ceremony.Home(chain=CHAIN, start=start, decided=self.blocks, authority=b"")
+        return ceremony.Home(chain=CHAIN, start=start, decided=self.blocks)
 
     def state(self, era: int) -> Refusal | None:
         def state() -> ceremony.CeremonyRefusal | None:

@@ -14,21 +14,21 @@ from consensus.membership import Membership
 from consensus.messages import Endorsement, PreparedCertificate, vote_bytes
 from consensus.plans import FIRST, Past, carried_proposal, make_plan
 from consensus.replica import Start
-from ledger.authority import authority_reader, prove_authority
 from ledger.block import Block, block_digest
-from ledger.eras import BegunEra, parent_of
+from ledger.eras import BegunEra, authority_in, parent_of
 from ledger.ledger import Ledger
 from node.chain.application import read_decided
 from tests.support.changing_members import certify_by
+from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 
 
 class ErasChain:
     """One ledger of a community of four, and what its members would do."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, community: Community | None = None) -> None:
         self.directory = directory
-        self.builder = ChainBuilder.create(directory)
+        self.builder = ChainBuilder.create(directory, community)
         self.community = self.builder.community
         self.keys: dict[bytes, SigningKey] = {key.public_key: key for key in self.community.node_keys}
         self.begun: list[BegunEra] = []
@@ -40,7 +40,7 @@ class ErasChain:
             lambda _: genesis,
             first_authority=self.authority.public_key,
             parent_of=parent_of,
-            authority_in=authority_reader(self.community.genesis),
+            authority_in=authority_in,
         )
 
     @property
@@ -55,8 +55,8 @@ class ErasChain:
         members = self.ledger.membership_at(Height(height))
         return [self.keys[key] for _, key in members.members[: members.quorum]]
 
-    def grow(self, transactions: Sequence[bytes] = ()) -> Block:
-        block = self.builder.build(transactions)
+    def grow(self, transactions: Sequence[bytes] = (), *, slot: int | None = None) -> Block:
+        block = self.builder.build(transactions, slot=slot)
         self.ledger.append(block, certify_by(self.ledger, block, self.signers(block.header.height)))
         return block
 
@@ -92,7 +92,6 @@ class ErasChain:
                 prepared=prepared,
             ),
             decided=[read_decided(ledger, Height(height)) for height in newest_two],
-            authority=prove_authority(ledger),
         )
         stated = ceremony.state(home, EraNumber(era), key)
         assert not isinstance(stated, ceremony.CeremonyRefusal), stated

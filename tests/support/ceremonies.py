@@ -1,10 +1,11 @@
 """Homes that hold a ceremony by hand: each has what a test gives it, and every step is the production code's.
 
-Blocks are (parent, number) pairs; certificates are signed by whoever the test says.
+Blocks are (parent, number, the authority's key after it); certificates are signed by whoever the test says.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,26 +17,19 @@ from consensus.cryptography import SigningKey
 from consensus.era_plans import AppliedEra, Departure, Join, Plan, plan_digest
 from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState, forgetful_sign_state, fresh_sign_state
-from consensus.identifiers import (
-    FIRST_HEIGHT,
-    PUBLIC_KEY_SIZE_BYTES,
-    Address,
-    Digest,
-    EraNumber,
-    Height,
-    PublicKey,
-    Slot,
-)
+from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Claim, Decided, PrePrepare
 from consensus.plans import FIRST, Past, PlanRefusal, make_plan
 from consensus.replica import Start
 from tests.support.consensus import CHAIN, Members, block_of
 
+AUTHORITY: Final = SigningKey(b"\x99" * 32)
 
-def block(parent: Digest, number: int) -> bytes:
+
+def block(parent: Digest, number: int, authority: SigningKey = AUTHORITY) -> bytes:
     """A proposal that extends a block."""
-    return encode((parent, number))
+    return encode((parent, number, authority.public_key))
 
 
 def parent_of(name: Digest, proposal: bytes) -> Digest | None:
@@ -46,9 +40,8 @@ def parent_of(name: Digest, proposal: bytes) -> Digest | None:
     return Digest(parent) if block_of(proposal) == name else None
 
 
-def authority_in(_name: Digest, _proposal: bytes, proof: bytes) -> PublicKey | None:
-    """Each key is its own proof here."""
-    return PublicKey(proof) if len(proof) == PUBLIC_KEY_SIZE_BYTES else None
+def authority_in(proposal: bytes) -> PublicKey:
+    return PublicKey(decode(proposal, tuple)[2])
 
 
 @dataclass(slots=True)
@@ -77,7 +70,7 @@ class Street:
 
     def __init__(self, count: int) -> None:
         self.members = Members(count)
-        self.authority = SigningKey(b"\x99" * 32)
+        self.authority = AUTHORITY  # after the blocks made from now on, and what it signs with
         self.past = Past(
             CHAIN,
             lambda _: self.members.membership,
@@ -106,7 +99,7 @@ class Street:
         """The members of `by` decide the next block; only `seen_by` come to know."""
         numbers = list(seen_by)
         home = self.homes[numbers[0]]
-        proposal = block(home.block_at(home.height), number)
+        proposal = block(home.block_at(home.height), number, self.authority)
         members, before = self.signers(home.applied), home.height
         height = before + 1
         decided = Decided(certificate=members.committed(slot, block_of(proposal), by, height), proposal=proposal)
@@ -121,7 +114,7 @@ class Street:
         name = Digest(b"")
         for one in holders:
             home = self.homes[one]
-            proposal = block(home.block_at(home.height), number)
+            proposal = block(home.block_at(home.height), number, self.authority)
             name, height = block_of(proposal), home.height + 1
             certificate = self.signers(home.applied).prepared(slot, name, height=height)
             home.prepared = PreparedBlock(certificate=certificate, proposal=proposal)
@@ -134,7 +127,7 @@ class Street:
         name = Digest(b"")
         for one in voters:
             home = self.homes[one]
-            proposal = block(home.block_at(home.height), number)
+            proposal = block(home.block_at(home.height), number, self.authority)
             name, height = block_of(proposal), home.height + 1
             home.voted = self.signers(home.applied).pre_prepare(slot, proposal, height=height)
             claim = Claim(slot=Slot(slot), block=name)
@@ -167,14 +160,7 @@ class Street:
     def state(self, number: int, era: int = 1) -> SignedMemberStatement | CeremonyRefusal:
         home = self.homes[number]
         found = ceremony.state(
-            ceremony.Home(
-                chain=CHAIN,
-                start=self.start_of(number),
-                decided=home.decided,
-                authority=self.authority.public_key if home.decided else b"",
-            ),
-            EraNumber(era),
-            home.key,
+            ceremony.Home(chain=CHAIN, start=self.start_of(number), decided=home.decided), EraNumber(era), home.key
         )
         if isinstance(found, CeremonyRefusal):
             return found

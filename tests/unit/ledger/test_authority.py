@@ -1,117 +1,134 @@
-"""The authority's key, proven by a block to who has genesis and nothing else."""
+"""The authority's key as headers name it, and whose word counts in a ceremony before, while and after it changes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from consensus.codec import decode, encode
+from consensus.ceremony_records import SignedPlan
+from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.era_plans import Departure
+from consensus.identifiers import Height
 from consensus.plans import PlanRefusal, plan_fault
 from contracts.office_records import Office
 from contracts.state import office_key
 from contracts.state_reading import require
-from contracts.transactions import ReplaceOfficeKey, office_successor
-from ledger.authority import AuthorityProof, authority_reader, prove_authority
-from ledger.block import block_digest
+from contracts.transactions import Approve, Propose, ReplaceOfficeKey, office_successor, transaction_digest
 from ledger.trusted_sets import TrustedSets
 from tests.support.begun_eras import ErasChain
-from tests.support.contracts import raw_transaction, seeded_key
+from tests.support.contracts import make_genesis, raw_transaction, seeded_key
 
 NEXT = seeded_key("successor", 0)
+WAIT_SLOTS = 100
 
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[ErasChain]:
-    """Block 2 replaces the authority's key."""
-    made = ErasChain(tmp_path / "ledger")
+    """Block 1 is decided."""
+    made = ErasChain(tmp_path / "ledger", make_genesis(4, office_wait_slots=WAIT_SLOTS))
     made.grow()
     yield made
     made.ledger.close()
 
 
-def replace_key(chain: ErasChain) -> None:
+def replacement(chain: ErasChain) -> bytes:
+    """The owner's transaction."""
     homes = chain.community
-    authority = homes.authority_key
-    action = ReplaceOfficeKey(successor=office_successor(homes.chain, authority.address, NEXT))
-    chain.grow([raw_transaction(homes, authority, action, nonce=0)])
+    action = ReplaceOfficeKey(successor=office_successor(homes.chain, homes.authority_key.address, NEXT))
+    return raw_transaction(homes, homes.authority_key, action, nonce=0)
 
 
-def tip(chain: ErasChain) -> tuple[bytes, bytes, bytes]:
-    """Returns the newest block's name, itself and the proof."""
+def approve_next_key(chain: ErasChain) -> int:
+    """Three of four members approve the next key, in one block; returns the slot from which on it acts."""
+    homes = chain.community
+    subject = office_successor(homes.chain, homes.authority_key.address, NEXT)
+    proposal = chain.builder.transaction(0, Propose(subject=subject))
+    chain.grow([proposal])
+    approval = Approve(proposer=homes.addresses[0], proposal=transaction_digest(proposal))
+    block = chain.grow([chain.builder.transaction(member, approval) for member in (1, 2)])
+    return block.header.slot + WAIT_SLOTS
+
+
+def key_named(chain: ErasChain) -> bytes:
+    """By the newest header; the state has the same one."""
     ledger = chain.ledger
-    block = ledger.block(ledger.height)
-    return block_digest(block.header), encode(block), prove_authority(ledger)
+    named = ledger.decided_block(ledger.height).header.authority
+    assert named == require(ledger, office_key(chain.community.authority_key.address), Office).key
+    return named
 
 
-def test_nothing_is_proven_where_genesis_says_it(tmp_path: Path) -> None:
-    made = ErasChain(tmp_path / "ledger")
-    assert prove_authority(made.ledger) == b""
-    made.ledger.close()
+def without_the_last(chain: ErasChain) -> list[Departure]:
+    return [Departure(address=chain.community.addresses[3], node_key=None)]
 
 
-def test_a_block_proves_the_key_that_acts_after_it(chain: ErasChain) -> None:
-    read = authority_reader(chain.community.genesis)
-    before = tip(chain)
-    assert read(*before) == chain.authority.public_key
-    replace_key(chain)
-    assert read(*tip(chain)) == NEXT.public_key
-    assert read(*tip(chain)[:2], before[2]) is None  # an old proof
+def is_the_word_of(chain: ErasChain, signed: SignedPlan, key: SigningKey) -> bool:
+    by_key = replace(signed, authority=key.sign(encode(signed.plan)))
+    fault = plan_fault(by_key, chain.past)
+    assert fault in {None, PlanRefusal.NO_AUTHORITY}
+    return fault is None
 
 
-def altered_key(chain: ErasChain, proof: AuthorityProof) -> AuthorityProof:
-    return replace(proof, office=encode(replace(decode(proof.office, Office), key=NEXT.public_key)))
+def test_a_header_names_the_key_that_acts_after_its_block(chain: ErasChain) -> None:
+    assert key_named(chain) == chain.authority.public_key
+    chain.grow([replacement(chain)])
+    assert key_named(chain) == NEXT.public_key
+    chain.grow()
+    assert key_named(chain) == NEXT.public_key
 
 
-def of_the_grid(chain: ErasChain, _: AuthorityProof) -> AuthorityProof:
-    found = chain.ledger.prove_state(office_key(chain.community.grid_key.address))
-    assert found.value is not None
-    return AuthorityProof(office=found.value, path=found.path)
+def test_a_key_that_was_approved_and_waits_is_named_once_its_time_has_come(chain: ErasChain) -> None:
+    acts_in = approve_next_key(chain)
+    assert key_named(chain) == chain.authority.public_key
+    chain.grow(slot=acts_in - 1)
+    assert key_named(chain) == chain.authority.public_key
+    chain.grow(slot=acts_in)
+    assert key_named(chain) == NEXT.public_key
 
 
-def without_path(_: ErasChain, proof: AuthorityProof) -> AuthorityProof:
-    return replace(proof, path=replace(proof.path, siblings=()))
+def test_a_ceremony_cuts_no_waiting_time_short(chain: ErasChain) -> None:
+    """The chain stops while the next key waits: the owner may still object, and its time goes on in the next era."""
+    acts_in = approve_next_key(chain)
+    signed = chain.plan(1, absent=without_the_last(chain))
+    assert not is_the_word_of(chain, signed, NEXT)
+    chain.begin(signed)
+    chain.grow(slot=acts_in - 1)
+    assert key_named(chain) == chain.authority.public_key
+    chain.grow(slot=acts_in)
+    assert key_named(chain) == NEXT.public_key
 
 
-@pytest.mark.parametrize("forge", [altered_key, of_the_grid, without_path])
-def test_a_forged_proof_shows_nothing(
-    chain: ErasChain, forge: Callable[[ErasChain, AuthorityProof], AuthorityProof]
-) -> None:
-    name, block, proof = tip(chain)
-    forged = encode(forge(chain, decode(proof, AuthorityProof)))
-    assert authority_reader(chain.community.genesis)(name, block, forged) is None
-
-
-@pytest.mark.parametrize("place", range(3))
-def test_garbage_shows_nothing(chain: ErasChain, place: int) -> None:
-    given = list(tip(chain))
-    given[place] = bytes(32)
-    assert authority_reader(chain.community.genesis)(*given) is None
-
-
-def test_a_ceremony_goes_by_the_key_at_its_base_and_a_light_client_follows(chain: ErasChain) -> None:
-    first = chain.authority
-    replace_key(chain)
+@pytest.mark.parametrize("is_decided", [True, False])
+def test_once_it_is_replaced_only_the_next_key_speaks(chain: ErasChain, is_decided: bool) -> None:
+    """Also where the block that replaces it is only prepared: it may have been decided, and is carried."""
+    first, prepared = chain.authority, None
+    if is_decided:
+        chain.grow([replacement(chain)])
+    else:
+        prepared = chain.prepared(chain.builder.build([replacement(chain)]))
     chain.authority = NEXT
-    gone = [Departure(address=chain.community.addresses[3], node_key=None)]
-    signed = chain.plan(1, absent=gone)
-    by_first = replace(signed, authority=first.sign(encode(signed.plan)))
-    assert plan_fault(by_first, chain.past) is PlanRefusal.NO_AUTHORITY
+    signed = chain.plan(1, absent=without_the_last(chain), prepared=prepared)
+    assert signed.plan.newest == Height(2)
+    assert (is_the_word_of(chain, signed, first), is_the_word_of(chain, signed, NEXT)) == (False, True)
     chain.begin(signed)
     chain.grow()
+    chain.grow()
+    assert key_named(chain) == NEXT.public_key
     sets = TrustedSets(chain.community.genesis)
     assert [sets.take(step) for step in chain.ledger.set_steps()] == [None]
     assert len(sets.at(chain.ledger.height)) == 3
-    authority = chain.community.authority_key.address
-    assert require(chain.ledger, office_key(authority), Office).key == NEXT.public_key
 
 
-def test_what_a_stranger_signed_leads_a_light_client_nowhere(chain: ErasChain) -> None:
-    stranger = SigningKey(b"\x08" * 32)
-    chain.begin(chain.plan(1, absent=[Departure(address=chain.community.addresses[3], node_key=None)]))
+def test_who_has_genesis_alone_believes_no_key_that_the_old_members_did_not_name(chain: ErasChain) -> None:
+    chain.grow([replacement(chain)])
+    first, chain.authority = chain.authority, NEXT
+    chain.begin(chain.plan(1, absent=without_the_last(chain)))
     chain.grow()
     (proof,) = chain.ledger.set_steps()
-    forged = replace(proof, authority=stranger.sign(encode(proof.plan)))
-    assert "the authority did not sign" in str(TrustedSets(chain.community.genesis).take(forged))
+    for key in (first, SigningKey(b"\x08" * 32)):
+        unsigned = replace(proof, authority=key.sign(encode(proof.plan)))
+        assert "the authority did not sign" in str(TrustedSets(chain.community.genesis).take(unsigned))
+        named = replace(proof.plan, authority=key.public_key)
+        renamed = replace(proof, plan=named, authority=key.sign(encode(named)))
+        assert "has no quorum" in str(TrustedSets(chain.community.genesis).take(renamed))
