@@ -82,12 +82,9 @@ class Plan(Record, frozen=True, kw_only=True, tag="p2pnode-2-plan"):
     members: Members
     """From base + 1 on."""
     authority: KeyField
-    """The key that acts for the authority after `newest`, as that block says: its word counts under it."""
-
-    @property
-    def newest(self) -> Height:
-        """Height of the newest block that the plan keeps: the carried one, or else the base's."""
-        return self.base if self.carried is None else first_height_of(self)
+    """The key that acts for the authority after `carried`, else after the base, as that block says: its word counts
+    under it.
+    """
 
     @property
     def start(self) -> EraStart:

@@ -454,8 +454,8 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
         is_first = key.public_key == admission.genesis.authority_key
         raise NodeError(
             f"--authority {authority}: {'acts no more' if is_first else 'does not act'} for this chain's authority: "
-            f"after block {plan.newest} its key is {plan.authority.hex()}. Bring that one; if it is lost, statements "
-            "of all members, with which none is needed. Nothing was written"
+            f"in what the plan keeps of the chain its key is {plan.authority.hex()}. Bring that one; if it is lost, "
+            "statements of all members, with which none is needed. Nothing was written"
         )
     return key.sign(encode(plan))
 
@@ -482,9 +482,9 @@ def _show(plan: Plan, admission: Admission) -> None:
     complete = sum(name.is_complete for name in plan.statements)
     if not plan.is_everybody_there:
         typer.echo(
-            "For who made no statement the authority speaks, by the key that acts for it after block "
-            f"{plan.newest}, {plan.authority.hex()[:DIGEST_DIGITS]}. Who knows of a later one looks for the "
-            "statement that shows it before anybody agrees."
+            "For who made no statement the authority speaks, by the key that it has in what the plan keeps of the "
+            f"chain, {plan.authority.hex()[:DIGEST_DIGITS]}. Who knows of a later one looks for the statement that "
+            "shows it before anybody agrees."
         )
     typer.echo(
         f"{quorum(old)} of the {old} old members must agree. After this there are {new} members, of whom "

@@ -531,6 +531,7 @@ def test_of_who_is_absent_only_the_authoritys_present_key_speaks(street: Street,
     for path in keys:
         create_office_key(path, read_passphrase_file(key_file[1]))
     following = load_key(keys[0], passphrase=read_passphrase_file(key_file[1]))
+    digits = following.public_key.hex()[:16]
     builder = ChainBuilder(Ledger.open(first.ledger, load_genesis(first)), community_of(testnet))
     present = load_key(root[1], passphrase=read_passphrase_file(root[3]))
     successor = office_successor(builder.community.chain, present.address, following)
@@ -540,17 +541,17 @@ def test_of_who_is_absent_only_the_authoritys_present_key_speaks(street: Street,
     statements = [export(street, recover, number) for number in range(4)]
     to_plan, agreed = ("plan", *statements[:3], *config(first)), street.file("era.plan")
     for signed_by, said in (
-        (root, f"{root[1]}: acts no more for this chain's authority: after block 1 its key is"),
+        (root, f"{root[1]}: acts no more for this chain's authority: in what the plan keeps"),
         (("--authority", keys[1], *key_file), f"{keys[1]}: does not act for this chain's authority"),
     ):
         refused = recover(*to_plan, *signed_by, "--output", agreed)
         assert said in refused
-        assert f"{following.public_key.hex()}. Bring that one" in refused
+        assert f"its key is {following.public_key.hex()}. Bring that one" in refused
         assert not agreed.exists()
     shown = recover(*to_plan, "--authority", keys[0], *key_file, "--output", agreed)
-    assert f"acts for it after block 1, {following.public_key.hex()[:16]}. Who" in shown
+    assert f"the authority speaks, by the key that it has in what the plan keeps of the chain, {digits}. Who" in shown
     shown = recover("join", agreed, *config(street.homes[2]), "--output", street.file("2.join"), "--yes")
-    assert f"acts for it after block 1, {following.public_key.hex()[:16]}. Who" in shown
+    assert f"the authority speaks, by the key that it has in what the plan keeps of the chain, {digits}. Who" in shown
     shown = recover("plan", *statements, *config(first), "--output", street.file("all.plan"))
     assert "authority" not in shown
 
