@@ -86,7 +86,7 @@ def execute_block(
         genesis: the chain's parameters.
         context: the block's header and carried certificate.
         transactions: in the block's order. Their envelopes were checked: form, signature, chain, last valid
-            height, a known sender, a nonce above the sender's last (asserted again here).
+            height, the key that acted for the sender before the block, a nonce above its last (asserted again here).
 
     Raises:
         AssertionError: a broken invariant, ours alone: the books do not balance, or an envelope was not checked.

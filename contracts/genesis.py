@@ -71,7 +71,7 @@ class Genesis(Record, frozen=True, kw_only=True):
     """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
     authority_key: PublicKeyBytes
     """First Ed25519 key of the authority's root, which vouches for who is absent when an era begins; no member's. Its
-    hash names the office for ever; the present key stands in the state (`state.Office`), as for the two below."""
+    hash names the office for ever; the present key stands in the state (`Office`), as for the two below."""
     issuer_key: PublicKeyBytes
     """First Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes

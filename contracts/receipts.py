@@ -153,6 +153,6 @@ class Receipt(Record, frozen=True, kw_only=True, tag="receipt"):
     fault: Address | None
     """The party whose score falls; None where nobody is at fault."""
     reference: Digest | None
-    """Trade id of a contract, packet id of a credited reading, else None."""
+    """Trade id of a contract, packet id of a credited reading, name of a proposal or of a misconduct; else None."""
     quality_total: int | None
     """Eq. 2's total in millionths, for a contract that completed or that a party's fault made fail."""

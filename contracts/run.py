@@ -70,7 +70,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     """None: executed."""
     reference: Digest | None = None
-    """Trade id of a contract, packet id of a credited reading."""
+    """Trade id of a contract, packet id of a credited reading, name of a proposal or of a misconduct."""
     parties: tuple[Address, ...] = ()
     """Seller and buyer of a contract."""
     quality_total: int | None = None

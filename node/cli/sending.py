@@ -5,9 +5,10 @@ from typing import Final
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Digest, Height
-from contracts.transactions import Action, sign_transaction
+from contracts.transactions import Action, sign_transaction, transaction_digest
+from node.cli.terminal import error_console
 from node.client import open_client, require_url
-from node.errors import NodeError
+from node.errors import NodeAway, NodeError
 from node.replies.node import StatusReply, SubmissionReply
 from node.replies.state import AccountReply
 
@@ -33,15 +34,13 @@ def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> Sub
         action: what to do.
 
     Raises:
-        NodeError: the node is of another chain, refuses the transaction or does not answer; or the chain declined it.
+        NodeError: the node is of another chain, refuses the transaction or does not answer; no block took it yet; or
+            the chain declined it.
     """
     reply = asyncio.run(_send(url, key, chain, action))
     receipt = reply.receipt
     if receipt is None:
-        raise NodeError(
-            f"transaction {reply.digest} waits for a block; {url}/v1/transactions/{reply.digest} says what became of "
-            "it. Nothing was changed yet"
-        )
+        raise NodeError(f"no block took it within {WAIT_S} s. {_under_way(require_url(url), reply.digest)}")
     if reply.status == "declined":
         raise NodeError(f"declined ({receipt.reason}): {receipt.detail}. Nothing was changed")
     return reply
@@ -61,4 +60,17 @@ async def _send(url: str, key: SigningKey, chain: Digest, action: Action) -> Sub
             valid_until_height=Height(status.height + VALID_HEIGHTS),
             action=action,
         )
-        return await client.submit(root, raw, wait_s=WAIT_S)
+        try:
+            return await client.submit(root, raw, wait_s=WAIT_S)
+        except asyncio.CancelledError:
+            error_console().print(_under_way(root, transaction_digest(raw).hex()), soft_wrap=True)
+            raise
+        except NodeAway as error:
+            raise NodeError(f"{error} {_under_way(root, transaction_digest(raw).hex())}") from None
+
+
+def _under_way(url: str, digest: str) -> str:
+    return (
+        f"Transaction {digest} may be under way, and goes on without this command: "
+        f"{url}/v1/transactions/{digest} says what became of it"
+    )

@@ -237,7 +237,7 @@ class ReceiptModel(ApiModel):
     fault: Hash | None
     """The party whose score falls, if one is at fault."""
     reference: Hash | None
-    """Trade id of a contract, packet id of a credited reading."""
+    """Trade id of a contract, packet id of a credited reading, name of a proposal or of a misconduct."""
     quality_total: int | None
     """Quality of transaction of a contract, in millionths (Eq. 2)."""
 

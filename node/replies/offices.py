@@ -74,12 +74,14 @@ class ProposalModel(ApiModel):
     """That is to act for the office."""
     status: Literal["open", "approved", "done", "lapsed", "objected", "void"]
     approvals: list[Hash]
-    """Of members, the proposer's first."""
+    """Of members, the proposer's first if it is there; of an open one those that count, of present members."""
     quorum: Annotated[int, Field(ge=1, description="Approvals of present members that it needs.")]
     slot: SlotNumber
     """When it was made."""
     until_slot: SlotNumber
-    """When an open one lapses and an approved one is carried out."""
+    """When an open one lapses and an approved one is carried out: by the first block of this slot or a later one."""
+    until_ms: Count
+    """The same on the clock, in milliseconds since the epoch."""
 
 
 class OfficesReply(ApiModel):
@@ -88,6 +90,3 @@ class OfficesReply(ApiModel):
     offices: list[OfficeModel]
     proposals: list[ProposalModel]
     """The last one of each member that made any, in the order of admission."""
-    slot: SlotNumber
-    """Of the newest block."""
-    slot_duration_ms: Count

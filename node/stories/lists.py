@@ -1,9 +1,10 @@
 """Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from consensus.identifiers import Address, Height
-from contracts.office_records import Office, OfficeName, Proposal
+from consensus.quorum import quorum
+from contracts.office_records import Office, OfficeName, Proposal, ProposalStatus
 from contracts.offices import office_addresses
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
 from contracts.state_reading import member_name, read, read_members, require
@@ -47,6 +48,7 @@ def offices_of(ledger: Ledger) -> OfficesReply:
     """Returns the offices with their present keys, and the members' last proposals about them."""
     addresses = office_addresses(ledger.genesis).values()
     offices = {address: require(ledger, office_key(address), Office) for address in addresses}
+    present = frozenset(require(ledger, MEMBER_LIST_KEY, MemberList).addresses)
     return OfficesReply(
         offices=[
             OfficeModel(
@@ -59,11 +61,9 @@ def offices_of(ledger: Ledger) -> OfficesReply:
             for address, office in offices.items()
         ],
         proposals=[
-            _proposal_view(ledger, proposer, proposal, offices[proposal.subject.office].name)
+            _proposal_view(ledger, proposer, proposal, offices[proposal.subject.office].name, present)
             for proposer, proposal in _proposals(ledger)
         ],
-        slot=ledger.tip_slot,
-        slot_duration_ms=ledger.genesis.slot_duration_ms,
     )
 
 
@@ -76,7 +76,11 @@ def _proposals(ledger: Ledger) -> Iterator[tuple[Address, Proposal]]:
             yield address, proposal
 
 
-def _proposal_view(ledger: Ledger, proposer: Address, proposal: Proposal, office: OfficeName) -> ProposalModel:
+def _proposal_view(
+    ledger: Ledger, proposer: Address, proposal: Proposal, office: OfficeName, present: Collection[Address]
+) -> ProposalModel:
+    genesis, is_open = ledger.genesis, proposal.status is ProposalStatus.OPEN
+    counting = [address for address in proposal.approvals if not is_open or address in present]
     return ProposalModel(
         proposal=proposal.name.hex(),
         proposer=proposer.hex(),
@@ -84,10 +88,11 @@ def _proposal_view(ledger: Ledger, proposer: Address, proposal: Proposal, office
         office=office.value,
         key=proposal.subject.key.hex(),
         status=proposal.status.value,
-        approvals=[address.hex() for address in proposal.approvals],
-        quorum=ledger.membership().quorum,
+        approvals=[address.hex() for address in counting],
+        quorum=quorum(len(present)),
         slot=proposal.slot,
         until_slot=proposal.until_slot,
+        until_ms=genesis.start_ms + proposal.until_slot * genesis.slot_duration_ms,
     )
 
 

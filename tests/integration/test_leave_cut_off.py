@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from consensus.identifiers import Address
 from contracts.transactions import SetLeaving, Transaction
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.api import ApiHarness, running_api
@@ -166,3 +167,23 @@ async def test_a_leave_that_is_declined_ends_with_the_reason(home: Home) -> None
         ended = await end_of(leave)
     assert (ended.exit_code, home.members) == (1, 5)
     assert "the leave was declined: it waits already" in ended.errors
+
+
+async def test_a_leave_that_is_decided_right_after_a_look_goes_on(home: Home) -> None:
+    """A node that starts anew catches up: it has the leave neither in its mempool nor, until then, in its ledger."""
+    with home.member("leave", "--yes") as leave:
+        await until(lambda: home.said == [True])
+        lost = home.api.chain.mempool.candidates(transactions_max=1, size_bytes_max=9_000)
+
+        def of_sender(_: Address) -> tuple[Transaction, ...]:
+            """The reply has read the state by now."""
+            if lost:
+                home.api.decide([lost.pop().raw])
+            return ()
+
+        home.api.chain.mempool.of_sender = of_sender  # type: ignore[method-assign]
+        await until(lambda: "the last one with this home" in leave.errors() or not leave.is_running)
+        leave.send(signal.SIGINT)
+        ended = await end_of(leave)
+    assert (ended.exit_code, home.members) == (INTERRUPTED, 4), ended.errors
+    assert "node1 has left already" in ended.errors

@@ -1,4 +1,4 @@
-"""Keys of offices change on a running street, by the commands of docs/authority.md; an old one is nobody's."""
+"""Keys of offices change on a running street, by the commands of docs/operations.md; an old one is nobody's."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -166,7 +166,7 @@ def test_an_owner_that_is_there_objects(street: Street) -> None:
     _, _, agreed = successor(street, "grid", "grid-2")
     with running(*street.nodes):
         name = agree(street, agreed)
-        assert "approved; the key acts in" in office(street, "show", *config(street.node(4)))
+        assert "approved; the key acts after" in office(street, "show", *config(street.node(4)))
         owner = ("--key", street.directory / GRID_KEY_NAME, *asking(street.node(3)))
         assert "the proposal is over" in office(street, "object", name, *owner)
         assert shown(street)["proposals"][0]["status"] == "objected"

@@ -79,10 +79,7 @@ def test_two_of_four_paused_are_named_with_the_arithmetic_and_then_all_goes_on(s
     quiet = wait_until(lambda: verdict_is(first, "nothing_to_do"), "nothing to do")
     assert (quiet["members_total"], quiet["fault_bound"], quiet["quorum"]) == (4, 1, 3)
     assert quiet["members_reachable"] == 4
-    height = quiet["height"]
-    raw = first.transfer(second, 7, nonce=first.next_nonce())
-    with paused(third, fourth):
-        assert first.submit(raw).status == 202
+    with stalled_at_one_slot(street) as height:
         for survivor in (first, second):
             found = wait_until(lambda node=survivor: stalled(node), "the stall is explained")
             assert found["height"] == height
@@ -95,20 +92,19 @@ def test_two_of_four_paused_are_named_with_the_arithmetic_and_then_all_goes_on(s
         assert "node4 (last heard " in sentence
         assert "node1" not in sentence
         assert "node2" not in sentence
-        waits_for = explanation["waits_for"]
-        assert waits_for["missing"][-2:] == [third.address.hex(), fourth.address.hex()]
-        assert waits_for["needed"] == len(waits_for["missing"]) - 1
+        assert explanation["waits_for"]["needed"] == 1
+        assert explanation["waits_for"]["missing"] == [third.address.hex(), fourth.address.hex()]
         shown = p2pnode(street.directory, "why", "--url", first.url).output
         assert "N = 4 members, F = 1 may fail, Q = 3 decide; 2 can be reached" in shown
         assert shown.count("up, but silent") == 2
-        assert re.search("missing: (node3|node2, node3) and node4", shown)
+        assert "missing: node3 and node4" in shown
         all_shown = p2pnode(street.directory, "why", "--dir", street.directory).output
         assert all_shown.count("does not answer") == 2
         assert all_shown.count("too_few_members") == 2
         figures = metrics_of(first)
         assert figures["p2pnode_members_reachable"] == 2
         assert figures["p2pnode_quorum"] == 3
-        assert figures["p2pnode_missing_votes"] == waits_for["needed"]
+        assert figures["p2pnode_missing_votes"] == 1
         assert figures["p2pnode_undecided_seconds"] > 1
         wait_until(lambda: "nothing is decided" in first.log(), "the log says so")
     wait_until(lambda: first.present_status()["height"] >= height, "the chain goes on")
@@ -126,14 +122,40 @@ def test_two_of_four_paused_are_named_with_the_arithmetic_and_then_all_goes_on(s
     assert STACK_TRACE not in street.logs()
 
 
-def stalled(node: Node) -> dict[str, Any] | None:
-    """Returns the answer once both missing members are known and this one has given a slot up for want of others.
+@contextmanager
+def stalled_at_one_slot(street: Street) -> Iterator[int]:
+    """Pauses the last two of four with a transfer to decide, and yields the height that stands still.
 
-    Where the two that are left gave up different slots, the later one waits for the earlier one as well.
+    The two that are left may give up different slots, and then the later one waits for the earlier one as well: all
+    go on, and it is tried again until both gave up the same one.
     """
+    first, second, third, fourth = street.nodes
+    is_at_one_slot = False
+    while not is_at_one_slot:
+        wait_until(lambda: verdict_is(first, "nothing_to_do"), "nothing to do")
+        street.at_one_tip()
+        height = why_of(first)["height"]
+        raw = first.transfer(second, 7, nonce=first.next_nonce())
+        with paused(third, fourth):
+            assert first.submit(raw).status == 202
+            slots = [wait_until(lambda node=node: given_up(node), "a slot is given up") for node in (first, second)]
+            is_at_one_slot = slots[0] == slots[1]
+            if is_at_one_slot:
+                yield height
+
+
+def given_up(node: Node) -> int | None:
+    """Returns the slot that a node gave up with both missing members known."""
     found = verdict_is(node, "too_few_members")
     has_step = found is not None and found["waits_for"] is not None and found["waits_for"]["step"] == "view_changes"
-    return found if has_step and found["members_reachable"] == 2 else None
+    return found["waits_for"]["slot"] if has_step and found["members_reachable"] == 2 else None
+
+
+def stalled(node: Node) -> dict[str, Any] | None:
+    """Returns the answer once both missing members are known and this one has given a slot up for want of others."""
+    found = verdict_is(node, "too_few_members")
+    has_step = found is not None and found["waits_for"] is not None and found["waits_for"]["step"] == "view_changes"
+    return found if has_step and len(found["waits_for"]["members"]) == 2 and found["members_reachable"] == 2 else None
 
 
 def test_a_node_that_does_not_answer_is_told_in_one_line(street: Street) -> None:

@@ -160,11 +160,14 @@ class OwnNode:
     async def _say_again(self, *, leaving: bool) -> None:
         """Brings what is neither decided nor waits to the node once more, or finds out that it was decided."""
         reply = None if self._raw is None else await self._submit(self._raw)
-        if reply is None or reply.status == "executed":
+        if reply is not None and reply.status == "pending":
+            return
+        if reply is not None and reply.receipt is not None and reply.status == "declined":
+            raise NodeError(f"{'the leave' if leaving else 'to stay'} was declined: {reply.receipt.detail}")
+        standing = await self.standing()  # it may have been decided since the last look
+        if standing.is_leaving is not leaving and standing.last_height is None:
             stays = "the leave was taken back: this home stays a member"
             raise NodeError(stays if leaving else "the leave was said again: this home leaves")
-        if reply.receipt is not None:
-            raise NodeError(f"{'the leave' if leaving else 'to stay'} was declined: {reply.receipt.detail}")
 
     # --- the node
 

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from consensus.cryptography import SigningKey
-from consensus.identifiers import Address, Digest
+from consensus.cryptography import SigningKey, address_of
+from consensus.identifiers import Address, Digest, PublicKey
 from contracts.genesis import chain_id
 from contracts.office_records import OfficeName
 from contracts.offices import office_addresses
-from contracts.transactions import Approve, Propose, RaiseObjection, ReplaceOfficeKey
+from contracts.transactions import Approve, OfficeSuccessor, Propose, RaiseObjection, ReplaceOfficeKey
 from ledger.ledger import Ledger
 from node.admission.identity import load_certified_key, load_key
 from node.admission.office_keys import (
@@ -33,10 +33,11 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
 from node.replies.node import StatusReply
-from node.replies.offices import OfficesReply, ProposalModel
+from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
 from node.stories.lists import offices_of
 from node.stories.member_names import require_id
 from node.stories.slices import Slices
+from node.stories.words import moment_text
 
 OFFICE_HELP: Final = """\
 Keys of the offices that no member holds: authority, issuer, grid.
@@ -46,7 +47,8 @@ stands in the state. Its owner replaces it, step by step:
 
 1. office key        make the next key; it agrees in a file .successor
 2. office replace    the present key installs it
-3. keep the next key as you kept the present one, which is worth nothing now
+3. keep the next key as you kept the present one, which acts no more. The
+   authority's first key stays the root of all certificates: keep it, too
 
 If the present key is lost, a quorum of the members does it: one proposes the
 successor, others approve, and after a waiting time the new key acts. An owner
@@ -121,19 +123,19 @@ def _proposals_table(reply: OfficesReply) -> Table:
     for heading in ("proposal", "by", "office", "key", "approved by", "status"):
         table.add_column(heading, overflow="fold")
     for one in reply.proposals:
-        approvals = f"{len(one.approvals)} of {one.quorum} needed"
+        needed = f" of {one.quorum} needed" if one.status == "open" else ""
         named = (one.proposal[:ADDRESS_DIGITS], one.proposer_name, one.office, one.key)
-        table.add_row(*named, approvals, _status_text(one, reply))
+        table.add_row(*named, f"{len(one.approvals)}{needed}", _status_text(one))
     return table
 
 
-def _status_text(one: ProposalModel, reply: OfficesReply) -> str:
-    minutes = max(0, one.until_slot - reply.slot) * reply.slot_duration_ms / 60_000
+def _status_text(one: ProposalModel) -> str:
+    until = moment_text(one.until_ms)
     match one.status:
         case "open":
-            return f"open; lapses in {minutes:,.1f} minutes"
+            return f"open until {until}"
         case "approved":
-            return f"approved; the key acts in {minutes:,.1f} minutes"
+            return f"approved; the key acts after the first block from {until} on"
         case _:
             return one.status
 
@@ -158,14 +160,11 @@ def key(
     secret: it goes to whoever replaces the office's key. For a key that is
     there already, only that file is made.
     """
-    rules, agreement = load_genesis_file(genesis), path.with_suffix(SUCCESSOR_SUFFIX)
+    rules, agreement = load_genesis_file(genesis), path.parent / f"{path.stem}{SUCCESSOR_SUFFIX}"
+    _require_apart(path, agreement, key_file)
     require_new_file(agreement, option="FILE")
     is_new = not path.exists()
-    if is_new:
-        if key_file is not None and not (key_file.exists() or key_file.is_symlink()):
-            create_passphrase_file(key_file)
-        create_office_key(path, passphrase_of(key_file, is_new=True))
-    made = _load(path, key_file)
+    made = _make(path, key_file) if is_new else _load(path, key_file)
     write_new_file(agreement, make_successor(chain_id(rules), office_addresses(rules)[office], made))
     typer.echo(f"{path}: key {made.public_key.hex()}{'' if is_new else ', which was there'}")
     typer.echo(f"{agreement}: it agrees to act for the {office.value}")
@@ -185,9 +184,7 @@ def replace(
     chain = chain_id(rules)
     following = read_successor(successor, chain)
     known = ask_url(url, PATH, OfficesReply)
-    office = {office.address: office for office in known.offices}.get(following.office.hex())
-    if office is None:
-        raise NodeError(f"{successor}: is for {following.office.hex()}, and the chain has no such office")
+    office = _office_of(successor, following, known)
     if office.key == following.key.hex():
         typer.echo(f"This key acts for the {office.name} since block {office.first_height:,}.")
         return
@@ -202,7 +199,9 @@ def replace(
                 f"Proposal {one.proposal} of members waits, and goes on: object to it (p2pnode office object)."
             )
     typer.echo(f"The {office.name} acts by {office.key};\nafter this by        {following.key.hex()}")
-    confirm(f"Replace the key of the {office.name}? The present one is worth nothing afterwards.", yes=yes)
+    typer.echo("Compare that with what `p2pnode office key` showed where it was made.")
+    typer.echo(_what_the_present_key_is_worth(office))
+    confirm(f"Replace the key of the {office.name}?", yes=yes)
     reply = send_action(url, acting.of_member(following.office), chain, ReplaceOfficeKey(successor=following))
     typer.echo(f"Block {reply.height:,} replaced it: from the next block on the new key acts for the {office.name}.")
 
@@ -222,11 +221,8 @@ def propose(
     chain = chain_id(load_genesis(configuration.home))
     following = read_successor(successor, chain)
     url = api_url(configuration)
-    names = {office.address: office.name for office in ask_url(url, PATH, OfficesReply).offices}
-    name = names.get(following.office.hex())
-    if name is None:
-        raise NodeError(f"{successor}: is for {following.office.hex()}, and the chain has no such office")
-    typer.echo(f"Key {following.key.hex()} is to act for the {name}.")
+    office = _office_of(successor, following, ask_url(url, PATH, OfficesReply))
+    typer.echo(f"Key {following.key.hex()} is to act for the {office.name}.")
     confirm("Propose that? Ask whoever keeps the office's key first.", yes=yes)
     reply = send_action(url, _member_key(configuration.home, url), chain, Propose(subject=following))
     typer.echo(f"Proposal {reply.digest}. The others: p2pnode office approve {reply.digest[:ADDRESS_DIGITS]}")
@@ -271,6 +267,20 @@ def object_command(
     typer.echo(f"Objected in block {reply.height:,}: the proposal is over.")
 
 
+def _office_of(successor: Path, following: OfficeSuccessor, known: OfficesReply) -> OfficeModel:
+    for office in known.offices:
+        if office.address == following.office.hex():
+            return office
+    raise NodeError(f"{successor}: is for {following.office.hex()}, and the chain has no such office")
+
+
+def _what_the_present_key_is_worth(office: OfficeModel) -> str:
+    is_first = address_of(PublicKey(bytes.fromhex(office.key))).hex() == office.address
+    if is_first and office.name == OfficeName.AUTHORITY.value:
+        return "Keep the present one: the certificates of all homes go by it as before."
+    return "The present one is worth nothing afterwards."
+
+
 def _proposal(url: str, text: str) -> ProposalModel:
     require_id(text)
     found = [one for one in ask_url(url, PATH, OfficesReply).proposals if one.proposal.startswith(text.lower())]
@@ -283,6 +293,22 @@ def _member_key(home: Home, url: str) -> SigningKey:
     """Returns the home's key as that of the member it is now: its address may be that of an earlier key."""
     address = ask_url(url, "/v1/status", StatusReply).address
     return load_certified_key(home).of_member(Address(bytes.fromhex(address)))
+
+
+def _require_apart(path: Path, agreement: Path, key_file: Path | None) -> None:
+    """Lets no secret get the name of the file that is sent around."""
+    if path == agreement:
+        raise NodeError(f"FILE {path}: the file beside the key ends in {SUCCESSOR_SUFFIX}; name the key otherwise")
+    if key_file is not None and key_file.resolve() in {path.resolve(), agreement.resolve()}:
+        raise NodeError(f"--key-file {key_file}: there the key is to be, or the file {SUCCESSOR_SUFFIX} beside it")
+
+
+def _make(path: Path, key_file: Path | None) -> SigningKey:
+    if key_file is not None and not (key_file.exists() or key_file.is_symlink()):
+        create_passphrase_file(key_file)
+    passphrase = passphrase_of(key_file, is_new=True)
+    create_office_key(path, passphrase)
+    return load_key(path, passphrase=passphrase)
 
 
 def _load(path: Path, key_file: Path | None) -> SigningKey:

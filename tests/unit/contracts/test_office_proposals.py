@@ -339,6 +339,14 @@ def test_the_owner_objects_while_it_waits() -> None:
     assert chain.object(ISSUER, 0) is Reason.PROPOSAL_UNKNOWN
 
 
+def test_an_objection_that_waited_while_the_chain_stood_still_comes_too_late() -> None:
+    """Slots pass by the clock: what is due by then is done before the transactions of the first block after that."""
+    chain = approved()
+    objection = RaiseObjection(proposal=chain.of(0).name)
+    (receipt,) = chain.block((ISSUER, objection), slot=3 + WAIT).receipts
+    assert (receipt.reason, chain.status(0)) == (Reason.SENDER_KEY_REPLACED, ProposalStatus.DONE)
+
+
 def test_nobody_else_objects() -> None:
     chain = approved()
     assert chain.object(GRID, 0) is Reason.PROPOSAL_UNKNOWN
