@@ -162,6 +162,11 @@ def parent_of(name: Digest, proposal: bytes) -> Digest | None:
     return block.header.parent if block_digest(block.header) == name and block_is_whole(block) else None
 
 
+def authority_in(proposal: bytes) -> PublicKey:
+    """Returns the key that acts for the authority after a block, as its header says; the proposal is a block."""
+    return decode(proposal, Block).header.authority
+
+
 def membership_in(state: StateReader, height: Height) -> Membership:
     """Returns M(height) as a state names it: the state after block height - 2, or any later one."""
     return Membership(Overlay(state).require(MEMBER_LIST_KEY, MemberList).at(height))

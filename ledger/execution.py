@@ -9,13 +9,16 @@ from typing import Protocol
 
 from consensus.codec import decode, encode
 from consensus.era_plans import EraProof
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
+from contracts.office_records import Office, OfficeName
+from contracts.offices import office_addresses
 from contracts.run import DecidedBlock
-from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
+from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader, office_key
+from contracts.state_reading import require
 from contracts.transactions import SayReady, Transaction
 from ledger.authenticated_map import MapUpdate, update_map
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
@@ -142,6 +145,7 @@ def execute(
         receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
         state_root=map_update.root,
         membership=fixed_membership.digest(),
+        authority=_authority_after(state, execution, genesis),
         ceremony=ceremony_digest(draft.ceremony),
         vrf_proof=b"",
     )
@@ -183,6 +187,7 @@ def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None
             (BlockRefusalReason.RECEIPTS_ROOT, claimed.receipts_root, right.receipts_root),
             (BlockRefusalReason.STATE_ROOT, claimed.state_root, right.state_root),
             (BlockRefusalReason.MEMBERSHIP, claimed.membership, right.membership),
+            (BlockRefusalReason.AUTHORITY, claimed.authority, right.authority),
         )
     )
 
@@ -191,3 +196,10 @@ def _fixed_membership(state: StateReader, execution: Execution, height: Height) 
     """Returns M(height), which the executed block fixes: of the list that it wrote, or else of the one before."""
     written = execution.changes.get(MEMBER_LIST_KEY)
     return membership_in(state, height) if written is None else Membership(decode(written, MemberList).at(height))
+
+
+def _authority_after(state: StateReader, execution: Execution, genesis: Genesis) -> PublicKey:
+    """Returns the key that acts for the authority after the executed block."""
+    key = office_key(office_addresses(genesis)[OfficeName.AUTHORITY])
+    written = execution.changes.get(key)
+    return require(state, key, Office).key if written is None else decode(written, Office).key

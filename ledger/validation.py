@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from consensus.codec import decode
-from consensus.era_plans import is_complete
+from consensus.era_plans import is_complete, is_vouched_for
 from consensus.eras import Era, Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, cluster, leader
@@ -55,6 +55,7 @@ class BlockRefusalReason(Enum):
     RECEIPTS_ROOT = "receipts_root"
     STATE_ROOT = "state_root"
     MEMBERSHIP = "membership"
+    AUTHORITY = "authority"
     INVARIANT = "invariant"
     """Its execution breaks the books. Only `verify` says so; a node stops."""
 
@@ -144,8 +145,13 @@ def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
         said = "none" if found is None else f"of era {found.era}"
         wanted = "none" if right is None else f"of era {right.era}, as begun here"
         return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=f"its ceremony is {said}, should be {wanted}")
-    if block.ceremony is not None and not is_complete(block.ceremony.plan, block.ceremony.joins):
+    if block.ceremony is None:
+        return None
+    if not is_complete(block.ceremony.plan, block.ceremony.joins):
         return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail="its agreements are of no quorum")
+    if not is_vouched_for(block.ceremony.plan, block.ceremony.authority):
+        detail = "members are absent from it, and the authority did not sign it"
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=detail)
     return None
 
 

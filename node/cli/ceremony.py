@@ -450,10 +450,12 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
             "from where it is kept. Nothing was written"
         )
     key = load_key(authority, passphrase=passphrase_of(key_file))
-    if key.public_key != admission.genesis.authority_key:
+    if key.public_key != plan.authority:
+        is_first = key.public_key == admission.genesis.authority_key
         raise NodeError(
-            f"--authority {authority}: is not the root key of this chain's authority that genesis names, by which "
-            "plans go also where the chain replaced it. Nothing was written"
+            f"--authority {authority}: {'acts no more' if is_first else 'does not act'} for this chain's authority: "
+            f"in what the plan keeps of the chain its key is {plan.authority.hex()}. Bring that one; if it is lost, "
+            "statements of all members, with which none is needed. Nothing was written"
         )
     return key.sign(encode(plan))
 
@@ -478,6 +480,12 @@ def _show(plan: Plan, admission: Admission) -> None:
         else f"No block at height {plan.base + 1} is known that may have been decided: nothing is carried over."
     )
     complete = sum(name.is_complete for name in plan.statements)
+    if not plan.is_everybody_there:
+        typer.echo(
+            "For who made no statement the authority speaks, by the key that it has in what the plan keeps of the "
+            f"chain, {plan.authority.hex()[:DIGEST_DIGITS]}. Who knows of a later one looks for the statement that "
+            "shows it before anybody agrees."
+        )
     typer.echo(
         f"{quorum(old)} of the {old} old members must agree. After this there are {new} members, of whom "
         f"{quorum(new)} decide. {above}\n"

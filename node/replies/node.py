@@ -345,6 +345,8 @@ class HeaderModel(ApiModel):
     """Root of the state after this block."""
     membership: Hash
     """Digest of the membership of the height after the next one."""
+    authority: Hash
+    """The key that acts for the authority after this block."""
     ceremony: Hash
     """Hash of the carried ceremony, or of nil."""
     vrf_proof: Hex

@@ -1,5 +1,6 @@
 """Keys of offices change on a running street, by the commands of docs/operations.md; an old one is nobody's."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,27 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height
 from contracts.genesis import chain_id
 from contracts.transactions import IssueTokens, sign_transaction
 from contracts.units import MicroTokens
 from node.admission.identity import load_key
+from node.home.era_files import PlanFile, read_record, write_record
 from node.home.genesis_file import load_genesis, write_genesis
 from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
-from tests.support.ceremony_commands import config, decide_blocks, running
+from tests.support.ceremony_commands import (
+    apply_at,
+    authority,
+    config,
+    decide_blocks,
+    export_all,
+    join_all,
+    lose_sign_states,
+    recover,
+    running,
+)
 from tests.support.long_chain import make_street
 from tests.support.testnet import Node, Reply, Street, background, cleaned_up, p2pnode, refused, wait_until
 
@@ -158,3 +171,56 @@ def test_an_owner_that_is_there_objects(street: Street) -> None:
         assert "the proposal is over" in office(street, "object", name, *owner)
         assert shown(street)["proposals"][0]["status"] == "objected"
         assert "office_objected" in declined(street, "propose", agreed, *config(street.node(4)), "--yes")
+
+
+def signed_by(street: Street, plan: Path, key: SigningKey) -> Path:
+    """What somebody with another key makes of a plan."""
+    file = read_record(plan, PlanFile)
+    signed = file.plans[-1]
+    forged = street.directory / "forged.plan"
+    write_record(forged, PlanFile(plans=(*file.plans[:-1], replace(signed, authority=key.sign(encode(signed.plan))))))
+    return forged
+
+
+def test_a_ceremony_goes_by_the_authoritys_present_key(street: Street) -> None:
+    """Two of four lose what they signed, one of them its ledger, too, and the fourth is away."""
+    first_root = authority(street.directory)
+    first = load_key(first_root[1], passphrase=first_root[3].read_bytes().strip())
+    key, key_file, agreed = successor(street, "authority", "root-2")
+    following = load_key(key, passphrase=key_file.read_bytes().strip())
+    with running(*street.nodes):
+        decide_blocks(street, 1)
+        owned = ("--key", first_root[1], *first_root[2:], *asking(street.node(1)), "--yes")
+        assert "the new key acts for the authority" in office(street, "replace", agreed, *owned)
+        decide_blocks(street, 1)
+        street.at_one_tip()
+    lose_sign_states(street.node(2), street.node(3))
+    shutil.rmtree(street.node(3).home.ledger)
+
+    statements = export_all(street, 1, 2, 3)
+    plan = street.directory / "era.plan"
+    to_plan = ("plan", *statements, *config(street.node(1)), "--output", plan)
+    said = refused(street.directory, "recover", *to_plan, *first_root)
+    assert "root.key: acts no more for this chain's authority" in said
+    assert f"its key is {following.public_key.hex()}. Bring that one" in said
+    assert not plan.exists()
+    said = recover(street, *to_plan, "--authority", key, "--key-file", key_file)
+    assert f"in what the plan keeps of the chain, {following.public_key.hex()[:16]}" in " ".join(said.split())
+
+    forged = signed_by(street, plan, first)
+    to_join = ("join", forged, *config(street.node(3)), "--output", street.directory / "no", "--yes")
+    said = refused(street.directory, "recover", *to_join)
+    assert "plan.authority: members are absent, and the key that acts for the authority then did not sign" in said
+    joins = join_all(street, plan, 1, 2, 3)
+    for number in (1, 2, 3, 4):
+        apply_at(street, plan, joins, number)
+
+    receipt = street.directory / "transfer.receipt"
+    with running(*street.nodes):
+        (name,) = decide_blocks(street, 1)
+        p2pnode(street.directory, "receipt", "export", name, *config(street.node(3)), "--output", receipt)
+        street.at_one_tip()
+    for node in street.nodes:
+        p2pnode(street.directory, "ledger", "verify", "--home", node.home.directory)
+    said = p2pnode(street.directory, "receipt", "verify", receipt, "--genesis", street.node(1).home.genesis).output
+    assert f"whose key they found to be {following.public_key.hex()}" in said

@@ -148,6 +148,7 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
         receipts_root=NO_DIGEST,
         state_root=NO_DIGEST,
         membership=NO_DIGEST,
+        authority=community.genesis.authority_key,
         ceremony=NO_DIGEST,
         vrf_proof=b"",
     )
