@@ -62,6 +62,7 @@ from ledger.validation import (
     Admission,
     BlockRefusal,
     Parent,
+    ceremony_refusal,
     form_refusal,
     judged_in,
     key_in,
@@ -422,7 +423,11 @@ class Ledger:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = form_refusal(block, parent, self.genesis, begun) or parent_certificate_refusal(block, parent, begun)
+        refusal = (
+            form_refusal(block, parent, self.genesis, begun)
+            or ceremony_refusal(block, self.genesis, begun, self)
+            or parent_certificate_refusal(block, parent, begun)
+        )
         if refusal is not None:
             return refusal
         transactions = verified_transactions(block, self, self.verifier)

@@ -16,7 +16,8 @@ from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
-from contracts.offices import acting_key
+from contracts.office_records import OfficeName
+from contracts.offices import acting_key, office_addresses
 from contracts.state import (
     Account,
     Overlay,
@@ -129,15 +130,15 @@ def judged_in(
 
 def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return (
-        _header_refusal(block.header, parent, genesis, begun.eras)
-        or _ceremony_refusal(block, begun)
-        or _limits_refusal(block, genesis)
-    )
+    return _header_refusal(block.header, parent, genesis, begun.eras) or _limits_refusal(block, genesis)
 
 
-def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
-    """The first block of an era carries why it began, as this home knows it; no other block carries anything."""
+def ceremony_refusal(block: Block, genesis: Genesis, begun: BegunEras, state: StateReader) -> BlockRefusal | None:
+    """The first block of an era carries why it began, as this home knows it; no other block carries anything.
+
+    Whose word counts on members that were absent, the state before it says: that is of the newest block that the plan
+    keeps.
+    """
     expected = begun.proof_in(block.header.height)
     found = None if block.ceremony is None else block.ceremony.plan
     right = None if expected is None else expected.plan
@@ -151,6 +152,10 @@ def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
         return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail="its agreements are of no quorum")
     if not is_vouched_for(block.ceremony.plan, block.ceremony.authority):
         detail = "members are absent from it, and the authority did not sign it"
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=detail)
+    named, acting = block.ceremony.plan.authority, key_in(state, office_addresses(genesis)[OfficeName.AUTHORITY])
+    if named != acting:
+        detail = f"for the authority's key its plan has {_shown(named)}, and the state {_shown(acting)}"
         return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=detail)
     return None
 

@@ -48,6 +48,7 @@ from ledger.transactions import TransactionVerifier
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
+    ceremony_refusal,
     certificate_fault,
     form_refusal,
     genesis_parent,
@@ -236,8 +237,10 @@ class _Audit:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = form_refusal(block, parent, self._genesis, begun) or parent_certificate_refusal(
-            block, parent, begun
+        refusal = (
+            form_refusal(block, parent, self._genesis, begun)
+            or ceremony_refusal(block, self._genesis, begun, self._state)
+            or parent_certificate_refusal(block, parent, begun)
         )
         if refusal is not None:
             return refusal

@@ -192,16 +192,17 @@ def plan_command(
         typer.Option(help="NAME=CERTIFICATE: the new home that takes a member's place; give several."),
     ] = None,
     authority: Annotated[
-        Path | None, typer.Option(help="The authority's root.key, where a member made no statement.")
+        Path | None, typer.Option(help="The authority's present key (root.key), where a member made no statement.")
     ] = None,
     key_file: KeyFileOption = None,
 ) -> None:
     """Second step: make one plan of all statements. Changes no home; anybody can do it, and get the same.
 
     Where a member made no statement, the authority vouches for that with its
-    root key: the member stays and comes later, is --gone, or is --replaced by a
-    new home. It signs one plan per era, and says --gone only of a home that
-    is: what that one alone has decided is lost.
+    root key, or the one by which the chain replaced it: the member stays and
+    comes later, is --gone, or is --replaced by a new home. It signs one plan
+    per era, and says --gone only of a home that is: what that one alone has
+    decided is lost.
     """
     home = load_configuration(config).home
     require_output(output, PlanFile)

@@ -142,6 +142,18 @@ def test_the_block_that_says_why_has_the_authoritys_word_on_who_was_absent(chain
     assert refusal(chain, first) is None
 
 
+@pytest.mark.parametrize("who", [gone, lambda _: []])
+def test_who_has_the_state_believes_no_quorum_that_names_another_key_of_the_authority(chain, who):
+    signed, other = chain.plan(1, absent=who(chain)), SigningKey(b"\x08" * 32)
+    plan = replace(signed.plan, authority=other.public_key)
+    chain.begin(replace(signed, plan=plan, authority=other.sign(encode(plan))))
+    assert refusal(chain, chain.builder.build()) is BlockRefusalReason.CEREMONY
+    chain.grow()  # who built it appends it unchecked
+    chain.ledger.close()
+    report = verify_ledger(chain.directory, chain.community.genesis, lambda *_: None, begun=chain.begun)
+    assert "for the authority's key its plan has" in str(report.damage[0])
+
+
 def carrying(chain: ErasChain, who=gone):  # type: ignore[no-untyped-def]
     """A block was prepared above the base; era 1 carries it."""
     block = chain.builder.build([chain.builder.transfer(1, 2, 5)])
