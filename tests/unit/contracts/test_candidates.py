@@ -3,12 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
+from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height, Slot
 from contracts.applicants import ApplicationEnd, Applications, Standing, Verdict
 from contracts.joining import READY_HEIGHTS_MAX, should_say_ready
-from contracts.member_changes import Hindrance, is_seen, prospect
-from contracts.member_records import Activity, Leave
+from contracts.member_changes import SEEN_PARTS, Hindrance, is_seen, prospect
+from contracts.member_records import Activity, KeyOwner, Leave
 from contracts.receipts import Reason
 from contracts.run import EraBeginning
 from contracts.state import (
@@ -22,6 +23,7 @@ from contracts.state import (
     account_key,
     activity_key,
     due_key,
+    used_key,
 )
 from contracts.transactions import IssueTokens, SetLeaving
 from tests.support.contracts import forward_terms, sign_trade
@@ -120,6 +122,16 @@ def test_a_word_that_is_said_again_waits_once() -> None:
     assert queue_of(chain).waiting == (joins(NEW),)
 
 
+def test_a_word_may_be_said_again_after_a_part_of_the_window() -> None:
+    chain, pause = admitted(), WINDOW_SLOTS // SEEN_PARTS
+    said = chain.slot + WINDOW_SLOTS + 5
+    reasons = [
+        reason_of(chain, NEW.node_key, chain.ready(), slot=said + late, parent_voters=())
+        for late in (0, pause, pause + 1)
+    ]
+    assert reasons == [Reason.NONE, Reason.READY_SAID_BEFORE, Reason.NONE]
+
+
 def test_a_candidate_says_that_it_is_ready_twice_in_a_window_and_nobody_else_does() -> None:
     def should_say(chain: JoiningChain, slot: int) -> bool:
         return should_say_ready(Overlay(chain.state), NEW.address, slot=Slot(slot), genesis=HOMES.genesis)
@@ -149,13 +161,19 @@ def test_what_is_over_does_not_lapse() -> None:
 
 
 def test_an_earlier_applications_end_is_not_that_of_the_next() -> None:
+    """The first one lapsed before its day was over: its meter's key became another's."""
     chain = JoiningChain(HOMES)
     chain.request(NEW, slot=10)
-    chain.judge(NEW, range(6), Verdict.IDENTITY_WRONG)
-    chain.request(NEW, number=2, slot=10 + LAPSE_SLOTS)
-    assert (chain.applicant(NEW).number, chain.applicant(NEW).standing) == (2, Standing.OPEN)
+    chain.state[used_key(NEW.meter_key.public_key)] = encode(KeyOwner(owner=HOMES.addresses[1]))
+    chain.judge(NEW, range(5))
+    assert chain.applicant(NEW).standing is Standing.LAPSED
+    again = replace_keys(newcomer(1, meter_key=OTHER.meter_key.public_key), meter_key=OTHER.meter_key)
+    chain.request(again, number=2)
+    until_slot = chain.applicant(again).until_slot
+    chain.block(slot=until_slot - 1)
     ends = [due for due in records_of_agenda(chain) if isinstance(due.subject, ApplicationEnd)]
-    assert [(due.slot, due.subject.number) for due in ends] == [(10 + 2 * LAPSE_SLOTS, 2)]
+    assert [(due.slot, due.subject.number) for due in ends] == [(until_slot, 2)]
+    assert chain.applicant(again).standing is Standing.OPEN
 
 
 def test_who_joined_counts_as_there_as_any_member_does() -> None:
