@@ -16,6 +16,7 @@ from contracts.state import office_key
 from contracts.state_reading import require
 from contracts.transactions import Approve, Propose, ReplaceOfficeKey, office_successor, transaction_digest
 from ledger.trusted_sets import TrustedSets
+from ledger.verify import verify_ledger
 from tests.support.begun_eras import ErasChain
 from tests.support.contracts import make_genesis, raw_transaction, seeded_key
 
@@ -116,6 +117,9 @@ def test_once_it_is_replaced_only_the_next_key_speaks(chain: ErasChain, is_decid
     sets = TrustedSets(chain.community.genesis)
     assert [sets.take(step) for step in chain.ledger.set_steps()] == [None]
     assert len(sets.at(chain.ledger.height)) == 3
+    chain.ledger.close()
+    report = verify_ledger(chain.directory, chain.community.genesis, lambda *_: None, begun=chain.begun)
+    assert (report.damage, report.heights_checked) == ((), 4 if is_decided else 3)
 
 
 def test_who_has_genesis_alone_believes_no_key_that_the_old_members_did_not_name(chain: ErasChain) -> None:
