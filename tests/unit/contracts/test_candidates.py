@@ -249,6 +249,7 @@ def test_a_join_that_was_not_in_force_at_a_base_waits_again() -> None:
     known = list_of(chain)
     assert [NEW.address in dict(known.at(Height(fixed + ahead))) for ahead in (1, 2, 3)] == [False, False, True]
     assert (chain.applicant(NEW).standing, chain.unfinished()) == (Standing.JOINED, ())
+    assert [term.first_height for term in known.terms if term.address == NEW.address] == [fixed + 3]
 
 
 def test_what_who_joins_again_has_promised_still_counts() -> None:
