@@ -145,7 +145,7 @@ class Chain:
     pool: int = 5
     """Everybody who may ever be a member, the asker too: `POOL_MAX` at most."""
     heights: int
-    """Decided at most, less one."""
+    """The highest that anybody may stand at: all below it are decided then."""
     change: Change = Change.ONE
     losses: int = 0
     """So many others may lose all that they had, blocks and what they signed, before the asker does."""
@@ -385,7 +385,6 @@ LONG_SEARCHES: Final = tuple(
         Chain(founders=3, heights=5, losses=1),
         Chain(founders=4, pool=7, heights=4),
         Chain(founders=7, pool=7, heights=5),
-        Chain(founders=3, heights=5, change=Change.TWO),
     )
 )
 """What `p2pnode-sim models` searches too: minutes."""
