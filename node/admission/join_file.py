@@ -10,7 +10,6 @@ A *join request* goes back: the application that both keys signed and the author
 A *join identity* says who lives there, with the salt of what the chain has of it. Only verifiers see it.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -23,7 +22,6 @@ from pydantic import ValidationError
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import Digest
-from consensus.rendering import render, unrender
 from contracts.errors import GenesisRefused
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import check_genesis
@@ -33,8 +31,8 @@ from node.admission.chain import read_chain, require_root
 from node.admission.identity import write_private
 from node.admission.request import require_name
 from node.errors import IdentityError, JoinError
-from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.configuration import PEERS_MAX, PeerEntry
+from node.home.json_record import json_of, read_json_record
 
 R = TypeVar("R", bound=Record)
 
@@ -42,9 +40,6 @@ FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
 """256 members with their places take about 150 kB."""
 
 IDENTITY_LENGTH_MAX: Final = 4_096
-
-SHOWN_LENGTH_MAX: Final = 200
-"""Of what is wrong in a file of any size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +112,7 @@ def write_street(path: Path, street: Street) -> None:
     )
     authority = street.root.public_bytes(Encoding.PEM).decode("ascii")
     chain, genesis = chain_id(street.genesis), street.genesis
-    _write(path, _StreetFile(chain=chain, genesis=genesis, authority=authority, contacts=contacts))
+    write_whole(path, json_of(_StreetFile(chain=chain, genesis=genesis, authority=authority, contacts=contacts)))
 
 
 def _root(pem: str) -> x509.Certificate:
@@ -154,7 +149,7 @@ def read_join_request(path: Path) -> RequestJoin:
 
 def write_join_request(path: Path, request: RequestJoin) -> None:
     """Writes a join request in the place of an earlier one."""
-    _write(path, request)
+    write_whole(path, json_of(request))
 
 
 def read_join_identity(path: Path) -> JoinIdentity:
@@ -171,7 +166,7 @@ def read_join_identity(path: Path) -> JoinIdentity:
 def write_join_identity(path: Path, identity: JoinIdentity) -> None:
     """Writes who lives in a home, in the place of an earlier one, so that only its owner may read it."""
     path.unlink(missing_ok=True)
-    write_private(path, _content(identity))
+    write_private(path, json_of(identity))
 
 
 def require_printable(identity: str, path: Path) -> None:
@@ -185,25 +180,5 @@ def require_printable(identity: str, path: Path) -> None:
             raise JoinError(f"{path}: line {number} of the identity has a character that cannot be printed")
 
 
-def _write(path: Path, record: Record) -> None:
-    write_whole(path, _content(record))
-
-
-def _content(record: Record) -> bytes:
-    return (json.dumps(render(record), indent=2) + "\n").encode()
-
-
 def _read(path: Path, record: type[R], what: str) -> R:
-    try:
-        fields = json.loads(read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX))
-        made = unrender(fields, record)
-        encode(made)  # JSON can escape halves of characters, which no text has
-    except OSError as error:
-        raise JoinError(f"{path}: cannot be read: {error.strerror}") from None
-    except FileTooLargeError as error:
-        raise JoinError(f"{path}: {error}, which no {what} is") from None
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise JoinError(f"{path}: is no {what}: {str(error)[:SHOWN_LENGTH_MAX]}") from None
-    if fields != render(made):
-        raise JoinError(f"{path}: is no {what}: it was changed by hand, or damaged")
-    return made
+    return read_json_record(path, record, what=what, size_bytes_max=FILE_SIZE_BYTES_MAX, refused=JoinError)

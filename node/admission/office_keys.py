@@ -4,30 +4,25 @@ A key that is to act for an office signs that it is to: the file of a successor 
 replaces the office's key.
 """
 
-import json
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.codec import Record, encode
+from consensus.codec import Record
 from consensus.cryptography import SigningKey, verify
 from consensus.identifiers import Address, Digest
 from consensus.messages import DigestField
-from consensus.rendering import render, unrender
 from contracts.transactions import OfficeSuccessor, office_possession_bytes, office_successor
 from node.admission.identity import read_private, write_private
 from node.admission.passphrase import encrypted
 from node.errors import FileRefused
-from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.home.json_record import json_of, read_json_record
 
 SUCCESSOR_SUFFIX: Final = ".successor"
 
 FILE_SIZE_BYTES_MAX: Final = 4_096
 """A successor has about 500 bytes."""
-
-SHOWN_LENGTH_MAX: Final = 200
-"""Of what is wrong in a file."""
 
 _ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
@@ -60,7 +55,7 @@ def is_encrypted(path: Path) -> bool:
 def make_successor(chain: Digest, office: Address, key: SigningKey) -> bytes:
     """Returns the content of the file with which `key` agrees to act for an office."""
     file = SuccessorFile(chain=chain, successor=office_successor(chain, office, key))
-    return (json.dumps(render(file), indent=2) + "\n").encode("ascii")
+    return json_of(file)
 
 
 def read_successor(path: Path, chain: Digest) -> OfficeSuccessor:
@@ -69,19 +64,9 @@ def read_successor(path: Path, chain: Digest) -> OfficeSuccessor:
     Raises:
         FileRefused: it cannot be read, is none, is another chain's, or its signature does not hold.
     """
-    try:
-        content = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
-        fields = json.loads(content)
-        made = unrender(fields, SuccessorFile)
-        encode(made)  # JSON can escape halves of characters, which no text has
-    except OSError as error:
-        raise FileRefused(f"{path}: cannot be read: {error.strerror}") from None
-    except FileTooLargeError as error:
-        raise FileRefused(f"{path}: {error}, which no office's successor is") from None
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise FileRefused(f"{path}: is no office's successor: {str(error)[:SHOWN_LENGTH_MAX]}") from None
-    if fields != render(made):
-        raise FileRefused(f"{path}: is no office's successor: it was changed by hand, or damaged")
+    made = read_json_record(
+        path, SuccessorFile, what="office's successor", size_bytes_max=FILE_SIZE_BYTES_MAX, refused=FileRefused
+    )
     if made.chain != chain:
         raise FileRefused(f"{path}.chain: is {made.chain.hex()}, and this chain is {chain.hex()}")
     one = made.successor

@@ -100,6 +100,7 @@ PARSERS = {"loads", "reader", "unpackb", "model_validate_json", "b64decode", "lo
     "load_pem_x509_certificates",
     "load_pem_x509_crl",
     "load_pem_x509_csr",
+    "read_json_record",
 }
 PARSED_IN = {
     "consensus/codec.py": "frame",
@@ -116,6 +117,7 @@ PARSED_IN = {
     "node/home/append_log.py": "journal-of-promises",
     "node/home/configuration.py": "meter.toml",
     "node/home/genesis_file.py": "genesis-json",
+    "node/home/json_record.py": "street-file",
     "node/meter/readings_file.py": "readings",
     "node/proofs/signed_file.py": "receipt-file",
     "node/testnet/folder.py": "testnet-manifest",
