@@ -134,17 +134,29 @@ class IncomingLinks:
     # --- from accepting to a WebSocket ---------------------------------------------------------------------
 
     async def _accept(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
         while True:
+            await self._readable()
             try:
-                connection, _ = await loop.sock_accept(self._listener)
+                connection, _ = self._listener.accept()
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._log.error("cannot_accept_connections", reason=error.strerror)
                     await asyncio.sleep(ACCEPT_PAUSE_S)
                 # else: the connection was gone before it was accepted
             else:
+                connection.setblocking(False)
                 return connection
+
+    async def _readable(self) -> None:
+        """Waits for a connection to accept. `sock_accept` accepts and then wakes its caller: a caller that is cancelled
+        in between never gets the connection, and nobody closes it.
+        """
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._listener, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(self._listener)
 
     async def _open(self, connection: socket.socket) -> None:
         """Takes a connection through TLS and its request, or ends it at the deadline."""

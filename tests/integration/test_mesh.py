@@ -1,6 +1,7 @@
 """The mesh over real TLS sockets on loopback: honest nodes, strangers, and peers that misbehave."""
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
@@ -306,6 +307,18 @@ async def test_stopping_is_quick_and_leaves_nothing_open(town: Town) -> None:
         await asyncio.gather(*(node.stop() for node in nodes))
     await until(lambda: not any(open_connections(port) for port in ports))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_that_comes_as_the_node_stops_is_closed(town: Town, turns: int) -> None:
+    node = town.node()
+    await node.start()
+    await asyncio.sleep(0)  # now it waits for connections
+    with socket.create_connection(("127.0.0.1", node.port)):
+        for _ in range(turns):  # turns of the event loop, one of which accepts
+            await asyncio.sleep(0)
+        await node.stop()
+    gc.collect()  # what is not closed is told here, as an error
 
 
 async def test_a_bug_in_the_handler_is_told_and_not_swallowed(town: Town) -> None:
