@@ -13,10 +13,10 @@ from typing import Final
 from consensus.codec import decode, encode
 from consensus.eras import Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
-from consensus.membership import Membership, Memberships, leader
+from consensus.membership import FIXED_AHEAD, Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
-from contracts.member_changes import FIXED_AHEAD, next_change
+from contracts.member_changes import next_change
 from contracts.receipts import Receipt
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction

@@ -5,6 +5,7 @@ its own file goes, then opens the stopped node's home, shows what it will do, an
 before anything leaves it. What is refused has changed nothing.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -103,6 +104,8 @@ Example: p2pnode recover apply era1.plan node1.join node2.join node3.join node4.
 Next: `p2pnode start --config node1/meter.toml`."""
 RELEASE_EXAMPLE: Final = "Example: p2pnode recover release --config node1/meter.toml"
 
+ADDRESS_FORM: Final = re.compile(r"[0-9a-fA-F]{64}")
+
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
 
@@ -160,7 +163,7 @@ def export(
         _confirm_gap(number, home.standing, yes=yes)
         sign_state, statement = stated
         signed = ceremony.signed_statement(statement, home.signer)
-        file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
+        file = StatementFile(statement=signed, changes=home.changes(), plans=tuple(kept_plans(home.home)))
         ceremony_steps.export(
             sign_state,
             save=home.save,
@@ -217,6 +220,7 @@ def plan_command(
         )
     if not made.plan.is_everybody_there:
         made = replace(made, authority=_word_of(authority, key_file, made.plan, admission))
+    made = replace(made, changes=brought.changes)
     write_record(output, PlanFile(plans=(*brought.plans, made)))
     _show(made.plan, admission)
     typer.echo(
@@ -416,9 +420,13 @@ def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[st
     members = [member.name for member in admission.genesis.members]
 
     def address(name: str) -> Address:
-        if name not in members:
-            raise NodeError(f"{name}: no member has this name; there are {', '.join(members)}")
-        return addresses[name]
+        if name in members:
+            return addresses[name]
+        if ADDRESS_FORM.fullmatch(name):
+            return Address(bytes.fromhex(name))
+        raise NodeError(
+            f"{name}: no member has this name; there are {', '.join(members)}, and who joined later has its address"
+        )
 
     departures = [Departure(address=address(name), node_key=None) for name in gone]
     for text in replaced:
@@ -440,7 +448,7 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
     """Returns the authority's signature under a plan that members are absent from."""
     if authority is None:
         stated = {name.author for name in plan.statements}
-        absent = ", ".join(admission.names[one] for one, _ in plan.quorums[0] if one not in stated)
+        absent = ", ".join(admission.name_of(one) for one, _ in plan.quorums[0] if one not in stated)
         raise NodeError(
             f"without a statement: {absent}. --authority must name the authority's root key, which vouches for that: "
             "bring it from where it is kept. Nothing was written"
