@@ -188,7 +188,7 @@ def plan_command(
     ],
     output: OutputOption,
     gone: Annotated[
-        list[str] | None, typer.Option(help="NAME: a member that does not come back; give several.")
+        list[str] | None, typer.Option(help="NAME (or address): a member that does not come back; give several.")
     ] = None,
     replaced: Annotated[
         list[str] | None,

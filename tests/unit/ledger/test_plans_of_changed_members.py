@@ -8,7 +8,7 @@ from consensus.cryptography import SigningKey
 from consensus.events import fresh_sign_state
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
-from consensus.plans import FIRST, Past, bad_field, make_plan
+from consensus.plans import FIRST, Past, PlanRefusal, bad_field, make_plan
 from consensus.replica import Start
 from ledger.eras import authority_in, members_in, parent_of
 from node.chain.application import read_decided
@@ -22,10 +22,14 @@ TIP = 7
 def chain(tmp_path):
     with changing_chain(tmp_path / "ledger") as made:
         while made.ledger.height < TIP:
-            block = made.builder.build([])
-            height = block.header.height
-            made.ledger.append(block, certify_by(made.ledger, block, common(made) if height > 5 else made.signers(height)))
+            grow(made)
         yield made
+
+
+def grow(chain: ChangingChain) -> None:
+    block = chain.builder.build([])
+    signers = common(chain) if block.header.height > TIP - 2 else chain.signers(block.header.height)
+    chain.ledger.append(block, certify_by(chain.ledger, block, signers))
 
 
 def common(chain: ChangingChain) -> list[SigningKey]:
@@ -53,14 +57,14 @@ def past_of(chain: ChangingChain, changes: int) -> Past:
 def stated(chain: ChangingChain, key: SigningKey) -> SignedMemberStatement:
     ledger = chain.ledger
     start = Start(
-        height=Height(TIP + 1),
+        height=Height(ledger.height + 1),
         eras=ledger.eras,
         memberships=ledger.memberships(),
         tip=ledger.tip,
         parent_slot=ledger.tip_slot,
-        sign_state=fresh_sign_state(Height(TIP + 1)),
+        sign_state=fresh_sign_state(Height(ledger.height + 1)),
     )
-    decided = [read_decided(ledger, Height(height)) for height in (TIP - 1, TIP)]
+    decided = [read_decided(ledger, Height(height)) for height in (ledger.height - 1, ledger.height)]
     found = ceremony.state(ceremony.Home(chain=ledger.chain, start=start, decided=decided), EraNumber(1), key)
     assert not isinstance(found, ceremony.CeremonyRefusal)
     return ceremony.signed_statement(found[1], key)
@@ -81,13 +85,25 @@ def test_the_plan_speaks_of_the_set_above_the_base(chain):
     assert not made.plan.is_everybody_there
 
 
-def test_a_change_that_the_base_has_fixed_needs_a_quorum_of_both_sets(chain, tmp_path):
-    block = chain.builder.build([])
-    chain.ledger.append(block, certify_by(chain.ledger, block, common(chain)))  # 8: home 1 leaves, from 10 on
-    start = TIP + 1
-    past = past_of(chain, 3)
-    assert past.membership(FIRST, Height(start + 1)).members == chain.set_of(9).members
-    assert past.membership(FIRST, Height(start + 2)).members == chain.set_of(10).members
+def test_a_change_that_the_base_has_fixed_needs_a_quorum_of_both_sets(chain):
+    """Block 8 lets home 1 leave, from 10 on. The plan begins with the set of 9, which loses it once the era runs."""
+    grow(chain)
+    statements, past = [stated(chain, key) for key in common(chain)], past_of(chain, 3)
+    made = make_plan(statements, [], era=EraNumber(1), past=past)
+    assert made.plan.quorums == (chain.set_of(9).members, chain.set_of(10).members)
+    assert made.plan.members == chain.set_of(9).members
+    assert make_plan(statements[1:], [], era=EraNumber(1), past=past) is PlanRefusal.TOO_FEW
+
+
+def test_statements_of_different_heights_count_by_the_sets_above_the_base(chain):
+    """Home 1 is behind and does not know yet that it leaves; the others are two blocks further."""
+    behind = stated(chain, chain.community.node_keys[0])
+    grow(chain)
+    grow(chain)
+    staying = [stated(chain, key) for key in chain.signers(10)]
+    made = make_plan([behind, *staying], [], era=EraNumber(1), past=past_of(chain, 3))
+    assert (made.plan.base, made.plan.quorums) == (9, (chain.set_of(10).members,))
+    assert len(made.plan.statements) == len(staying) + 1
 
 
 def test_changes_are_learned_in_order_and_one_per_height(chain):

@@ -1,8 +1,10 @@
 """A ceremony of a chain whose members have changed: five homes, of which the fifth left before the others stopped."""
 
+import io
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -31,11 +33,12 @@ STAYING = range(4)
 
 def p2pnode(*arguments: str | Path) -> str:
     """Runs `p2pnode recover`; returns what it refused with, empty if it did what it was asked."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as errors:
         patch.setattr(sys, "argv", ["p2pnode", "recover", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-    return str(ended.value.code or "")
+    assert bool(ended.value.code) == bool(errors.getvalue()), errors.getvalue()
+    return errors.getvalue()
 
 
 class Street:
