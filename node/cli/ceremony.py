@@ -17,10 +17,11 @@ from rich.table import Table
 
 from consensus import ceremony
 from consensus.codec import Record, encode
-from consensus.era_plans import Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
+from consensus.era_plans import AppliedEra, Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
 from consensus.eras import ERAS_MAX
 from consensus.events import EraStanding
-from consensus.identifiers import Address, EraNumber
+from consensus.identifiers import Address, EraNumber, Height
+from consensus.membership import FIXED_AHEAD
 from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
 from ledger.eras import BegunEra
@@ -308,6 +309,7 @@ def apply_command(
         )
         if isinstance(begun, ceremony.CeremonyRefusal):
             raise _ledger_refused(begun, signed.plan, home)
+        _require_own_members(home, checked)
         _show(signed.plan, admission)
         _confirm_loss(signed.plan, agreed, yes=yes, accept_loss=accept_loss)
         _begin(home, begun, checked, agreed)
@@ -372,6 +374,23 @@ def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: Ceremon
     if refusal is ceremony.CeremonyRefusal.LEDGER_ABOVE:
         return NodeError(f"plan.base: is height {plan.base}, and this ledger ends at height {facts.height}: {told}")
     return told
+
+
+def _require_own_members(home: CeremonyHome, checked: CheckedPlan) -> None:
+    """Refuses a plan of members whom this home's ledger knows otherwise, though its base may lie above: a quorum of a
+    past set, which has left, can decide what it likes from there.
+    """
+    ledger, standing = home.ledger, home.standing
+    applied = AppliedEra(era=standing.era, plan=standing.plan)
+    height = Height(min(ledger.height + FIXED_AHEAD, checked.signed.plan.base + 1))
+    if not checked.past.knows(applied):
+        return
+    brought = checked.past.membership(applied, height)
+    if brought is None or brought.members != ledger.membership_at(height).members:
+        raise NodeError(
+            f"plan.changes: this home's ledger has other members at height {height} than the plan: it was not made of "
+            "this chain's newest statements. Nothing was changed"
+        )
 
 
 def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, agreed: Sequence[Join]) -> None:

@@ -80,28 +80,38 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("stopped")
     readings = write_readings(directory / "readings.csv", households=5, hours=1)
     testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
-    homes = [testnet.home(node) for node in testnet.nodes]
+    shutil.copytree(directory / "testnet", directory / "before" / "testnet")
+    write_ledgers(directory, STAYING, height=HEIGHT, leaves=True)
+    export_all(Street(directory), STAYING)
+    return directory
+
+
+def write_ledgers(directory: Path, numbers: range, *, height: int, leaves: bool) -> None:
+    """One chain at these homes; all signed what they decided, and nothing since."""
+    testnet = Testnet.open(directory / "testnet")
+    homes = [testnet.home(testnet.nodes[number]) for number in numbers]
     community = community_of(testnet)
     chain = ChainBuilder.create(homes[0].ledger, community)
     keys = {key.public_key: key for key in community.node_keys}
-    while chain.ledger.height < HEIGHT:
-        leave = [chain.transaction(4, SetLeaving(leaving=True))] if chain.ledger.height == 0 else []
-        block = chain.build(leave)
+    while chain.ledger.height < height:
+        is_first = leaves and chain.ledger.height == 0
+        block = chain.build([chain.transaction(4, SetLeaving(leaving=True))] if is_first else [])
         members = chain.ledger.membership_at(block.header.height)
         signers = [keys[key] for _, key in members.members[: members.quorum]]
         chain.ledger.append(block, certify_by(chain.ledger, block, signers))
-    assert len(chain.ledger.membership()) == len(STAYING)
     chain.ledger.close()
-    for number in STAYING:
-        if number > 0:
-            shutil.copytree(homes[0].ledger, homes[number].ledger)
-        homes[number].sign_state.unlink()
-        SignStateFile.create(homes[number].sign_state, encode(fresh_sign_state(Height(HEIGHT + 1))))
-    street = Street(directory)
-    for number in STAYING:
-        output = ("--output", street.statements[number])
-        assert p2pnode("export", *street.config(number), *output) == ""
-    return directory
+    for home in homes:
+        if home is not homes[0]:
+            shutil.copytree(homes[0].ledger, home.ledger)
+        home.sign_state.unlink()
+        SignStateFile.create(home.sign_state, encode(fresh_sign_state(Height(height + 1))))
+
+
+def export_all(street: Street, numbers: range) -> None:
+    street.statements = [street.directory / f"{number}.statement" for number in numbers]
+    street.joins = [street.directory / f"{number}.join" for number in numbers]
+    for number, output in enumerate(street.statements):
+        assert p2pnode("export", *street.config(number), "--output", output) == ""
 
 
 @pytest.fixture
@@ -191,6 +201,20 @@ def test_a_plan_whose_maker_left_the_change_out_is_refused_at_each_home(street: 
     street.plan.write_bytes(encode(PlanFile(plans=(replace(signed, changes=()),))))
     for number in STAYING:
         assert "plan.statements[0].decided" in street.join(number)
+
+
+def test_a_past_sets_own_chain_is_no_plan_for_a_home_that_knows_of_the_change(street: Street) -> None:
+    """All five keys of before certify another history in which nobody left; its base is above this home's ledger."""
+    before = Street(street.directory / "before")
+    everybody = range(5)
+    write_ledgers(before.directory, everybody, height=HEIGHT + 2, leaves=False)
+    export_all(before, everybody)
+    assert before.make_plan() == ""
+    assert [before.join(number) for number in everybody] == [""] * len(everybody)
+    state = street.homes[0].sign_state.read_bytes()
+    told = p2pnode("apply", before.plan, *before.joins, *street.config(0), "--yes")
+    assert f"plan.changes: this home's ledger has other members at height {HEIGHT + 2}" in told
+    assert street.homes[0].sign_state.read_bytes() == state
 
 
 def test_the_authority_speaks_for_who_is_absent_of_the_changed_set_alone(street: Street) -> None:
