@@ -77,7 +77,7 @@ class TrustedSets:
 
     def _take_change(self, change: SetChange) -> str | None:
         height = change.header.height
-        if change.first_height <= self._sets[-1][0] or height < 1:
+        if change.first_height <= self._sets[-1][0] or height <= self.eras.newest.base:
             return f"the change of members by block {height} is not in its order"
         fault = change_fault(change, self.eras.chain, self.at(height), self.eras.at(height))
         if fault is None:

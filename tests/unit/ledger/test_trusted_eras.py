@@ -103,3 +103,21 @@ def test_what_a_carried_block_fixed_is_no_change_of_the_era_that_carries_it(tmp_
     change = SetChange(header=block.header, certificate=certificate, members=fewer)
     assert "carried over into era 1" in str(taken((proof, change), chain.community.genesis))
     chain.ledger.close()
+
+
+def test_what_the_base_fixed_is_undone_by_the_era_that_begins_above_it(tmp_path):
+    chain = ErasChain(tmp_path / "ledger", make_genesis(5))
+    chain.grow()
+    block = chain.grow([chain.builder.transaction(4, SetLeaving(leaving=True))])
+    (change,) = chain.ledger.set_steps()
+    assert change.header == block.header
+    chain.begin(chain.plan(1))
+    (proof,) = chain.ledger.set_steps()
+    assert [len(members) for members in proof.plan.quorums] == [5, 4]
+    for steps in ((proof, change), (change, proof)):
+        assert "not in its order" in str(taken(steps, chain.community.genesis))
+    while chain.ledger.height < 6:
+        chain.grow()
+    sets = taken(chain.ledger.set_steps(), chain.community.genesis)
+    assert [len(sets.at(Height(height))) for height in (3, 4, 5, 7)] == [5, 5, 4, 4]
+    chain.ledger.close()
