@@ -16,6 +16,7 @@ from consensus.identifiers import Height
 from contracts.transactions import SetLeaving
 from ledger.ledger import Ledger
 from ledger.trusted_sets import SetChange
+from node.cli import ceremony_home
 from node.cli.main import main
 from node.home.era_files import PlanFile, StatementFile, begun_eras, read_record
 from node.home.genesis_file import load_genesis
@@ -224,3 +225,13 @@ def test_the_authority_speaks_for_who_is_absent_of_the_changed_set_alone(street:
     assert "departures: node5 is no member any more" in street.make_plan(*gone)
     assert street.make_plan("--gone", "node4", *authority(street.directory / "testnet")) == ""
     assert len(read_record(street.plan, PlanFile).plans[-1].plan.members) == len(STAYING) - 1
+
+
+def test_a_history_that_no_file_holds_is_told_before_the_home_gives_anything_up(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceremony_home, "CHANGES_MAX", 0)
+    state = street.homes[0].sign_state.read_bytes()
+    told = p2pnode("export", *street.config(0), "--output", street.statements[0])
+    assert "the members changed 1 times in era 0, and a statement says at most 0 of them" in told
+    assert street.homes[0].sign_state.read_bytes() == state

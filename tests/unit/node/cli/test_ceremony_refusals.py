@@ -299,8 +299,8 @@ def with_unknown(file: StatementFile) -> bytes:
 
 
 def with_unknown_inside(file: StatementFile) -> bytes:
-    kind, statement, plans = builtin(file)
-    return encode((kind, (*statement, UNKNOWN), plans))
+    kind, statement, *others = builtin(file)
+    return encode((kind, (*statement, UNKNOWN), *others))
 
 
 def of_another_type(street: Street) -> tuple[Any, ...]:
