@@ -92,7 +92,7 @@ class Past:
 
         Args:
             chain: hash of genesis.
-            membership_at: M(height) of the first era below all changes that are learned, None where that is not known.
+            membership_at: M(height) of the first era below all changes learned, None where that is not known.
             first_authority: the authority's key in genesis.
             parent_of: opens a proposal.
             authority_in: reads a later key in a proposal.
@@ -160,7 +160,7 @@ class Past:
         return Eras(self.chain, tuple(reversed(starts)))
 
     def membership(self, applied: AppliedEra, height: Height) -> Membership | None:
-        """Returns M(height) for who takes part in an era; above a plan's base its members, until the era changed them."""
+        """Returns M(height) for who takes part in an era: above a plan's base its members, until they changed."""
         plan = self.plan(applied)
         while plan is not None and height <= plan.base:
             applied, plan = plan.follows, self.plan(plan.follows)

@@ -388,8 +388,8 @@ def _require_own_members(home: CeremonyHome, checked: CheckedPlan) -> None:
     brought = checked.past.membership(applied, height)
     if brought is None or brought.members != ledger.membership_at(height).members:
         raise NodeError(
-            f"plan.changes: this home's ledger has other members at height {height} than the plan: it was not made of "
-            "this chain's newest statements. Nothing was changed"
+            f"plan.changes: this home's ledger has other members at height {height} than the plan: it was not made "
+            "of this chain's newest statements. Nothing was changed"
         )
 
 

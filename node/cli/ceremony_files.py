@@ -39,7 +39,7 @@ STATEMENT_FIELDS: Final = {
     "author": "expected a member",
     "signature": "expected its author's, over the statement as it is: it was changed, or the key is another one",
     "decided": "expected the newest decided blocks, in order, each with the certificate of a quorum, up to `height`",
-    "changes": "the newest blocks name other members than the changes in the files lead to: one was left out or forged",
+    "changes": "the newest blocks name other members than all files' changes lead to: one was left out or forged",
     "voted": "expected a proposal for the height above `height`, signed by its leader, on top of `block`",
     "prepared": "expected a block of the height above `height` with the votes of a quorum, on top of `block`",
 }
@@ -323,7 +323,9 @@ def _learn(placed: PlacedChange, past: Past) -> None:
             fault = f"another block {height} with other members is proven as well: more members lied than may"
         if fault is None:
             return
-    raise FileRefused(f"{place}: {fault}; a change before it is missing or forged, or this one is: leave the file out")
+    raise FileRefused(
+        f"{place}: {fault}; a change before it is missing or forged, or this one is: leave the file out"
+    )
 
 
 def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admission) -> None:

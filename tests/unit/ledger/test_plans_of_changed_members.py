@@ -1,4 +1,4 @@
-"""Whose quorum counts in a ceremony of a chain whose members changed: real blocks, certificates of their own height."""
+"""Whose quorum counts in a ceremony of a chain whose members changed: real blocks, each with its height's quorum."""
 
 import pytest
 

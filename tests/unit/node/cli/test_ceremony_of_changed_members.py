@@ -192,7 +192,8 @@ def test_a_liars_own_change_is_named(street: Street, lie: Callable[[SetChange], 
     told = street.make_plan()
     assert f"{street.statements[0]}: changes[0]: {words}" in told
     assert "leave the file out" in told
-    street.statements[0].write_bytes(encode(replace(read_record(street.statements[0], StatementFile), changes=(b"",))))
+    file = read_record(street.statements[0], StatementFile)
+    street.statements[0].write_bytes(encode(replace(file, changes=(b"",))))
     assert "changes[0]: is no change of the members" in street.make_plan()
 
 
