@@ -250,9 +250,7 @@ def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
     return CheckedPlan(signed, past, tuple(reversed(followed)))
 
 
-def _past_of(
-    admission: Admission, plans: Iterable[tuple[str, SignedPlan]], changes: Iterable[PlacedChange]
-) -> Past:
+def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]], changes: Iterable[PlacedChange]) -> Past:
     """Returns all configurations that statements may name: genesis' and those of plans, checked one after another.
 
     Whoever brought it, every change is learned before what lies above it is checked: so files that leave changes out

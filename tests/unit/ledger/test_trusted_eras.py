@@ -121,3 +121,15 @@ def test_what_the_base_fixed_is_undone_by_the_era_that_begins_above_it(tmp_path)
     sets = taken(chain.ledger.set_steps(), chain.community.genesis)
     assert [len(sets.at(Height(height))) for height in (3, 4, 5, 7)] == [5, 5, 4, 4]
     chain.ledger.close()
+
+
+def test_a_change_in_force_right_above_the_base_comes_before_the_ceremony(tmp_path):
+    chain = ErasChain(tmp_path / "ledger", make_genesis(5))
+    chain.grow([chain.builder.transaction(4, SetLeaving(leaving=True))])
+    chain.grow()
+    chain.begin(chain.plan(1, absent=[Departure(address=chain.community.addresses[3], node_key=None)]))
+    steps = chain.ledger.set_steps()
+    assert [type(step) for step in steps] == [SetChange, EraProof]
+    sets = taken(steps, chain.community.genesis)
+    assert [len(sets.at(Height(height))) for height in (2, 3, 4)] == [5, 3, 3]
+    chain.ledger.close()

@@ -80,7 +80,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The street after the export, of which each test has a copy."""
     directory = tmp_path_factory.mktemp("stopped")
     readings = write_readings(directory / "readings.csv", households=5, hours=1)
-    testnet, _ = initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
+    initialise_testnet(directory / "testnet", TestnetPlan(readings=readings.path))
     shutil.copytree(directory / "testnet", directory / "before" / "testnet")
     write_ledgers(directory, STAYING, height=HEIGHT, leaves=True)
     export_all(Street(directory), STAYING)
