@@ -547,11 +547,11 @@ class Ledger:
         terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
         ends = [term.last_height + 1 for term in terms if term.last_height is not None]
         proofs = self._begun.proofs()
-        firsts = {term.first_height for term in terms}.union(ends, proofs)
+        firsts = {Height(first) for first in {term.first_height for term in terms}.union(ends, proofs)}
         return tuple(
             step
             for first in sorted(firsts)
-            for step in (*self._set_changes(Height(first), proofs.get(first, ())), *proofs.get(first, ()))
+            for step in (*self._set_changes(first, proofs.get(first, ())), *proofs.get(first, ()))
         )
 
     def _set_changes(self, first: Height, proofs: Sequence[EraProof]) -> tuple[SetChange, ...]:
