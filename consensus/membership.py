@@ -7,15 +7,11 @@ known.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from consensus import quorum
 from consensus.codec import encode
 from consensus.cryptography import HashKind, address_of, digest
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
-
-FIXED_AHEAD: Final = 2
-"""Block b writes the list of height b + 2."""
 
 
 class Membership:

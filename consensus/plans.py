@@ -31,8 +31,8 @@ from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, is_vouched_for, plan_digest
 from consensus.eras import FIRST_ERA, Era, Eras
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
-from consensus.membership import FIXED_AHEAD, Membership
+from consensus.identifiers import FIXED_AHEAD, GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
+from consensus.membership import Membership
 from consensus.messages import Decided, PreparedCertificate
 from consensus.opened_blocks import AuthorityIn, MembersIn, ParentOf
 from consensus.quorum import weak_quorum

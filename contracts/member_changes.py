@@ -15,8 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus import quorum
-from consensus.identifiers import Address, Height, Slot
-from consensus.membership import FIXED_AHEAD
+from consensus.identifiers import FIXED_AHEAD, Address, Height, Slot
 from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis

@@ -13,8 +13,8 @@ from typing import Final
 from consensus.codec import decode, encode
 from consensus.era_plans import EraProof
 from consensus.eras import Eras
-from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
-from consensus.membership import FIXED_AHEAD, Membership, Memberships, leader
+from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
+from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.member_changes import next_change
@@ -548,11 +548,11 @@ class Ledger:
         ends = [term.last_height + 1 for term in terms if term.last_height is not None]
         proofs = self._begun.proofs()
         firsts = {Height(first) for first in {term.first_height for term in terms}.union(ends, proofs)}
-        return tuple(
-            step
-            for first in sorted(firsts)
-            for step in (*self._set_changes(first, proofs.get(first, ())), *proofs.get(first, ()))
-        )
+        steps: list[SetStep] = []
+        for first in sorted(firsts):
+            begun = proofs.get(first, ())
+            steps += [*self._set_changes(first, begun), *begun]
+        return tuple(steps)
 
     def _set_changes(self, first: Height, proofs: Sequence[EraProof]) -> tuple[SetChange, ...]:
         """Returns the change from a height on, if the eras before one that begins there made one: what a base or a

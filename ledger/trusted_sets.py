@@ -17,8 +17,8 @@ from typing import Final
 from consensus.codec import Record
 from consensus.era_plans import EraProof, Members, first_height_of, is_complete, is_vouched_for
 from consensus.eras import Era, Eras
-from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, PublicKey
-from consensus.membership import FIXED_AHEAD, Membership
+from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, Address, Digest, Height, PublicKey
+from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from ledger.block import BlockHeader, block_digest

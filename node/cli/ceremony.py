@@ -20,8 +20,7 @@ from consensus.codec import Record, encode
 from consensus.era_plans import AppliedEra, Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
 from consensus.eras import ERAS_MAX
 from consensus.events import EraStanding
-from consensus.identifiers import Address, EraNumber, Height
-from consensus.membership import FIXED_AHEAD
+from consensus.identifiers import FIXED_AHEAD, Address, EraNumber, Height
 from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
 from ledger.eras import BegunEra

@@ -142,10 +142,13 @@ def test_an_era_that_follows_brings_the_changes_before_the_first_one(street: Str
     for number in STAYING:
         output = ("--output", street.statements[number])
         assert p2pnode("export", *street.config(number), *output, "--era", "2") == ""
-        street.bring(number)
-    assert street.make_plan() == ""
-    first, second = read_record(street.plan, PlanFile).plans
-    assert (len(first.changes), len(second.changes)) == (1, 0)
+    change = street.change
+    for brings_again in (True, False):
+        for number in STAYING:
+            street.bring(number, *([change] if brings_again else []))
+        assert street.make_plan() == ""
+        first, second = read_record(street.plan, PlanFile).plans
+        assert (len(first.changes), len(second.changes)) == (1, 0)
     assert street.join(0) == ""
 
 
