@@ -12,6 +12,10 @@ was decided there at all, it is this one. Where nothing is prepared, and somebod
 block that F + 1 statements voted for: no duty, it only saves what may have been decided; one of F + 1 is honest and
 has executed it.
 
+*Members*: those of a height follow from genesis, or the newest plan below, by the changes since, each proven by a
+decided header (`Past.learn`). The headers of the blocks that a statement shows commit to the members above them: so
+changes that were left out show at the first honest statement.
+
 *Authority*: its word counts under the key that acts once all that the plan keeps is decided. Each block says which
 one acts after it. So no low statement brings an earlier one back, and none has a word whose replacement is carried.
 """
@@ -27,9 +31,10 @@ from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, is_vouched_for, plan_digest
 from consensus.eras import FIRST_ERA, Era, Eras
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
+from consensus.identifiers import FIXED_AHEAD, GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership
 from consensus.messages import Decided, PreparedCertificate
+from consensus.opened_blocks import AuthorityIn, MembersIn, ParentOf
 from consensus.quorum import weak_quorum
 from consensus.verification import (
     Verified,
@@ -43,12 +48,6 @@ DECIDED_ABOVE: Final = 2**63
 """Slot of a block that an older era decided: above all that the era prepared."""
 CARRIED_BEFORE: Final = -1
 """Slot of the block that the followed plan carries: below all that its era prepared."""
-
-ParentOf = Callable[[Digest, bytes], Digest | None]
-"""Returns the parent that a proposal names, if the proposal is the block that a digest names; else None."""
-
-AuthorityIn = Callable[[bytes], PublicKey]
-"""Returns the key that acts for the authority after a block, as the block says; takes a proposal that is one."""
 
 
 class PlanRefusal(Enum):
@@ -87,23 +86,27 @@ class Past:
         first_authority: PublicKey,
         parent_of: ParentOf,
         authority_in: AuthorityIn,
+        members_in: MembersIn,
     ) -> None:
         """Takes what a ledger or a light client knows.
 
         Args:
             chain: hash of genesis.
-            membership_at: M(height) of the first era, None where that is not known.
+            membership_at: M(height) of the first era below all changes learned, None where that is not known.
             first_authority: the authority's key in genesis.
             parent_of: opens a proposal.
             authority_in: reads a later key in a proposal.
+            members_in: reads the digest of later members in a proposal.
         """
         self.chain: Final = chain
         self.first_authority: Final = first_authority
         self.parent_of: Final = parent_of
         self.authority_in: Final = authority_in
+        self.members_in: Final = members_in
         self._membership_at = membership_at
         self._plans: dict[Digest, Plan] = {}
         self._carried: dict[Digest, bytes] = {}
+        self._changed: dict[AppliedEra, list[tuple[Height, Membership]]] = {}
 
     def add(self, signed: SignedPlan) -> PlanRefusal | None:
         """Takes a plan that others may follow, after those that it builds on; says why not."""
@@ -115,6 +118,18 @@ class Past:
                 self._carried[signed.plan.carried] = carried
         return fault
 
+    def learn(self, applied: AppliedEra, first: Height, members: Membership) -> bool:
+        """Takes the members from a height on, which a block of an era fixed as whoever calls has checked.
+
+        Returns:
+            Whether they are above all that are known: else two blocks of one height, or one without those before it.
+        """
+        changed = self._changed.setdefault(applied, [])
+        is_next = not changed or changed[-1][0] < first
+        if is_next:
+            changed.append((first, members))
+        return is_next
+
     def carried(self, block: Digest) -> bytes | None:
         """Returns the bytes of a block that an earlier plan carried, None if none did."""
         return self._carried.get(block)
@@ -125,6 +140,11 @@ class Past:
             return applied.era == FIRST_ERA
         plan = self._plans.get(applied.plan)
         return plan is not None and plan.era == applied.era
+
+    def numbered(self, number: EraNumber) -> list[AppliedEra]:
+        """Returns the eras of a number: one, or of plans that rivalled several; none if its plan is not at hand."""
+        plans = [plan.applied for plan in self._plans.values() if plan.era == number]
+        return [FIRST] if number == FIRST_ERA else plans
 
     def plan(self, applied: AppliedEra) -> Plan | None:
         """Returns the plan that began an era, None of the first one."""
@@ -140,10 +160,14 @@ class Past:
         return Eras(self.chain, tuple(reversed(starts)))
 
     def membership(self, applied: AppliedEra, height: Height) -> Membership | None:
-        """Returns M(height) for who takes part in an era; above a plan's base the members that it names."""
+        """Returns M(height) for who takes part in an era: above a plan's base its members, until they changed."""
         plan = self.plan(applied)
         while plan is not None and height <= plan.base:
-            plan = self.plan(plan.follows)
+            applied, plan = plan.follows, self.plan(plan.follows)
+        changed = self._changed.get(applied, [])
+        found = next((members for first, members in reversed(changed) if first <= height), None)
+        if found is not None:
+            return found
         return self._membership_at(height) if plan is None else Membership(plan.members)
 
 
@@ -223,6 +247,16 @@ def _decided_holds(statement: MemberStatement, past: Past) -> bool:
     )
 
 
+def _changes_hold(statement: MemberStatement, past: Past) -> bool:
+    """The members above the newest blocks are those that these commit to: else a change of them is missing."""
+    for decided in statement.decided:
+        said = past.members_in(decided.proposal, statement.applied.era)
+        known = past.membership(statement.applied, Height(decided.certificate.height + FIXED_AHEAD))
+        if said is not None and (known is None or known.digest() != said):
+            return False
+    return True
+
+
 def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
     """Says whether a block was decided in the chain of who takes part in an era."""
     certificate = decided.certificate
@@ -279,6 +313,7 @@ _FIELDS: Final[Mapping[str, Callable[[SignedMemberStatement, Past], bool]]] = {
     "author": lambda signed, past: author_key(signed.statement, past) is not None,
     "signature": _signature_holds,
     "decided": lambda signed, past: _decided_holds(signed.statement, past),
+    "changes": lambda signed, past: _changes_hold(signed.statement, past),
     "voted": lambda signed, past: _voted_holds(signed.statement, past),
     "prepared": lambda signed, past: _prepared_holds(signed.statement, past),
 }
@@ -298,7 +333,7 @@ def make_plan(
     past: Past,
     added: Sequence[Decided] = (),
 ) -> SignedPlan | PlanRefusal:
-    """Makes the plan of an era, not signed by the authority yet.
+    """Makes the plan of an era, not signed by the authority yet, nor with the changes that `past` has learned.
 
     Args:
         statements: for this era; of each author the one with the highest number counts.
@@ -342,7 +377,7 @@ def make_plan(
         members=members,
         authority=_authority_known(follows, past) if last is None else past.authority_in(last),
     )
-    return SignedPlan(plan=plan, statements=chosen, added=tuple(added), authority=None)
+    return SignedPlan(plan=plan, statements=chosen, added=tuple(added), changes=(), authority=None)
 
 
 def _authority_known(follows: AppliedEra, past: Past) -> PublicKey:

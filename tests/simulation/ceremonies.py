@@ -215,6 +215,7 @@ class World:
             first_authority=self.authorities[0].public_key,
             parent_of=parent_of,
             authority_in=lambda proposal: self.authority_after(block_of(proposal)).public_key,
+            members_in=lambda *_: None,
         )
         self.checker = CeremonyChecker(CHAIN, self.genesis.members)
         self.pool: Pool = defaultdict(list)

@@ -77,6 +77,7 @@ class Street:
             first_authority=self.authority.public_key,
             parent_of=parent_of,
             authority_in=authority_in,
+            members_in=lambda *_: None,
         )
         self.homes = [TestHome(key) for key in self.members.keys]
         self.joins: dict[Digest, list[Join]] = {}
