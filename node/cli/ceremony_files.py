@@ -15,7 +15,9 @@ from consensus.codec import DecodeError, decode
 from consensus.era_plans import Departure, Join, Plan, holds_quorum, joiners, plan_digest
 from consensus.identifiers import Address, Digest, Height, PublicKey
 from consensus.membership import Membership
-from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_era, make_plan, required_sets
+from consensus.past import Past
+from consensus.plans import PlanRefusal, follow, followed_era, make_plan, required_sets
+from consensus.statements import author_key, bad_field
 from contracts.genesis import Genesis, chain_id
 from ledger.block import block_digest
 from ledger.eras import authority_in, members_in, parent_of
@@ -43,7 +45,7 @@ STATEMENT_FIELDS: Final = {
     "voted": "expected a proposal for the height above `height`, signed by its leader, on top of `block`",
     "prepared": "expected a block of the height above `height` with the votes of a quorum, on top of `block`",
 }
-"""What a statement's fields must hold, by `consensus.plans.bad_field`."""
+"""What a statement's fields must hold, by `consensus.statements.bad_field`."""
 
 PLAN_REFUSALS: Final = {
     PlanRefusal.BAD_STATEMENT: ("statements", "the signatures or blocks of one do not hold"),
@@ -339,7 +341,7 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
             raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
     for index, departure in enumerate(plan.departures):
         _require_new_home(f"{place}.departures[{index}]", departure, admission)
-    fault = past.add(signed)
+    fault = follow(signed, past)
     if fault is PlanRefusal.NOT_THE_PLAN:
         raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
     if fault is not None:

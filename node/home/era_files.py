@@ -22,7 +22,7 @@ from consensus.ceremony_records import Changes, SignedMemberStatement, SignedPla
 from consensus.codec import DecodeError, Malformed, Record, decode, encode
 from consensus.era_plans import EraProof, Join, plan_digest
 from consensus.messages import DigestField
-from consensus.plans import FIRST
+from consensus.past import FIRST
 from ledger.eras import BegunEra
 from ledger.side_files import write_whole
 from node.errors import FileRefused, NodeError

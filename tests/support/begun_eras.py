@@ -12,7 +12,8 @@ from consensus.events import EraStanding, PreparedBlock, fresh_sign_state, stand
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
 from consensus.messages import Endorsement, PreparedCertificate, vote_bytes
-from consensus.plans import FIRST, Past, carried_proposal, make_plan
+from consensus.past import FIRST, Past
+from consensus.plans import carried_proposal, follow, make_plan
 from consensus.replica import Start
 from ledger.block import Block, block_digest
 from ledger.eras import BegunEra, authority_in, members_in, parent_of
@@ -118,7 +119,7 @@ class ErasChain:
             changes=(),
             authority=self.authority.sign(encode(made.plan)),
         )
-        assert self.past.add(signed) is None
+        assert follow(signed, self.past) is None
         return signed
 
     def begin(self, signed: SignedPlan) -> None:

@@ -8,8 +8,10 @@ from consensus.cryptography import SigningKey
 from consensus.events import fresh_sign_state
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
-from consensus.plans import FIRST, Past, PlanRefusal, bad_field, make_plan
+from consensus.past import FIRST, Past
+from consensus.plans import PlanRefusal, make_plan
 from consensus.replica import Start
+from consensus.statements import bad_field
 from ledger.eras import authority_in, members_in, parent_of
 from node.chain.application import read_decided
 from tests.support.changing_members import ChangingChain, certify_by, changing_chain
