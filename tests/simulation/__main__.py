@@ -14,6 +14,7 @@ from consensus.messages import RELAY_MEMBERS_MAX
 from tests.simulation.ceremony_runs import Summary as CeremonySummary
 from tests.simulation.ceremony_runs import failure_text
 from tests.simulation.ceremony_runs import run_seeds as run_ceremonies
+from tests.simulation.changes import run_changes
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
 from tests.simulation.height_model import LONG_SEARCHES as LONG_HEIGHTS
 from tests.simulation.height_model import SEARCHES as HEIGHTS
@@ -21,6 +22,7 @@ from tests.simulation.inquiry_model import LONG_SEARCHES as LONG_INQUIRIES
 from tests.simulation.inquiry_model import SEARCHES as INQUIRIES
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
+from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES
 from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
 from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
 from tests.simulation.thirty_days import draw, simulate, write_figures
@@ -159,6 +161,25 @@ def ceremonies(
         result = {"revision": revision(), "range": seeds} | summary.as_json()
         output.write_text(_json(result) + "\n")
     typer.echo("\n".join(summary.told()))
+    raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
+@app.command(epilog="Example: p2pnode-sim changes --seeds 0:2500 --output docs/changes-result.json")
+def changes(
+    seeds: Seeds = "0:100",
+    output: Annotated[Path | None, typer.Option(help="A result file.", callback=_refuse_unwritable)] = None,
+    processes: Processes = None,
+) -> None:
+    """Runs networks whose members come and go while much goes wrong: on the production ledger, contracts and driver.
+    Exit code 1 on any violation of safety, on any change that does not come into force, and if a fault never occurred
+    in 250 seeds or more.
+    """
+    summary = run_all(run_changes, _range(seeds), Progress("networks"), processes, expected=OF_CHANGES)
+    if output is not None:
+        result: dict[str, object] = {"revision": revision(), "cores": processes or os.cpu_count(), "range": seeds}
+        output.write_text(_json(result | summary.as_json()) + "\n")
+    joined, left = summary.occurred[JOINED], summary.occurred[LEFT]
+    typer.echo(f"{_text('networks', summary)}\n{joined + left:,} changes: {joined:,} joined, {left:,} left")
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
 
 

@@ -3,13 +3,10 @@ proved nothing. The counts are part of a run's result.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from consensus.evidence import Offence
 from tests.simulation.faults import Cut
-
-SEEDS_MIN: Final = 2_000
-"""In so many seeds everything happens; in fewer some of it may not."""
 
 CRASH_POINTS: Final = ("records", "sign state", "block")
 """Durable writes: a process dies before one, or in the middle of it."""
@@ -27,7 +24,22 @@ LIES: Final = (
     "greedy: early PrePrepare",
 )
 
-EXPECTED: Final = (
+
+class Expected(NamedTuple):
+    """What happens in many runs of a kind."""
+
+    names: tuple[str, ...]
+    runs_min: int
+    """In so many runs all of it happens; in fewer some of it may not."""
+
+    def missing(self, occurred: Mapping[str, int], runs: int) -> list[str]:
+        """Returns what should have happened in so many runs, and did not."""
+        return [name for name in self.names if not occurred.get(name)] if runs >= self.runs_min else []
+
+
+NOTHING: Final = Expected((), 0)
+
+_OF_SEEDS: Final = (
     "a message was lost",
     "a message was doubled",
     *(f"a {flaps}{cut.value} partition" for cut in Cut for flaps in ("", "flapping ")),
@@ -57,7 +69,27 @@ EXPECTED: Final = (
     "refused: a range of blocks",
 )
 
+OF_SEEDS: Final = Expected(_OF_SEEDS, runs_min=2_000)
 
-def missing(occurred: Mapping[str, int]) -> list[str]:
-    """Returns what was expected and never happened."""
-    return [name for name in EXPECTED if not occurred.get(name)]
+JOINED: Final = "a home joined"
+LEFT: Final = "a home left"
+
+OF_CHANGES: Final = Expected(
+    (
+        JOINED,
+        LEFT,
+        "a message was lost",
+        "a message was doubled",
+        *(f"a {flaps}{cut.value} partition" for cut in Cut for flaps in ("", "flapping ")),
+        "a member paused",
+        "a clock jumped",
+        *(f"died {how}: {point}" for point in CRASH_POINTS for how in ("before", "in the middle of")),
+        "blocks were lost",
+        "an old sign state was put back",
+        "a forgetful member was answered",
+        "a block came by sync",
+        *(f"evidence of {offence.value}" for offence in Offence),
+        *(f"equivocating: bent {kind}" for kind in ("PrePrepare", "Prepare", "Commit", "ViewChange")),
+    ),
+    runs_min=250,
+)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.simulation.kept_runs import KeptRuns, Ran
-from tests.simulation.occurrences import SEEDS_MIN, missing
-from tests.simulation.seeds import TWINS_KIND, Outcome, failed, run_seed
+from tests.simulation.occurrences import NOTHING, OF_SEEDS, Expected
+from tests.simulation.seeds import Outcome, failed, run_seed
 
 FAILURES_SHOWN: Final = 20
 JOBS_PER_TASK: Final = 8
@@ -32,6 +32,7 @@ Progress = Callable[[int, int, "Summary"], None]
 class Summary:
     """What came of many runs."""
 
+    expected: Expected = NOTHING
     seeds: int = 0
     violations: int = 0
     stuck: int = 0
@@ -74,7 +75,7 @@ class Summary:
     @property
     def missing(self) -> list[str]:
         """What should have happened in so many seeds, and did not."""
-        return missing(self.occurred) if self.seeds >= SEEDS_MIN and TWINS_KIND not in self.kinds else []
+        return self.expected.missing(self.occurred, self.seeds)
 
     @property
     def has_failed(self) -> bool:
@@ -116,7 +117,7 @@ def run_seeds(
     kept: KeptRuns | None = None,
 ) -> Summary:
     """Runs seeds on all cores, or in so many processes."""
-    return run_all(partial(run_seed, members=members), seeds, progress, processes, kept)
+    return run_all(partial(run_seed, members=members), seeds, progress, processes, kept, OF_SEEDS)
 
 
 def run_all(
@@ -125,6 +126,7 @@ def run_all(
     progress: Progress,
     processes: int | None = None,
     kept: KeptRuns | None = None,
+    expected: Expected = NOTHING,
 ) -> Summary:
     """Runs a job per number; `run` must be importable by other processes.
 
@@ -134,8 +136,9 @@ def run_all(
         progress: is told after each.
         processes: one per core by default.
         kept: what is there of these jobs is taken, what is not is run and kept.
+        expected: what has to have happened.
     """
-    summary = Summary()
+    summary = Summary(expected)
     done = {} if kept is None else {job: kept.runs[job] for job in jobs if job in kept.runs}
     for ran in done.values():
         summary.add(ran)

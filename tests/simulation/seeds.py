@@ -29,8 +29,6 @@ from tests.simulation.signing import Key, keyed_hash_keys, keyed_hashes
 from tests.support.contracts import Community
 
 MEMBERS_MAX: Final = 13
-TWINS_KIND: Final = "twins"
-"""Of outcomes of scenarios (`twins`), which are no seeds."""
 ED25519_EVERY: Final = 100
 """One seed of so many signs with real keys, and has its messages travel as bytes."""
 ED25519_REST: Final = 42

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.applicants import Standing
 from contracts.transactions import SetLeaving
-from tests.simulation.faults import Faults, Role
+from tests.simulation.faults import Faults
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.joining import Street
 from tests.support.joining import request_of
@@ -54,42 +54,11 @@ def test_a_street_grows_to_seven_and_shrinks_again(tmp_path: Path, founders: int
     street.close()
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_homes_join_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
-    faults = Faults(
-        until_ms=FAULTS_UNTIL_MS,
-        loss=0.05,
-        duplication=0.05,
-        delay_ms_max=150,
-        crash_per_tick=0.002,
-        crash_per_point=0.001,
-        pause_per_tick=0.001,
-        partition_ms=1_500 if seed % 2 else 0,
-    )
-    founders, newcomers = 4 + seed % 3, 1 + seed % 3
-    liar = (None, Role.SILENT, Role.EQUIVOCATING, Role.FORGING)[seed % 4]
-    # one liar of four leaves three that verify, which is just enough
-    roles = {} if liar is None else {founders - 1: liar}
-    street = Street(tmp_path, founders=founders, newcomers=newcomers, seed=seed, faults=faults, roles=roles)
-    honest_founders = [host for host in street.honest if host.index < founders]
-    for number in range(newcomers):
-        street.push(number * 2_000, "submit", honest_founders[0], number)
-        street.request(number, sponsor=honest_founders[number % len(honest_founders)].index)
-    for number in range(20):
-        street.push(
-            number * FAULTS_UNTIL_MS // 20, "submit", honest_founders[number % len(honest_founders)], 100 + number
-        )
-    street.until(lambda: street.now_ms > FAULTS_UNTIL_MS)
-    street.until(
-        lambda: all(host.is_up for host in street.honest) and street.members_everywhere(founders + newcomers)
-    )
-    trade_on(street, street.honest, rounds=1)
-    street.close()
-
-
-@pytest.mark.parametrize("seed", [*range(8), 10, 55])
+@pytest.mark.parametrize("seed", [10, 55])
 def test_homes_come_and_go_at_once_in_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
-    """A founder leaves while homes join, and the first that joined leaves again; anybody crashes at any time."""
+    """A founder leaves while homes join, and the first that joined leaves again; anybody crashes at any time. Seeds
+    that once failed; `p2pnode-sim changes` draws others.
+    """
     random, founders, newcomers = Random(seed), 5, 3
     faults = Faults(
         until_ms=FAULTS_UNTIL_MS,

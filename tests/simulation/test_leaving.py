@@ -97,7 +97,7 @@ def test_leaving_comes_into_force_though_nobody_asks_for_anything_else(tmp_path:
     network.close()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [2])  # a mutant shows in it; `p2pnode-sim changes` draws others
 def test_members_leave_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
     faults = Faults(
         until_ms=FAULTS_UNTIL_MS,

@@ -21,7 +21,7 @@ from tests.simulation.faults import BYZANTINE, Cut, Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.kept_runs import Ran
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, run_requests
-from tests.simulation.occurrences import EXPECTED, SEEDS_MIN
+from tests.simulation.occurrences import OF_SEEDS
 from tests.simulation.runs import PROJECT, Summary
 from tests.simulation.seeds import (
     ED25519_EVERY,
@@ -181,14 +181,14 @@ def network_of(kind: Kind, members: int, faults: Faults, stack: ExitStack, seed:
 
 def test_a_large_run_in_which_a_fault_never_occurred_has_failed() -> None:
     outcome = run_seed(3, members=1)
-    summary = Summary()
-    for _ in range(SEEDS_MIN - 1):
+    summary = Summary(OF_SEEDS)
+    for _ in range(OF_SEEDS.runs_min - 1):
         summary.add(Ran(outcome, 0.1))
     assert not summary.has_failed
     summary.add(Ran(outcome, 0.1))
     assert summary.has_failed
     assert "evidence of two_votes" in summary.as_json()["never_occurred"]
-    summary.occurred.update(EXPECTED)
+    summary.occurred.update(OF_SEEDS.names)
     assert not summary.has_failed
 
 

@@ -17,9 +17,11 @@ from consensus.identifiers import Slot
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, Observer, Payload
-from tests.simulation.seeds import TWINS_KIND, Outcome, outcome_of
+from tests.simulation.seeds import Outcome, outcome_of
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 
+KIND: Final = "twins"
+"""Of outcomes."""
 MEMBERS: Final = 4
 PROCESSES: Final = MEMBERS + 1
 SLOTS: Final = 3
@@ -96,7 +98,7 @@ def run_scenario(number: int, observer: Observer | None = None) -> Outcome:
         return outcome_of(
             network,
             seed=number,
-            kind=TWINS_KIND,
+            kind=KIND,
             violation=violation,
             is_stuck=not is_finished,
             healed_ms=faults.until_ms,

@@ -1,0 +1,224 @@
+"""Members that come and go by chance: one seed is one run, on the production contracts, ledger and participant.
+
+The seed alone chooses who founds, joins and leaves, when they say so, what goes wrong and who lies. Faults end after
+some seconds; from then on every change that was asked for must come into force with all honest homes, and what
+clients ask for after it must be executed by all of them, within `RECOVERY_SLOTS_MAX` slots.
+
+What the rules do not promise is not drawn: fewer honest verifiers than an application needs, more liars than F of the
+fewest members that there will be, fewer members than genesis allows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from consensus.identifiers import FIRST_HEIGHT
+from consensus.quorum import fault_bound
+from contracts.panels import verdicts_needed
+from contracts.state import MEMBER_LIST_KEY, MemberList
+from contracts.state_reading import require
+from contracts.transactions import SetLeaving
+from tests.simulation.faults import Cut, Faults, Role
+from tests.simulation.host import TAU_MS, Host
+from tests.simulation.joining import Street
+from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS
+from tests.simulation.occurrences import JOINED, LEFT
+from tests.simulation.seeds import MEMORY_DISK, Outcome, outcome_of
+
+KIND: Final = "changes"
+"""Of outcomes."""
+FOUNDERS: Final = (4, 4, 5, 5, 6, 7)
+NEWCOMERS_MAX: Final = 3
+MEMBERS_MIN: Final = 4
+REQUESTS: Final = 8
+"""Of clients, while members come and go."""
+ROLES: Final = (
+    Role.SILENT,
+    Role.EQUIVOCATING,
+    Role.WITHHOLDING,
+    Role.LATE,
+    Role.FAR_FUTURE,
+    Role.STALE,
+    Role.FORGING,
+    Role.FORGETS,
+    Role.LOSES_BLOCKS,
+    Role.OLD_SIGN_STATE,
+)
+"""Who may be found out to be a liar, or lose what it had, and stays a member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a seed chose."""
+
+    seed: int
+    founders: int
+    newcomers: int
+    roles: dict[int, Role]
+    """Of founders that stay, by number."""
+    early: tuple[int, ...]
+    """Founders that leave at any time, beside homes that join."""
+    late: tuple[int, ...]
+    """Homes, by number, that leave once all have joined."""
+    faults: Faults
+
+
+def plan_of(seed: int) -> Plan:
+    """Returns what a seed chooses."""
+    random = Random(f"changes of seed {seed}")
+    founders, newcomers = random.choice(FOUNDERS), random.randint(1, NEWCOMERS_MAX)
+    spare = founders - verdicts_needed(founders)
+    early = random.randint(0, min(spare, founders - MEMBERS_MIN))
+    late = random.randint(0, founders + newcomers - early - MEMBERS_MIN)
+    fewest = min(founders - early, founders + newcomers - early - late)
+    liars = random.randint(0, min(spare - early, fault_bound(fewest)))
+    numbers = random.sample(range(founders), founders)
+    lying, leaving, staying = numbers[:liars], numbers[liars : liars + early], numbers[liars + early :]
+    return Plan(
+        seed=seed,
+        founders=founders,
+        newcomers=newcomers,
+        roles={number: random.choice(ROLES) for number in lying},
+        early=tuple(leaving),
+        late=tuple(random.sample([*staying, *range(founders, founders + newcomers)], late)),
+        faults=_faults(random),
+    )
+
+
+def _faults(random: Random) -> Faults:
+    def maybe(*values: float) -> float:
+        return random.choice(values) if random.random() < 0.5 else 0
+
+    return Faults(
+        until_ms=START_MS + random.randint(16, 40) * TAU_MS,
+        loss=maybe(0.02, 0.1, 0.3),
+        duplication=maybe(0.05, 0.3),
+        delay_ms_max=random.choice((5, 20, 50, 100, 300)),
+        straggling=maybe(0.01, 0.1),
+        crash_per_tick=maybe(0.0005, 0.002, 0.005),
+        crash_per_point=maybe(0.002, 0.01),
+        slow_write_ms_max=int(maybe(20, 200)) if random.random() < 0.3 else 0,
+        pause_per_tick=maybe(0.0005, 0.002),
+        clock_jump_per_tick=maybe(0.001, 0.005),
+        clock_offset_ms_max=int(maybe(100, 1_000)),
+        partition_ms=int(maybe(120, 400, 1_500)),
+        cut=random.choice(list(Cut)),
+    )
+
+
+class Changing:
+    """A street whose homes do what a plan says."""
+
+    def __init__(self, directory: Path, plan: Plan) -> None:
+        self.plan = plan
+        self.street = Street(
+            directory,
+            founders=plan.founders,
+            newcomers=plan.newcomers,
+            seed=plan.seed,
+            faults=plan.faults,
+            roles=plan.roles,
+        )
+        self._random = Random(f"course of seed {plan.seed}")
+        hosts = self.street.hosts
+        self._joining = {host.key.address for host in hosts[plan.founders :]}
+        self._applying: dict[int, tuple[int, Host]] = {}
+        """When each newcomer applies, and who brings its application."""
+        self._leaving_late = [hosts[number] for number in plan.late]
+        gone = {hosts[number] for number in (*plan.early, *plan.late)}
+        self._staying = [host for host in self.street.honest if host not in gone]
+        self._expected = {host.key.address for host in hosts if host not in gone}
+
+    def run(self) -> bool:
+        """Says whether every change came into force, and whether the chain goes on with who is there then."""
+        plan, street = self.plan, self.street
+        faulty_ms = plan.faults.until_ms - START_MS
+        clients = [host for host in self._staying if host.index < plan.founders]
+        sponsors = [
+            host for host in street.hosts[: plan.founders] if host.role is None and host.index not in plan.early
+        ]
+        for number in range(plan.newcomers):
+            self._applying[number] = (START_MS + self._random.randrange(faulty_ms), self._random.choice(sponsors))
+        for number in plan.early:
+            street.say_after(self._random.randrange(faulty_ms), street.hosts[number], SetLeaving(leaving=True))
+        for number in range(REQUESTS if clients else 0):
+            street.push(self._random.randrange(faulty_ms), "submit", self._random.choice(clients), number)
+        return (
+            self._until(lambda: not street.is_faulty)
+            and self._until(lambda: not self._leaving_late and self._is_in_force())
+            and self._is_going_on()
+        )
+
+    def _until(self, holds: Callable[[], bool]) -> bool:
+        def acting() -> bool:
+            self.street.act()
+            self._apply()
+            self._leave_late()
+            return holds()
+
+        return self.street.run(acting, RECOVERY_SLOTS_MAX * TAU_MS)
+
+    def _apply(self) -> None:
+        """A member that brought another application meanwhile is asked again when that one is over."""
+        for number, (moment_ms, sponsor) in [*self._applying.items()]:
+            if self.street.now_ms < moment_ms or not sponsor.is_up or sponsor.asked:
+                continue
+            if self.street.home(sponsor).applicant(self.street.newcomers[number].address) is None:
+                self.street.request(number, sponsor=sponsor.index)
+            else:
+                del self._applying[number]
+
+    def _leave_late(self) -> None:
+        """Who is to leave once all have joined says so when its own state says that they have."""
+        for host in [*self._leaving_late]:
+            if host.is_up and self._joining.issubset(self.street.home(host).members()):
+                self._leaving_late.remove(host)
+                self.street.leave(host)
+
+    def _is_in_force(self) -> bool:
+        return all(host.is_up and self._knows_all_changes(host) for host in self._staying)
+
+    def _knows_all_changes(self, host: Host) -> bool:
+        home = self.street.home(host)
+        both = home.memberships()
+        lists = (home.members(), both.undecided.addresses, both.following.addresses)
+        return all({*addresses} == self._expected for addresses in lists)
+
+    def _is_going_on(self) -> bool:
+        for host in self._staying:
+            host.submit(REQUESTS + 2 * host.index)
+        return self._until(lambda: not any(host.asked for host in self._staying))
+
+    def count(self) -> None:
+        """Counts the changes that came into force, by the list of a home that stays."""
+        terms = require(self.street.home(self._staying[0]).ledger, MEMBER_LIST_KEY, MemberList).terms
+        occurred = self.street.occurred
+        occurred[JOINED] += sum(term.first_height > FIRST_HEIGHT for term in terms)
+        occurred[LEFT] += sum(term.last_height is not None for term in terms)
+
+
+def run_changes(seed: int) -> Outcome:
+    """Runs one seed; a violation of safety is an outcome, not an exception."""
+    plan = plan_of(seed)
+    with TemporaryDirectory(prefix="p2pnode-sim-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as directory:
+        changing = Changing(Path(directory), plan)
+        violation: str | None = None
+        is_finished = True
+        try:
+            is_finished = changing.run()
+            changing.count()
+        except Exception as error:  # noqa: BLE001  (whatever breaks in production code is a finding)
+            violation = f"{type(error).__name__}: {error}"
+        finally:
+            changing.street.close()
+        return outcome_of(
+            changing.street,
+            seed=seed,
+            kind=KIND,
+            violation=violation,
+            is_stuck=not is_finished,
+            healed_ms=plan.faults.until_ms,
+        )
