@@ -1,8 +1,12 @@
 """The first block of an era writes who the members are from its base on, and which eras there have been."""
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
+from contracts.key_changes import take_key
+from contracts.member_records import MemberQueue, Rotate
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -11,7 +15,6 @@ from contracts.state import (
     EraTable,
     Member,
     MemberList,
-    MemberQueue,
     MemberTerm,
     member_key,
 )
@@ -26,12 +29,13 @@ def begin_era(run: BlockRun) -> None:
     run.overlay.put(ERAS_KEY, EraTable(starts=(*eras.starts, *beginning.starts)))
     known = _without_later(run.overlay.require(MEMBER_LIST_KEY, MemberList), beginning.base)
     run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=_terms_from(known, beginning)))
+    replaced = set(beginning.members) - set(known.at(Height(beginning.base + 1)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, beginning))
-    for address, key in beginning.members:
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, beginning, dict(replaced)))
+    for address, key in sorted(replaced):
         member = run.overlay.require(member_key(address), Member)
-        if member.node_key != key:
-            run.overlay.put(member_key(address), replace(member, node_key=key))
+        run.overlay.put(member_key(address), replace(member, node_key=key))
+        take_key(run.overlay, address, key)
 
 
 def _without_later(known: MemberList, base: Height) -> MemberList:
@@ -48,12 +52,21 @@ def _without_later(known: MemberList, base: Height) -> MemberList:
     )
 
 
-def _queue_from(queue: MemberQueue, beginning: EraBeginning) -> MemberQueue:
-    """What was undone is tried first; of who is gone nothing waits any more."""
+def _queue_from(queue: MemberQueue, beginning: EraBeginning, replaced: Mapping[Address, PublicKey]) -> MemberQueue:
+    """What was undone is tried first. Of who is gone nothing waits any more, and no key that a replaced home asked
+    for.
+    """
     undone = (queue.last,) if queue.last is not None and queue.last_height >= beginning.base else ()
     going_on = {address for address, _ in beginning.members}
     waiting = (*undone, *(change for change in queue.waiting if change not in undone))
-    return replace(queue, waiting=tuple(change for change in waiting if change.address in going_on))
+    return replace(
+        queue,
+        waiting=tuple(
+            change
+            for change in waiting
+            if change.address in going_on and not (isinstance(change, Rotate) and change.address in replaced)
+        ),
+    )
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

@@ -21,6 +21,7 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
+from contracts.key_changes import execute_replace_meter, execute_rotate_key
 from contracts.member_changes import (
     carry_out_change,
     execute_set_leaving,
@@ -50,7 +51,9 @@ from contracts.transactions import (
     PayDebt,
     PublishReading,
     RedeemTokens,
+    ReplaceMeter,
     ReportMisconduct,
+    RotateKey,
     SetLeaving,
     SetStake,
     ShowPresence,
@@ -171,5 +174,9 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_set_leaving(run, sender, action)
         case ShowPresence():
             return execute_show_presence(run, sender)
+        case RotateKey():
+            return execute_rotate_key(run, sender, action)
+        case ReplaceMeter():
+            return execute_replace_meter(run, sender, action)
         case ReportMisconduct():
             return execute_report(run, name, action)

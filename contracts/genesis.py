@@ -10,7 +10,7 @@ from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 4
+PROTOCOL_VERSION: Final = 5
 """The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
 the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
 

@@ -1,6 +1,7 @@
 """From genesis to the state at height 0: refuses absurd values, then writes the first version of every record."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import convert
@@ -8,10 +9,11 @@ from msgspec.structs import replace
 
 from consensus.codec import ELEMENTS_MAX, DecodeError, decode, encode
 from consensus.cryptography import address_of
-from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Slot
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, PublicKey, Slot
 from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.member_records import Activity, KeyOwner, MemberQueue
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
     AGENDA_KEY,
@@ -21,13 +23,11 @@ from contracts.state import (
     MEMBER_QUEUE_KEY,
     TOTALS_KEY,
     Account,
-    Activity,
     Agenda,
     EraTable,
     LastBlock,
     Member,
     MemberList,
-    MemberQueue,
     MemberTerm,
     Score,
     ScoreCause,
@@ -38,6 +38,7 @@ from contracts.state import (
     activity_key,
     member_key,
     score_key,
+    used_key,
 )
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, WattHours, contract_amount
 from qscore.parameters import Millionths, ParametersRefused, check_parameters
@@ -119,14 +120,21 @@ def _check_members(genesis: Genesis) -> None:
     members = genesis.members
     if not 1 <= len(members) <= MEMBERS_MAX:
         raise GenesisRefused(GenesisFault.MEMBER_COUNT, f"{len(members)} members, 1 to {MEMBERS_MAX} allowed")
-    keys = Counter(key for member in members for key in (member.node_key, member.meter_key))
-    keys.update((genesis.authority_key, genesis.issuer_key, genesis.grid_key))
-    for key, count in keys.items():
+    for key, count in Counter(key for key, _ in _keys_with_owners(genesis)).items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_KEY, f"key {key.hex()} stands {count} times")
     for name, count in Counter(member.name for member in members).items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_NAME, f"name {name!r} stands {count} times")
+
+
+def _keys_with_owners(genesis: Genesis) -> Iterator[tuple[PublicKey, Address]]:
+    """Yields every key of genesis with the address of who has it."""
+    for member in genesis.members:
+        address = address_of(member.node_key)
+        yield from ((key, address) for key in (member.node_key, member.meter_key))
+    for key in (genesis.authority_key, genesis.issuer_key, genesis.grid_key):
+        yield key, address_of(key)
 
 
 def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
@@ -144,6 +152,8 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
             node_key=member.node_key,
             meter_key=member.meter_key,
             capacity_w=member.capacity_w,
+            rotations=0,
+            rotated_slot=Slot(0),
         )
         values[activity_key(address)] = Activity(seen_slot=Slot(0), trades_pending=0)
         values[account_key(address)] = Account(
@@ -162,6 +172,7 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
         values[account_key(address_of(key))] = Account(
             available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1
         )
+    values |= {used_key(key): KeyOwner(owner=owner) for key, owner in _keys_with_owners(genesis)}
     return {key: encode(values[key]) for key in sorted(values)}
 
 

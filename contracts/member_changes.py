@@ -1,7 +1,7 @@
 """Members that come and go while the chain runs: at most one change per block, fixed two heights ahead.
 
-Block b writes the list of height b + 2, so while a height is undecided its members and those of the next one are
-known. No change is carried out while one is pending: every set decides a block before the next change is fixed, and
+Members go, or vote under another node key in their place. Block b writes the list of height b + 2, so while a height is
+undecided its members and those of the next one are known. No change is carried out while one is pending: every set decides a block before the next change is fixed, and
 the sets of two heights that follow each other share an honest member in any two quorums.
 
 A change that would leave fewer members that are there than a quorum waits, with that reason. Who is there the chain
@@ -18,16 +18,14 @@ from consensus import quorum
 from consensus.identifiers import Address, Height, Slot
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
+from contracts.member_records import Activity, Leave, MemberChange, MemberQueue, Rotate
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
-    Activity,
-    ChangeKind,
-    MemberChange,
     MemberList,
-    MemberQueue,
+    MemberTerm,
     Overlay,
     activity_key,
 )
@@ -73,7 +71,7 @@ def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> O
     if not is_member(run.overlay, sender):
         return declined(Reason.LEAVE_NOT_MEMBER, f"{sender.hex()} is no member")
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    leave = MemberChange(kind=ChangeKind.LEAVE, address=sender)
+    leave = Leave(address=sender)
     if (leave in queue.waiting) == action.leaving:
         return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     others = tuple(change for change in queue.waiting if change != leave)
@@ -142,22 +140,23 @@ class Prospect:
 def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Slot, genesis: Genesis) -> Prospect:
     """Returns whether a block of a height and slot, on this state, could carry out a change, and why not."""
     known = overlay.require(MEMBER_LIST_KEY, MemberList)
-    staying = [address for address in known.addresses if address != change.address]
-    seen = sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in staying)
+    after = list_with(known, change, Height(height + FIXED_AHEAD)).addresses
+    seen = sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in after)
     pending = overlay.require(activity_key(change.address), Activity).trades_pending
     owed = owed_by(overlay, change.address)
-    hindrances = (
-        (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
-        (pending > 0, Hindrance.TRADES_PENDING),
-        (owed > 0, Hindrance.IN_DEBT),
-        (len(staying) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
-        (seen < quorum.quorum(max(1, len(staying))), Hindrance.TOO_FEW_SEEN),
-    )
+    hindrances = [(known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING)]
+    if isinstance(change, Leave):  # a rotation leaves as many as there are, and is no way out of anything
+        hindrances += [
+            (pending > 0, Hindrance.TRADES_PENDING),
+            (owed > 0, Hindrance.IN_DEBT),
+            (len(after) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
+            (seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
+        ]
     return Prospect(
         change=change,
         hindrance=next((reason for holds, reason in hindrances if holds), None),
         members=len(known.addresses),
-        members_after=len(staying),
+        members_after=len(after),
         seen_after=seen,
         trades_pending=pending,
         owed_micro=owed,
@@ -171,6 +170,19 @@ def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesi
     return next((found.change for found in prospects if found.hindrance is None), None)
 
 
+def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
+    """Returns the list with a change from a height on: the one place where a change becomes a list."""
+    terms: list[MemberTerm] = []
+    for term in known.terms:
+        if term.address != change.address or term.last_height is not None:
+            terms.append(term)
+            continue
+        terms.append(replace(term, last_height=Height(first - 1)))
+        if isinstance(change, Rotate):
+            terms.append(replace(term, node_key=change.node_key, first_height=first))
+    return MemberList(terms=tuple(terms))
+
+
 def carry_out_change(run: BlockRun) -> None:
     """Writes the list of the height two above the block, if a change is to be carried out."""
     height = run.context.height
@@ -178,12 +190,7 @@ def carry_out_change(run: BlockRun) -> None:
     if change is None:
         return
     known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
-    last = Height(height + FIXED_AHEAD - 1)
-    terms = tuple(
-        replace(term, last_height=last) if term.address == change.address and term.last_height is None else term
-        for term in known.terms
-    )
-    run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=terms))
+    run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, Height(height + FIXED_AHEAD)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     waiting = tuple(other for other in queue.waiting if other != change)
     run.overlay.put(MEMBER_QUEUE_KEY, MemberQueue(waiting=waiting, last=change, last_height=height))

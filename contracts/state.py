@@ -18,6 +18,7 @@
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
 | `T` trades | trade id | `Trade` |
+| `U` used keys | public key | `KeyOwner` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -29,6 +30,7 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.member_records import Activity, KeyOwner, MemberQueue
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -56,6 +58,7 @@ class Table(bytes, Enum):
     REWARDED_PAIR = b"R"
     SINGLETON = b"S"
     TRADE = b"T"
+    USED_KEY = b"U"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):
@@ -73,8 +76,13 @@ class Member(Record, frozen=True, kw_only=True, tag="member"):
 
     name: str
     node_key: PublicKey
+    """Acts for it: transactions and contracts. Under which one it votes at a height, the list says."""
     meter_key: PublicKey
     capacity_w: int
+    rotations: int
+    """How often the member exchanged its node key."""
+    rotated_slot: Slot
+    """Of the block with the last time; 0 before the first."""
 
 
 class MemberTerm(Record, frozen=True, kw_only=True, tag="member-term"):
@@ -109,43 +117,13 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
         """Returns the (address, node key) pairs of M(height), in their order."""
         return tuple((term.address, term.node_key) for term in self.terms if term.includes(height))
 
+    def keys_of(self, address: Address) -> tuple[PublicKey, ...]:
+        """Returns every node key that somebody had at any height."""
+        return tuple(term.node_key for term in self.terms if term.address == address)
+
     def key_at(self, address: Address, height: Height) -> PublicKey | None:
         """Returns the node key that a member had at a height, None if it was none."""
         return next((term.node_key for term in self.terms if term.address == address and term.includes(height)), None)
-
-
-class Activity(Record, frozen=True, kw_only=True, tag="activity"):
-    """What the chain saw of a member, and what it still has to do before it can leave."""
-
-    seen_slot: Slot
-    """Of a block that showed a COMMIT or a transaction of this member. Written anew only once it is a quarter of the
-    window old, so that a member that is there costs few versions."""
-    trades_pending: int
-    """Forward trades that are not final, as seller or as buyer."""
-
-
-class ChangeKind(Enum):
-    """Why the list of members is to change."""
-
-    LEAVE = "leave"
-    """The member says so."""
-
-
-class MemberChange(Record, frozen=True, kw_only=True, tag="member-change"):
-    """One change of the list of members."""
-
-    kind: ChangeKind
-    address: Address
-
-
-class MemberQueue(Record, frozen=True, kw_only=True, tag="member-queue"):
-    """Changes of the list of members: those that wait, and the one that was carried out last."""
-
-    waiting: tuple[MemberChange, ...]
-    """In the order in which they are tried; at most one per member."""
-    last: MemberChange | None
-    last_height: Height
-    """Of the block that carried out `last`: it took effect two heights later. 0 before the first."""
 
 
 class EraTable(Record, frozen=True, kw_only=True, tag="eras"):
@@ -418,6 +396,7 @@ StateValue = (
     | Due
     | EraTable
     | Interval
+    | KeyOwner
     | LastBlock
     | Member
     | MemberList
@@ -519,6 +498,11 @@ def score_key(address: Address) -> StateKey:
 def trade_key(trade: Digest) -> StateKey:
     """Key of a contract that executed."""
     return StateKey(Table.TRADE.value + trade)
+
+
+def used_key(key: PublicKey) -> StateKey:
+    """Key of whose a public key is or was."""
+    return StateKey(Table.USED_KEY.value + key)
 
 
 class StateReader(Protocol):

@@ -5,6 +5,7 @@ signature covers the encoding of `Envelope`, which names the chain.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -18,6 +19,7 @@ from consensus.identifiers import (
     Address,
     Digest,
     Height,
+    PublicKey,
     Signature,
     Slot,
 )
@@ -173,6 +175,54 @@ class ShowPresence(Record, frozen=True, kw_only=True, tag="show-presence"):
     """Does nothing but show that the sender is there: a change of members waits for who was not seen lately."""
 
 
+class KeyUse(Enum):
+    """What a key signs for its member."""
+
+    NODE = "node"
+    """Votes, transactions, links."""
+    METER = "meter"
+    """Readings."""
+
+
+class KeyPossession(Record, frozen=True, kw_only=True, tag="key-possession"):
+    """What a new key signs, so that nobody brings one that nobody holds, or somebody else's."""
+
+    chain: DigestBytes
+    owner: AddressBytes
+    use: KeyUse
+    key: PublicKeyBytes
+
+
+class MeterVoucher(Record, frozen=True, kw_only=True, tag="meter-voucher"):
+    """What the authority signs of a meter that takes the place of a member's: with a key of its own choice a member
+    could invent readings.
+    """
+
+    chain: DigestBytes
+    member: AddressBytes
+    key: PublicKeyBytes
+
+
+class RotateKey(Record, frozen=True, kw_only=True, tag="rotate-key"):
+    """The sender acts by another node key from the next block on, and votes by it as soon as the list of members has
+    it.
+    """
+
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Of `KeyPossession`, by `key`."""
+
+
+class ReplaceMeter(Record, frozen=True, kw_only=True, tag="replace-meter"):
+    """The sender's readings are those of another meter from here on."""
+
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Of `KeyPossession`, by `key`."""
+    voucher: SignatureBytes
+    """Of `MeterVoucher`, by the authority."""
+
+
 class DoubleOffer(Record, frozen=True, kw_only=True, tag="double-offer"):
     """Two contracts under one offer id with different terms, both signed by one of their parties."""
 
@@ -200,6 +250,8 @@ Action = (
     | SetStake
     | SetLeaving
     | ShowPresence
+    | RotateKey
+    | ReplaceMeter
     | ReportMisconduct
 )
 
@@ -289,6 +341,35 @@ def trade_id(terms: TradeTerms) -> Digest:
 def cancellation_bytes(terms: TradeTerms) -> bytes:
     """Returns what both parties sign to cancel a contract."""
     return encode(Cancellation(chain=terms.chain, trade=trade_id(terms)))
+
+
+def possession_bytes(chain: Digest, owner: Address, use: KeyUse, key: PublicKey) -> bytes:
+    """Returns what a new key of a member signs."""
+    return encode(KeyPossession(chain=chain, owner=owner, use=use, key=key))
+
+
+def voucher_bytes(chain: Digest, member: Address, key: PublicKey) -> bytes:
+    """Returns what the authority signs of a member's new meter."""
+    return encode(MeterVoucher(chain=chain, member=member, key=key))
+
+
+def rotation(chain: Digest, owner: Address, key: SigningKey) -> RotateKey:
+    """Returns the action by which a member exchanges its node key for `key`."""
+    signed = possession_bytes(chain, owner, KeyUse.NODE, key.public_key)
+    return RotateKey(key=key.public_key, possession=key.sign(signed))
+
+
+def replacement(chain: Digest, owner: Address, key: SigningKey, voucher: Signature) -> ReplaceMeter:
+    """Returns the action by which a member takes its readings from the meter that signs with `key`.
+
+    Args:
+        chain: hash of genesis.
+        owner: the member.
+        key: of the meter.
+        voucher: of `voucher_bytes`, by the authority.
+    """
+    possession = key.sign(possession_bytes(chain, owner, KeyUse.METER, key.public_key))
+    return ReplaceMeter(key=key.public_key, possession=possession, voucher=voucher)
 
 
 def trade_amount(terms: TradeTerms) -> MicroTokens:

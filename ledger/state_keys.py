@@ -18,8 +18,9 @@
 | `reading:ADDRESS:INTERVAL` | a meter's reading |
 | `score:ADDRESS` | quality of transaction |
 | `trade:ID` | contract that executed |
+| `used-key:KEY` | whose a public key is or was |
 
-ADDRESS and ID are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
+ADDRESS, ID and KEY are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
 """
 
 from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "reading": (Table.READING, (_HASH, _TIME)),
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
+    "used-key": (Table.USED_KEY, (_HASH,)),
 }
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {

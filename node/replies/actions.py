@@ -136,6 +136,26 @@ class ShowPresenceModel(ApiModel):
     kind: Literal["show-presence"]
 
 
+class RotateKeyModel(ApiModel):
+    """Has the sender act, and soon vote, by another node key."""
+
+    kind: Literal["rotate-key"]
+    key: Hash
+    possession: SignatureHex
+    """By the new key."""
+
+
+class ReplaceMeterModel(ApiModel):
+    """Takes the sender's readings from another meter."""
+
+    kind: Literal["replace-meter"]
+    key: Hash
+    possession: SignatureHex
+    """By the new key."""
+    voucher: SignatureHex
+    """By the authority."""
+
+
 class ReportMisconductModel(ApiModel):
     """Brings two signed statements of one member that contradict each other."""
 
@@ -155,6 +175,8 @@ Action = Annotated[
     | SetStakeModel
     | SetLeavingModel
     | ShowPresenceModel
+    | RotateKeyModel
+    | ReplaceMeterModel
     | ReportMisconductModel,
     Field(discriminator="kind"),
 ]

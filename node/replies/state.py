@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from contracts.member_changes import Hindrance
-from contracts.state import ChangeKind
+from contracts.member_records import ChangeKind
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
 from node.replies.node import ReceiptModel
 

@@ -1,11 +1,18 @@
 """What changes of the members wait, why, and who left: with the sentences that people read."""
 
+from typing import Final
+
 from consensus.identifiers import Height
 from contracts.member_changes import Hindrance, Prospect, prospect
-from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, MemberQueue, Overlay
+from contracts.member_records import ChangeKind, MemberQueue, change_kind
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
 from contracts.state_reading import member_name, require
 from ledger.ledger import Ledger
 from node.replies.state import LeftMember, MemberChangesReply, WaitingChange
+
+
+_SAID: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its node key"}
+"""What a change is, as people say it."""
 
 
 def changes_of(ledger: Ledger) -> MemberChangesReply:
@@ -37,9 +44,9 @@ def waiting_view(found: Prospect, name: str) -> WaitingChange:
     return WaitingChange(
         address=found.change.address.hex(),
         name=name,
-        kind=found.change.kind,
+        kind=change_kind(found.change),
         hindrance=found.hindrance,
-        sentence=f"{name} leaves: {sentence_of(found)}",
+        sentence=f"{name} {_SAID[change_kind(found.change)]}: {sentence_of(found)}",
         members=found.members,
         quorum=found.quorum,
         members_after=found.members_after,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, MemberQueue
+from contracts.member_records import MemberQueue
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList
 from contracts.state_reading import require
 from contracts.transactions import Action, SetLeaving
 from tests.simulation.faults import Faults, Role

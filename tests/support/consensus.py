@@ -32,7 +32,7 @@ from consensus.events import (
 )
 from consensus.evidence import Evidence
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
-from consensus.member import Parameters
+from consensus.member import KeyRing, Parameters
 from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Body,
@@ -361,7 +361,7 @@ class Scenario:
             prepared=self.prepared,
         )
         self.replica = Replica(
-            signer=self.members.keys[self.own], parameters=self.parameters, start=start, now=self.now()
+            keys=KeyRing(self.members.keys[self.own]), parameters=self.parameters, start=start, now=self.now()
         )
 
     # --- shorthands for what many scenarios begin with --------------------------------------------------------

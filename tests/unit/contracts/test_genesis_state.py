@@ -110,7 +110,8 @@ def test_state_at_height_0() -> None:
     community = make_genesis(3, tokens_micro=7)
     state = genesis_state(community.genesis)
     assert list(state) == sorted(state)
-    assert len(state) == 3 * 4 + 2 + 6, "per member, the issuer's and the grid account's wallets, singletons"
+    records, wallets, singletons, keys = 3 * 4, 2, 6, 3 * 2 + 3  # wallets of the issuer and the grid account
+    assert len(state) == records + wallets + singletons + keys
     for address, member in zip(community.addresses, community.genesis.members, strict=True):
         assert decode(state[account_key(address)], Account) == Account(available_micro=7, held_micro=0, nonce=-1)
         assert decode(state[score_key(address)], Score) == Score(

@@ -10,16 +10,14 @@ from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
 from contracts.member_changes import Hindrance, prospect
+from contracts.member_records import Leave, MemberQueue
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
-    ChangeKind,
     Debt,
-    MemberChange,
     MemberList,
-    MemberQueue,
     Overlay,
     activity_key,
     debt_key,
@@ -57,8 +55,8 @@ def queue_of(chain: DictChain) -> MemberQueue:
     return chain.read(MEMBER_QUEUE_KEY, MemberQueue)
 
 
-def leave(member: int, community: Community = HOMES) -> MemberChange:
-    return MemberChange(kind=ChangeKind.LEAVE, address=community.addresses[member])
+def leave(member: int, community: Community = HOMES) -> Leave:
+    return Leave(address=community.addresses[member])
 
 
 def hindrance(chain: DictChain, member: int, *, slot: int | None = None) -> Hindrance | None:

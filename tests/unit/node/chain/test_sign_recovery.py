@@ -9,6 +9,7 @@ import pytest
 from consensus.eras import first_era
 from consensus.events import UNANSWERED
 from consensus.identifiers import GENESIS_HEIGHT, Address, Height
+from consensus.member import KeyRing
 from consensus.messages import HeightAnswer, HeightQuestion
 from consensus.recovery import AnswerRefusal, answer_to, question_of
 from ledger.ledger import Ledger
@@ -50,7 +51,7 @@ class Node:
             names={},
         )
         self.recovery = SignRecovery(
-            signer=self.community.node_keys[self.own],
+            keys=KeyRing(self.community.node_keys[self.own]),
             application=application_on(self.ledger, self.community.addresses[self.own]),
             links=links,
             clock_s=lambda: self.now_s,

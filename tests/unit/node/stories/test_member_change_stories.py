@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contracts.member_changes import Hindrance, Prospect
-from contracts.state import ChangeKind, MemberChange
+from contracts.member_records import Leave
 from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
 from tests.support.contracts import make_genesis
@@ -16,7 +16,7 @@ HOMES = make_genesis(5)
 
 def found(hindrance: Hindrance | None) -> Prospect:
     return Prospect(
-        change=MemberChange(kind=ChangeKind.LEAVE, address=HOMES.addresses[1]),
+        change=Leave(address=HOMES.addresses[1]),
         hindrance=hindrance,
         members=5,
         members_after=4,

@@ -1,0 +1,149 @@
+"""A member exchanges its keys while the chain runs: the node key by its own word, the meter with the authority's.
+
+From the block after `RotateKey` on only the new node key acts for the member: no transaction and no contract under
+the old one counts, so who stole it acts no more, nor can it ask for another key instead. The votes follow by the list
+of members, as any change of it: two heights above the block that carries the rotation out. It needs nothing but that
+no other change is pending, and goes before whoever leaves.
+
+The list's history grows with every rotation and is written anew with every change of it. So the pauses between the
+rotations of one member grow, up to a bound: a key that was stolen is exchanged at once, a member that exchanges keys
+for no reason is slowed down.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from consensus.cryptography import verify
+from consensus.identifiers import Address, PublicKey, Signature, Slot
+from contracts.genesis import Genesis
+from contracts.member_changes import is_member
+from contracts.member_records import KeyOwner, MemberQueue, Rotate
+from contracts.receipts import Reason
+from contracts.run import BlockRun, Outcome, Refusal
+from contracts.state import (
+    MEMBER_LIST_KEY,
+    MEMBER_QUEUE_KEY,
+    Member,
+    MemberList,
+    Overlay,
+    member_key,
+    used_key,
+)
+from contracts.transactions import (
+    KeyUse,
+    ReplaceMeter,
+    RotateKey,
+    possession_bytes,
+    voucher_bytes,
+)
+from contracts.units import MS_PER_HOUR, Milliseconds
+
+FIRST_PAUSE_MS: Final = Milliseconds(24 * MS_PER_HOUR)
+"""Between the first and the second rotation of a member; then twice as long each time."""
+
+PAUSE_DOUBLINGS_MAX: Final = 6
+"""Up to 64 days."""
+
+
+def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Outcome:
+    """Has the sender act by another node key, and puts the change of the list of members behind other rotations.
+
+    Declines: no member, not long after its last rotation, a key that was somebody's or that nobody holds.
+    """
+    refusal = (
+        _member_refusal(run, sender)
+        or _pause_refusal(run, sender)
+        or _key_refusal(run, sender, KeyUse.NODE, action.key, action.possession)
+    )
+    if refusal is not None:
+        return Outcome(refusal=refusal)
+    take_key(run.overlay, sender, action.key)
+    member = run.overlay.require(member_key(sender), Member)
+    turned = replace(
+        member, node_key=action.key, rotations=member.rotations + 1, rotated_slot=run.context.slot
+    )
+    run.overlay.put(member_key(sender), turned)
+    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    rotations = [change for change in queue.waiting if isinstance(change, Rotate)]
+    others = [change for change in queue.waiting if not isinstance(change, Rotate)]
+    waiting = (*rotations, Rotate(address=sender, node_key=action.key), *others)
+    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
+    return Outcome()
+
+
+def execute_replace_meter(run: BlockRun, sender: Address, action: ReplaceMeter) -> Outcome:
+    """Takes the sender's readings from another meter from here on.
+
+    Declines: no member, a key that was somebody's or that nobody holds, a meter that the authority does not vouch for.
+    """
+    refusal = (
+        _member_refusal(run, sender)
+        or _key_refusal(run, sender, KeyUse.METER, action.key, action.possession)
+        or _voucher_refusal(run, sender, action)
+    )
+    if refusal is not None:
+        return Outcome(refusal=refusal)
+    take_key(run.overlay, sender, action.key)
+    member = run.overlay.require(member_key(sender), Member)
+    run.overlay.put(member_key(sender), replace(member, meter_key=action.key))
+    return Outcome()
+
+
+def held_keys(overlay: Overlay, address: Address) -> tuple[PublicKey, ...]:
+    """Returns the node keys that act or acted for a member, the present one first; none of who never was one."""
+    member = overlay.get(member_key(address), Member)
+    if member is None:
+        return ()
+    known = overlay.require(MEMBER_LIST_KEY, MemberList).keys_of(address)
+    return (member.node_key, *(key for key in known if key != member.node_key))
+
+
+def take_key(overlay: Overlay, owner: Address, key: PublicKey) -> None:
+    """Notes whose key this is from now on and for ever; whoever had it first keeps it."""
+    if overlay.get(used_key(key), KeyOwner) is None:
+        overlay.put(used_key(key), KeyOwner(owner=owner))
+
+
+def next_rotation_slot(member: Member, genesis: Genesis) -> Slot:
+    """Returns from which slot on a member may exchange its node key again."""
+    if member.rotations == 0:
+        return Slot(0)
+    pause_ms = FIRST_PAUSE_MS << min(member.rotations - 1, PAUSE_DOUBLINGS_MAX)
+    return Slot(member.rotated_slot + pause_ms // genesis.slot_duration_ms)
+
+
+def _member_refusal(run: BlockRun, sender: Address) -> Refusal | None:
+    if is_member(run.overlay, sender):
+        return None
+    return Refusal(reason=Reason.KEY_NOT_MEMBER, detail=f"{sender.hex()} is no member")
+
+
+def _pause_refusal(run: BlockRun, sender: Address) -> Refusal | None:
+    first = next_rotation_slot(run.overlay.require(member_key(sender), Member), run.genesis)
+    if run.context.slot >= first:
+        return None
+    detail = f"the next rotation may be in slot {first}, this is {run.context.slot}"
+    return Refusal(reason=Reason.KEY_TOO_SOON, detail=detail)
+
+
+def _key_refusal(
+    run: BlockRun, owner: Address, use: KeyUse, key: PublicKey, possession: Signature
+) -> Refusal | None:
+    known = run.overlay.get(used_key(key), KeyOwner)
+    if known is not None:
+        detail = f"key {key.hex()} is or was that of {known.owner.hex()}"
+        return Refusal(reason=Reason.KEY_USED_BEFORE, detail=detail)
+    if not verify(key, possession_bytes(run.context.chain, owner, use, key), possession):
+        detail = f"key {key.hex()} did not sign that it is the {use.value} key of {owner.hex()}"
+        return Refusal(reason=Reason.KEY_NO_POSSESSION, detail=detail)
+    return None
+
+
+def _voucher_refusal(run: BlockRun, sender: Address, action: ReplaceMeter) -> Refusal | None:
+    signed = voucher_bytes(run.context.chain, sender, action.key)
+    if verify(run.genesis.authority_key, signed, action.voucher):
+        return None
+    detail = f"the authority did not sign that {action.key.hex()} is a meter of {sender.hex()}"
+    return Refusal(reason=Reason.METER_NOT_VOUCHED, detail=detail)
+
