@@ -152,7 +152,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     return receipt, outcome
 
 
-def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911  (a case each)
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911, PLR0912  (a case each)
     match action:
         case PublishReading():
             return execute_reading(run, sender, action)

@@ -60,9 +60,7 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
         return Outcome(refusal=refusal)
     take_key(run.overlay, sender, action.key)
     member = run.overlay.require(member_key(sender), Member)
-    turned = replace(
-        member, node_key=action.key, rotations=member.rotations + 1, rotated_slot=run.context.slot
-    )
+    turned = replace(member, node_key=action.key, rotations=member.rotations + 1, rotated_slot=run.context.slot)
     run.overlay.put(member_key(sender), turned)
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     rotations = [change for change in queue.waiting if isinstance(change, Rotate)]
@@ -75,7 +73,7 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
 def execute_replace_meter(run: BlockRun, sender: Address, action: ReplaceMeter) -> Outcome:
     """Takes the sender's readings from another meter from here on.
 
-    Declines: no member, a key that was somebody's or that nobody holds, a meter that the authority does not vouch for.
+    Declines: no member, a key that was somebody's or that nobody holds, a meter without the authority's word.
     """
     refusal = (
         _member_refusal(run, sender)
@@ -127,9 +125,7 @@ def _pause_refusal(run: BlockRun, sender: Address) -> Refusal | None:
     return Refusal(reason=Reason.KEY_TOO_SOON, detail=detail)
 
 
-def _key_refusal(
-    run: BlockRun, owner: Address, use: KeyUse, key: PublicKey, possession: Signature
-) -> Refusal | None:
+def _key_refusal(run: BlockRun, owner: Address, use: KeyUse, key: PublicKey, possession: Signature) -> Refusal | None:
     known = run.overlay.get(used_key(key), KeyOwner)
     if known is not None:
         detail = f"key {key.hex()} is or was that of {known.owner.hex()}"
@@ -146,4 +142,3 @@ def _voucher_refusal(run: BlockRun, sender: Address, action: ReplaceMeter) -> Re
         return None
     detail = f"the authority did not sign that {action.key.hex()} is a meter of {sender.hex()}"
     return Refusal(reason=Reason.METER_NOT_VOUCHED, detail=detail)
-

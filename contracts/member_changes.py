@@ -1,8 +1,9 @@
 """Members that come and go while the chain runs: at most one change per block, fixed two heights ahead.
 
-Members go, or vote under another node key in their place. Block b writes the list of height b + 2, so while a height is
-undecided its members and those of the next one are known. No change is carried out while one is pending: every set decides a block before the next change is fixed, and
-the sets of two heights that follow each other share an honest member in any two quorums.
+Members go, or vote under another node key in their place. Block b writes the list of height b + 2, so while a height
+is undecided its members and those of the next one are known. No change is carried out while one is pending: every set
+decides a block before the next change is fixed, and the sets of two heights that follow each other share an honest
+member in any two quorums.
 
 A change that would leave fewer members that are there than a quorum waits, with that reason. Who is there the chain
 says itself, so that all judge alike: a COMMIT in a parent's certificate or a transaction, within the window W.

@@ -161,8 +161,8 @@ def _check_members(run: BlockRun, submission: Submission) -> Refusal | None:
 
 
 def _check_signatures(run: BlockRun, submission: Submission) -> Refusal | None:
-    """Who submits what a party did not sign is at fault; the issuer and the grid account have no score to lose. What it
-    signed under a key that it replaced since counts no more, and is nobody's fault: the other party could not know.
+    """Who submits what a party did not sign is at fault; the issuer and the grid account have no score to lose. What
+    it signed under a key that it replaced since counts no more, and is nobody's fault: the other could not know.
     """
     action, terms, submitter = submission.action, submission.terms, submission.submitter
     signed = encode(terms)

@@ -10,7 +10,7 @@ from typing import Final
 
 from consensus.codec import DecodeError, Malformed
 from consensus.cryptography import address_of
-from consensus.identifiers import Address, Digest, Height, PublicKey
+from consensus.identifiers import Digest, Height, PublicKey
 from contracts.transactions import (
     SignedTransaction,
     Transaction,
@@ -102,7 +102,7 @@ def envelope_refusal(
     envelope = transaction.envelope
     if last_nonce is None:
         return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{envelope.sender.hex()} has no account")
-    if not _acts_for(envelope.sender_key, envelope.sender, node_key):
+    if not acts(transaction, node_key):
         return TransactionRefused(
             TransactionRefusal.OTHER_KEY, f"{envelope.sender_key.hex()} is not the key of {envelope.sender.hex()}"
         )
@@ -118,5 +118,7 @@ def envelope_refusal(
     return None
 
 
-def _acts_for(key: PublicKey, sender: Address, node_key: PublicKey | None) -> bool:
+def acts(transaction: Transaction, node_key: PublicKey | None) -> bool:
+    """Says whether the key that signed a transaction acts for its sender; arguments as `envelope_refusal`."""
+    key, sender = transaction.envelope.sender_key, transaction.sender
     return address_of(key) == sender if node_key is None else key == node_key

@@ -56,6 +56,8 @@ class DropReason(Enum):
 
     NONCE_PASSED = "nonce_passed"
     EXPIRED = "expired"
+    OTHER_KEY = "other_key"
+    """The sender acts by another key since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +165,7 @@ class Mempool:
         decided: Iterable[Digest],
         *,
         last_nonce: Callable[[Address], int | None],
+        is_acting: Callable[[Transaction], bool],
         height: Height,
     ) -> tuple[Dropped, ...]:
         """Removes what a decided block contains, and what no later block may contain.
@@ -170,6 +173,8 @@ class Mempool:
         Args:
             decided: digests of the block's transactions.
             last_nonce: a sender's last used nonce after the block, None if it used none.
+            is_acting: says whether the key that signed a transaction acts for its sender after the block. What it
+                signed else keeps the place of its nonce, and its sender's quota, from the key that does.
             height: the block's height.
 
         Returns:
@@ -182,7 +187,7 @@ class Mempool:
         dropped = [
             (waiting, reason)
             for sender, queue in self._by_sender.items()
-            for waiting, reason in _droppable(queue, last_nonce(sender), height)
+            for waiting, reason in _droppable(queue, last_nonce(sender), is_acting, height)
         ]
         for waiting, _ in dropped:
             self._remove(waiting)
@@ -215,10 +220,12 @@ class Mempool:
 
 
 def _droppable(
-    queue: list[_Waiting], last_nonce: int | None, height: Height
+    queue: list[_Waiting], last_nonce: int | None, is_acting: Callable[[Transaction], bool], height: Height
 ) -> Iterable[tuple[_Waiting, DropReason]]:
     for waiting in queue:
         if last_nonce is not None and _nonce_of(waiting) <= last_nonce:
             yield waiting, DropReason.NONCE_PASSED
         elif waiting.transaction.envelope.valid_until_height <= height:
             yield waiting, DropReason.EXPIRED
+        elif not is_acting(waiting.transaction):
+            yield waiting, DropReason.OTHER_KEY

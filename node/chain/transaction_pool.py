@@ -8,7 +8,7 @@ from consensus.identifiers import Address, Digest, Height, PublicKey
 from contracts.transactions import transaction_digest
 from ledger.errors import TransactionRefused
 from ledger.ledger import Ledger
-from ledger.transactions import envelope_refusal
+from ledger.transactions import acts, envelope_refusal
 from node.chain.mempool import Dropped, Mempool, MempoolRefusal, MempoolRefused
 from node.errors import SubmissionRefused
 
@@ -76,7 +76,12 @@ class TransactionPool:
     def on_applied(self, decided: Iterable[Digest]) -> tuple[Dropped, ...]:
         """Removes what the ledger's newest block contains, and what no later one may; returns the latter."""
         self._standings.clear()
-        return self.mempool.on_applied(decided, last_nonce=self._ledger.last_nonce, height=self._ledger.height)
+        return self.mempool.on_applied(
+            decided,
+            last_nonce=lambda sender: self._standing_of(sender).last_nonce,
+            is_acting=lambda waiting: acts(waiting, self._standing_of(waiting.sender).node_key),
+            height=self._ledger.height,
+        )
 
     def older_than(self, age_ms: int) -> list[bytes]:
         """Returns what waits longer than `age_ms`, the oldest first, to be passed on once more."""

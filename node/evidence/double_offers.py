@@ -35,7 +35,7 @@ UNCHECKED: Final = frozenset(
         Reason.TRADE_BUYER_SIGNATURE,
     }
 )
-"""Declined before both signatures were found to hold under the present keys: one of them may, or under an earlier key."""
+"""Declined before both signatures were found to hold: one of them may, also under a key that was replaced since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from contracts.state_reading import member_name, require
 from ledger.ledger import Ledger
 from node.replies.state import LeftMember, MemberChangesReply, WaitingChange
 
-
 _SAID: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its node key"}
 """What a change is, as people say it."""
 

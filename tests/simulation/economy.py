@@ -79,7 +79,9 @@ class _Run:
         self._follow(proposal, slot)
         nonces = {transaction.envelope.sender: transaction.envelope.nonce for transaction in proposal}
         decided = [transaction_digest(encode(transaction)) for transaction in proposal]
-        other_pool.on_applied(decided, last_nonce=nonces.get, height=Height(self.chain.height))
+        other_pool.on_applied(
+            decided, last_nonce=nonces.get, is_acting=lambda _: True, height=Height(self.chain.height)
+        )
         assert len(other_pool) == 0, "what is decided waits nowhere"
         assert self.chain.state == self.other, "the same blocks, another state"
         self.flows.follow(proposal, execution)

@@ -68,8 +68,8 @@ LEAVING_MUTANTS: Final = (
                 "carry_out_change",
                 (
                     "list_with(known, change, Height(height + FIXED_AHEAD))",
-                    "__import__('functools').reduce(lambda one, each: list_with(one, each, Height(height + FIXED_AHEAD)), "
-                    "run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting, known)",
+                    "[known := list_with(known, each, Height(height + FIXED_AHEAD)) for each in "
+                    "run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting][-1]",
                 ),
             ),
         ),

@@ -72,5 +72,6 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
     )
     parameters = Parameters(slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms)
     application = application_on(ledger, key.address)
-    driver = Driver(keys=KeyRing(key), parameters=parameters, application=application, sign_state=sign_state, ports=ports)
+    keys = KeyRing(key)
+    driver = Driver(keys=keys, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
     return driver, world

@@ -7,6 +7,7 @@ The same seed on the same chain gives the same operations. Nothing here knows wh
 only looks at the state to send things that have a chance, and at what it sent before to repeat and to forge it.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -24,6 +25,7 @@ from contracts.state import (
     Account,
     Debt,
     Deficit,
+    Member,
     MeterReading,
     Packet,
     PromiseBook,
@@ -32,6 +34,7 @@ from contracts.state import (
     account_key,
     debt_key,
     deficit_key,
+    member_key,
     packet_key,
     promises_key,
     reading_key,
@@ -55,6 +58,9 @@ from contracts.transactions import (
     TradeTerms,
     Transfer,
     packet_id,
+    replacement,
+    rotation,
+    voucher_bytes,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -108,7 +114,10 @@ class MarketOperations:
         """
         self._random: Final = random
         self._chain: Final = chain
-        self._homes: Final = chain.community
+        self._homes = chain.community
+        """With the keys that the members have now."""
+        self._next_keys: list[SigningKey] = []
+        self._members_read: dict[int, bytes] = {}
         self._members: Final = range(len(self._homes.addresses))
         self._interval = 3
         self._counter = 0
@@ -131,6 +140,8 @@ class MarketOperations:
             self._stake: 2,
             self._leaving: 1,
             self._presence: 1,
+            self._rotation: 1,
+            self._meter: 1,
             self._report: 3,
             self._bad_reading: 2,
             self._transfer: 2,
@@ -142,6 +153,7 @@ class MarketOperations:
         """Returns who sends what next."""
         if self._random.random() * OPERATIONS_PER_INTERVAL < 1:
             self._interval += 1
+        self._take_new_keys()
         (kind,) = self._random.choices(list(self._kinds), weights=list(self._kinds.values()))
         operation = kind()
         self._sent = [*self._sent, operation][-OPERATIONS_REMEMBERED_MAX:]
@@ -341,7 +353,7 @@ class MarketOperations:
         sender, action = self._random.choice(self._sent)
         return self._random.choice((sender, sender, self._random.choice(self._members))), action
 
-    # -- tokens, stakes, evidence
+    # -- tokens, stakes, members
 
     def _amount(self, sender: SigningKey) -> int:
         """Returns little, seldom all that the sender has, or a little more than that."""
@@ -392,6 +404,45 @@ class MarketOperations:
 
     def _presence(self) -> Operation:
         return self._random.choice((*self._members, self._homes.issuer_key)), ShowPresence()
+
+    # -- keys
+
+    def _key(self) -> SigningKey:
+        """Mostly a new one, else one that is or was somebody's."""
+        if self._random.random() < 0.2:
+            return self._random.choice((*self._homes.node_keys, *self._homes.meter_keys, *self._next_keys))
+        self._next_keys.append(SigningKey(self._random.randbytes(32)))
+        return self._next_keys[-1]
+
+    def _take_new_keys(self) -> None:
+        """Uses those that the chain took."""
+        for number, address in enumerate(self._homes.addresses):
+            raw = self._chain.state[member_key(address)]
+            if self._members_read.get(number) == raw:
+                continue
+            self._members_read[number], member = raw, decode(raw, Member)
+            known = {key.public_key: key for key in self._next_keys}
+            nodes, meters = list(self._homes.node_keys), list(self._homes.meter_keys)
+            nodes[number] = known.get(member.node_key, nodes[number]).of_member(address)
+            meters[number] = known.get(member.meter_key, meters[number])
+            self._homes = dataclasses.replace(self._homes, node_keys=tuple(nodes), meter_keys=tuple(meters))
+
+    def _rotation(self) -> Operation:
+        """Of a member or of who is none; sometimes of a key that showed itself to another member."""
+        sender = self._random.choice((*self._homes.node_keys, self._homes.issuer_key))
+        owner = self._random.choice((sender.address,) * 4 + self._homes.addresses)
+        return sender, rotation(self._homes.chain, owner, self._key())
+
+    def _meter(self) -> Operation:
+        """As a rotation; sometimes the authority vouched for nothing."""
+        sender = self._random.choice((*self._homes.node_keys, self._homes.issuer_key))
+        key = self._key()
+        owner = self._random.choice((sender.address,) * 4 + self._homes.addresses)
+        signer = self._random.choice((self._homes.authority_key,) * 3 + (key,))
+        voucher = signer.sign(voucher_bytes(self._homes.chain, sender.address, key.public_key))
+        return sender, replacement(self._homes.chain, owner, key, voucher)
+
+    # -- evidence
 
     def _report(self) -> Operation:
         """Seldom a proof against the equivocator, else statements of which somebody else signed one."""

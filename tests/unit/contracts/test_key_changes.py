@@ -1,5 +1,6 @@
 """Members that exchange keys: from which block the new one acts, from which height it votes, and what is no key."""
 
+import itertools
 import random
 
 import pytest
@@ -248,7 +249,7 @@ def test_the_pauses_between_rotations_grow_up_to_a_bound() -> None:
         assert receipt.status is Status.EXECUTED
         sender = new_key(number, of=2)
         allowed.append(first)
-    pauses = [(later - earlier) // DAY_SLOTS for earlier, later in zip(allowed, allowed[1:], strict=False)]
+    pauses = [(later - earlier) // DAY_SLOTS for earlier, later in itertools.pairwise(allowed)]
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 64, 64]
     assert 2**PAUSE_DOUBLINGS_MAX == 64
 
