@@ -32,10 +32,11 @@ def begin_era(run: BlockRun) -> None:
     replaced = set(beginning.members) - set(known.at(Height(beginning.base + 1)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, beginning, dict(replaced)))
-    for address, key in sorted(replaced):
-        member = run.overlay.require(member_key(address), Member)
-        run.overlay.put(member_key(address), replace(member, node_key=key))
+    for address, key in beginning.members:
         take_key(run.overlay, address, key)
+        member = run.overlay.require(member_key(address), Member)
+        if member.node_key != key:
+            run.overlay.put(member_key(address), replace(member, node_key=key))
 
 
 def _without_later(known: MemberList, base: Height) -> MemberList:

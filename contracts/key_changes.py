@@ -1,9 +1,9 @@
 """A member exchanges its keys while the chain runs: the node key by its own word, the meter with the authority's.
 
-From the block after `RotateKey` on only the new node key acts for the member: no transaction and no contract under
-the old one counts, so who stole it acts no more, nor can it ask for another key instead. The votes follow by the list
-of members, as any change of it: two heights above the block that carries the rotation out. It needs nothing but that
-no other change is pending, and goes before whoever leaves.
+A rotation is a change of the list of members, which the end of its own block carries out unless another one is
+pending; it needs nothing else, and goes before whoever leaves. From the next block on only the new key acts for the
+member: no transaction and no contract under the old one counts. From the height after that on only the new one votes.
+While it waits, who stole the old key cannot ask for another one instead.
 
 The list's history grows with every rotation and is written anew with every change of it. So the pauses between the
 rotations of one member grow, up to a bound: a key that was stolen is exchanged at once, a member that exchanges keys
@@ -47,7 +47,7 @@ PAUSE_DOUBLINGS_MAX: Final = 6
 
 
 def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Outcome:
-    """Has the sender act by another node key, and puts the change of the list of members behind other rotations.
+    """Puts the change to another node key behind other rotations, and before whoever leaves.
 
     Declines: no member, not long after its last rotation, a key that was somebody's or that nobody holds.
     """
@@ -60,12 +60,12 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
         return Outcome(refusal=refusal)
     take_key(run.overlay, sender, action.key)
     member = run.overlay.require(member_key(sender), Member)
-    turned = replace(member, node_key=action.key, rotations=member.rotations + 1, rotated_slot=run.context.slot)
-    run.overlay.put(member_key(sender), turned)
+    rotations, slot = member.rotations + 1, run.context.slot
+    run.overlay.put(member_key(sender), replace(member, rotations=rotations, rotated_slot=slot))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    rotations = [change for change in queue.waiting if isinstance(change, Rotate)]
-    others = [change for change in queue.waiting if not isinstance(change, Rotate)]
-    waiting = (*rotations, Rotate(address=sender, node_key=action.key), *others)
+    before = [change for change in queue.waiting if isinstance(change, Rotate)]
+    behind = [change for change in queue.waiting if not isinstance(change, Rotate)]
+    waiting = (*before, Rotate(address=sender, node_key=action.key), *behind)
     run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
     return Outcome()
 

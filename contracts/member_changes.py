@@ -25,10 +25,12 @@ from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    Member,
     MemberList,
     MemberTerm,
     Overlay,
     activity_key,
+    member_key,
 )
 from contracts.transactions import SetLeaving
 
@@ -192,6 +194,9 @@ def carry_out_change(run: BlockRun) -> None:
         return
     known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
     run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, Height(height + FIXED_AHEAD)))
+    if isinstance(change, Rotate):
+        member = run.overlay.require(member_key(change.address), Member)
+        run.overlay.put(member_key(change.address), replace(member, node_key=change.node_key))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     waiting = tuple(other for other in queue.waiting if other != change)
     run.overlay.put(MEMBER_QUEUE_KEY, MemberQueue(waiting=waiting, last=change, last_height=height))

@@ -76,7 +76,7 @@ class Member(Record, frozen=True, kw_only=True, tag="member"):
 
     name: str
     node_key: PublicKey
-    """Acts for it: transactions and contracts. Under which one it votes at a height, the list says."""
+    """The newest one of the list: it acts for the member in the next block, and votes as soon as the list says."""
     meter_key: PublicKey
     capacity_w: int
     rotations: int

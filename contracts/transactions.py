@@ -204,9 +204,7 @@ class MeterVoucher(Record, frozen=True, kw_only=True, tag="meter-voucher"):
 
 
 class RotateKey(Record, frozen=True, kw_only=True, tag="rotate-key"):
-    """The sender acts by another node key from the next block on, and votes by it as soon as the list of members has
-    it.
-    """
+    """The sender is to act and to vote by another node key, in its place among the members."""
 
     key: PublicKeyBytes
     possession: SignatureBytes

@@ -137,7 +137,7 @@ class ShowPresenceModel(ApiModel):
 
 
 class RotateKeyModel(ApiModel):
-    """Has the sender act, and soon vote, by another node key."""
+    """Has the sender act and vote by another node key."""
 
     kind: Literal["rotate-key"]
     key: Hash

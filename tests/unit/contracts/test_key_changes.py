@@ -149,11 +149,10 @@ def test_two_members_rotate_one_after_the_other_and_before_who_leaves() -> None:
     assert HOMES.addresses[5] not in dict(list_of(chain).at(Height(7)))
 
 
-def test_while_its_turn_has_not_come_the_old_key_votes_and_the_new_one_acts() -> None:
+def test_while_its_turn_has_not_come_nothing_changes() -> None:
     chain = DictChain(HOMES)
     chain.block((1, rotate(1)), (3, rotate(3)))
-    assert member_of(chain, 3).node_key == new_key(3).public_key
-    assert key_at(chain, 3, 4) == HOMES.node_keys[3].public_key
+    assert member_of(chain, 3).node_key == HOMES.node_keys[3].public_key == key_at(chain, 3, 4)
     found = prospect(
         Overlay(chain.state), queue_of(chain).waiting[0], height=Height(2), slot=Slot(2), genesis=HOMES.genesis
     )
@@ -270,8 +269,10 @@ def test_a_rotation_too_soon_is_declined_and_changes_nothing() -> None:
 def test_a_thief_cannot_ask_for_another_key_instead() -> None:
     """Not in the same block either, behind the owner's word."""
     chain = DictChain(HOMES)
-    receipts = chain.block((2, rotate(2)), (2, rotate(2, 9))).receipts
-    assert [receipt.reason for receipt in receipts] == [Reason.NONE, Reason.KEY_TOO_SOON]
+    receipts = chain.block((1, rotate(1)), (2, rotate(2)), (2, rotate(2, 9))).receipts
+    assert [receipt.reason for receipt in receipts] == [Reason.NONE, Reason.NONE, Reason.KEY_TOO_SOON]
+    assert reason_of(chain, 2, rotate(2, 9)) is Reason.KEY_TOO_SOON, "nor while the owner's word waits"
+    chain.block()
     assert member_of(chain, 2).node_key == new_key(2).public_key
 
 
@@ -428,7 +429,7 @@ def beginning(base: int, keys: dict[int, SigningKey]) -> EraBeginning:
 
 @pytest.mark.parametrize("carried", [False, True])
 def test_a_rotation_that_was_not_in_force_at_a_base_waits_again(carried: bool) -> None:
-    """The new key acts all the while: else the thief of the old one would be let in again."""
+    """What is signed while the era begins counts under the plan's key, votes and transactions alike."""
     chain = DictChain(HOMES)
     chain.block()
     if carried:
@@ -439,6 +440,7 @@ def test_a_rotation_that_was_not_in_force_at_a_base_waits_again(carried: bool) -
     old, new = HOMES.node_keys[2].public_key, new_key(2).public_key
     assert member_of(chain, 2).node_key == new
     assert [key_at(chain, 2, height) for height in (base + 1, begins + 1, begins + 2)] == [old, old, new]
+    assert queue_of(chain).last_height == begins
     assert len([term for term in list_of(chain).terms if term.address == HOMES.addresses[2]]) == 2
 
 

@@ -143,7 +143,9 @@ def test_applying_removes_the_decided_and_names_what_it_drops() -> None:
     expired, still_valid = make(1, 1, valid_until_height=7), make(1, 2, valid_until_height=8)
     mempool = mempool_of(waiting, passed, decided, expired, still_valid)
     used = {decided.sender: decided.nonce, expired.sender: None}
-    dropped = mempool.on_applied([decided.digest], last_nonce=lambda sender: used[sender], is_acting=all_act, height=Height(7))
+    dropped = mempool.on_applied(
+        [decided.digest], last_nonce=lambda sender: used[sender], is_acting=all_act, height=Height(7)
+    )
     assert set(dropped) == {
         Dropped(digest=passed.digest, reason=DropReason.NONCE_PASSED),
         Dropped(digest=expired.digest, reason=DropReason.EXPIRED),
@@ -164,7 +166,9 @@ def test_what_another_key_signed_since_leaves_with_its_sender() -> None:
 
 def test_transactions_decided_elsewhere_do_no_harm() -> None:
     mempool = mempool_of(make(0, 1))
-    assert mempool.on_applied([make(1, 1).digest], last_nonce=nonces_unused, is_acting=all_act, height=Height(1)) == ()
+    assert (
+        mempool.on_applied([make(1, 1).digest], last_nonce=nonces_unused, is_acting=all_act, height=Height(1)) == ()
+    )
     assert len(mempool) == 1
 
 
