@@ -17,11 +17,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 from consensus.codec import Record, decode
+from contracts.member_records import Activity
 from contracts.state import (
     TOTALS_KEY,
     TRADE_COUNTERS,
     Account,
-    Activity,
     Debt,
     Deficit,
     MeterReading,

@@ -36,6 +36,7 @@ from contracts.conditions import (
     execution_stage,
     final_stage,
 )
+from contracts.member_records import Activity
 from contracts.receipts import Posting, Reason
 from contracts.rewards import FAULT, punish, quality_total, reward_traders
 from contracts.run import BlockRun, Refusal
@@ -43,7 +44,6 @@ from contracts.settlement import contract_size, execution_postings, final_postin
 from contracts.state import (
     TRADE_COUNTERS,
     Account,
-    Activity,
     Deficit,
     Interval,
     Member,
