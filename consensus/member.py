@@ -54,6 +54,11 @@ class KeyRing:
         assert signer.address == self.address, "another member's key"
         self._signers[signer.public_key] = signer
 
+    @property
+    def public_keys(self) -> frozenset[PublicKey]:
+        """All of them."""
+        return frozenset(self._signers)
+
     def __contains__(self, key: object) -> bool:
         return key in self._signers
 

@@ -132,8 +132,7 @@ class Checker:
         if isinstance(message, PrePrepare | Prepare | Commit | ViewChange) and message.signer != host.key.address:
             return  # passed on: its signer answers for it
         if isinstance(message, PrePrepare | Prepare | Commit | ViewChange):
-            key = host.application.memberships().undecided.key_of(host.key.address)
-            assert key == host.key.public_key, "a statement by who is no member of its height"
+            self._check_key(host, message)
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)
@@ -158,6 +157,26 @@ class Checker:
                 assert host.sign_state.promise >= message.slot, "a promise was sent before it was durable"
                 promised = self.promises.get(step[:2], Slot(0))
                 self.promises[step[:2]] = max(promised, message.slot)
+
+    @staticmethod
+    def _check_key(host: "Host", message: PrePrepare | Prepare | Commit | ViewChange) -> None:
+        """It is signed by the key that the members of its height have of its signer."""
+        application, height, slot = host.application, message.height, message.slot
+        key = application.memberships().undecided.key_of(host.key.address)
+        assert key in host.keys, "a statement by who is no member of its height"
+        if key == host.key.public_key and host.next_key is None:
+            return  # it has no other
+        domain = application.eras.at(height).domain
+        match message:
+            case ViewChange():
+                signed = view_change_bytes(domain, height, slot, message.claim)
+            case Commit():
+                signed = commit_bytes(domain, height, slot, message.block)
+            case _:
+                signed = vote_bytes(domain, height, slot, message.block)
+        assert verification.verify(key, signed, message.signature), "signed by another key than that of its height"
+        kind = "old" if key == host.key.public_key else "new"
+        host.network.occurred[f"signed under the {kind} key"] += 1
 
     @staticmethod
     def _check_prepared(host: "Host", commit: Commit, kept: PreparedBlock) -> None:
@@ -232,9 +251,11 @@ class Checker:
 
     def note_evidence(self, evidence: Equivocation, network: "Network") -> None:
         """No honest member is ever accused, and what is found proves it to anybody."""
-        key, era = network.membership.key_of(evidence.offender), network.hosts[0].application.eras.at(evidence.height)
-        offence = None if key is None else proven_offence(evidence, key, era)
-        assert offence is not None, "evidence that proves nothing"
+        era = network.hosts[0].application.eras.at(evidence.height)
+        keys = {key for host in network.by_address[evidence.offender] for key in host.keys.public_keys}
+        found = [offence for key in keys if (offence := proven_offence(evidence, key, era)) is not None]
+        assert found, "evidence that proves nothing"
+        offence = found[0]
         assert evidence.offender in network.byzantine, f"an honest member was accused of {offence.value}"
         network.occurred[f"evidence of {offence.value}"] += 1
 

@@ -94,7 +94,8 @@ class Host:
         self.index = index
         self.key = key
         self.keys = KeyRing(key)
-        """On disk: what a process adds, the next one has."""
+        self.next_key: Signer | None = None
+        """On its disk from the start, where a run has it exchange its key."""
         self.application = application
         application.monotonic_ms = lambda: self.now().monotonic_ms
         self.role = role
@@ -128,6 +129,10 @@ class Host:
         span_ms, drift = faults.clock_offset_ms_max, faults.drift_per_million_max
         self.clock_offset_ms = draw(-span_ms, span_ms) if span_ms else 0
         self.drift_per_million = draw(-drift, drift) if drift else 0
+
+    def give_next_key(self, key: Signer) -> None:
+        self.next_key = key
+        self.keys.add(key)
 
     # --- what tests look at -------------------------------------------------------------------------------------
 
