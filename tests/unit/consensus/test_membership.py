@@ -210,7 +210,7 @@ def test_a_home_signs_at_a_height_only_under_the_key_that_the_height_has_of_it()
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-def test_a_home_that_exchanges_its_key_signs_each_height_under_the_key_that_the_height_has(
+def test_a_home_that_exchanges_its_key_signs_each_height_under_the_key_of_that_height(
     is_restarted: bool,
 ) -> None:
     """It misses none: in the slot after, at the next height, the new key votes, commits and asks for another slot."""
