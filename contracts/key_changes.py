@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from consensus.cryptography import verify
 from consensus.identifiers import Address, PublicKey, Signature, Slot
 from contracts.genesis import Genesis
-from contracts.member_changes import is_member
+from contracts.member_changes import is_member, waiting_with
 from contracts.member_records import KeyOwner, MemberQueue, Rotate
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
@@ -63,10 +63,7 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
     rotations, slot = member.rotations + 1, run.context.slot
     run.overlay.put(member_key(sender), replace(member, rotations=rotations, rotated_slot=slot))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    before = [change for change in queue.waiting if isinstance(change, Rotate)]
-    behind = [change for change in queue.waiting if not isinstance(change, Rotate)]
-    waiting = (*before, Rotate(address=sender, node_key=action.key), *behind)
-    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
+    run.overlay.put(MEMBER_QUEUE_KEY, waiting_with(queue, Rotate(address=sender, node_key=action.key)))
     return Outcome()
 
 

@@ -77,9 +77,8 @@ def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> O
     leave = Leave(address=sender)
     if (leave in queue.waiting) == action.leaving:
         return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
-    others = tuple(change for change in queue.waiting if change != leave)
-    waiting = (*others, leave) if action.leaving else others
-    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
+    changed = waiting_with(queue, leave) if action.leaving else waiting_without(queue, leave)
+    run.overlay.put(MEMBER_QUEUE_KEY, changed)
     return Outcome()
 
 
@@ -95,6 +94,37 @@ def should_show_presence(overlay: Overlay, address: Address, *, slot: Slot, gene
     if not overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting or not is_member(overlay, address):
         return False
     return slot - overlay.require(activity_key(address), Activity).seen_slot > _window(genesis) // 2
+
+
+# --- what waits ------------------------------------------------------------------------------------------------
+
+
+RANKS: Final = (Rotate, Leave)
+"""The order in which changes are tried: a key that may be stolen is not kept by who wants to go."""
+
+
+def waiting_with(queue: MemberQueue, change: MemberChange) -> MemberQueue:
+    """Returns the queue with a change behind those of its own and of earlier ranks."""
+    waiting = sorted((*queue.waiting, change), key=lambda one: RANKS.index(type(one)))
+    return replace(queue, waiting=tuple(waiting))
+
+
+def waiting_without(queue: MemberQueue, change: MemberChange) -> MemberQueue:
+    """Returns the queue without a change."""
+    return replace(queue, waiting=tuple(other for other in queue.waiting if other != change))
+
+
+def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
+    """Returns the list with a change from a height on: the one place where a change becomes a list."""
+    terms: list[MemberTerm] = []
+    for term in known.terms:
+        if term.address != change.address or term.last_height is not None:
+            terms.append(term)
+            continue
+        terms.append(replace(term, last_height=Height(first - 1)))
+        if isinstance(change, Rotate):
+            terms.append(replace(term, node_key=change.node_key, first_height=first))
+    return MemberList(terms=tuple(terms))
 
 
 # --- what is carried out ---------------------------------------------------------------------------------------
@@ -173,19 +203,6 @@ def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesi
     return next((found.change for found in prospects if found.hindrance is None), None)
 
 
-def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
-    """Returns the list with a change from a height on: the one place where a change becomes a list."""
-    terms: list[MemberTerm] = []
-    for term in known.terms:
-        if term.address != change.address or term.last_height is not None:
-            terms.append(term)
-            continue
-        terms.append(replace(term, last_height=Height(first - 1)))
-        if isinstance(change, Rotate):
-            terms.append(replace(term, node_key=change.node_key, first_height=first))
-    return MemberList(terms=tuple(terms))
-
-
 def carry_out_change(run: BlockRun) -> None:
     """Writes the list of the height two above the block, if a change is to be carried out."""
     height = run.context.height
@@ -197,6 +214,5 @@ def carry_out_change(run: BlockRun) -> None:
     if isinstance(change, Rotate):
         member = run.overlay.require(member_key(change.address), Member)
         run.overlay.put(member_key(change.address), replace(member, node_key=change.node_key))
-    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    waiting = tuple(other for other in queue.waiting if other != change)
-    run.overlay.put(MEMBER_QUEUE_KEY, MemberQueue(waiting=waiting, last=change, last_height=height))
+    queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
+    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))

@@ -5,6 +5,7 @@ from typing import Final
 from consensus.member import KeyRing
 from consensus.membership import Membership
 from contracts import eras, execution, key_changes, member_changes, misconduct, trades
+from contracts.member_records import Leave, Rotate
 from contracts.receipts import Reason
 from ledger import eras as ledger_eras
 from node.chain import mempool
@@ -158,26 +159,12 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a rotation waits behind leaves",
-        edited(
-            execution,
-            "execute_rotate_key",
-            (
-                "(*before, Rotate(address=sender, node_key=action.key), *behind)",
-                "(*queue.waiting, Rotate(address=sender, node_key=action.key))",
-            ),
-        ),
+        (member_changes, "RANKS", (Leave, Rotate)),
         killers=(in_turn,),
     ),
     broken(
         "the last rotation goes first",
-        edited(
-            execution,
-            "execute_rotate_key",
-            (
-                "(*before, Rotate(address=sender, node_key=action.key), *behind)",
-                "(Rotate(address=sender, node_key=action.key), *queue.waiting)",
-            ),
-        ),
+        edited(key_changes, "waiting_with", ("(*queue.waiting, change)", "(change, *queue.waiting)")),
         killers=(K.test_rotations_take_their_turns,),
     ),
     broken(

@@ -39,13 +39,15 @@ class Rotating(LedgerApplication):
     ) -> None:
         self._says = says
         self._next_key = next_key
+        self._acting_key = community.node_keys[number]
         super().__init__(directory, community, number)
 
     @property
     def acting_key(self) -> SigningKey:
-        first = self._community.node_keys[self._number]
-        is_rotated = self.ledger.node_key_of(first.address) == self._next_key.public_key
-        return self._next_key if is_rotated else first
+        """As its node says; as it said last, while it is down."""
+        if self._is_open and self.ledger.node_key_of(self._next_key.address) == self._next_key.public_key:
+            self._acting_key = self._next_key
+        return self._acting_key
 
     def new_request(self, number: int) -> bytes:
         match self._says.get(number):
