@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.simulation.network import Network
 
 REQUEST_DROPPED: Final = "blocks_request_dropped"
+BAD_QUESTION: Final = "bad_height_question"
 
 Step = tuple[Address, Height, Slot]
 
@@ -242,12 +243,15 @@ class Checker:
         return key is not None and verification.verify(key, signed, header.signature)
 
     def note_refused(self, host: "Host", sender: Address | None, reason: str) -> None:
-        """Nothing that an honest member says is refused, but for an answer to a question before a crash, and requests
-        for blocks beyond the bound.
+        """Nothing that an honest member says is refused, but for an answer to a question before a crash, requests for
+        blocks beyond the bound, and questions and answers under a key that who is behind does not know yet, or who
+        is ahead knows no more.
         """
         is_late = reason in {AnswerRefusal.NOT_ASKED.value, REQUEST_DROPPED}
         is_liar = sender is None or sender in host.network.byzantine
-        assert is_late or is_liar, f"an honest member's message is refused: {reason}"
+        has_two_keys = any(other.next_key is not None for other in host.network.hosts)
+        is_exchanged = has_two_keys and reason in {AnswerRefusal.BAD_SIGNATURE.value, BAD_QUESTION}
+        assert is_late or is_liar or is_exchanged, f"an honest member's message is refused: {reason}"
 
     def note_evidence(self, evidence: Equivocation, network: "Network") -> None:
         """No honest member is ever accused, and what is found proves it to anybody."""
