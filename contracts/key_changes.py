@@ -1,4 +1,7 @@
-"""A member exchanges its keys while the chain runs: the node key by its own word, the meter with the authority's.
+"""A member exchanges its keys while the chain runs: its node key, or its meter.
+
+Both take the member's own word, the new key's, and the authority's, which certifies a node key and a meter together:
+the new one with the other one that the chain has.
 
 A rotation is a change of the list of members, which the end of its own block carries out unless another one is
 pending; it needs nothing else, and goes before whoever leaves. From the next block on only the new key acts for the
@@ -35,9 +38,9 @@ from contracts.transactions import (
     ReplaceMeter,
     RotateKey,
     possession_bytes,
-    voucher_bytes,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
+from contracts.vouchers import Vouchers, are_valid_at, vouchers_hold
 
 FIRST_PAUSE_MS: Final = Milliseconds(24 * MS_PER_HOUR)
 """Between the first and the second rotation of a member; then twice as long each time."""
@@ -49,7 +52,8 @@ PAUSE_DOUBLINGS_MAX: Final = 6
 def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Outcome:
     """Puts the change to another node key behind other rotations, and before whoever leaves.
 
-    Declines: no member, not long after its last rotation, a key that was somebody's or that nobody holds.
+    Declines: no member, not long after its last rotation, a key that was somebody's or that nobody holds, or that the
+    authority did not certify with this member's meter.
     """
     refusal = (
         _member_refusal(run, sender)
@@ -58,8 +62,11 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
     )
     if refusal is not None:
         return Outcome(refusal=refusal)
-    take_key(run.overlay, sender, action.key)
     member = run.overlay.require(member_key(sender), Member)
+    refusal = _voucher_refusal(run, action.vouchers, node_key=action.key, meter_key=member.meter_key)
+    if refusal is not None:
+        return Outcome(refusal=refusal)
+    take_key(run.overlay, sender, action.key)
     rotations, slot = member.rotations + 1, run.context.slot
     run.overlay.put(member_key(sender), replace(member, rotations=rotations, rotated_slot=slot))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
@@ -70,17 +77,17 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
 def execute_replace_meter(run: BlockRun, sender: Address, action: ReplaceMeter) -> Outcome:
     """Takes the sender's readings from another meter from here on.
 
-    Declines: no member, a key that was somebody's or that nobody holds, a meter without the authority's word.
+    Declines: no member, a key that was somebody's or that nobody holds, or that the authority did not certify with
+    this member's node key.
     """
-    refusal = (
-        _member_refusal(run, sender)
-        or _key_refusal(run, sender, KeyUse.METER, action.key, action.possession)
-        or _voucher_refusal(run, sender, action)
-    )
+    refusal = _member_refusal(run, sender) or _key_refusal(run, sender, KeyUse.METER, action.key, action.possession)
+    if refusal is not None:
+        return Outcome(refusal=refusal)
+    member = run.overlay.require(member_key(sender), Member)
+    refusal = _voucher_refusal(run, action.vouchers, node_key=member.node_key, meter_key=action.key)
     if refusal is not None:
         return Outcome(refusal=refusal)
     take_key(run.overlay, sender, action.key)
-    member = run.overlay.require(member_key(sender), Member)
     run.overlay.put(member_key(sender), replace(member, meter_key=action.key))
     return Outcome()
 
@@ -133,9 +140,21 @@ def _key_refusal(run: BlockRun, owner: Address, use: KeyUse, key: PublicKey, pos
     return None
 
 
-def _voucher_refusal(run: BlockRun, sender: Address, action: ReplaceMeter) -> Refusal | None:
-    signed = voucher_bytes(run.context.chain, sender, action.key)
-    if verify(run.genesis.authority_key, signed, action.voucher):
+def _voucher_refusal(
+    run: BlockRun, vouchers: Vouchers, *, node_key: PublicKey, meter_key: PublicKey
+) -> Refusal | None:
+    """The authority says that both keys are those of one home, at the time of the block. So who stole a node key
+    brings none of its own, and nobody measures by a meter of its choice.
+    """
+    home = vouchers.home
+    if (home.node_key, home.meter_key) != (node_key, meter_key):
+        detail = f"the voucher is not of node key {node_key.hex()} with meter {meter_key.hex()}"
+        return Refusal(reason=Reason.KEY_NOT_VOUCHED, detail=detail)
+    if not vouchers_hold(vouchers, run.genesis.authority_key):
+        detail = "the authority's root does not stand behind the voucher"
+        return Refusal(reason=Reason.KEY_NOT_VOUCHED, detail=detail)
+    now_ms = Milliseconds(run.genesis.start_ms + run.context.slot * run.genesis.slot_duration_ms)
+    if are_valid_at(vouchers, now_ms):
         return None
-    detail = f"the authority did not sign that {action.key.hex()} is a meter of {sender.hex()}"
-    return Refusal(reason=Reason.METER_NOT_VOUCHED, detail=detail)
+    detail = f"the voucher is valid until {home.valid_until_ms} ms, the block is of {now_ms} ms"
+    return Refusal(reason=Reason.KEY_NOT_VOUCHED, detail=detail)

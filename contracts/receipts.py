@@ -49,7 +49,7 @@ class Reason(Enum):
     KEY_TOO_SOON = "key_too_soon"
     KEY_USED_BEFORE = "key_used_before"
     KEY_NO_POSSESSION = "key_no_possession"
-    METER_NOT_VOUCHED = "meter_not_vouched"
+    KEY_NOT_VOUCHED = "key_not_vouched"
     EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
     EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
     EVIDENCE_ALREADY_KNOWN = "evidence_already_known"

@@ -26,6 +26,7 @@ from consensus.identifiers import (
 from contracts.genesis import PublicKeyBytes
 from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
+from contracts.vouchers import Vouchers
 from qscore.parameters import SCORE_MAX, Millionths
 
 TRANSACTION_SIZE_BYTES_MAX: Final = 4_096
@@ -193,22 +194,14 @@ class KeyPossession(Record, frozen=True, kw_only=True, tag="key-possession"):
     key: PublicKeyBytes
 
 
-class MeterVoucher(Record, frozen=True, kw_only=True, tag="meter-voucher"):
-    """What the authority signs of a meter that takes the place of a member's: with a key of its own choice a member
-    could invent readings.
-    """
-
-    chain: DigestBytes
-    member: AddressBytes
-    key: PublicKeyBytes
-
-
 class RotateKey(Record, frozen=True, kw_only=True, tag="rotate-key"):
     """The sender is to act and to vote by another node key, in its place among the members."""
 
     key: PublicKeyBytes
     possession: SignatureBytes
     """Of `KeyPossession`, by `key`."""
+    vouchers: Vouchers
+    """For `key` and the sender's meter."""
 
 
 class ReplaceMeter(Record, frozen=True, kw_only=True, tag="replace-meter"):
@@ -217,8 +210,8 @@ class ReplaceMeter(Record, frozen=True, kw_only=True, tag="replace-meter"):
     key: PublicKeyBytes
     possession: SignatureBytes
     """Of `KeyPossession`, by `key`."""
-    voucher: SignatureBytes
-    """Of `MeterVoucher`, by the authority."""
+    vouchers: Vouchers
+    """For the sender's node key and `key`."""
 
 
 class DoubleOffer(Record, frozen=True, kw_only=True, tag="double-offer"):
@@ -346,28 +339,16 @@ def possession_bytes(chain: Digest, owner: Address, use: KeyUse, key: PublicKey)
     return encode(KeyPossession(chain=chain, owner=owner, use=use, key=key))
 
 
-def voucher_bytes(chain: Digest, member: Address, key: PublicKey) -> bytes:
-    """Returns what the authority signs of a member's new meter."""
-    return encode(MeterVoucher(chain=chain, member=member, key=key))
+def rotation(chain: Digest, owner: Address, key: SigningKey, vouchers: Vouchers) -> RotateKey:
+    """Returns the action by which a member exchanges its node key for `key`, with the authority's vouchers for it."""
+    possession = key.sign(possession_bytes(chain, owner, KeyUse.NODE, key.public_key))
+    return RotateKey(key=key.public_key, possession=possession, vouchers=vouchers)
 
 
-def rotation(chain: Digest, owner: Address, key: SigningKey) -> RotateKey:
-    """Returns the action by which a member exchanges its node key for `key`."""
-    signed = possession_bytes(chain, owner, KeyUse.NODE, key.public_key)
-    return RotateKey(key=key.public_key, possession=key.sign(signed))
-
-
-def replacement(chain: Digest, owner: Address, key: SigningKey, voucher: Signature) -> ReplaceMeter:
-    """Returns the action by which a member takes its readings from the meter that signs with `key`.
-
-    Args:
-        chain: hash of genesis.
-        owner: the member.
-        key: of the meter.
-        voucher: of `voucher_bytes`, by the authority.
-    """
+def replacement(chain: Digest, owner: Address, key: SigningKey, vouchers: Vouchers) -> ReplaceMeter:
+    """Returns the action by which a member takes its readings from the meter that signs with `key`, likewise."""
     possession = key.sign(possession_bytes(chain, owner, KeyUse.METER, key.public_key))
-    return ReplaceMeter(key=key.public_key, possession=possession, voucher=voucher)
+    return ReplaceMeter(key=key.public_key, possession=possession, vouchers=vouchers)
 
 
 def trade_amount(terms: TradeTerms) -> MicroTokens:

@@ -136,6 +136,35 @@ class ShowPresenceModel(ApiModel):
     kind: Literal["show-presence"]
 
 
+class IssuingVoucherModel(ApiModel):
+    """The root says that a key certifies homes."""
+
+    issuing_key: Hash
+    valid_from_ms: Count
+    valid_until_ms: Count
+
+
+class HomeVoucherModel(ApiModel):
+    """The issuing authority says that keys are those of a home."""
+
+    node_key: Hash
+    meter_key: Hash
+    capacity_w: Count
+    person: Hash
+    """A person's tag, the same in all its vouchers."""
+    valid_from_ms: Count
+    valid_until_ms: Count
+
+
+class VouchersModel(ApiModel):
+    """A home's voucher, and what leads from it to the root."""
+
+    issuing: IssuingVoucherModel
+    issuing_signature: SignatureHex
+    home: HomeVoucherModel
+    home_signature: SignatureHex
+
+
 class RotateKeyModel(ApiModel):
     """Has the sender act and vote by another node key."""
 
@@ -143,6 +172,7 @@ class RotateKeyModel(ApiModel):
     key: Hash
     possession: SignatureHex
     """By the new key."""
+    vouchers: VouchersModel
 
 
 class ReplaceMeterModel(ApiModel):
@@ -152,8 +182,7 @@ class ReplaceMeterModel(ApiModel):
     key: Hash
     possession: SignatureHex
     """By the new key."""
-    voucher: SignatureHex
-    """By the authority."""
+    vouchers: VouchersModel
 
 
 class ReportMisconductModel(ApiModel):

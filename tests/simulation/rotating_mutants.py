@@ -6,7 +6,6 @@ from consensus.member import KeyRing
 from consensus.membership import Membership
 from contracts import eras, execution, key_changes, member_changes, misconduct, trades
 from contracts.member_records import Leave, Rotate
-from contracts.receipts import Reason
 from ledger import eras as ledger_eras
 from node.chain import mempool
 from node.chain.sign_recovery import SignRecovery
@@ -62,6 +61,10 @@ def signatures_checked(old: str, new: str) -> tuple[object, str, object]:
     """The table of checks with another one in the place of that of the signatures."""
     other = Edit(trades._check_signatures, ((old, new),)).compiled(lambda: None)
     return trades, "CHECKS", tuple(other if check is trades._check_signatures else check for check in trades.CHECKS)
+
+
+def not_vouched(what: str) -> object:
+    return directed(K.test_a_member_chooses_no_key_for_itself, what=what)
 
 
 def broken(name: str, *breaks: object, killers: tuple[object, ...]) -> Mutant:
@@ -222,30 +225,31 @@ ROTATING_MUTANTS: Final = (
         killers=(possession_of(2, K.KeyUse.METER, 7, None),),
     ),
     broken(
-        "the authority's word on a meter is not asked for",
-        (key_changes, "_voucher_refusal", lambda *_: None),
-        killers=(
-            directed(
-                K.test_a_member_chooses_no_meter_for_itself,
-                action=K.new_meter(4, authority=K.HOMES.node_keys[4]),
-                reason=Reason.METER_NOT_VOUCHED,
-            ),
-        ),
+        "the authority's word is not asked for",
+        (key_changes, "_voucher_refusal", lambda *_, **__: None),
+        killers=(not_vouched("by itself"),),
     ),
     broken(
-        "the authority's word on one member's meter serves another",
+        "a voucher of other keys is taken",
         edited(
             key_changes,
             "_voucher_refusal",
-            ("voucher_bytes(run.context.chain, sender,", "voucher_bytes(run.context.chain, run.context.cluster[3],"),
+            ("if (home.node_key, home.meter_key) != (node_key, meter_key):", "if False:"),
         ),
+        killers=(not_vouched("for another home's node"), not_vouched("for another meter")),
+    ),
+    broken(
+        "nobody stands behind a voucher",
+        (key_changes, "vouchers_hold", lambda *_: True),
         killers=(
-            directed(
-                K.test_a_member_chooses_no_meter_for_itself,
-                action=K.new_meter(4, vouched_for=3),
-                reason=Reason.METER_NOT_VOUCHED,
-            ),
+            not_vouched("by the new key"),
+            directed(K.test_the_issuing_authority_signs_for_homes_and_the_root_for_it),
         ),
+    ),
+    broken(
+        "vouchers hold for ever",
+        (key_changes, "are_valid_at", lambda *_: True),
+        killers=(not_vouched("for earlier"), not_vouched("for later")),
     ),
     broken(
         "readings count under the old meter",

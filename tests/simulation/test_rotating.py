@@ -15,12 +15,13 @@ from consensus.messages import Commit, Message, Prepare, ViewChange, commit_byte
 from contracts.member_records import MemberQueue
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList
 from contracts.state_reading import require
-from contracts.transactions import Action, SetLeaving, decode_transaction, rotation
+from contracts.transactions import Action, SetLeaving, decode_transaction
 from tests.simulation.faults import BYZANTINE, Faults, Role
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
 from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
 from tests.support.contracts import Community, raw_transaction, seeded_key
+from tests.support.vouchers import rotate_to
 
 REQUESTS: Final = 30
 FAULTS_UNTIL_MS: Final = 12_000
@@ -52,8 +53,7 @@ class Rotating(LedgerApplication):
     def new_request(self, number: int) -> bytes:
         match self._says.get(number):
             case "rotate":
-                own = self._community.addresses[self._number]
-                return self._signed(rotation(self._community.chain, own, self._next_key))
+                return self._signed(rotate_to(self._community, self._number, self._next_key))
             case "leave":
                 return self._signed(SetLeaving(leaving=True))
             case _:

@@ -58,9 +58,6 @@ from contracts.transactions import (
     TradeTerms,
     Transfer,
     packet_id,
-    replacement,
-    rotation,
-    voucher_bytes,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -76,6 +73,7 @@ from tests.support.contracts import (
     signed_trade,
     trade_terms,
 )
+from tests.support.vouchers import replace_by, rotate_to
 
 Operation = tuple[int | SigningKey, Action]
 V = TypeVar("V", bound=Record)
@@ -428,19 +426,20 @@ class MarketOperations:
             self._homes = dataclasses.replace(self._homes, node_keys=tuple(nodes), meter_keys=tuple(meters))
 
     def _rotation(self) -> Operation:
-        """Of a member or of who is none; sometimes of a key that showed itself to another member."""
-        sender = self._random.choice((*self._homes.node_keys, self._homes.issuer_key))
-        owner = self._random.choice((sender.address,) * 4 + self._homes.addresses)
-        return sender, rotation(self._homes.chain, owner, self._key())
+        """Of a member or of who is none; sometimes of what is for another member."""
+        number = self._random.choice(self._members)
+        senders = (*(self._homes.node_keys[number],) * 4, self._homes.issuer_key, self._homes.node_keys[number - 1])
+        return self._random.choice(senders), rotate_to(self._homes, number, self._key(), root=self._root())
 
     def _meter(self) -> Operation:
-        """As a rotation; sometimes the authority vouched for nothing."""
-        sender = self._random.choice((*self._homes.node_keys, self._homes.issuer_key))
-        key = self._key()
-        owner = self._random.choice((sender.address,) * 4 + self._homes.addresses)
-        signer = self._random.choice((self._homes.authority_key,) * 3 + (key,))
-        voucher = signer.sign(voucher_bytes(self._homes.chain, sender.address, key.public_key))
-        return sender, replacement(self._homes.chain, owner, key, voucher)
+        """As a rotation."""
+        number = self._random.choice(self._members)
+        senders = (*(self._homes.node_keys[number],) * 4, self._homes.issuer_key, self._homes.node_keys[number - 1])
+        return self._random.choice(senders), replace_by(self._homes, number, self._key(), root=self._root())
+
+    def _root(self) -> SigningKey:
+        """Sometimes somebody else vouches."""
+        return self._random.choice((self._homes.authority_key,) * 3 + (self._homes.issuer_key,))
 
     # -- evidence
 

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -36,9 +37,6 @@ from contracts.transactions import (
     RotateKey,
     SetLeaving,
     possession_bytes,
-    replacement,
-    rotation,
-    voucher_bytes,
 )
 from tests.support.contracts import (
     Community,
@@ -53,6 +51,7 @@ from tests.support.contracts import (
     trade_terms,
     transfer,
 )
+from tests.support.vouchers import replace_by, rotate_to
 
 HOMES = make_genesis(6, membership=MembershipParameters(members_min=4, seen_window_slots=16), slot_duration_ms=60_000)
 DAY_SLOTS = FIRST_PAUSE_MS // 60_000
@@ -65,16 +64,11 @@ def new_key(number: int, *, of: int | None = None) -> SigningKey:
 
 
 def rotate(member: int, number: int | None = None) -> RotateKey:
-    key = new_key(member if number is None else number)
-    return rotation(HOMES.chain, HOMES.addresses[member], key)
+    return rotate_to(HOMES, member, new_key(member if number is None else number))
 
 
-def new_meter(
-    member: int, number: int = 0, *, authority: SigningKey = HOMES.authority_key, vouched_for: int | None = None
-) -> ReplaceMeter:
-    key, owner = seeded_key("next-meter", number), HOMES.addresses[member]
-    vouched = owner if vouched_for is None else HOMES.addresses[vouched_for]
-    return replacement(HOMES.chain, owner, key, authority.sign(voucher_bytes(HOMES.chain, vouched, key.public_key)))
+def new_meter(member: int, number: int = 0, **vouchers: Any) -> ReplaceMeter:
+    return replace_by(HOMES, member, seeded_key("next-meter", number), **vouchers)
 
 
 def list_of(chain: DictChain) -> MemberList:
@@ -179,10 +173,7 @@ def test_a_rotation_waits_neither_for_promises_nor_for_debts_nor_for_who_is_ther
 @pytest.mark.parametrize("sender", [HOMES.issuer_key, HOMES.grid_key])
 def test_only_members_exchange_keys(sender: SigningKey) -> None:
     chain = DictChain(HOMES)
-    owner = sender.address
-    meter = seeded_key("next-meter", 0)
-    vouched = HOMES.authority_key.sign(voucher_bytes(HOMES.chain, owner, meter.public_key))
-    for action in (rotation(HOMES.chain, owner, new_key(0)), replacement(HOMES.chain, owner, meter, vouched)):
+    for action in (rotate(0), new_meter(0)):
         assert reason_of(chain, sender, action) is Reason.KEY_NOT_MEMBER
     assert used_key(new_key(0).public_key) not in chain.state
 
@@ -207,10 +198,8 @@ USED = {
 @pytest.mark.parametrize("whose", USED)
 def test_a_key_that_is_somebodys_is_no_new_key(whose: str) -> None:
     chain, key = DictChain(HOMES), USED[whose]
-    assert reason_of(chain, 2, rotation(HOMES.chain, HOMES.addresses[2], key)) is Reason.KEY_USED_BEFORE
-    voucher = HOMES.authority_key.sign(voucher_bytes(HOMES.chain, HOMES.addresses[2], key.public_key))
-    meter = replacement(HOMES.chain, HOMES.addresses[2], key, voucher)
-    assert reason_of(chain, 2, meter) is Reason.KEY_USED_BEFORE
+    for action in (rotate_to(HOMES, 2, key), replace_by(HOMES, 2, key)):
+        assert reason_of(chain, 2, action) is Reason.KEY_USED_BEFORE
     assert member_of(chain, 2) == member_of(DictChain(HOMES), 2)
 
 
@@ -222,7 +211,7 @@ def test_no_key_that_ever_was_anybodys_comes_back() -> None:
     gone = (HOMES.node_keys[2], HOMES.meter_keys[4], HOMES.node_keys[5])
     for key in (*gone, new_key(2), seeded_key("next-meter", 0)):
         chain.block()
-        assert reason_of(chain, 3, rotation(HOMES.chain, HOMES.addresses[3], key)) is Reason.KEY_USED_BEFORE
+        assert reason_of(chain, 3, rotate_to(HOMES, 3, key)) is Reason.KEY_USED_BEFORE
     assert chain.read(used_key(HOMES.node_keys[2].public_key), KeyOwner).owner == HOMES.addresses[2]
 
 
@@ -238,7 +227,7 @@ def test_no_key_that_ever_was_anybodys_comes_back() -> None:
 def test_the_new_key_itself_says_whose_it_is(owner: int, use: KeyUse, signer: int, chain_name: bytes | None) -> None:
     chain, key = DictChain(HOMES), new_key(7)
     signed = possession_bytes(chain_name or HOMES.chain, HOMES.addresses[owner], use, key.public_key)  # type: ignore[arg-type]
-    action = RotateKey(key=key.public_key, possession=new_key(signer).sign(signed))
+    action = replace(rotate(2, 7), possession=new_key(signer).sign(signed))
     assert reason_of(chain, 2, action) is Reason.KEY_NO_POSSESSION
     assert used_key(key.public_key) not in chain.state
 
@@ -406,21 +395,51 @@ def test_a_correction_of_what_the_old_meter_measured_is_the_new_ones() -> None:
     assert reason_of(chain, 4, signed_reading(HOMES, 4, 400, version=1, meter_key=meter)) is Reason.NONE
 
 
-@pytest.mark.parametrize(
-    ("action", "reason"),
-    [
-        (new_meter(4, authority=HOMES.node_keys[4]), Reason.METER_NOT_VOUCHED),
-        (new_meter(4, authority=seeded_key("next-meter", 0)), Reason.METER_NOT_VOUCHED),
-        (new_meter(4, vouched_for=3), Reason.METER_NOT_VOUCHED),
-        (replace(new_meter(4), possession=new_meter(3).possession), Reason.KEY_NO_POSSESSION),
-        (replace(new_meter(4), key=new_meter(4, 1).key), Reason.KEY_NO_POSSESSION),
-    ],
-)
-def test_a_member_chooses_no_meter_for_itself(action: ReplaceMeter, reason: Reason) -> None:
-    """With a key of its own choice it could invent energy."""
+def other_keys(**keys: SigningKey) -> dict[str, bytes]:
+    return {name: key.public_key for name, key in keys.items()}
+
+
+NOT_VOUCHED: dict[str, dict[str, Any]] = {
+    "by itself": {"root": HOMES.node_keys[4]},
+    "by the new key": {"root": seeded_key("next-meter", 0)},
+    "for another home's node": other_keys(node_key=HOMES.node_keys[3]),
+    "for another meter": other_keys(meter_key=HOMES.meter_keys[3]),
+    "for later": {"valid_from_ms": 2**52},
+    "for earlier": {"valid_until_ms": 1},
+}
+
+
+@pytest.mark.parametrize("what", NOT_VOUCHED)
+def test_a_member_chooses_no_key_for_itself(what: str) -> None:
+    """With a meter key of its own choice it could invent energy; with a node key who stole the one before."""
+    chain, voucher = DictChain(HOMES), NOT_VOUCHED[what]
+    before = member_of(chain, 4)
+    for action in (rotate_to(HOMES, 4, new_key(4), **voucher), new_meter(4, **voucher)):
+        assert reason_of(chain, 4, action) is Reason.KEY_NOT_VOUCHED
+    assert member_of(chain, 4) == before
+    assert used_key(new_key(4).public_key) not in chain.state
+
+
+def test_the_issuing_authority_signs_for_homes_and_the_root_for_it() -> None:
+    chain, action = DictChain(HOMES), rotate(4)
+    stranger = seeded_key("stranger", 0)
+    forged = replace(action.vouchers, home_signature=stranger.sign(encode(action.vouchers.home)))
+    assert reason_of(chain, 4, replace(action, vouchers=forged)) is Reason.KEY_NOT_VOUCHED
+    assert reason_of(chain, 4, action) is Reason.NONE
+
+
+def test_a_new_meter_shows_that_it_is_there() -> None:
     chain = DictChain(HOMES)
-    assert reason_of(chain, 4, action) is reason
-    assert member_of(chain, 4).meter_key == HOMES.meter_keys[4].public_key
+    action = replace(new_meter(4), possession=new_meter(3).possession)
+    assert reason_of(chain, 4, action) is Reason.KEY_NO_POSSESSION
+
+
+def test_after_a_new_node_key_a_meter_is_vouched_for_with_that_one() -> None:
+    chain = DictChain(HOMES)
+    chain.block((4, rotate(4)))
+    assert reason_of(chain, new_key(4, of=4), new_meter(4)) is Reason.KEY_NOT_VOUCHED
+    vouched = new_meter(4, node_key=new_key(4).public_key)
+    assert reason_of(chain, new_key(4, of=4), vouched) is Reason.NONE
 
 
 # --- eras ------------------------------------------------------------------------------------------------------
@@ -460,7 +479,7 @@ def test_a_replaced_home_has_the_key_of_the_plan_and_no_other_waits() -> None:
     assert member_of(chain, 2).node_key == third.public_key
     assert queue_of(chain).waiting == ()
     assert key_at(chain, 2, 9) == third.public_key
-    assert reason_of(chain, 3, rotation(HOMES.chain, HOMES.addresses[3], third)) is Reason.KEY_USED_BEFORE
+    assert reason_of(chain, 3, rotate_to(HOMES, 3, third)) is Reason.KEY_USED_BEFORE
 
 
 # --- all together ----------------------------------------------------------------------------------------------
@@ -484,7 +503,7 @@ def test_whatever_members_ask_for_each_height_has_one_key_of_each(seed: int) -> 
         for member in chance.sample(range(members), chance.randint(0, 3)):
             if chance.random() < 0.6:
                 key = seeded_key(f"drawn{seed}", next(numbers))
-                actions.append((present[member], rotation(homes.chain, homes.addresses[member], key)))
+                actions.append((present[member], rotate_to(homes, member, key)))
                 asked.append((member, key))
             else:
                 actions.append((present[member], SetLeaving(leaving=True)))

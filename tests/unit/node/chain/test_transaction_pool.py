@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.transactions import rotation, transaction_digest
+from contracts.transactions import transaction_digest
 from ledger.errors import TransactionRefusal
 from ledger.ledger import Ledger
 from node.chain.mempool import DropReason, Mempool, MempoolLimits
@@ -12,6 +12,7 @@ from node.chain.transaction_pool import TransactionPool
 from node.errors import SubmissionRefused
 from tests.support.contracts import raw_transaction, seeded_key, transfer
 from tests.support.ledger import ChainBuilder
+from tests.support.vouchers import rotate_to
 
 
 def pool_of(ledger: Ledger) -> TransactionPool:
@@ -46,7 +47,7 @@ def test_once_a_key_is_exchanged_what_the_old_one_signed_waits_no_more(tmp_path:
     builder = ChainBuilder.create(tmp_path / "ledger")
     pool, homes = pool_of(builder.ledger), builder.community
     new = seeded_key("next", 0).of_member(homes.addresses[0])
-    exchange = builder.transaction(0, rotation(homes.chain, new.address, new))
+    exchange = builder.transaction(0, rotate_to(homes, 0, new))
     stolen = [raw_transaction(homes, 0, transfer(homes, 1, 1), nonce=nonce) for nonce in range(1, 5)]
     for raw in (exchange, *stolen):
         pool.take(raw)

@@ -16,7 +16,7 @@ from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Digest, Domain, Height, Slot
 from consensus.messages import VoteStatement
 from contracts.receipts import Reason
-from contracts.transactions import Action, ReportMisconduct, SetLeaving, rotation, trade_id
+from contracts.transactions import Action, ReportMisconduct, SetLeaving, trade_id
 from ledger.block import block_digest
 from ledger.ledger import Ledger
 from ledger.verify import verify_ledger
@@ -34,6 +34,7 @@ from tests.support.contracts import (
     transfer,
 )
 from tests.support.ledger import ChainBuilder
+from tests.support.vouchers import rotate_to
 
 WHO, BUYER, ROTATED_BY, LAST = 1, 2, 3, 8
 
@@ -93,7 +94,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RotatedChain]:
     for height in range(2, LAST + 1):
         raws = [made.contract(height)]
         if height == ROTATED_BY:
-            raws.append(made.signed(made.old, rotation(made.homes.chain, made.old.address, made.new)))
+            raws.append(made.signed(made.old, rotate_to(made.homes, WHO, made.new)))
         made.append(*raws)
         assert set(made.reasons()) == {Reason.NONE}, made.ledger.receipts(made.ledger.height)
     yield made
@@ -108,7 +109,7 @@ def test_the_old_key_acts_up_to_the_block_of_the_rotation_and_the_new_one_from_t
         assert made.builder.build([wrong, right]).transactions == (right,)
         raws = [right]
         if height == ROTATED_BY:
-            raws.append(made.signed(made.old, rotation(made.homes.chain, made.old.address, made.new)))
+            raws.append(made.signed(made.old, rotate_to(made.homes, WHO, made.new)))
         made.append(*raws)
         assert set(made.reasons()) == {Reason.NONE}
     made.ledger.close()
@@ -139,7 +140,7 @@ def test_the_new_key_counts_in_certificates_from_its_height_on(chain: RotatedCha
 
 def test_what_the_old_key_signed_at_its_heights_is_still_evidence(tmp_path: Path) -> None:
     made = RotatedChain(tmp_path / "ledger", rotated_by=1)
-    made.append(made.signed(made.old, rotation(made.homes.chain, made.old.address, made.new)))
+    made.append(made.signed(made.old, rotate_to(made.homes, WHO, made.new)))
     cases = ((2, made.old, True), (2, made.new, False), (3, made.old, False), (3, made.new, True))
     for height, key, proves in cases:
         at = {"domain": Domain(made.homes.chain), "height": Height(height), "slot": Slot(9)}
@@ -157,7 +158,7 @@ def test_who_rotates_and_leaves_is_known_by_its_last_key_alone(tmp_path: Path) -
     """It may still ask how far the chain is; the key that it gave up may not."""
     made = RotatedChain(tmp_path / "ledger", rotated_by=1)
 
-    made.append(made.signed(made.old, rotation(made.homes.chain, made.old.address, made.new)))
+    made.append(made.signed(made.old, rotate_to(made.homes, WHO, made.new)))
     made.append()
     made.append(made.signed(made.new, SetLeaving(leaving=True)))
     keys = [made.homes.node_keys[0], made.homes.node_keys[2], *made.homes.node_keys[3:]]

@@ -1,0 +1,53 @@
+"""What an authority says of keys, and the actions by which members exchange theirs with it; from fixed seeds."""
+
+from typing import Any, Final
+
+from consensus.codec import encode
+from consensus.cryptography import SigningKey
+from consensus.identifiers import Digest, PublicKey
+from contracts.transactions import ReplaceMeter, RotateKey, replacement, rotation
+from contracts.vouchers import HomeVoucher, IssuingVoucher, Vouchers
+from tests.support.contracts import Community, seeded_key
+
+ALWAYS_MS: Final = 2**53
+ISSUING_KEY: Final = seeded_key("issuing", 0)
+
+
+def vouchers_for(
+    community: Community,
+    node_key: PublicKey,
+    meter_key: PublicKey,
+    *,
+    root: SigningKey | None = None,
+    **voucher: Any,
+) -> Vouchers:
+    """Returns what the community's authority signs of two keys; `voucher` are fields of the home's."""
+    issuing = IssuingVoucher(issuing_key=ISSUING_KEY.public_key, valid_from_ms=0, valid_until_ms=ALWAYS_MS)
+    fields: dict[str, Any] = {
+        "node_key": node_key,
+        "meter_key": meter_key,
+        "capacity_w": 1_000,
+        "person": Digest(bytes(32)),
+        "valid_from_ms": 0,
+        "valid_until_ms": ALWAYS_MS,
+        **voucher,
+    }
+    home = HomeVoucher(**fields)
+    return Vouchers(
+        issuing=issuing,
+        issuing_signature=(root or community.authority_key).sign(encode(issuing)),
+        home=home,
+        home_signature=ISSUING_KEY.sign(encode(home)),
+    )
+
+
+def rotate_to(community: Community, member: int, key: SigningKey, **vouchers: Any) -> RotateKey:
+    """Returns how a member exchanges its node key, with the meter that the community has for it."""
+    vouched = vouchers_for(community, key.public_key, community.meter_keys[member].public_key, **vouchers)
+    return rotation(community.chain, community.addresses[member], key, vouched)
+
+
+def replace_by(community: Community, member: int, key: SigningKey, **vouchers: Any) -> ReplaceMeter:
+    """Returns how a member gets another meter, beside the node key that the community has for it."""
+    vouched = vouchers_for(community, community.node_keys[member].public_key, key.public_key, **vouchers)
+    return replacement(community.chain, community.addresses[member], key, vouched)
