@@ -279,3 +279,10 @@ def test_who_has_the_old_keys_does_no_harm(tmp_path: Path, seed: int) -> None:
         role=Role.FORGING,
         is_thief_there=True,
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("role", [Role.FORGETS, Role.LOSES_BLOCKS, Role.OLD_SIGN_STATE])
+def test_who_loses_what_it_signed_exchanges_its_key_all_the_same(tmp_path: Path, role: Role, seed: int) -> None:
+    """Two keys and one sign state: what it signed under the old one binds it, what it asks is asked under the new."""
+    run(tmp_path, members=4 + seed, rotating=4 + seed, seed=seed, faults=trouble(seed), role=role)
