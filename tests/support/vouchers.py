@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.identifiers import Digest, PublicKey
+from consensus.identifiers import Digest
 from contracts.transactions import ReplaceMeter, RotateKey, replacement, rotation
 from contracts.vouchers import HomeVoucher, IssuingVoucher, Vouchers
 from tests.support.contracts import Community, seeded_key
@@ -13,19 +13,12 @@ ALWAYS_MS: Final = 2**53
 ISSUING_KEY: Final = seeded_key("issuing", 0)
 
 
-def vouchers_for(
-    community: Community,
-    node_key: PublicKey,
-    meter_key: PublicKey,
-    *,
-    root: SigningKey | None = None,
-    **voucher: Any,
-) -> Vouchers:
-    """Returns what the community's authority signs of two keys; `voucher` are fields of the home's."""
+def vouchers_for(community: Community, *, root: SigningKey | None = None, **voucher: Any) -> Vouchers:
+    """Returns what the community's authority signs of two keys; `voucher` are fields of the home's, both keys at
+    least.
+    """
     issuing = IssuingVoucher(issuing_key=ISSUING_KEY.public_key, valid_from_ms=0, valid_until_ms=ALWAYS_MS)
     fields: dict[str, Any] = {
-        "node_key": node_key,
-        "meter_key": meter_key,
         "capacity_w": 1_000,
         "person": Digest(bytes(32)),
         "valid_from_ms": 0,
@@ -43,11 +36,13 @@ def vouchers_for(
 
 def rotate_to(community: Community, member: int, key: SigningKey, **vouchers: Any) -> RotateKey:
     """Returns how a member exchanges its node key, with the meter that the community has for it."""
-    vouched = vouchers_for(community, key.public_key, community.meter_keys[member].public_key, **vouchers)
+    keys = {"node_key": key.public_key, "meter_key": community.meter_keys[member].public_key}
+    vouched = vouchers_for(community, **{**keys, **vouchers})
     return rotation(community.chain, community.addresses[member], key, vouched)
 
 
 def replace_by(community: Community, member: int, key: SigningKey, **vouchers: Any) -> ReplaceMeter:
     """Returns how a member gets another meter, beside the node key that the community has for it."""
-    vouched = vouchers_for(community, community.node_keys[member].public_key, key.public_key, **vouchers)
+    keys = {"node_key": community.node_keys[member].public_key, "meter_key": key.public_key}
+    vouched = vouchers_for(community, **{**keys, **vouchers})
     return replacement(community.chain, community.addresses[member], key, vouched)
