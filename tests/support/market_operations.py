@@ -131,7 +131,7 @@ class MarketOperations:
             self._spot: 26,
             self._forward: 9,
             self._correction: 5,
-            self._forged_trade: 6,
+            self._forged_trade: 7,
             self._cancellation: 4,
             self._pay_debt: 4,
             self._repeated: 4,
@@ -140,7 +140,7 @@ class MarketOperations:
             self._presence: 1,
             self._rotation: 1,
             self._meter: 1,
-            self._report: 3,
+            self._report: 4,
             self._bad_reading: 2,
             self._transfer: 2,
             self._issue: 2,
@@ -445,12 +445,13 @@ class MarketOperations:
 
     def _report(self) -> Operation:
         """Seldom a proof against the equivocator, else statements of which somebody else signed one."""
+        first = self._chain.community.node_keys  # at the heights that the statements are about they voted
         offender = self._random.choice(self._members)
-        key = self._random.choice((self._homes.node_keys[offender],) * 9 + (self._homes.issuer_key,))
+        key = self._random.choice((first[offender],) * 9 + (self._homes.issuer_key,))
         is_proof = offender == self._equivocator and self._random.random() < 0.5
         if is_proof and offender in self._traders:
             self._traders.remove(offender)
-        signer = key if is_proof else self._homes.node_keys[offender - 1]
+        signer = key if is_proof else first[offender - 1]
         evidence = self._random.choice((self._double_offer, self._equivocation))(key, signer)
         return self._random.choice((*self._members, self._homes.issuer_key)), ReportMisconduct(evidence=evidence)
 
