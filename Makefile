@@ -52,9 +52,10 @@ simulation: setup  ## the production replica on a virtual clock, network and dis
 mutants: setup  ## rules, driver, disk, ledger and block sync broken on purpose, one by one: each must be noticed (part of `simulation`)
 	@$(BIN)/pytest tests/simulation/test_mutants.py -q -n auto
 
-sim: setup  ## 20,000 seeds, every Twins scenario, dead links, 2,000 ceremonies; writes docs/simulation-result.json, docs/links-result.json, docs/ceremony-simulation.json
+sim: setup  ## 20,000 seeds, every Twins scenario, dead links, small chains in full, 2,000 ceremonies; writes docs/simulation-result.json, docs/links-result.json, docs/models-result.json, docs/ceremony-simulation.json
 	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json
 	@$(BIN)/p2pnode-sim links --members 4:7 --output docs/links-result.json
+	@$(BIN)/p2pnode-sim models --output docs/models-result.json
 	@nice -n 10 $(BIN)/p2pnode-sim ceremonies --seeds 0:2000 --output docs/ceremony-simulation.json
 
 soak: setup  ## seeds until one fails

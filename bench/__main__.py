@@ -19,7 +19,7 @@ from bench.load import LoadFailed, LoadResult, measure
 from bench.machine import Ed25519Cost, cores, ed25519_cost
 from bench.network import make_testnet, running
 from bench.parts import BlockCost, CodecCost, block_costs, codec_cost
-from bench.wallets import wallets_of
+from bench.wallets import wallets_on
 from node.cli.terminal import error_console, output_console
 from node.errors import NodeError
 from node.testnet.folder import Testnet
@@ -67,7 +67,7 @@ def main() -> int:
 
 async def _measure(testnet: Testnet) -> LoadResult:
     async with running(testnet) as network:
-        return await measure(network, wallets_of(testnet))
+        return await measure(network, await wallets_on(network))
 
 
 async def _measure_flood(testnet: Testnet) -> FloodResult:

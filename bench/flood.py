@@ -22,7 +22,7 @@ import psutil
 
 from bench.load import WAIT_S, Latency, LoadFailed, latency
 from bench.network import Network
-from bench.wallets import Wallet, wallets_of
+from bench.wallets import Wallet, wallets_on
 from node.testnet.folder import Testnet
 
 FLOODER: Final = 4
@@ -87,9 +87,10 @@ async def measure_flood(testnet: Testnet, network: Network, *, messages: int = M
     """
     flooder, others = testnet.nodes[FLOODER - 1], [*testnet.nodes[: FLOODER - 1]]
     processes = {node.name: psutil.Process(network.process_id(node)) for node in testnet.nodes}
+    wallet = (await wallets_on(network))[0]
     await _stop(processes.pop(flooder.name))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2 * WAIT_S)) as session:
-        load = _SteadyLoad(session, [node.api_url for node in others], wallets_of(testnet)[0])
+        load = _SteadyLoad(session, [node.api_url for node in others], wallet)
         await load.submit(TRANSFERS_BEFORE // 4)  # opens connections, fills caches
         before_s = await load.submit(TRANSFERS_BEFORE)
         start = await load.counts(flooder.name)

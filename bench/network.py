@@ -88,7 +88,7 @@ async def running(testnet: Testnet) -> AsyncIterator[Network]:
     """
     processes = TestnetProcesses(testnet)
     try:
-        processes.start()
+        processes.start(testnet.nodes)
         await _wait_until_idle(testnet, processes)
         yield Network(testnet, processes)
     finally:

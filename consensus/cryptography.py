@@ -89,7 +89,7 @@ class SigningKey:
         self.address = address_of(self.public_key)
 
     def of_member(self, address: Address) -> "SigningKey":
-        """Returns this key as that of a member that had another one before: an address is the hash of the first."""
+        """Returns this key as that of a member, or an office, that had another one before: its address stays."""
         key = copy(self)
         key.address = address
         return key

@@ -16,7 +16,8 @@ from consensus.membership import Membership
 from consensus.messages import MEMBERS_MAX, AddressField, DigestField, HeightField, SignatureField
 
 LaterEra = Annotated[EraNumber, Meta(ge=1, le=ERAS_MAX)]
-NodeKey = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
+KeyField = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
+NodeKey = KeyField
 CERTIFICATE_SIZE_BYTES_MAX = 4_096
 """A certificate in DER form has about 600 bytes."""
 CERTIFICATES_MAX = 2
@@ -80,6 +81,10 @@ class Plan(Record, frozen=True, kw_only=True, tag="p2pnode-2-plan"):
     """
     members: Members
     """From base + 1 on."""
+    authority: KeyField
+    """The key that acts for the authority after `carried`, else after the base, as that block says: its word counts
+    under it.
+    """
 
     @property
     def start(self) -> EraStart:
@@ -160,9 +165,9 @@ def is_complete(plan: Plan, joins: Iterable[Join]) -> bool:
     return all(holds_quorum(agreed, Membership(members)) for members in plan.quorums)
 
 
-def is_vouched_for(plan: Plan, authority: PublicKey, signature: Signature | None) -> bool:
+def is_vouched_for(plan: Plan, signature: Signature | None) -> bool:
     """Says whether the authority signed a plan that members are absent from; where all are there, it has no say."""
-    return plan.is_everybody_there or (signature is not None and verify(authority, encode(plan), signature))
+    return plan.is_everybody_there or (signature is not None and verify(plan.authority, encode(plan), signature))
 
 
 def holds_quorum(who: Iterable[tuple[Address, PublicKey]], membership: Membership) -> bool:

@@ -51,7 +51,7 @@ class Intake:
     def admit(self, arrived: Arrived, member: Member, now: Instant) -> bool:
         """Says whether a message is to be verified now; otherwise holds, answers or drops it."""
         if arrived.sender not in member.state.memberships:
-            return isinstance(arrived.message, Status) and member.state.memberships.has_departed(arrived.sender)
+            return isinstance(arrived.message, Status) and member.state.memberships.is_follower(arrived.sender)
         member.heard[arrived.sender] = now.monotonic_ms
         if isinstance(arrived.message, Status):
             return True

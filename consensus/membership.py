@@ -63,8 +63,9 @@ class Memberships:
     """M(u): decides, votes, signs at u."""
     following: Membership
     """M(u + 1): hears what is said at u, and may speak of u + 1 already."""
-    departed: tuple[tuple[Address, PublicKey], ...] = ()
-    """Members that left lately, with their last keys: they may not know yet, and are told what was decided."""
+    followers: tuple[tuple[Address, PublicKey], ...] = ()
+    """Who is told what was decided and has no part in it, with their keys: candidates, who are to know the chain
+    before they are members, and members that left lately, who may not know yet."""
 
     def __contains__(self, address: object) -> bool:
         return address in self.undecided or address in self.following
@@ -85,17 +86,17 @@ class Memberships:
         return frozenset(key for key in keys if key is not None)
 
     def member_of(self, key: PublicKey) -> Address | None:
-        """Returns whose node key this is at u or at u + 1, or was until lately."""
-        left = (address for address, last_key in self.departed if last_key == key)
-        return self.undecided.member_of(key) or self.following.member_of(key) or next(left, None)
+        """Returns whose node key this is: of a member of u or of u + 1, or of a follower."""
+        followers = (address for address, follower_key in self.followers if follower_key == key)
+        return self.undecided.member_of(key) or self.following.member_of(key) or next(followers, None)
 
     def hears(self, address: Address) -> bool:
-        """Says whether somebody is told what is decided: the members of u and u + 1, and who left lately."""
-        return address in self or self.has_departed(address)
+        """Says whether somebody is told what is decided: the members of u and u + 1, and followers."""
+        return address in self or self.is_follower(address)
 
-    def has_departed(self, address: Address) -> bool:
-        """Says whether somebody left lately."""
-        return address not in self and any(address == left for left, _ in self.departed)
+    def is_follower(self, address: Address) -> bool:
+        """Says whether somebody is told what is decided, and is no member of u or u + 1."""
+        return address not in self and any(address == follower for follower, _ in self.followers)
 
 
 def cluster(membership: Membership, height: Height, slot: Slot) -> tuple[Address, ...]:

@@ -11,6 +11,9 @@ of e's decisions: it is a claim on the height above that base, older than all of
 was decided there at all, it is this one. Where nothing is prepared, and somebody may have lost what was, the newest
 block that F + 1 statements voted for: no duty, it only saves what may have been decided; one of F + 1 is honest and
 has executed it.
+
+*Authority*: its word counts under the key that acts once all that the plan keeps is decided. Each block says which
+one acts after it. So no low statement brings an earlier one back, and none has a word whose replacement is carried.
 """
 
 from collections import Counter
@@ -44,6 +47,9 @@ CARRIED_BEFORE: Final = -1
 ParentOf = Callable[[Digest, bytes], Digest | None]
 """Returns the parent that a proposal names, if the proposal is the block that a digest names; else None."""
 
+AuthorityIn = Callable[[bytes], PublicKey]
+"""Returns the key that acts for the authority after a block, as the block says; takes a proposal that is one."""
+
 
 class PlanRefusal(Enum):
     """Why statements make no plan."""
@@ -74,24 +80,34 @@ class Past:
     """The configurations that plans may follow: the first era's and those of plans that were checked before."""
 
     def __init__(
-        self, chain: Digest, membership_at: Callable[[Height], Membership | None], *, parent_of: ParentOf
+        self,
+        chain: Digest,
+        membership_at: Callable[[Height], Membership | None],
+        *,
+        first_authority: PublicKey,
+        parent_of: ParentOf,
+        authority_in: AuthorityIn,
     ) -> None:
         """Takes what a ledger or a light client knows.
 
         Args:
             chain: hash of genesis.
             membership_at: M(height) of the first era, None where that is not known.
+            first_authority: the authority's key in genesis.
             parent_of: opens a proposal.
+            authority_in: reads a later key in a proposal.
         """
         self.chain: Final = chain
+        self.first_authority: Final = first_authority
         self.parent_of: Final = parent_of
+        self.authority_in: Final = authority_in
         self._membership_at = membership_at
         self._plans: dict[Digest, Plan] = {}
         self._carried: dict[Digest, bytes] = {}
 
-    def add(self, signed: SignedPlan, authority: PublicKey) -> PlanRefusal | None:
+    def add(self, signed: SignedPlan) -> PlanRefusal | None:
         """Takes a plan that others may follow, after those that it builds on; says why not."""
-        fault = plan_fault(signed, self, authority)
+        fault = plan_fault(signed, self)
         if fault is None:
             self._plans[plan_digest(signed.plan)] = signed.plan
             carried = carried_proposal(signed, self)
@@ -214,7 +230,7 @@ def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
     return (
         membership is not None
         and commit_certificate_holds(certificate, membership, past.eras(applied).at(certificate.height))
-        and past.parent_of(certificate.block, decided.proposal) is not None
+        and _is_whole(decided, past)
     )
 
 
@@ -303,8 +319,8 @@ def make_plan(
     found = _blocks_of(spoken, follows, past, added)
     if isinstance(found, PlanRefusal):
         return found
-    base, carried = found
-    quorums = required_sets(spoken, follows, base[0], past)
+    (base, base_block), carried = found
+    quorums = required_sets(spoken, follows, base, past)
     authors = frozenset((name.author, name.node_key) for name in names)
     if quorums is None or not all(holds_quorum(authors, membership) for membership in quorums):
         return PlanRefusal.TOO_FEW
@@ -312,22 +328,30 @@ def make_plan(
     members = _going_on(quorums[0], gone, authors)
     if isinstance(members, PlanRefusal):
         return members
+    last = _body_of(base_block if carried is None else carried, spoken, added, past)
     plan = Plan(
         chain=past.chain,
         era=era,
         follows=follows,
-        base=base[0],
-        base_block=base[1],
+        base=base,
+        base_block=base_block,
         carried=carried,
         statements=names,
         departures=gone,
         quorums=tuple(membership.members for membership in quorums),
         members=members,
+        authority=_authority_known(follows, past) if last is None else past.authority_in(last),
     )
     return SignedPlan(plan=plan, statements=chosen, added=tuple(added), authority=None)
 
 
-def plan_fault(signed: SignedPlan, past: Past, authority: PublicKey) -> PlanRefusal | None:
+def _authority_known(follows: AppliedEra, past: Past) -> PublicKey:
+    """Returns the authority's key where the followed era has no block yet: as its own plan, or genesis, says."""
+    plan = past.plan(follows)
+    return past.first_authority if plan is None else plan.authority
+
+
+def plan_fault(signed: SignedPlan, past: Past) -> PlanRefusal | None:
     """Says why a plan is none: it must be the one that follows from its statements, and the authority must have
     signed it where members are absent.
     """
@@ -337,7 +361,7 @@ def plan_fault(signed: SignedPlan, past: Past, authority: PublicKey) -> PlanRefu
         return made
     if made.plan != plan or made.statements != signed.statements:
         return PlanRefusal.NOT_THE_PLAN
-    return None if is_vouched_for(plan, authority, signed.authority) else PlanRefusal.NO_AUTHORITY
+    return None if is_vouched_for(plan, signed.authority) else PlanRefusal.NO_AUTHORITY
 
 
 def newest_statements(
@@ -515,12 +539,21 @@ def voted_for(seen: Sequence[_Stated], base: tuple[Height, Digest], follows: App
 def carried_proposal(signed: SignedPlan, past: Past) -> bytes | None:
     """Returns the bytes of the block that a plan carries, None if it carries none."""
     carried = signed.plan.carried
-    if carried is None:
-        return None
-    bodies: Mapping[Digest, bytes] = {
-        block: body for one in signed.statements for block, body in _bodies_in(one.statement)
-    } | {one.certificate.block: one.proposal for one in signed.added}
-    return bodies[carried] if carried in bodies else past.carried(carried)
+    statements = (one.statement for one in signed.statements)
+    return None if carried is None else _body_of(carried, statements, signed.added, past)
+
+
+def _body_of(
+    block: Digest, statements: Iterable[MemberStatement], added: Sequence[Decided], past: Past
+) -> bytes | None:
+    """Returns the bytes of a block that checked statements show, or that an earlier plan carried; None of no such."""
+    shown = {name: body for statement in statements for name, body in _bodies_in(statement)}
+    elsewhere = {one.certificate.block: one.proposal for one in added if _is_whole(one, past)}
+    return (shown | elsewhere).get(block, past.carried(block))
+
+
+def _is_whole(decided: Decided, past: Past) -> bool:
+    return past.parent_of(decided.certificate.block, decided.proposal) is not None
 
 
 def _bodies_in(statement: MemberStatement) -> Iterable[tuple[Digest, bytes]]:

@@ -1,4 +1,5 @@
-"""What happens by itself at a slot: gates close, forward trades become final or expire.
+"""What happens by itself at a slot: gates close, forward trades become final or expire, proposals lapse
+or are carried out, applications and admissions of homes that join lapse.
 
 A binary heap in the state, ordered by slot and then by the order in which entries were made, so that every node
 takes the same ones in the same block. An entry is never taken back: whoever is asked to carry it out looks whether
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Slot
 from contracts.run import BlockRun
-from contracts.state import AGENDA_KEY, Agenda, Due, GateClosure, Overlay, TradeEnd, due_key
+from contracts.state import AGENDA_KEY, Agenda, AgendaSubject, Due, Overlay, due_key
 
 DUE_PER_BLOCK_MAX: Final = 64
 """Entries taken per block. A gate's closure may touch a record per member: without a bound, one member who
@@ -20,7 +21,7 @@ publishes thousands of old intervals at once would make one block too slow to ex
 block: things happen some blocks later then, never earlier."""
 
 
-def schedule(run: BlockRun, slot: Slot, subject: GateClosure | TradeEnd) -> None:
+def schedule(run: BlockRun, slot: Slot, subject: AgendaSubject) -> None:
     """Puts a subject on the agenda, due at the first block with this slot or a later one."""
     agenda = run.overlay.require(AGENDA_KEY, Agenda)
     run.overlay.put(AGENDA_KEY, replace(agenda, size=agenda.size + 1, made=agenda.made + 1))

@@ -1,12 +1,12 @@
 """The first block of an era writes who the members are from its base on, and which eras there have been."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
-from contracts.key_changes import take_key
-from contracts.member_records import MemberQueue, Rotate
+from contracts.joining import end_without_keys, join_again
+from contracts.member_records import Join, Leave, MemberChange, MemberQueue, Rotate
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -18,6 +18,7 @@ from contracts.state import (
     MemberTerm,
     member_key,
 )
+from contracts.used_keys import take_key
 
 
 def begin_era(run: BlockRun) -> None:
@@ -31,12 +32,16 @@ def begin_era(run: BlockRun) -> None:
     run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=_terms_from(known, beginning)))
     replaced = set(beginning.members) - set(known.at(Height(beginning.base + 1)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
-    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, beginning, dict(replaced)))
+    undone = queue.last if queue.last_height >= beginning.base else None
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, beginning, dict(replaced)))
+    if isinstance(undone, Join):
+        join_again(run, undone)
     for address, key in beginning.members:
-        take_key(run.overlay, address, key)
         member = run.overlay.require(member_key(address), Member)
         if member.node_key != key:
             run.overlay.put(member_key(address), replace(member, node_key=key))
+            take_key(run.overlay, key, address)
+    end_without_keys(run)
 
 
 def _without_later(known: MemberList, base: Height) -> MemberList:
@@ -53,21 +58,31 @@ def _without_later(known: MemberList, base: Height) -> MemberList:
     )
 
 
-def _queue_from(queue: MemberQueue, beginning: EraBeginning, replaced: Mapping[Address, PublicKey]) -> MemberQueue:
-    """What was undone is tried first. Of who is gone nothing waits any more, and no key that a replaced home asked
-    for.
+def _queue_from(
+    queue: MemberQueue,
+    undone: MemberChange | None,
+    beginning: EraBeginning,
+    replaced: Mapping[Address, PublicKey],
+) -> MemberQueue:
+    """What was undone is tried first, as far as it still waits."""
+    first = () if undone is None else (undone,)
+    going_on = frozenset(address for address, _ in beginning.members)
+    waiting = (*first, *(change for change in queue.waiting if change != undone))
+    return replace(queue, waiting=tuple(one for one in waiting if _still_waits(one, going_on, replaced)))
+
+
+def _still_waits(change: MemberChange, going_on: Collection[Address], replaced: Mapping[Address, PublicKey]) -> bool:
+    """Of who is gone nothing waits any more; of a replaced home no key that it asked for before, and of nobody a key
+    that the ceremony gave to such a home.
     """
-    undone = (queue.last,) if queue.last is not None and queue.last_height >= beginning.base else ()
-    going_on = {address for address, _ in beginning.members}
-    waiting = (*undone, *(change for change in queue.waiting if change not in undone))
-    return replace(
-        queue,
-        waiting=tuple(
-            change
-            for change in waiting
-            if change.address in going_on and not (isinstance(change, Rotate) and change.address in replaced)
-        ),
-    )
+    match change:
+        case Leave():
+            return change.address in going_on
+        case Rotate():
+            is_other = change.address in replaced or change.node_key in replaced.values()
+            return change.address in going_on and not is_other
+        case Join():  # a candidate is in no list yet; `end_without_keys` looks at its keys
+            return True
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

@@ -23,6 +23,7 @@ class GenesisFault(Enum):
     MEMBER_COUNT = "member_count"
     DUPLICATE_KEY = "duplicate_key"
     DUPLICATE_NAME = "duplicate_name"
+    VERIFIERS = "verifiers"
     AMOUNTS = "amounts"
     PRICE_BOUNDS = "price_bounds"
     ATTEMPT_BOUND = "attempt_bound"

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from consensus.codec import Record
 from consensus.identifiers import Address, Digest
 from contracts.agenda import take_due
+from contracts.applicants import ApplicationEnd
 from contracts.cancellations import execute_cancellation
 from contracts.closing import close_gate
 from contracts.conservation import assert_conserved
@@ -21,39 +22,43 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
-from contracts.key_changes import execute_replace_meter, execute_rotate_key
+from contracts.joining import become_member, end_application, execute_join_request, execute_ready, execute_verdict
+from contracts.key_changes import act_by_new_key, execute_replace_meter, execute_rotate_key
 from contracts.member_changes import (
     carry_out_change,
     execute_set_leaving,
     execute_show_presence,
     note_seen,
 )
+from contracts.member_records import Join, Rotate
 from contracts.misconduct import execute_report
+from contracts.office_records import ProposalTurn
+from contracts.offices import acting_key, execute_replacement
+from contracts.proposals import execute_approval, execute_objection, execute_proposal, take_turn
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
-from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard
+from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
-from contracts.state import (
-    Account,
-    GateClosure,
-    Overlay,
-    StateKey,
-    StateReader,
-    TradeEnd,
-    account_key,
-)
+from contracts.state import Account, GateClosure, Overlay, StateKey, StateReader, TradeEnd, account_key
 from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,
+    Approve,
     CancelTrade,
+    GiveVerdict,
     IssueTokens,
     PayDebt,
+    Propose,
     PublishReading,
+    RaiseObjection,
     RedeemTokens,
     ReplaceMeter,
+    ReplaceOfficeKey,
     ReportMisconduct,
+    RequestJoin,
     RotateKey,
+    SayReady,
     SetLeaving,
     SetStake,
     ShowPresence,
@@ -90,7 +95,7 @@ def execute_block(
         genesis: the chain's parameters.
         context: the block's header and carried certificate.
         transactions: in the block's order. Their envelopes were checked: form, signature, chain, last valid
-            height, a known sender, a nonce above the sender's last (asserted again here).
+            height, the key that acted for the sender before the block, a nonce above its last (asserted again here).
 
     Raises:
         AssertionError: a broken invariant, ours alone: the books do not balance, or an envelope was not checked.
@@ -109,7 +114,13 @@ def execute_block(
         receipts.append(receipt)
         postings.extend(outcome.postings)
     postings.extend(_carry_out_due(run))
-    carry_out_change(run)
+    match carry_out_change(run):
+        case Join() as join:
+            become_member(run, join)
+        case Rotate() as rotation:
+            act_by_new_key(run, rotation)
+        case _:
+            pass
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 
@@ -127,6 +138,10 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
                 close_gate(run, closure.interval_start_ms)
             case TradeEnd() as end:
                 postings.extend(end_trade(run, end.trade))
+            case ProposalTurn() as turn:
+                take_turn(run, turn)
+            case ApplicationEnd() as end_of_application:
+                end_application(run, end_of_application)
     return postings
 
 
@@ -136,7 +151,10 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     assert envelope.nonce > wallet.nonce, f"nonce {envelope.nonce} after {wallet.nonce} got past the ledger"
     run.overlay.put(account_key(sender), replace(wallet, nonce=envelope.nonce))
     note_seen(run, sender)
-    outcome = _execute_action(run, sender, name, envelope.action)
+    if envelope.sender_key == acting_key(run.overlay, sender):
+        outcome = _execute_action(run, sender, name, envelope.action)
+    else:  # replaced in this very block, after the ledger admitted it
+        outcome = declined(Reason.SENDER_KEY_REPLACED, f"key {envelope.sender_key.hex()} was replaced in this block")
     refusal = outcome.refusal
     receipt = Receipt(
         transaction=name,
@@ -178,5 +196,19 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_rotate_key(run, sender, action)
         case ReplaceMeter():
             return execute_replace_meter(run, sender, action)
+        case RequestJoin():
+            return execute_join_request(run, sender, action)
+        case GiveVerdict():
+            return execute_verdict(run, sender, action)
+        case SayReady():
+            return execute_ready(run, sender, action)
         case ReportMisconduct():
             return execute_report(run, name, action)
+        case ReplaceOfficeKey():
+            return execute_replacement(run, sender, action)
+        case Propose():
+            return execute_proposal(run, sender, name, action)
+        case Approve():
+            return execute_approval(run, sender, action)
+        case RaiseObjection():
+            return execute_objection(run, sender, action)

@@ -36,12 +36,14 @@ class GenesisMember(Record, frozen=True, kw_only=True):
 
 
 class MembershipParameters(Record, frozen=True, kw_only=True):
-    """When members may go."""
+    """When members may come and go."""
 
     members_min: Annotated[int, Meta(ge=3, le=256)]
     """Nobody leaves by itself below so many: four stand one liar, three none."""
     seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
     """W: a member that the chain saw within so many slots counts as there."""
+    verifier_keys: tuple[PublicKeyBytes, ...]
+    """Node keys of the founders that verify who joins, who consent by signing genesis; empty: all founders do."""
 
 
 class Genesis(Record, frozen=True, kw_only=True):
@@ -70,11 +72,14 @@ class Genesis(Record, frozen=True, kw_only=True):
     grid_fee_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0, le=10**12)]
     """What a buyer pays to the grid account for energy that it receives, apart from the seller's income."""
     authority_key: PublicKeyBytes
-    """Ed25519 key of the authority's root: it vouches for who is absent when an era begins; no member's."""
+    """First Ed25519 key of the authority's root, which vouches for who is absent when an era begins; no member's. Its
+    hash names the office for ever; the present key stands in the state (`Office`), as for the two below."""
     issuer_key: PublicKeyBytes
-    """Ed25519 key of the account that issues tokens; no member's."""
+    """First Ed25519 key of the account that issues tokens; no member's."""
     grid_key: PublicKeyBytes
-    """Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
+    """First Ed25519 key of the account that receives grid fees and what sellers owe; no member's."""
+    office_wait_slots: Annotated[int, Meta(ge=1, le=10**9)]
+    """Slots between a quorum's approval of another key for an office and that key, in which the owner may object."""
     scores: ScoreParameters
     membership: MembershipParameters
     members: tuple[GenesisMember, ...]

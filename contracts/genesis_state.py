@@ -11,12 +11,16 @@ from consensus.codec import ELEMENTS_MAX, DecodeError, decode, encode
 from consensus.cryptography import address_of
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, PublicKey, Slot
 from contracts.agenda import DUE_PER_BLOCK_MAX
+from contracts.applicants import Applications
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
 from contracts.member_records import Activity, KeyOwner, MemberQueue
+from contracts.office_records import Office
+from contracts.offices import first_office_keys
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
     AGENDA_KEY,
+    APPLICATIONS_KEY,
     ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
@@ -37,6 +41,7 @@ from contracts.state import (
     account_key,
     activity_key,
     member_key,
+    office_key,
     score_key,
     used_key,
 )
@@ -104,16 +109,22 @@ def _check_ranges(genesis: Genesis) -> None:
 
 
 def _check_amounts(genesis: Genesis) -> None:
-    capacity_w = max(member.capacity_w for member in genesis.members)
+    fault = amount_fault(genesis, max(member.capacity_w for member in genesis.members))
+    if fault is not None:
+        raise GenesisRefused(GenesisFault.AMOUNTS, fault)
+
+
+def amount_fault(genesis: Genesis, capacity_w: int) -> str | None:
+    """Says why a connection is too large for sums of 64 bits; None if it is not."""
     energy = WattHours(capacity_w * genesis.interval_ms // MS_PER_HOUR)
     price = MicroTokensPerKwh(genesis.price_max_micro_per_kwh + genesis.grid_fee_micro_per_kwh)
     amount = contract_amount(energy, price)
-    if amount > INTERVAL_AMOUNT_MICRO_MAX:
-        raise GenesisRefused(
-            GenesisFault.AMOUNTS,
-            f"{capacity_w} W for {genesis.interval_ms} ms at {price} micro-tokens per kWh cost {amount}, "
-            f"at most {INTERVAL_AMOUNT_MICRO_MAX}",
-        )
+    if amount <= INTERVAL_AMOUNT_MICRO_MAX:
+        return None
+    return (
+        f"{capacity_w} W for {genesis.interval_ms} ms at {price} micro-tokens per kWh cost {amount}, "
+        f"at most {INTERVAL_AMOUNT_MICRO_MAX}"
+    )
 
 
 def _check_members(genesis: Genesis) -> None:
@@ -123,6 +134,11 @@ def _check_members(genesis: Genesis) -> None:
     for key, count in Counter(key for key, _ in _keys_with_owners(genesis)).items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_KEY, f"key {key.hex()} stands {count} times")
+    verifiers = Counter(genesis.membership.verifier_keys)
+    strange = verifiers.keys() - {member.node_key for member in members}
+    if strange or verifiers.total() != len(verifiers):
+        named = min(strange or (key for key, count in verifiers.items() if count > 1))
+        raise GenesisRefused(GenesisFault.VERIFIERS, f"verifier {named.hex()} is no member, or stands twice")
     for name, count in Counter(member.name for member in members).items():
         if count > 1:
             raise GenesisRefused(GenesisFault.DUPLICATE_NAME, f"name {name!r} stands {count} times")
@@ -133,7 +149,7 @@ def _keys_with_owners(genesis: Genesis) -> Iterator[tuple[PublicKey, Address]]:
     for member in genesis.members:
         address = address_of(member.node_key)
         yield from ((key, address) for key in (member.node_key, member.meter_key))
-    for key in (genesis.authority_key, genesis.issuer_key, genesis.grid_key):
+    for key in first_office_keys(genesis).values():
         yield key, address_of(key)
 
 
@@ -156,24 +172,34 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
             rotated_slot=Slot(0),
         )
         values[activity_key(address)] = Activity(seen_slot=Slot(0), trades_pending=0)
-        values[account_key(address)] = Account(
-            available_micro=member.tokens_micro, held_micro=MicroTokens(0), nonce=-1
+        values[account_key(address)] = replace(new_account(), available_micro=member.tokens_micro)
+        values[score_key(address)] = new_score(genesis)
+    for name, key in first_office_keys(genesis).items():
+        office = address_of(key)
+        values[office_key(office)] = Office(
+            name=name, key=key, first_height=FIRST_HEIGHT, waiting=None, objected_slot=None
         )
-        values[score_key(address)] = Score(
-            value=genesis.scores.initial,
-            staked=Millionths(0),
-            is_suspended=False,
-            falls=0,
-            way_back=None,
-            cause=ScoreCause.GENESIS,
-            reference=b"",
-        )
-    for key in (genesis.issuer_key, genesis.grid_key):
-        values[account_key(address_of(key))] = Account(
-            available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1
-        )
+        values[account_key(office)] = new_account()
     values |= {used_key(key): KeyOwner(owner=owner) for key, owner in _keys_with_owners(genesis)}
     return {key: encode(values[key]) for key in sorted(values)}
+
+
+def new_account() -> Account:
+    """Returns the wallet of whom the chain has just heard of."""
+    return Account(available_micro=MicroTokens(0), held_micro=MicroTokens(0), nonce=-1)
+
+
+def new_score(genesis: Genesis) -> Score:
+    """Returns the score that every member begins with."""
+    return Score(
+        value=genesis.scores.initial,
+        staked=Millionths(0),
+        is_suspended=False,
+        falls=0,
+        way_back=None,
+        cause=ScoreCause.GENESIS,
+        reference=b"",
+    )
 
 
 def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
@@ -192,6 +218,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
         MEMBER_QUEUE_KEY: MemberQueue(waiting=(), last=None, last_height=GENESIS_HEIGHT),
         ERAS_KEY: EraTable(starts=()),
         AGENDA_KEY: Agenda(size=0, made=0),
+        APPLICATIONS_KEY: Applications(unfinished=(), admitted=()),
         LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),
         TOTALS_KEY: replace(
             NOTHING_YET, issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members))

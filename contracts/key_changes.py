@@ -21,7 +21,7 @@ from consensus.cryptography import verify
 from consensus.identifiers import Address, PublicKey, Signature, Slot
 from contracts.genesis import Genesis
 from contracts.member_changes import is_member, waiting_with
-from contracts.member_records import KeyOwner, MemberQueue, Rotate
+from contracts.member_records import MemberQueue, Rotate
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
@@ -31,7 +31,6 @@ from contracts.state import (
     MemberList,
     Overlay,
     member_key,
-    used_key,
 )
 from contracts.transactions import (
     KeyUse,
@@ -40,7 +39,9 @@ from contracts.transactions import (
     possession_bytes,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
-from contracts.vouchers import Vouchers, are_valid_at, vouchers_hold
+from contracts.used_keys import key_owner, take_key
+from contracts.vouchers import Vouchers
+from contracts.vouching import voucher_refusal
 
 FIRST_PAUSE_MS: Final = Milliseconds(24 * MS_PER_HOUR)
 """Between the first and the second rotation of a member; then twice as long each time."""
@@ -66,7 +67,7 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
     refusal = _voucher_refusal(run, action.vouchers, node_key=action.key, meter_key=member.meter_key)
     if refusal is not None:
         return Outcome(refusal=refusal)
-    take_key(run.overlay, sender, action.key)
+    take_key(run.overlay, action.key, sender)
     rotations, slot = member.rotations + 1, run.context.slot
     run.overlay.put(member_key(sender), replace(member, rotations=rotations, rotated_slot=slot))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
@@ -87,9 +88,15 @@ def execute_replace_meter(run: BlockRun, sender: Address, action: ReplaceMeter) 
     refusal = _voucher_refusal(run, action.vouchers, node_key=member.node_key, meter_key=action.key)
     if refusal is not None:
         return Outcome(refusal=refusal)
-    take_key(run.overlay, sender, action.key)
+    take_key(run.overlay, action.key, sender)
     run.overlay.put(member_key(sender), replace(member, meter_key=action.key))
     return Outcome()
+
+
+def act_by_new_key(run: BlockRun, rotation: Rotate) -> None:
+    """Writes what else follows where the list takes a key in: from the next block on it acts for its member."""
+    member = run.overlay.require(member_key(rotation.address), Member)
+    run.overlay.put(member_key(rotation.address), replace(member, node_key=rotation.node_key))
 
 
 def held_keys(overlay: Overlay, address: Address) -> tuple[PublicKey, ...]:
@@ -99,12 +106,6 @@ def held_keys(overlay: Overlay, address: Address) -> tuple[PublicKey, ...]:
         return ()
     known = overlay.require(MEMBER_LIST_KEY, MemberList).keys_of(address)
     return (member.node_key, *(key for key in known if key != member.node_key))
-
-
-def take_key(overlay: Overlay, owner: Address, key: PublicKey) -> None:
-    """Notes whose key this is from now on and for ever; whoever had it first keeps it."""
-    if overlay.get(used_key(key), KeyOwner) is None:
-        overlay.put(used_key(key), KeyOwner(owner=owner))
 
 
 def next_rotation_slot(member: Member, genesis: Genesis) -> Slot:
@@ -130,9 +131,9 @@ def _pause_refusal(run: BlockRun, sender: Address) -> Refusal | None:
 
 
 def _key_refusal(run: BlockRun, owner: Address, use: KeyUse, key: PublicKey, possession: Signature) -> Refusal | None:
-    known = run.overlay.get(used_key(key), KeyOwner)
-    if known is not None:
-        detail = f"key {key.hex()} is or was that of {known.owner.hex()}"
+    known_owner = key_owner(run.overlay, key)
+    if known_owner is not None:
+        detail = f"key {key.hex()} is or was that of {known_owner.hex()}"
         return Refusal(reason=Reason.KEY_USED_BEFORE, detail=detail)
     if not verify(key, possession_bytes(run.context.chain, owner, use, key), possession):
         detail = f"key {key.hex()} did not sign that it is the {use.value} key of {owner.hex()}"
@@ -143,18 +144,12 @@ def _key_refusal(run: BlockRun, owner: Address, use: KeyUse, key: PublicKey, pos
 def _voucher_refusal(
     run: BlockRun, vouchers: Vouchers, *, node_key: PublicKey, meter_key: PublicKey
 ) -> Refusal | None:
-    """The authority says that both keys are those of one home, at the time of the block. So who stole a node key
-    brings none of its own, and nobody measures by a meter of its choice.
-    """
-    home = vouchers.home
-    if (home.node_key, home.meter_key) != (node_key, meter_key):
-        detail = f"the voucher is not of node key {node_key.hex()} with meter {meter_key.hex()}"
-        return Refusal(reason=Reason.KEY_NOT_VOUCHED, detail=detail)
-    if not vouchers_hold(vouchers, run.genesis.authority_key):
-        detail = "the authority's root does not stand behind the voucher"
-        return Refusal(reason=Reason.KEY_NOT_VOUCHED, detail=detail)
-    now_ms = Milliseconds(run.genesis.start_ms + run.context.slot * run.genesis.slot_duration_ms)
-    if are_valid_at(vouchers, now_ms):
-        return None
-    detail = f"the voucher is valid until {home.valid_until_ms} ms, the block is of {now_ms} ms"
-    return Refusal(reason=Reason.KEY_NOT_VOUCHED, detail=detail)
+    """So who stole a node key brings none of its own, and nobody measures by a meter of its choice."""
+    return voucher_refusal(
+        run,
+        vouchers,
+        node_key=node_key,
+        meter_key=meter_key,
+        not_vouched=Reason.KEY_NOT_VOUCHED,
+        expired=Reason.KEY_EXPIRED,
+    )

@@ -1,9 +1,9 @@
 """Members that come and go while the chain runs: at most one change per block, fixed two heights ahead.
 
-Members go, or vote under another node key in their place. Block b writes the list of height b + 2, so while a height
-is undecided its members and those of the next one are known. No change is carried out while one is pending: every set
-decides a block before the next change is fixed, and the sets of two heights that follow each other share an honest
-member in any two quorums.
+They come, go, or vote under another node key in their place. Block b writes the list of height b + 2, so while a
+height is undecided its members and those of the next one are known. No change is carried out while one is pending:
+every set decides a block before the next change is fixed, and the sets of two heights that follow each other share an
+honest member in any two quorums.
 
 A change that would leave fewer members that are there than a quorum waits, with that reason. Who is there the chain
 says itself, so that all judge alike: a COMMIT in a parent's certificate or a transaction, within the window W.
@@ -17,20 +17,20 @@ from msgspec.structs import replace
 
 from consensus import quorum
 from consensus.identifiers import Address, Height, Slot
+from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
-from contracts.member_records import Activity, Leave, MemberChange, MemberQueue, Rotate
+from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue, Rotate
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
-    Member,
     MemberList,
     MemberTerm,
     Overlay,
     activity_key,
-    member_key,
+    applicant_key,
 )
 from contracts.transactions import SetLeaving
 
@@ -49,21 +49,28 @@ def is_member(overlay: Overlay, address: Address) -> bool:
     return address in overlay.require(MEMBER_LIST_KEY, MemberList).addresses
 
 
+def is_leaving(overlay: Overlay, address: Address) -> bool:
+    """Says whether a member's leave waits."""
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    return Leave(address=address) in waiting
+
+
 def note_seen(run: BlockRun, address: Address) -> None:
     """Notes that a member took part in, or before, this block; of anybody else nothing is noted."""
     activity = run.overlay.get(activity_key(address), Activity)
-    if activity is None or run.context.slot - activity.seen_slot <= _window(run.genesis) // SEEN_PARTS:
+    if activity is None or run.context.slot - activity.seen_slot <= window_slots(run.genesis) // SEEN_PARTS:
         return
     run.overlay.put(activity_key(address), replace(activity, seen_slot=run.context.slot))
 
 
-def _window(genesis: Genesis) -> int:
+def window_slots(genesis: Genesis) -> int:
+    """Returns W: for how long somebody that the chain saw counts as there."""
     return genesis.membership.seen_window_slots
 
 
 def is_seen(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
     """Says whether the chain saw a member within the window before a slot."""
-    return slot - overlay.require(activity_key(address), Activity).seen_slot <= _window(genesis)
+    return slot - overlay.require(activity_key(address), Activity).seen_slot <= window_slots(genesis)
 
 
 # --- what a member says ----------------------------------------------------------------------------------------
@@ -73,10 +80,10 @@ def execute_set_leaving(run: BlockRun, sender: Address, action: SetLeaving) -> O
     """Puts the sender's leave behind what waits, or takes it back; declines who is no member, or says nothing new."""
     if not is_member(run.overlay, sender):
         return declined(Reason.LEAVE_NOT_MEMBER, f"{sender.hex()} is no member")
+    if is_leaving(run.overlay, sender) == action.leaving:
+        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     leave = Leave(address=sender)
-    if (leave in queue.waiting) == action.leaving:
-        return declined(Reason.LEAVE_AS_BEFORE, "it waits already" if action.leaving else "none waits")
     changed = waiting_with(queue, leave) if action.leaving else waiting_without(queue, leave)
     run.overlay.put(MEMBER_QUEUE_KEY, changed)
     return Outcome()
@@ -89,18 +96,13 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
     return Outcome()
 
 
-def should_show_presence(overlay: Overlay, address: Address, *, slot: Slot, genesis: Genesis) -> bool:
-    """Says whether a change waits and a member was not seen for half of the window: it shows that it is there."""
-    if not overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting or not is_member(overlay, address):
-        return False
-    return slot - overlay.require(activity_key(address), Activity).seen_slot > _window(genesis) // 2
-
-
 # --- what waits ------------------------------------------------------------------------------------------------
 
 
-RANKS: Final = (Rotate, Leave)
-"""The order in which changes are tried: a key that may be stolen is not kept by who wants to go."""
+RANKS: Final = (Rotate, Leave, Join)
+"""The order in which changes are tried: a key that may be stolen is not kept by who wants to go, nor who wants to go
+by who comes.
+"""
 
 
 def waiting_with(queue: MemberQueue, change: MemberChange) -> MemberQueue:
@@ -116,6 +118,8 @@ def waiting_without(queue: MemberQueue, change: MemberChange) -> MemberQueue:
 
 def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
     """Returns the list with a change from a height on: the one place where a change becomes a list."""
+    if isinstance(change, Join):
+        return MemberList(terms=(*known.terms, _term_of(change, first)))
     terms: list[MemberTerm] = []
     for term in known.terms:
         if term.address != change.address or term.last_height is not None:
@@ -123,8 +127,12 @@ def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberL
             continue
         terms.append(replace(term, last_height=Height(first - 1)))
         if isinstance(change, Rotate):
-            terms.append(replace(term, node_key=change.node_key, first_height=first))
+            terms.append(_term_of(change, first))
     return MemberList(terms=tuple(terms))
+
+
+def _term_of(change: Join | Rotate, first: Height) -> MemberTerm:
+    return MemberTerm(address=change.address, node_key=change.node_key, first_height=first, last_height=None)
 
 
 # --- what is carried out ---------------------------------------------------------------------------------------
@@ -140,8 +148,10 @@ class Hindrance(Enum):
     IN_DEBT = "in_debt"
     TOO_FEW_MEMBERS = "too_few_members"
     """Genesis names how many there are at least."""
+    NOT_READY = "not_ready"
+    """The candidate did not say lately that it is ready."""
     TOO_FEW_SEEN = "too_few_seen"
-    """Fewer of those who stay were seen lately than must answer."""
+    """Fewer of those who are members then were seen lately than must answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +176,7 @@ class Prospect:
 
     @property
     def quorum_after(self) -> int:
-        """Q of those who stay."""
+        """Q of those who are members then."""
         return quorum.quorum(self.members_after)
 
 
@@ -174,17 +184,22 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
     """Returns whether a block of a height and slot, on this state, could carry out a change, and why not."""
     known = overlay.require(MEMBER_LIST_KEY, MemberList)
     after = list_with(known, change, Height(height + FIXED_AHEAD)).addresses
-    seen = sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in after)
-    pending = overlay.require(activity_key(change.address), Activity).trades_pending
+    joiner = change.address if isinstance(change, Join) else None
+    is_ready = joiner is not None and _is_ready(overlay, joiner, slot=slot, genesis=genesis)
+    members = [address for address in after if address != joiner]
+    seen = is_ready + sum(is_seen(overlay, address, slot=slot, genesis=genesis) for address in members)
+    activity = overlay.get(activity_key(change.address), Activity)
+    pending = 0 if activity is None else activity.trades_pending
     owed = owed_by(overlay, change.address)
-    hindrances = [(known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING)]
-    if isinstance(change, Leave):  # a rotation leaves as many as there are, and is no way out of anything
-        hindrances += [
-            (pending > 0, Hindrance.TRADES_PENDING),
-            (owed > 0, Hindrance.IN_DEBT),
-            (len(after) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
-            (seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
-        ]
+    is_leave, is_rotation = isinstance(change, Leave), isinstance(change, Rotate)
+    hindrances = (
+        (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
+        (is_leave and pending > 0, Hindrance.TRADES_PENDING),
+        (is_leave and owed > 0, Hindrance.IN_DEBT),
+        (is_leave and len(after) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
+        (joiner is not None and not is_ready, Hindrance.NOT_READY),
+        (not is_rotation and seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
+    )
     return Prospect(
         change=change,
         hindrance=next((reason for holds, reason in hindrances if holds), None),
@@ -196,6 +211,26 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
     )
 
 
+def _is_ready(overlay: Overlay, candidate: Address, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a candidate said within the window that it is ready; nothing else that it sends counts."""
+    said = overlay.require(applicant_key(candidate), Applicant).ready_slot
+    return said is not None and slot - said <= window_slots(genesis)
+
+
+def should_show_presence(overlay: Overlay, address: Address, *, height: Height, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a block of a height and slot could not carry out a change because too few members were seen, this
+    one not for half of the window: it shows that it is there. For what waits for anything else nobody needs to.
+    """
+    if not is_member(overlay, address):
+        return False
+    seen_slot = overlay.require(activity_key(address), Activity).seen_slot
+    if slot - seen_slot <= window_slots(genesis) // 2:
+        return False
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    prospects = (prospect(overlay, change, height=height, slot=slot, genesis=genesis) for change in waiting)
+    return any(found.hindrance is Hindrance.TOO_FEW_SEEN for found in prospects)
+
+
 def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesis) -> MemberChange | None:
     """Returns what a block of a height and slot carries out: the first that waits and that nothing hinders."""
     waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
@@ -203,16 +238,13 @@ def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesi
     return next((found.change for found in prospects if found.hindrance is None), None)
 
 
-def carry_out_change(run: BlockRun) -> None:
-    """Writes the list of the height two above the block, if a change is to be carried out."""
+def carry_out_change(run: BlockRun) -> MemberChange | None:
+    """Writes the list of the height two above the block, if a change is to be carried out; says which."""
     height = run.context.height
     change = next_change(run.overlay, height=height, slot=run.context.slot, genesis=run.genesis)
-    if change is None:
-        return
-    known = run.overlay.require(MEMBER_LIST_KEY, MemberList)
-    run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, Height(height + FIXED_AHEAD)))
-    if isinstance(change, Rotate):
-        member = run.overlay.require(member_key(change.address), Member)
-        run.overlay.put(member_key(change.address), replace(member, node_key=change.node_key))
-    queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
-    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))
+    if change is not None:
+        known, first = run.overlay.require(MEMBER_LIST_KEY, MemberList), Height(height + FIXED_AHEAD)
+        run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, first))
+        queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
+        run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))
+    return change

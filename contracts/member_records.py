@@ -37,7 +37,14 @@ class Rotate(Record, frozen=True, kw_only=True, tag="rotate"):
     node_key: PublicKey
 
 
-MemberChange = Leave | Rotate
+class Join(Record, frozen=True, kw_only=True, tag="join"):
+    """A candidate that says it is ready becomes a member."""
+
+    address: Address
+    node_key: PublicKey
+
+
+MemberChange = Leave | Rotate | Join
 """One change of the list of members."""
 
 
@@ -46,6 +53,7 @@ class ChangeKind(Enum):
 
     LEAVE = "leave"
     ROTATE = "rotate"
+    JOIN = "join"
 
 
 def change_kind(change: MemberChange) -> ChangeKind:

@@ -36,6 +36,13 @@ class EraBeginning(Record, frozen=True, kw_only=True):
     """From the height above on, in their order."""
 
 
+class DecidedBlock(Record, frozen=True, kw_only=True):
+    """A block below this one."""
+
+    height: Height
+    digest: Digest
+
+
 class BlockContext(Record, frozen=True, kw_only=True):
     """What a block's execution knows besides the state: the header's claims and the carried certificate."""
 
@@ -52,6 +59,8 @@ class BlockContext(Record, frozen=True, kw_only=True):
     """Members of this block's cluster, whose scores give Eq. 2's v."""
     beginning: EraBeginning | None = None
     """Of an era's first block."""
+    decided: tuple[DecidedBlock, ...] = ()
+    """Of the blocks that transactions of this one name, those that are decided."""
 
 
 class Refusal(Record, frozen=True, kw_only=True):
@@ -70,7 +79,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     """None: executed."""
     reference: Digest | None = None
-    """Trade id of a contract, packet id of a credited reading."""
+    """Trade id of a contract, packet id of a credited reading, name of a proposal or of a misconduct."""
     parties: tuple[Address, ...] = ()
     """Seller and buyer of a contract."""
     quality_total: int | None = None

@@ -11,14 +11,17 @@
 | `G` readings | meter address, interval start (8 bytes big endian) | `MeterReading` |
 | `H` agenda | place in the heap (8 bytes big endian) | `Due` |
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
+| `J` applicants to join | address | `Applicant` |
+| `K` offices | address | `Office` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | name's first letter | `Totals`, `Agenda`, `EraTable`, `MemberList`, `MemberQueue`, `LastBlock` |
+| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
+| `V` proposals | address of the proposer | `Proposal` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -30,7 +33,9 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from contracts.applicants import Applicant, ApplicationEnd, Applications
 from contracts.member_records import Activity, KeyOwner, MemberQueue
+from contracts.office_records import Office, Proposal, ProposalTurn
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -51,6 +56,8 @@ class Table(bytes, Enum):
     READING = b"G"
     AGENDA = b"H"
     INTERVAL = b"I"
+    APPLICANT = b"J"
+    OFFICE = b"K"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -59,6 +66,7 @@ class Table(bytes, Enum):
     SINGLETON = b"S"
     TRADE = b"T"
     USED_KEY = b"U"
+    PROPOSAL = b"V"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):
@@ -197,13 +205,16 @@ class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
     trade: Digest
 
 
+AgendaSubject = GateClosure | TradeEnd | ProposalTurn | ApplicationEnd
+
+
 class Due(Record, frozen=True, kw_only=True, tag="due"):
     """One thing that happens by itself, at the first block with this slot or a later one."""
 
     slot: Slot
     number: int
     """Counts all of them: of those due at one slot the earlier made one comes first."""
-    subject: GateClosure | TradeEnd
+    subject: AgendaSubject
 
 
 class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
@@ -391,6 +402,8 @@ StateValue = (
     Account
     | Activity
     | Agenda
+    | Applicant
+    | Applications
     | Debt
     | Deficit
     | Due
@@ -404,8 +417,10 @@ StateValue = (
     | MeterReading
     | Misconduct
     | Offer
+    | Office
     | Packet
     | PromiseBook
+    | Proposal
     | RewardedPair
     | Score
     | Totals
@@ -416,6 +431,7 @@ TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
 AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
+APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 
@@ -432,6 +448,11 @@ def account_key(address: Address) -> StateKey:
 def activity_key(address: Address) -> StateKey:
     """Key of what the chain saw of a member."""
     return StateKey(Table.ACTIVITY.value + address)
+
+
+def applicant_key(address: Address) -> StateKey:
+    """Key of what somebody asks who wants to join."""
+    return StateKey(Table.APPLICANT.value + address)
 
 
 def debt_key(address: Address) -> StateKey:
@@ -479,9 +500,19 @@ def offer_key(seller: Address, counter: int) -> StateKey:
     return StateKey(Table.OFFER.value + seller + _eight_bytes(counter))
 
 
+def office_key(address: Address) -> StateKey:
+    """Key of an office."""
+    return StateKey(Table.OFFICE.value + address)
+
+
 def packet_key(packet: Digest) -> StateKey:
     """Key of an energy packet."""
     return StateKey(Table.PACKET.value + packet)
+
+
+def proposal_key(proposer: Address) -> StateKey:
+    """Key of a member's last proposal."""
+    return StateKey(Table.PROPOSAL.value + proposer)
 
 
 def rewarded_pair_key(seller: Address, buyer: Address, interval_start_ms: Milliseconds) -> StateKey:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from consensus.codec import Record, decode
-from consensus.cryptography import address_of
 from consensus.identifiers import Address, Slot
+from contracts.applicants import Applications
 from contracts.conservation import unbalanced_totals
 from contracts.genesis import Genesis
+from contracts.offices import office_addresses
 from contracts.state import (
+    APPLICATIONS_KEY,
     MEMBER_LIST_KEY,
     TOTALS_KEY,
     Account,
@@ -86,13 +88,14 @@ def read_members(source: StateReader) -> tuple[MemberState, ...]:
 
 
 def sum_tokens(source: StateReader, genesis: Genesis) -> TokenSums:
-    """Returns the sums over all wallets, the issuer's, the grid's and the members', and over the members' debts.
+    """Returns the sums over all wallets, the members' and the offices', and over the members' debts.
 
-    Who is no member any more keeps wallet and debt.
+    Who is no member any more keeps wallet and debt, and who became a candidate its wallet.
     """
     members = {term.address for term in require(source, MEMBER_LIST_KEY, MemberList).terms}
-    others = {address_of(key) for key in (genesis.issuer_key, genesis.grid_key)}
-    accounts = [require(source, account_key(address), Account) for address in members | others]
+    members.update(require(source, APPLICATIONS_KEY, Applications).admitted)
+    offices = set(office_addresses(genesis).values())
+    accounts = [require(source, account_key(address), Account) for address in members | offices]
     debts = [read(source, debt_key(address), Debt) for address in members]
     return TokenSums(
         available_micro=MicroTokens(sum(account.available_micro for account in accounts)),

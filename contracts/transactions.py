@@ -23,6 +23,7 @@ from consensus.identifiers import (
     Signature,
     Slot,
 )
+from contracts.applicants import Verdict
 from contracts.genesis import PublicKeyBytes
 from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
@@ -37,6 +38,9 @@ ENERGY_WH_MAX: Final = 10**12
 PRICE_MAX: Final = 10**12
 TOKENS_MAX: Final = 10**18
 COUNTER_MAX: Final = 2**63 - 1
+NONCE_STEP_MAX: Final = 2**20
+"""A nonce lies at most so far above the sender's last: else whoever had a key for a moment could use up all numbers
+with one transaction, and no later key would ever act for that sender."""
 METER_TIME_MS_MAX: Final = 4_102_444_800_000
 """The year 2100: a meter's time must have a date that people's tools can write."""
 
@@ -214,6 +218,46 @@ class ReplaceMeter(Record, frozen=True, kw_only=True, tag="replace-meter"):
     """For the sender's node key and `key`."""
 
 
+class Application(Record, frozen=True, kw_only=True, tag="p2pnode-2-application"):
+    """What a home that wants to join signs with its node key and its meter's: that it has both, for this chain."""
+
+    chain: DigestBytes
+    number: Counter
+    """Higher than in any application of this home before: the home's clock in milliseconds."""
+    node_key: PublicKeyBytes
+    """Its hash becomes the home's address."""
+    meter_key: PublicKeyBytes
+    identity: DigestBytes
+    """Salted commitment to who lives there; verifiers alone see what it commits to."""
+    terms: DigestBytes
+    """Hash of the main contract that the home signed with the network provider."""
+
+
+class RequestJoin(Record, frozen=True, kw_only=True, tag="request-join"):
+    """A member brings the application of a home that has no account yet."""
+
+    application: Application
+    node_signature: SignatureBytes
+    meter_signature: SignatureBytes
+    vouchers: Vouchers
+
+
+class GiveVerdict(Record, frozen=True, kw_only=True, tag="give-verdict"):
+    """One of an application's verifiers says what it found."""
+
+    applicant: AddressBytes
+    number: Counter
+    """Of the application, so that a verdict never counts for a later one."""
+    verdict: Verdict
+
+
+class SayReady(Record, frozen=True, kw_only=True, tag="say-ready"):
+    """A candidate says that it has followed the chain up to a block, and is ready to take part."""
+
+    height: Annotated[Height, Meta(ge=1, le=COUNTER_MAX)]
+    block: DigestBytes
+
+
 class DoubleOffer(Record, frozen=True, kw_only=True, tag="double-offer"):
     """Two contracts under one offer id with different terms, both signed by one of their parties."""
 
@@ -230,6 +274,48 @@ class ReportMisconduct(Record, frozen=True, kw_only=True, tag="report-misconduct
     evidence: Equivocation | DoubleOffer
 
 
+class OfficePossession(Record, frozen=True, kw_only=True, tag="office-possession"):
+    """What the next key of an office signs, so that nobody installs one that nobody holds, or somebody else's."""
+
+    chain: DigestBytes
+    office: AddressBytes
+    key: PublicKeyBytes
+
+
+class OfficeSuccessor(Record, frozen=True, kw_only=True, tag="office-successor"):
+    """A key that is to act for an office from now on."""
+
+    office: AddressBytes
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Under the `OfficePossession`, by `key`."""
+
+
+class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-key"):
+    """The sender, an office, acts by another key from the next block on."""
+
+    successor: OfficeSuccessor
+
+
+class Propose(Record, frozen=True, kw_only=True, tag="propose"):
+    """A member proposes what a quorum of the members may do; the transaction's digest is the proposal's name."""
+
+    subject: OfficeSuccessor
+
+
+class Approve(Record, frozen=True, kw_only=True, tag="approve"):
+    """A member agrees to a proposal."""
+
+    proposer: AddressBytes
+    proposal: DigestBytes
+
+
+class RaiseObjection(Record, frozen=True, kw_only=True, tag="raise-objection"):
+    """The sender, an office, ends an approved proposal to give it another key: its owner is there."""
+
+    proposal: DigestBytes
+
+
 Action = (
     PublishReading
     | Transfer
@@ -243,7 +329,14 @@ Action = (
     | ShowPresence
     | RotateKey
     | ReplaceMeter
+    | RequestJoin
+    | GiveVerdict
+    | SayReady
     | ReportMisconduct
+    | ReplaceOfficeKey
+    | Propose
+    | Approve
+    | RaiseObjection
 )
 
 
@@ -254,9 +347,9 @@ class Envelope(Record, frozen=True, kw_only=True):
     sender: AddressBytes
     """The wallet and member that this transaction acts for."""
     sender_key: PublicKeyBytes
-    """Its present node key, as the state says; of a wallet that is no member's, the key that it is named by."""
+    """Its present key, as the state says: a member's node key, an office's key."""
     nonce: Counter
-    """Strictly greater than the sender's last; gaps are allowed."""
+    """Above the sender's last, by `NONCE_STEP_MAX` at most; gaps are allowed."""
     valid_until_height: Annotated[Height, Meta(ge=0, le=COUNTER_MAX)]
     """Last height whose block may contain this transaction."""
     action: Action
@@ -349,6 +442,17 @@ def replacement(chain: Digest, owner: Address, key: SigningKey, vouchers: Vouche
     """Returns the action by which a member takes its readings from the meter that signs with `key`, likewise."""
     possession = key.sign(possession_bytes(chain, owner, KeyUse.METER, key.public_key))
     return ReplaceMeter(key=key.public_key, possession=possession, vouchers=vouchers)
+
+
+def office_possession_bytes(chain: Digest, office: Address, key: PublicKey) -> bytes:
+    """Returns what the next key of an office signs."""
+    return encode(OfficePossession(chain=chain, office=office, key=key))
+
+
+def office_successor(chain: Digest, office: Address, key: SigningKey) -> OfficeSuccessor:
+    """Returns `key` as the next one of an office."""
+    possession = key.sign(office_possession_bytes(chain, office, key.public_key))
+    return OfficeSuccessor(office=office, key=key.public_key, possession=possession)
 
 
 def trade_amount(terms: TradeTerms) -> MicroTokens:

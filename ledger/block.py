@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
-from consensus.era_plans import EraProof
+from consensus.era_plans import EraProof, KeyField
 from consensus.eras import EraField
 from consensus.identifiers import Digest
 from consensus.messages import AddressField, CommitCertificate, DigestField, HeightField, SlotField
@@ -42,6 +42,8 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     """Root of the authenticated map after executing this block."""
     membership: DigestField
     """Digest of M(h + 2): its members' addresses and node keys, in their order."""
+    authority: KeyField
+    """The key that acts for the authority after this block: who has no state still knows whose word counts."""
     ceremony: DigestField
     """Hash of the carried ceremony, or of nil."""
     vrf_proof: Annotated[bytes, Meta(max_length=0)]

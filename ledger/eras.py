@@ -14,6 +14,8 @@ from consensus.era_plans import EraProof, first_height_of
 from consensus.eras import Era, Eras
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership, Memberships
+from contracts.applicants import Standing
+from contracts.joining import read_unfinished
 from contracts.run import EraBeginning
 from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, MemberList, Overlay, StateReader
 from ledger.block import Block, block_digest, block_is_whole
@@ -80,7 +82,7 @@ class BegunEras:
     def memberships_after(self, height: Height, state: StateReader) -> Memberships:
         """Returns the members of the two heights above a decided one."""
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
-        return Memberships(undecided=sets[0], following=sets[1], departed=_departed(height, state))
+        return Memberships(undecided=sets[0], following=sets[1], followers=_followers(height, state))
 
     def is_above(self, height: Height) -> bool:
         """Says whether the newest era's base lies above a decided height: who is behind has blocks to fetch first."""
@@ -126,6 +128,15 @@ class BegunEras:
         return next((one for one in reversed(self._begun) if height > one.base), None)
 
 
+def _followers(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:
+    candidates = (
+        (address, applicant.node_key)
+        for address, applicant in read_unfinished(Overlay(state))
+        if applicant.standing is Standing.CANDIDATE
+    )
+    return (*candidates, *_departed(height, state))
+
+
 def _departed(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:
     """Returns who left last, by the key that it had then, and is in no set any more. Whom a ceremony removed lives in
     no era of ours, and a key that a member replaced is nobody's.
@@ -149,6 +160,11 @@ def parent_of(name: Digest, proposal: bytes) -> Digest | None:
     except DecodeError:
         return None
     return block.header.parent if block_digest(block.header) == name and block_is_whole(block) else None
+
+
+def authority_in(proposal: bytes) -> PublicKey:
+    """Returns the key that acts for the authority after a block, as its header says; the proposal is a block."""
+    return decode(proposal, Block).header.authority
 
 
 def membership_in(state: StateReader, height: Height) -> Membership:

@@ -90,6 +90,7 @@ class TransactionRefusal(Enum):
     UNKNOWN_SENDER = "unknown_sender"
     OTHER_KEY = "other_key"
     NONCE_PASSED = "nonce_passed"
+    NONCE_TOO_HIGH = "nonce_too_high"
     EXPIRED = "expired"
 
 

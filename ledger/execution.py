@@ -3,19 +3,23 @@
 The same function fills a leader's header and recomputes a received one, so they cannot drift apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.codec import decode, encode
 from consensus.era_plans import EraProof
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
-from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
-from contracts.transactions import Transaction
+from contracts.office_records import Office, OfficeName
+from contracts.offices import office_addresses
+from contracts.run import DecidedBlock
+from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader, office_key
+from contracts.state_reading import require
+from contracts.transactions import SayReady, Transaction
 from ledger.authenticated_map import MapUpdate, update_map
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
 from ledger.eras import BegunEras, membership_in
@@ -96,6 +100,7 @@ def execute(
     parent: Parent,
     genesis: Genesis,
     begun: BegunEras,
+    height_of_block: Callable[[Digest], Height | None],
 ) -> ExecutedBlock:
     """Executes what a leader chose and returns the block that it makes.
 
@@ -106,6 +111,7 @@ def execute(
         parent: what the block extends.
         genesis: parameters.
         begun: eras of the chain.
+        height_of_block: says which height a block decided, None if none below this one.
 
     Raises:
         NodeMissing: the state's map is damaged.
@@ -120,6 +126,7 @@ def execute(
         parent_voters=parent_voters(draft.parent_certificate, parent),
         cluster=cluster(parent.memberships.undecided, height, draft.slot),
         beginning=begun.beginning_in(height, state),
+        decided=_named_blocks(transactions, height_of_block),
     )
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
@@ -138,6 +145,7 @@ def execute(
         receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
         state_root=map_update.root,
         membership=fixed_membership.digest(),
+        authority=_authority_after(state, execution, genesis),
         ceremony=ceremony_digest(draft.ceremony),
         vrf_proof=b"",
     )
@@ -155,6 +163,15 @@ def execute(
     )
 
 
+def _named_blocks(
+    transactions: Sequence[Transaction], height_of_block: Callable[[Digest], Height | None]
+) -> tuple[DecidedBlock, ...]:
+    """Returns which of the blocks that candidates name are decided: one look at an index for each."""
+    actions = (transaction.envelope.action for transaction in transactions)
+    named = (DecidedBlock(height=one.height, digest=one.block) for one in actions if isinstance(one, SayReady))
+    return tuple(one for one in named if height_of_block(one.digest) == one.height)
+
+
 def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None:
     """Compares what a block claims with what it executes to."""
     claimed, right = block.header, executed.block.header
@@ -170,6 +187,7 @@ def result_refusal(block: Block, executed: ExecutedBlock) -> BlockRefusal | None
             (BlockRefusalReason.RECEIPTS_ROOT, claimed.receipts_root, right.receipts_root),
             (BlockRefusalReason.STATE_ROOT, claimed.state_root, right.state_root),
             (BlockRefusalReason.MEMBERSHIP, claimed.membership, right.membership),
+            (BlockRefusalReason.AUTHORITY, claimed.authority, right.authority),
         )
     )
 
@@ -178,3 +196,10 @@ def _fixed_membership(state: StateReader, execution: Execution, height: Height) 
     """Returns M(height), which the executed block fixes: of the list that it wrote, or else of the one before."""
     written = execution.changes.get(MEMBER_LIST_KEY)
     return membership_in(state, height) if written is None else Membership(decode(written, MemberList).at(height))
+
+
+def _authority_after(state: StateReader, execution: Execution, genesis: Genesis) -> PublicKey:
+    """Returns the key that acts for the authority after the executed block."""
+    key = office_key(office_addresses(genesis)[OfficeName.AUTHORITY])
+    written = execution.changes.get(key)
+    return require(state, key, Office).key if written is None else decode(written, Office).key

@@ -62,10 +62,11 @@ from ledger.validation import (
     Admission,
     BlockRefusal,
     Parent,
+    ceremony_refusal,
     form_refusal,
     judged_in,
+    key_in,
     last_nonce_in,
-    node_key_in,
     parent_certificate_refusal,
     verified_transactions,
 )
@@ -277,9 +278,9 @@ class Ledger:
         """Returns the nonce of a sender's last decided transaction (-1: none yet); None: unknown sender."""
         return last_nonce_in(self, sender)
 
-    def node_key_of(self, sender: Address) -> PublicKey | None:
-        """Returns the present node key of a member, gone or not; None if the chain knows no such member."""
-        return node_key_in(self, sender)
+    def key_of(self, sender: Address) -> PublicKey | None:
+        """Returns the key that acts for a sender: a member, gone or not, or an office; None if it is neither."""
+        return key_in(self, sender)
 
     # --- consensus' side -----------------------------------------------------------------------------------
 
@@ -422,7 +423,11 @@ class Ledger:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = form_refusal(block, parent, self.genesis, begun) or parent_certificate_refusal(block, parent, begun)
+        refusal = (
+            form_refusal(block, parent, self.genesis, begun)
+            or ceremony_refusal(block, self.genesis, begun, self)
+            or parent_certificate_refusal(block, parent, begun)
+        )
         if refusal is not None:
             return refusal
         transactions = verified_transactions(block, self, self.verifier)
@@ -434,7 +439,15 @@ class Ledger:
     def _execute(
         self, draft: Draft, transactions: list[Transaction], parent: Parent, begun: BegunEras
     ) -> ExecutedBlock:
-        return execute(draft, transactions, state=self, parent=parent, genesis=self.genesis, begun=begun)
+        return execute(
+            draft,
+            transactions,
+            state=self,
+            parent=parent,
+            genesis=self.genesis,
+            begun=begun,
+            height_of_block=self.height_of_block,
+        )
 
     def _remember(self, executed: ExecutedBlock) -> None:
         self._executed[executed.digest] = executed

@@ -5,16 +5,19 @@
 | `account:ADDRESS` | wallet |
 | `activity:ADDRESS` | what the chain saw of a member |
 | `agenda:PLACE` | place in the heap of what happens by itself at a slot |
+| `applicant:ADDRESS` | what a home asked for that wants to join |
 | `debt:ADDRESS` | what a seller owes the grid account |
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
+| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
+| `office:ADDRESS` | account that is no member's, with its present key |
 | `packet:ID` | surplus energy of an interval |
 | `pair:ADDRESS:ADDRESS:INTERVAL` | seller and buyer that were rewarded for an interval |
 | `promises:ADDRESS:INTERVAL` | pending forward trades of a member in a delivery window |
+| `proposal:ADDRESS` | last proposal of a member |
 | `reading:ADDRESS:INTERVAL` | a meter's reading |
 | `score:ADDRESS` | quality of transaction |
 | `trade:ID` | contract that executed |
@@ -31,6 +34,7 @@ from typing import Final
 from consensus.identifiers import DIGEST_SIZE_BYTES
 from contracts.state import (
     AGENDA_KEY,
+    APPLICATIONS_KEY,
     ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
@@ -104,15 +108,18 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "account": (Table.ACCOUNT, (_HASH,)),
     "activity": (Table.ACTIVITY, (_HASH,)),
     "agenda": (Table.AGENDA, (_NUMBER,)),
+    "applicant": (Table.APPLICANT, (_HASH,)),
     "debt": (Table.DEBT, (_HASH,)),
     "deficit": (Table.DEFICIT, (_HASH, _TIME)),
     "interval": (Table.INTERVAL, (_TIME,)),
     "member": (Table.MEMBER, (_HASH,)),
     "misconduct": (Table.MISCONDUCT, (_HASH,)),
     "offer": (Table.OFFER, (_HASH, _NUMBER)),
+    "office": (Table.OFFICE, (_HASH,)),
     "packet": (Table.PACKET, (_HASH,)),
     "pair": (Table.REWARDED_PAIR, (_HASH, _HASH, _TIME)),
     "promises": (Table.PROMISES, (_HASH, _TIME)),
+    "proposal": (Table.PROPOSAL, (_HASH,)),
     "reading": (Table.READING, (_HASH, _TIME)),
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
@@ -121,6 +128,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "agenda": AGENDA_KEY,
+    "applications": APPLICATIONS_KEY,
     "eras": ERAS_KEY,
     "last-block": LAST_BLOCK_KEY,
     "member-queue": MEMBER_QUEUE_KEY,

@@ -9,9 +9,9 @@ from threading import Lock
 from typing import Final
 
 from consensus.codec import DecodeError, Malformed
-from consensus.cryptography import address_of
 from consensus.identifiers import Digest, Height, PublicKey
 from contracts.transactions import (
+    NONCE_STEP_MAX,
     SignedTransaction,
     Transaction,
     decode_transaction,
@@ -86,7 +86,7 @@ def _decoded(raw: bytes) -> SignedTransaction:
 
 
 def envelope_refusal(
-    transaction: Transaction, *, last_nonce: int | None, height: Height, node_key: PublicKey | None
+    transaction: Transaction, *, last_nonce: int | None, height: Height, key: PublicKey | None
 ) -> TransactionRefused | None:
     """Says whether the block of a height may contain a verified transaction.
 
@@ -94,15 +94,15 @@ def envelope_refusal(
         transaction: as `TransactionVerifier.verify` returned it.
         last_nonce: of the sender before this transaction; None if the chain does not know the sender.
         height: of the block.
-        node_key: the sender's present one; None if it is no member, and its first key acts for it for ever.
+        key: that acts for the sender at present (`contracts.offices.acting_key`); None if it is nobody.
 
     Returns:
-        None, or the refusal: `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED` or `EXPIRED`.
+        None, or the refusal: `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED`, `NONCE_TOO_HIGH` or `EXPIRED`.
     """
     envelope = transaction.envelope
     if last_nonce is None:
         return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{envelope.sender.hex()} has no account")
-    if not acts(transaction, node_key):
+    if envelope.sender_key != key:
         return TransactionRefused(
             TransactionRefusal.OTHER_KEY, f"{envelope.sender_key.hex()} is not the key of {envelope.sender.hex()}"
         )
@@ -110,15 +110,14 @@ def envelope_refusal(
         return TransactionRefused(
             TransactionRefusal.NONCE_PASSED, f"nonce {envelope.nonce}, the sender's last is {last_nonce}"
         )
+    if envelope.nonce > last_nonce + NONCE_STEP_MAX:
+        return TransactionRefused(
+            TransactionRefusal.NONCE_TOO_HIGH,
+            f"nonce {envelope.nonce}, the sender's last is {last_nonce}, {NONCE_STEP_MAX} above it at most",
+        )
     if envelope.valid_until_height < height:
         return TransactionRefused(
             TransactionRefusal.EXPIRED,
             f"valid until height {envelope.valid_until_height}, this is {height}",
         )
     return None
-
-
-def acts(transaction: Transaction, node_key: PublicKey | None) -> bool:
-    """Says whether the key that signed a transaction acts for its sender; arguments as `envelope_refusal`."""
-    key, sender = transaction.envelope.sender_key, transaction.sender
-    return address_of(key) == sender if node_key is None else key == node_key

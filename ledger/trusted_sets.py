@@ -5,7 +5,8 @@ each header at which they change, with its certificate under the members of its 
 What a prover leaves out only makes its own headers unprovable.
 
 A ceremony leads on as well: its plan, with the agreements of a quorum of the members before, and the word of the
-authority, whose key genesis names, on who was absent.
+authority on who was absent. The plan names the key that acts for the authority then, which may be a later one than
+that of genesis: the same quorum has found it in the newest block that the plan keeps.
 
 Who trusts genesis alone trusts every set on the way: keys of a past set that were stolen or sold later could certify
 another history from there. Checks name the sets that they trusted.
@@ -50,7 +51,6 @@ class TrustedSets:
     def __init__(self, genesis: Genesis) -> None:
         """Takes the members of the first heights."""
         self.eras = Eras(chain_id(genesis))
-        self._authority_key = genesis.authority_key
         self._sets = [(FIRST_HEIGHT, Membership.of_keys([member.node_key for member in genesis.members]))]
 
     def take(self, step: SetStep) -> str | None:
@@ -66,7 +66,7 @@ class TrustedSets:
             return f"the ceremony of era {plan.era} follows another than era {newest.number}"
         if plan.quorums[0] != self.at(first).members or not is_complete(plan, proof.joins):
             return f"the ceremony of era {plan.era} has no quorum of the members of height {first}"
-        if not is_vouched_for(plan, self._authority_key, proof.authority):
+        if not is_vouched_for(plan, proof.authority):
             return f"the authority did not sign the ceremony of era {plan.era}, from which members are absent"
         try:
             members = Membership(plan.members)

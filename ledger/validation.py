@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from consensus.codec import decode
-from consensus.era_plans import is_complete
+from consensus.era_plans import is_complete, is_vouched_for
 from consensus.eras import Era, Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
+from contracts.office_records import OfficeName
+from contracts.offices import acting_key, office_addresses
 from contracts.state import (
     Account,
-    Member,
     Overlay,
     StateReader,
     account_key,
-    member_key,
 )
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
@@ -56,6 +56,7 @@ class BlockRefusalReason(Enum):
     RECEIPTS_ROOT = "receipts_root"
     STATE_ROOT = "state_root"
     MEMBERSHIP = "membership"
+    AUTHORITY = "authority"
     INVARIANT = "invariant"
     """Its execution breaks the books. Only `verify` says so; a node stops."""
 
@@ -106,10 +107,9 @@ def last_nonce_in(state: StateReader, sender: Address) -> int | None:
     return None if account is None else account.nonce
 
 
-def node_key_in(state: StateReader, sender: Address) -> PublicKey | None:
-    """Returns the present node key of a member, gone or not; None if the state knows no such member."""
-    member = Overlay(state).get(member_key(sender), Member)
-    return None if member is None else member.node_key
+def key_in(state: StateReader, sender: Address) -> PublicKey | None:
+    """Returns the key that acts for a sender: of a member, gone or not, or of an office; None if it is neither."""
+    return acting_key(Overlay(state), sender)
 
 
 def judged_in(
@@ -130,15 +130,15 @@ def judged_in(
 
 def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return (
-        _header_refusal(block.header, parent, genesis, begun.eras)
-        or _ceremony_refusal(block, begun)
-        or _limits_refusal(block, genesis)
-    )
+    return _header_refusal(block.header, parent, genesis, begun.eras) or _limits_refusal(block, genesis)
 
 
-def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
-    """The first block of an era carries why it began, as this home knows it; no other block carries anything."""
+def ceremony_refusal(block: Block, genesis: Genesis, begun: BegunEras, state: StateReader) -> BlockRefusal | None:
+    """The first block of an era carries why it began, as this home knows it; no other block carries anything.
+
+    Whose word counts on members that were absent, the state before it says: that is of the newest block that the plan
+    keeps.
+    """
     expected = begun.proof_in(block.header.height)
     found = None if block.ceremony is None else block.ceremony.plan
     right = None if expected is None else expected.plan
@@ -146,8 +146,17 @@ def _ceremony_refusal(block: Block, begun: BegunEras) -> BlockRefusal | None:
         said = "none" if found is None else f"of era {found.era}"
         wanted = "none" if right is None else f"of era {right.era}, as begun here"
         return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=f"its ceremony is {said}, should be {wanted}")
-    if block.ceremony is not None and not is_complete(block.ceremony.plan, block.ceremony.joins):
+    if block.ceremony is None:
+        return None
+    if not is_complete(block.ceremony.plan, block.ceremony.joins):
         return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail="its agreements are of no quorum")
+    if not is_vouched_for(block.ceremony.plan, block.ceremony.authority):
+        detail = "members are absent from it, and the authority did not sign it"
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=detail)
+    named, acting = block.ceremony.plan.authority, key_in(state, office_addresses(genesis)[OfficeName.AUTHORITY])
+    if named != acting:
+        detail = f"for the authority's key its plan has {_shown(named)}, and the state {_shown(acting)}"
+        return BlockRefusal(reason=BlockRefusalReason.CEREMONY, detail=detail)
     return None
 
 
@@ -280,10 +289,8 @@ class Admission:
         if last_nonce is None:
             last_nonce = last_nonce_in(self._state, sender)
         if sender not in self._keys:
-            self._keys[sender] = node_key_in(self._state, sender)
-        refusal = envelope_refusal(
-            transaction, last_nonce=last_nonce, height=self._height, node_key=self._keys[sender]
-        )
+            self._keys[sender] = key_in(self._state, sender)
+        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=self._height, key=self._keys[sender])
         if refusal is not None:
             raise refusal
         self._nonces[sender] = transaction.envelope.nonce

@@ -6,7 +6,7 @@ nothing missing and nothing more. LevelDB is opened on a private copy with check
 stays as it is.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ from consensus.messages import CommitCertificate
 from contracts.conservation import unbalanced_books
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
+from contracts.joining import READY_HEIGHTS_MAX
 from contracts.state import TOTALS_KEY, StateKey, Totals
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, MapUpdate, no_nodes, update_map
@@ -47,6 +48,7 @@ from ledger.transactions import TransactionVerifier
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
+    ceremony_refusal,
     certificate_fault,
     form_refusal,
     genesis_parent,
@@ -140,6 +142,7 @@ class _Audit:
         self._state = MemoryState(genesis_state(genesis))
         self._begun = BegunEras(self._chain, begun)
         self._parent = genesis_parent(self._begun, self._state.root, self._state)
+        self._decided: deque[tuple[Digest, Height]] = deque(maxlen=READY_HEIGHTS_MAX)
         self._versions: Counter[Height] = Counter()
         self._transactions: Counter[Height] = Counter()
 
@@ -206,6 +209,7 @@ class _Audit:
             self.findings.add(height, f"the block is invalid: {executed.reason.value}: {executed.detail}")
             return False
         self._compare(height, executed)
+        self._decided.append((executed.digest, height))
         self._state.apply(dict(executed.execution.changes), executed.map_update)
         self._parent = executed.as_parent(
             membership=self._parent.memberships.undecided,
@@ -233,8 +237,10 @@ class _Audit:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = form_refusal(block, parent, self._genesis, begun) or parent_certificate_refusal(
-            block, parent, begun
+        refusal = (
+            form_refusal(block, parent, self._genesis, begun)
+            or ceremony_refusal(block, self._genesis, begun, self._state)
+            or parent_certificate_refusal(block, parent, begun)
         )
         if refusal is not None:
             return refusal
@@ -249,6 +255,7 @@ class _Audit:
                 parent=parent,
                 genesis=self._genesis,
                 begun=begun,
+                height_of_block=dict(self._decided).get,
             )
         except AssertionError as broken:  # an auditor reports what would stop a node
             return BlockRefusal(reason=BlockRefusalReason.INVARIANT, detail=str(broken))

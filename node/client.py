@@ -9,10 +9,11 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from node.errors import NodeError, NotFound, TestnetError
+from node.errors import NodeAway, NodeError, NotFound, TestnetError
 from node.home.configuration import Configuration
 from node.replies.node import BlocksReply, BlockSummary, Problem, ReadyReply, StatusReply, SubmissionReply
 from node.replies.parameters import BLOCKS_PER_PAGE_MAX
+from node.replies.state import MemberChangesReply
 from node.replies.why import WhyReply
 
 M = TypeVar("M", bound=BaseModel)
@@ -67,7 +68,8 @@ class NodeClient:
 
         Raises:
             NotFound: there is no such thing.
-            NodeError: another problem, or no answer.
+            NodeAway: there is no answer.
+            NodeError: another problem.
         """
         status, body = await self._read(f"{require_url(url)}{path}")
         return _answer_of(url, status, body, model)
@@ -76,14 +78,15 @@ class NodeClient:
         """Submits a signed transaction to the node at `url`, and waits for its block; returns what became of it.
 
         Raises:
-            NodeError: the node does not take it, or does not answer.
+            NodeAway: the node does not answer.
+            NodeError: it does not take it.
         """
         place = f"{require_url(url)}{path_of('/v1/transactions', wait=wait_s)}"
         try:
             async with self._session.post(place, data=raw, headers={"Content-Type": MESSAGEPACK_TYPE}) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
-            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+            raise NodeAway(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
         return _answer_of(url, status, body, SubmissionReply)
 
     async def _read(self, url: str) -> tuple[int, bytes]:
@@ -91,7 +94,7 @@ class NodeClient:
             async with self._session.get(url) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
-            raise NodeError(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
+            raise NodeAway(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
 
     async def _answer(self, url: str, path: str, model: type[M]) -> M | None:
         try:
@@ -110,6 +113,11 @@ class NodeClient:
     async def why(self, url: str) -> WhyReply | None:
         """Returns why nothing is decided at the node at `url`, None if it does not answer."""
         return await self._answer(url, "/v1/why", WhyReply)
+
+    async def left(self, url: str) -> frozenset[str]:
+        """Returns the addresses of who left, as the node at `url` has it; none if it does not answer."""
+        reply = await self._answer(url, "/v1/members/changes", MemberChangesReply)
+        return frozenset() if reply is None else frozenset(one.address for one in reply.left)
 
     async def blocks(self, url: str) -> AsyncIterator[BlockSummary]:
         """Yields all blocks of the node at `url`, from the first.

@@ -46,7 +46,7 @@ from node.home.heap import keep_large_blocks_off_the_heap
 from node.home.process import on_end_of_input, on_ending_signal, process_id_file
 from node.home.sign_state import SignStateFile
 from node.home.storage import open_storage
-from node.household.agent import MeterAgent
+from node.household.agent import MemberAgent
 from node.logs import configure_logs, get_logger
 from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
@@ -70,28 +70,29 @@ PASS_ON_AGE_SLOTS: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentParts:
-    """What a meter agent is made of."""
+    """What a member's agent is made of."""
 
     configuration: Configuration
     identity: Identity
     chain: Chain
     replica: ReplicaView
     mesh: Mesh
+    is_behind: Callable[[], bool]
+    """Says whether blocks are fetched that were decided long ago."""
 
 
-AgentFactory = Callable[[AgentParts], MeterAgent | None]
+AgentFactory = Callable[[AgentParts], MemberAgent]
 
 
-def make_agent(parts: AgentParts) -> MeterAgent | None:
-    """Returns the meter agent of a household; None for a node that only validates."""
-    if parts.configuration.meter is None:
-        return None
-    return MeterAgent(
+def make_agent(parts: AgentParts) -> MemberAgent:
+    """Returns the agent of an honest member."""
+    return MemberAgent(
         configuration=parts.configuration,
         identity=parts.identity,
         chain=parts.chain,
         replica=parts.replica,
         mesh=parts.mesh,
+        is_behind=parts.is_behind,
     )
 
 
@@ -102,7 +103,7 @@ def run_daemon(
 
     Args:
         configuration: the node's.
-        agent_factory: makes its meter agent.
+        agent_factory: makes its agent.
         until_input_ends: ends it also when standard input, which must be a pipe, ends: whoever holds the other end is
             gone. One byte on it lets the node run on.
 
@@ -166,11 +167,14 @@ class Daemon:
         self._set_aside = opened.set_aside
         identity = _as_member(configuration, identity, self.ledger)
         self.mesh = self._make_mesh(identity, opened.begun)
+        self._own = identity.address
+        self._admit()
         self.endpoints = self._make_endpoints(identity)
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
+        applied.listen(lambda _: self._admit())
         application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
         self.participant = self._make_participant(identity, application, opened.sign_state)
         self.chain = self._make_chain(pool, applied)
@@ -190,6 +194,7 @@ class Daemon:
                 chain=self.chain,
                 replica=self.replica,
                 mesh=self.mesh,
+                is_behind=lambda: self.participant.sync.progress() is not None,
             )
         )
         self.evidence = self._make_evidence(identity)
@@ -208,6 +213,12 @@ class Daemon:
             on_link=self._on_link,
             metrics=self.metrics,
         )
+
+    def _admit(self) -> None:
+        """Has links to whom the state names: members, candidates, and who left lately."""
+        both = self.ledger.memberships()
+        named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
+        self.mesh.admit({address: member_name(self.ledger, address) for address in named})
 
     def _make_endpoints(self, identity: Identity) -> EndpointExchange:
         home = self._configuration.home
@@ -292,18 +303,16 @@ class Daemon:
         self.evidence.found(evidence)
 
     def _make_evidence(self, identity: Identity) -> EvidenceKeeper:
-        agent = self.agent
         links = EvidenceLinks(
             broadcast=self.mesh.broadcast,
             present_slot=lambda: self.replica.status().present_slot,
-            report=(lambda _: None) if agent is None else agent.report,
+            report=self.agent.report,
             refused=self.metrics.on_message_refused,
         )
         home = self._configuration.home
         return EvidenceKeeper(own=identity.address, ledger=self.ledger, directory=home.evidence, links=links)
 
     def _make_api(self, identity: Identity) -> Api:
-        agent = self.agent
         return Api(
             node=ApiNode(
                 name=self._configuration.node.name,
@@ -312,7 +321,7 @@ class Daemon:
                 chain=self.chain,
                 replica=self.replica,
                 metrics=self.metrics,
-                meter_progress=(lambda: None) if agent is None else agent.progress,
+                meter_progress=self.agent.progress,
                 halted=self._halted,
                 recovery_status=self._recovery_status,
                 link_notices=self.mesh.notices,
@@ -339,8 +348,7 @@ class Daemon:
             case Transactions():
                 self.chain.take_from_peer(sender, message.raw)
             case OfferRequest() | OfferReply() | OfferDecline():
-                if self.agent is not None:
-                    self.agent.handle(sender, message)
+                self.agent.handle(sender, message)
             case EvidenceNote():
                 self.evidence.on_note(sender, message)
             case EndpointRecords():
@@ -369,7 +377,7 @@ class Daemon:
                     self.evidence.run(),
                     self.endpoints.run(),
                     self._pass_on_old(),
-                    *self._agent_work(),
+                    self.agent.run(),
                 )
             ]
             stack.push_async_callback(_cancel, tasks)
@@ -385,9 +393,6 @@ class Daemon:
     def driver_address(self) -> str:
         """This member's address in hex."""
         return self.api.node.address.hex()
-
-    def _agent_work(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return () if self.agent is None else (self.agent.run(),)
 
     async def _pass_on_old(self) -> None:
         slot_duration_ms = self.ledger.genesis.slot_duration_ms
@@ -431,9 +436,11 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger) -> Identity:
     """Returns the identity under the address that the chain gives its key. A node whose key or peers are not the
-    chain's would run without ever taking part.
+    chain's would run without ever taking part; one that asked to join follows until the chain knows it.
     """
     address = ledger.member_of(identity.node_key.public_key)
+    if address is None and configuration.home.join_request.exists():
+        return identity
     if address is None:
         raise IdentityError(
             f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain. A new "

@@ -10,7 +10,9 @@
     |-- AppendLogError         a journal of the meter is damaged or not writable (`home/append_log.py`)
     |-- EndpointsDamaged     the file of the members' endpoints is not what this node wrote
     |-- FoundingError        a chain cannot be founded as asked, or a home cannot take part in it
+    |-- JoinError              a home cannot ask to join a chain as it is, or a file about that is none
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
+    |-- NodeAway               a node does not answer over its API
     |-- NotFound               the chain holds nothing of that name, or several things; carries a reason for programs
     |-- FileRefused            a receipt or evidence file does not prove what it says
     `-- SubmissionRefused      a transaction never reaches the chain; carries a reason for programs
@@ -105,10 +107,18 @@ class FoundingError(NodeError):
     """A founding file, or what is to be added to it, is refused; the message says what is wrong with whom."""
 
 
+class JoinError(NodeError):
+    """A home cannot ask to join a chain as it is, or a file about that is refused; the message says why."""
+
+
 class TestnetError(NodeError):
     """A testnet cannot be made, run, asked or stopped."""
 
     __test__ = False  # the name starts like a test class; pytest must not collect it
+
+
+class NodeAway(NodeError):  # noqa: N818  (it may be starting)
+    """A node's API does not answer."""
 
 
 class NotFound(NodeError):  # noqa: N818  (an answer, not a failure)

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from consensus.cryptography import address_of
-from consensus.identifiers import PublicKey
+from consensus.identifiers import Digest, PublicKey
 from node.admission.chain import Role
 from node.admission.endpoint import Endpoint
 from node.admission.meter_claim import MeterClaim
+from node.admission.voucher import home_uri, home_voucher, issuing_uri, issuing_voucher, signed_bytes
 from node.errors import IdentityError
 
 DAYS_PER_YEAR: Final = 365.25
@@ -74,6 +75,7 @@ class Authority:
         host: str = "localhost",
         port: int | None = None,
         meter: MeterClaim | None = None,
+        person: Digest | None = None,
         now: datetime | None = None,
         validity: timedelta = MEMBER_VALIDITY,
         role: Role = Role.MEMBER,
@@ -86,6 +88,7 @@ class Authority:
             host: name or IP address that others reach it under, beside localhost.
             port: where others reach it there; without, the certificate names no endpoint.
             meter: the home's meter, as its request claims it.
+            person: tag of who lives there; with a meter, the certificate vouches for both on a chain.
             now: start of its validity; the present by default.
             validity: how long it is valid.
             role: what it is for.
@@ -96,10 +99,14 @@ class Authority:
         key = Ed25519PublicKey.from_public_bytes(public_key)
         start = present() if now is None else now
         require_lifetime(self.issuing, start + validity)
-        names = _alternative_names(public_key, host, port, meter, role)
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         # a clock that was set back since the issuing authority was made starts nothing before it
         first = max(start - BACKDATED, self.issuing.not_valid_before_utc)
+        names = _alternative_names(public_key, host, port, meter, role)
+        if meter is not None and person is not None:
+            voucher = home_voucher(public_key, meter, person, first, start + validity)
+            uri = home_uri(person, self._issuing_key.sign(signed_bytes(voucher)))
+            names = x509.SubjectAlternativeName([*names, x509.UniformResourceIdentifier(uri)])
         builder = (
             _builder(_name(name), self.issuing.subject, key, first, start + validity)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -177,8 +184,14 @@ def certify_issuing(
             f"{root.not_valid_after_utc:%Y-%m-%d}: the network needs a new root (docs/authority.md)"
         )
     first = max(now - BACKDATED, root.not_valid_before_utc)
-    builder = _authority_builder(name, root.subject, key.public_key(), first, until, path_length=0)
-    return key, builder.add_extension(_issued_by(root_key), critical=False).sign(root_key, algorithm=None)
+    voucher = issuing_voucher(PublicKey(key.public_key().public_bytes_raw()), first, until)
+    vouched = x509.UniformResourceIdentifier(issuing_uri(root_key.sign(signed_bytes(voucher))))
+    builder = (
+        _authority_builder(name, root.subject, key.public_key(), first, until, path_length=0)
+        .add_extension(_issued_by(root_key), critical=False)
+        .add_extension(x509.SubjectAlternativeName([vouched]), critical=False)
+    )
+    return key, builder.sign(root_key, algorithm=None)
 
 
 def require_lifetime(issuing: x509.Certificate, until: datetime) -> None:

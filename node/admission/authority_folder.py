@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from consensus.cryptography import address_of
-from consensus.identifiers import PublicKey
+from consensus.identifiers import Digest, PublicKey
 from ledger.side_files import locked, sync_directory, write_whole
 from node.admission import register as registers
 from node.admission.authority import Authority, certify_issuing, make_root, network_of, present
@@ -62,6 +62,8 @@ class Order(NamedTuple):
     endpoint: Endpoint | None
     meter: MeterClaim | None = None
     role: Role = Role.MEMBER
+    person: Digest | None = None
+    """Tag of who lives there; None: as before under this name, or a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ class AuthorityFolder:
         for order in orders:
             require_name(order.name)
             register.require_free(order.name, order.node_key)
+        orders = [order._replace(person=order.person or register.person_of(order.name)) for order in orders]
         chains = [_chain(authority, order, now=now, validity=validity) for order in orders]
         issued = [_issued_to(order, chain) for order, chain in zip(orders, chains, strict=True)]
         self._write_register(register.with_certificates(issued))
@@ -305,10 +308,13 @@ def _fill(folder: AuthorityFolder, network: str, passphrase: bytes, now: datetim
 def _chain(authority: Authority, order: Order, *, now: datetime, validity: timedelta) -> bytes:
     """Returns a chain; one without an endpoint is where the home was before."""
     name, key, role = order.name, order.node_key, order.role
+    meter, person = order.meter, order.person
     if order.endpoint is None:
-        return authority.issue(name, key, meter=order.meter, now=now, validity=validity, role=role)
+        return authority.issue(name, key, meter=meter, person=person, now=now, validity=validity, role=role)
     host, port = order.endpoint
-    return authority.issue(name, key, host=host, port=port, meter=order.meter, now=now, validity=validity, role=role)
+    return authority.issue(
+        name, key, host=host, port=port, meter=meter, person=person, now=now, validity=validity, role=role
+    )
 
 
 def _issued_to(order: Order, chain: bytes) -> IssuedToHome:
@@ -321,6 +327,7 @@ def _issued_to(order: Order, chain: bytes) -> IssuedToHome:
         role=order.role,
         endpoint=None if order.endpoint is None else order.endpoint.uri,
         meter=None if order.meter is None else order.meter.uri,
+        person=None if order.person is None else order.person.hex(),
         issued_by=registers.serial_of(issuing),
     )
 
@@ -332,7 +339,7 @@ def order_of(request: Request, role: Role = Role.MEMBER) -> Order:
 
 def orders_of(certificates: Sequence[IssuedToHome]) -> list[Order]:
     """Returns how the same would be wanted again."""
-    return [Order(one.name, one.public_key, one.place, one.claim, one.role) for one in certificates]
+    return [Order(one.name, one.public_key, one.place, one.claim, one.role, one.tag) for one in certificates]
 
 
 def earlier_issuing(register: Register, issuing: x509.Certificate) -> list[Issued]:

@@ -23,6 +23,8 @@ BLOCK_TRANSACTIONS_MAX: Final = 1_024
 BLOCK_SIZE_BYTES_MAX: Final = 1024 * 1024
 GATE_CLOSURE_SLOTS: Final = 14_400
 """An hour of slots: a node that is down for less still trades the hours that it missed."""
+OFFICE_WAIT_MS: Final = 24 * MS_PER_HOUR
+"""A day: long enough that an owner who was only asleep is awake."""
 MEMBERS_MIN: Final = 4
 """So that one liar is stood."""
 SEEN_WINDOW_MS: Final = 5 * 60 * 1_000
@@ -73,9 +75,12 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         authority_key=accounts.authority,
         issuer_key=accounts.issuer,
         grid_key=accounts.grid,
+        office_wait_slots=OFFICE_WAIT_MS // SLOT_DURATION_MS,
         scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
         membership=MembershipParameters(
-            members_min=MEMBERS_MIN, seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS
+            members_min=MEMBERS_MIN,
+            seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS,
+            verifier_keys=(),
         ),
         members=(),
     )

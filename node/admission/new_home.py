@@ -102,7 +102,8 @@ def found_from(home: Home, founding: Founding, everybody: Sequence[Founder]) -> 
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
     write_whole(home.authority_certificate, founding.authority.encode())
     write_whole(home.certificate, own.certificate.encode())
-    write_whole(home.configuration, _configured(home, founding.genesis, everybody, own).encode())
+    peers = tuple(_peer(founder) for founder in everybody if founder is not own)
+    write_whole(home.configuration, configured(home, founding.genesis, peers).encode())
     write_genesis(home, founding.genesis)  # last: who has it begins nothing afresh
     return signature
 
@@ -112,19 +113,18 @@ def _known_chain(home: Home) -> bytes | None:
     return chain_id(load_genesis(home)) if home.genesis.exists() else None
 
 
-def _configured(home: Home, rules: Genesis, everybody: Sequence[Founder], own: Founder) -> str:
-    """Returns the home's meter.toml with the others as peers, and with prices that the street's tariffs allow."""
+def _peer(founder: Founder) -> PeerEntry:
+    host, port = founder.endpoint
+    return PeerEntry(name=founder.member.name, address=founder.address.hex(), host=host, port=port)
+
+
+def configured(home: Home, rules: Genesis, peers: tuple[PeerEntry, ...]) -> str:
+    """Returns a home's meter.toml with the others as peers, and with prices that the street's tariffs allow.
+
+    Raises:
+        ConfigurationError: the home's meter.toml does not load.
+    """
     configuration = load_configuration(home.configuration)
-    peers = tuple(
-        PeerEntry(
-            name=founder.member.name,
-            address=founder.address.hex(),
-            host=founder.endpoint.host,
-            port=founder.endpoint.port,
-        )
-        for founder in everybody
-        if founder is not own
-    )
     least, most = rules.price_min_micro_per_kwh, rules.price_max_micro_per_kwh
     asked = configuration.price.sell_micro_per_kwh
     price = PriceTable(
@@ -135,8 +135,3 @@ def _configured(home: Home, rules: Genesis, everybody: Sequence[Founder], own: F
         p2p={"peers": peers},
         price=price.model_dump(),
     )
-
-
-def _peer(founder: Founder) -> PeerEntry:
-    host, port = founder.endpoint
-    return PeerEntry(name=founder.member.name, address=founder.address.hex(), host=host, port=port)

@@ -1,4 +1,4 @@
-"""Passphrases of the authority's keys: what is asked of one, how a file holds one, how a key is encrypted with one.
+"""Passphrases of keys that people keep: what is asked of one, how a file holds one, how a key is encrypted with one.
 
 What a passphrase is worth: the keys are PKCS #8 files as `openssl pkey` reads them, encrypted by the `cryptography`
 library's best available way. That is AES-256-CBC under a key that PBKDF2 (HMAC-SHA-256, 2,048 rounds, 16 bytes of
@@ -55,7 +55,7 @@ def read_passphrase_file(path: Path) -> bytes:
     Raises:
         IdentityError: missing, readable or writable by others, or not one line of a passphrase's length.
     """
-    content = read_private(path, what="passphrase", danger="open the authority's keys")
+    content = read_private(path, what="passphrase", danger="open the key")
     try:
         text = content.decode()
     except UnicodeDecodeError:

@@ -4,6 +4,7 @@ It is the authority's memory, and the revocation list is made of it. A register 
 authority: it is written before a certificate is.
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,7 +14,7 @@ from cryptography import x509
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from consensus.cryptography import address_of
-from consensus.identifiers import PublicKey
+from consensus.identifiers import DIGEST_SIZE_BYTES, Digest, PublicKey
 from node.admission.chain import Role
 from node.admission.endpoint import Endpoint, parse_endpoint
 from node.admission.meter_claim import MeterClaim, parse_meter_claim
@@ -107,6 +108,14 @@ class IssuedToHome(Issued):
     """As the certificate names it; None where it names none."""
     issued_by: Serial
     """The issuing authority's certificate."""
+    person: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Tag of who lives there, drawn with the first certificate: chains keep it, and it says who that is only to who
+    has this register."""
+
+    @property
+    def tag(self) -> Digest | None:
+        """Returns the person's tag."""
+        return None if self.person is None else Digest(bytes.fromhex(self.person))
 
     @model_validator(mode="after")
     def _check_address(self) -> "IssuedToHome":
@@ -214,6 +223,11 @@ class Register(_RegisterRecord):
                 )
             if one.name != name:
                 raise IdentityError(f"name: is {name}, and this key is registered as {one.name}")
+
+    def person_of(self, name: str) -> Digest:
+        """Returns the tag of who has certificates under a name, a new one of who has none."""
+        known = [one.tag for one in self.certificates if one.name == name and one.tag is not None]
+        return known[-1] if known else Digest(secrets.token_bytes(DIGEST_SIZE_BYTES))
 
     # --- changes -----------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def status_of(context: ApiContext) -> StatusReply:
         undecided_height=replica.undecided_height,
         leader=replica.leader.hex(),
         view_changes=replica.view_changes,
-        peers_connected=len(node.replica.connected()),
+        peers_connected=len(reachable_members(ledger, node.replica.connected(), node.address) - {node.address}),
         members=len(ledger.membership()),
         mempool_transactions=len(chain.mempool),
         commit_latency_ms=_latency_view(node.metrics.commit_latency()),

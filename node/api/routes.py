@@ -20,7 +20,16 @@ from node.api.node import (
     show_readiness,
     show_status,
 )
-from node.api.state import list_member_changes, list_members, list_scores, show_account, show_history, show_state
+from node.api.state import (
+    list_applications,
+    list_member_changes,
+    list_members,
+    list_offices,
+    list_scores,
+    show_account,
+    show_history,
+    show_state,
+)
 from node.api.stories import (
     list_evidence,
     list_trades,
@@ -43,8 +52,10 @@ from node.replies.node import (
     SubmissionReply,
     TransactionReply,
 )
+from node.replies.offices import OfficesReply
 from node.replies.parameters import (
     AccountParameters,
+    ApplicationsParameters,
     BlockParameters,
     BlocksParameters,
     EventsParameters,
@@ -64,6 +75,7 @@ from node.replies.parameters import (
 from node.replies.problem import ProblemReason as Reason
 from node.replies.state import (
     AccountReply,
+    ApplicationsReply,
     Event,
     HistoryReply,
     MemberChangesReply,
@@ -224,6 +236,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             Reason.BAD_SIGNATURE,
             Reason.UNKNOWN_SENDER,
             Reason.OTHER_KEY,
+            Reason.NONCE_TOO_HIGH,
             Reason.QUOTA,
             Reason.MEMPOOL_FULL,
         ),
@@ -275,12 +288,31 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="GET",
+        path="/v1/offices",
+        operation="listOffices",
+        tag="members",
+        summary="The offices that no member holds, and the keys that act for them",
+        replies={200: Reply(description="The offices.", models=(OfficesReply,))},
+        handler=list_offices,
+    ),
+    Route(
+        method="GET",
         path="/v1/members/changes",
         operation="listMemberChanges",
         tag="members",
         summary="Changes of the members that wait, and who left",
         replies={200: Reply(description="The changes.", models=(MemberChangesReply,))},
         handler=list_member_changes,
+    ),
+    Route(
+        method="GET",
+        path="/v1/applications",
+        operation="listApplications",
+        tag="members",
+        summary="Homes that asked to join, and where each stands",
+        parameters=ApplicationsParameters,
+        replies={200: Reply(description="The applications.", models=(ApplicationsReply,))},
+        handler=list_applications,
     ),
     Route(
         method="GET",

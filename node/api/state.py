@@ -1,4 +1,4 @@
-"""Handlers about the state: keys and their history, members, wallets and scores."""
+"""Handlers about the state: keys and their history, members, offices, wallets and scores."""
 
 from itertools import islice
 from typing import cast
@@ -14,7 +14,13 @@ from ledger.ledger import Ledger
 from ledger.state_keys import parse_state_key, state_key_text
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
-from node.replies.parameters import AccountParameters, HistoryParameters, NoParameters, StateParameters
+from node.replies.parameters import (
+    AccountParameters,
+    ApplicationsParameters,
+    HistoryParameters,
+    NoParameters,
+    StateParameters,
+)
 from node.replies.problem import ProblemReason
 from node.replies.state import (
     AccountReply,
@@ -27,7 +33,8 @@ from node.replies.state import (
     StateVersion,
 )
 from node.replies.views import record_fields, record_kind
-from node.stories.lists import scores_of
+from node.stories.applications import applications_of, last_application_of
+from node.stories.lists import offices_of, scores_of
 from node.stories.member_changes import changes_of
 
 
@@ -115,9 +122,21 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
     return answer(MembersReply(members=members, quorum=context.chain.ledger.membership().quorum))
 
 
+async def list_offices(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with the offices and the keys that act for them."""
+    return answer(offices_of(context.chain.ledger))
+
+
 async def list_member_changes(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
-    """Answers with what changes of the members wait, and who left."""
-    return answer(changes_of(context.chain.ledger))
+    """Answers with what changes of the members wait, or are under way, and who left."""
+    return answer(changes_of(context.chain.ledger, context.chain.mempool.of_sender))
+
+
+async def list_applications(context: ApiContext, parameters: ApplicationsParameters, _: web.Request) -> web.Response:
+    """Answers with homes that asked to join, or with one of them."""
+    if parameters.address is None:
+        return answer(applications_of(context.chain.ledger))
+    return answer(last_application_of(context.chain.ledger, Address(bytes.fromhex(parameters.address))))
 
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

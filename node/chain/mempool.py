@@ -10,9 +10,9 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from consensus.identifiers import Address, Digest, Height
+from consensus.identifiers import Address, Digest, Height, PublicKey
 from contracts.transactions import Transaction
 from node.errors import SubmissionRefused
 from node.mesh.messages import TRANSACTIONS_PER_MESSAGE_MAX
@@ -57,7 +57,16 @@ class DropReason(Enum):
     NONCE_PASSED = "nonce_passed"
     EXPIRED = "expired"
     OTHER_KEY = "other_key"
-    """The sender acts by another key since."""
+    """The sender acts by another key now."""
+
+
+class Standing(NamedTuple):
+    """What the state says of a sender."""
+
+    last_nonce: int | None
+    """-1 before the first; None if it has no wallet."""
+    key: PublicKey | None
+    """That acts for it; None if none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +113,10 @@ class Mempool:
         """Returns the bytes of a waiting transaction, None if it does not wait here."""
         waiting = self._by_digest.get(digest)
         return None if waiting is None else waiting.transaction.raw
+
+    def of_sender(self, sender: Address) -> tuple[Transaction, ...]:
+        """Returns what waits here of one sender, in the order of nonces."""
+        return tuple(waiting.transaction for waiting in self._by_sender.get(sender, ()))
 
     def add(self, transaction: Transaction, *, arrival_ms: int) -> None:
         """Takes a verified transaction.
@@ -164,17 +177,14 @@ class Mempool:
         self,
         decided: Iterable[Digest],
         *,
-        last_nonce: Callable[[Address], int | None],
-        is_acting: Callable[[Transaction], bool],
+        standing_of: Callable[[Address], Standing],
         height: Height,
     ) -> tuple[Dropped, ...]:
         """Removes what a decided block contains, and what no later block may contain.
 
         Args:
             decided: digests of the block's transactions.
-            last_nonce: a sender's last used nonce after the block, None if it used none.
-            is_acting: says whether the key that signed a transaction acts for its sender after the block. What it
-                signed else keeps the place of its nonce, and its sender's quota, from the key that does.
+            standing_of: what the state says of a sender after the block.
             height: the block's height.
 
         Returns:
@@ -187,7 +197,7 @@ class Mempool:
         dropped = [
             (waiting, reason)
             for sender, queue in self._by_sender.items()
-            for waiting, reason in _droppable(queue, last_nonce(sender), is_acting, height)
+            for waiting, reason in _droppable(queue, standing_of(sender), height)
         ]
         for waiting, _ in dropped:
             self._remove(waiting)
@@ -219,13 +229,12 @@ class Mempool:
         return chosen
 
 
-def _droppable(
-    queue: list[_Waiting], last_nonce: int | None, is_acting: Callable[[Transaction], bool], height: Height
-) -> Iterable[tuple[_Waiting, DropReason]]:
+def _droppable(queue: list[_Waiting], standing: Standing, height: Height) -> Iterable[tuple[_Waiting, DropReason]]:
+    last_nonce, key = standing
     for waiting in queue:
         if last_nonce is not None and _nonce_of(waiting) <= last_nonce:
             yield waiting, DropReason.NONCE_PASSED
+        elif waiting.transaction.envelope.sender_key != key:
+            yield waiting, DropReason.OTHER_KEY
         elif waiting.transaction.envelope.valid_until_height <= height:
             yield waiting, DropReason.EXPIRED
-        elif not is_acting(waiting.transaction):
-            yield waiting, DropReason.OTHER_KEY

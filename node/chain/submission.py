@@ -132,7 +132,7 @@ class Chain:
             Where it is, or None if it was not decided in time.
 
         Raises:
-            SubmissionRefused: it left the mempool undecided (`nonce_passed`, `expired`).
+            SubmissionRefused: it left the mempool undecided (`nonce_passed`, `expired`, `other_key`).
         """
         location = self.ledger.find_transaction(digest)
         if location is not None:

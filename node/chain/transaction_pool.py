@@ -2,24 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
-from consensus.identifiers import Address, Digest, Height, PublicKey
+from consensus.identifiers import Address, Digest, Height
 from contracts.transactions import transaction_digest
 from ledger.errors import TransactionRefused
 from ledger.ledger import Ledger
-from ledger.transactions import acts, envelope_refusal
-from node.chain.mempool import Dropped, Mempool, MempoolRefusal, MempoolRefused
+from ledger.transactions import envelope_refusal
+from node.chain.mempool import Dropped, Mempool, MempoolRefusal, MempoolRefused, Standing
 from node.errors import SubmissionRefused
-
-
-class Standing(NamedTuple):
-    """What the state says of a sender."""
-
-    last_nonce: int | None
-    """None if it has no wallet."""
-    node_key: PublicKey | None
-    """None if it is no member."""
 
 
 class TransactionPool:
@@ -57,7 +47,7 @@ class TransactionPool:
             transaction,
             last_nonce=standing.last_nonce,
             height=Height(ledger.height + 1),
-            node_key=standing.node_key,
+            key=standing.key,
         )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)
@@ -76,12 +66,7 @@ class TransactionPool:
     def on_applied(self, decided: Iterable[Digest]) -> tuple[Dropped, ...]:
         """Removes what the ledger's newest block contains, and what no later one may; returns the latter."""
         self._standings.clear()
-        return self.mempool.on_applied(
-            decided,
-            last_nonce=lambda sender: self._standing_of(sender).last_nonce,
-            is_acting=lambda waiting: acts(waiting, self._standing_of(waiting.sender).node_key),
-            height=self._ledger.height,
-        )
+        return self.mempool.on_applied(decided, standing_of=self._standing_of, height=self._ledger.height)
 
     def older_than(self, age_ms: int) -> list[bytes]:
         """Returns what waits longer than `age_ms`, the oldest first, to be passed on once more."""
@@ -90,7 +75,7 @@ class TransactionPool:
     def _standing_of(self, sender: Address) -> Standing:
         standing = self._standings.get(sender)
         if standing is None:
-            standing = Standing(self._ledger.last_nonce(sender), self._ledger.node_key_of(sender))
+            standing = Standing(self._ledger.last_nonce(sender), self._ledger.key_of(sender))
             if standing.last_nonce is not None:  # of names that anyone could invent nothing is kept
                 self._standings[sender] = standing
         return standing

@@ -152,6 +152,9 @@ def export(
     with open_home(configuration) as home:
         number = era or _era_to_come(home.standing)
         stated = ceremony.state(home.facts(), EraNumber(number), home.signer)
+        if stated is ceremony.CeremonyRefusal.NO_MEMBER and home.last_height is not None:
+            left = f"{home.name} left with height {home.last_height}, and is no member of the next one"
+            raise NodeError(f"{left}: no plan needs a statement of it. Nothing was changed")
         if isinstance(stated, ceremony.CeremonyRefusal):
             raise refused(stated, number, home.standing)
         _confirm_gap(number, home.standing, yes=yes)
@@ -189,16 +192,17 @@ def plan_command(
         typer.Option(help="NAME=CERTIFICATE: the new home that takes a member's place; give several."),
     ] = None,
     authority: Annotated[
-        Path | None, typer.Option(help="The authority's root.key, where a member made no statement.")
+        Path | None, typer.Option(help="The authority's present key (root.key), where a member made no statement.")
     ] = None,
     key_file: KeyFileOption = None,
 ) -> None:
     """Second step: make one plan of all statements. Changes no home; anybody can do it, and get the same.
 
     Where a member made no statement, the authority vouches for that with its
-    root key: the member stays and comes later, is --gone, or is --replaced by a
-    new home. It signs one plan per era, and says --gone only of a home that
-    is: what that one alone has decided is lost.
+    root key, or the one by which the chain replaced it: the member stays and
+    comes later, is --gone, or is --replaced by a new home. It signs one plan
+    per era, and says --gone only of a home that is: what that one alone has
+    decided is lost.
     """
     home = load_configuration(config).home
     require_output(output, PlanFile)
@@ -447,9 +451,12 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
             "from where it is kept. Nothing was written"
         )
     key = load_key(authority, passphrase=passphrase_of(key_file))
-    if key.public_key != admission.genesis.authority_key:
+    if key.public_key != plan.authority:
+        is_first = key.public_key == admission.genesis.authority_key
         raise NodeError(
-            f"--authority {authority}: is not the root key of this chain's authority. Nothing was written"
+            f"--authority {authority}: {'acts no more' if is_first else 'does not act'} for this chain's authority: "
+            f"in what the plan keeps of the chain its key is {plan.authority.hex()}. Bring that one; if it is lost, "
+            "statements of all members, with which none is needed. Nothing was written"
         )
     return key.sign(encode(plan))
 
@@ -474,6 +481,12 @@ def _show(plan: Plan, admission: Admission) -> None:
         else f"No block at height {plan.base + 1} is known that may have been decided: nothing is carried over."
     )
     complete = sum(name.is_complete for name in plan.statements)
+    if not plan.is_everybody_there:
+        typer.echo(
+            "For who made no statement the authority speaks, by the key that it has in what the plan keeps of the "
+            f"chain, {plan.authority.hex()[:DIGEST_DIGITS]}. Who knows of a later one looks for the statement that "
+            "shows it before anybody agrees."
+        )
     typer.echo(
         f"{quorum(old)} of the {old} old members must agree. After this there are {new} members, of whom "
         f"{quorum(new)} decide. {above}\n"

@@ -15,7 +15,7 @@ from consensus.identifiers import Address, Digest, Height, PublicKey
 from consensus.membership import Membership
 from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_era, make_plan, required_sets
 from contracts.genesis import Genesis, chain_id
-from ledger.eras import parent_of
+from ledger.eras import authority_in, parent_of
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_root
 from node.errors import FileRefused, IdentityError
@@ -58,7 +58,11 @@ PLAN_REFUSALS: Final = {
         "an older era decided above the base, and its block is not among the files: bring the statement that has it",
     ),
     PlanRefusal.NOBODY_LEFT: ("departures", "no member goes on"),
-    PlanRefusal.NO_AUTHORITY: ("authority", "members are absent, and the authority did not sign the plan"),
+    PlanRefusal.NO_AUTHORITY: (
+        "authority",
+        "members are absent, and the key that acts for the authority then did not sign the plan: make it again with "
+        "that one, which `p2pnode recover plan` names",
+    ),
 }
 """The field of a plan that is at fault, and why."""
 
@@ -230,7 +234,13 @@ def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
 def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> Past:
     """Returns all configurations that statements may name: genesis' and those of plans, checked one after another."""
     members = Membership.of_keys([member.node_key for member in admission.genesis.members])
-    past = Past(chain_id(admission.genesis), lambda _: members, parent_of=parent_of)
+    past = Past(
+        chain_id(admission.genesis),
+        lambda _: members,
+        first_authority=admission.genesis.authority_key,
+        parent_of=parent_of,
+        authority_in=authority_in,
+    )
     for place, signed in sorted(plans, key=lambda one: one[1].plan.era):
         if not past.knows(signed.plan.applied):
             _require_plan(f"{place} (era {signed.plan.era})", signed, past, admission)
@@ -250,7 +260,7 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
             raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
     for index, departure in enumerate(plan.departures):
         _require_new_home(f"{place}.departures[{index}]", departure, admission)
-    fault = past.add(signed, admission.genesis.authority_key)
+    fault = past.add(signed)
     if fault is PlanRefusal.NOT_THE_PLAN:
         raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
     if fault is not None:

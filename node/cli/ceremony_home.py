@@ -16,6 +16,8 @@ from consensus.events import EraStanding, SignState, forgetful_sign_state
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Digest, EraNumber, Height
 from consensus.replica import Start, standing_where_the_chain_is
 from contracts.genesis import Genesis
+from contracts.state import MEMBER_LIST_KEY, MemberList
+from contracts.state_reading import require
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -88,6 +90,13 @@ class CeremonyHome:
     def _remove_made(self, failed: type[BaseException] | None, *_: object) -> None:
         if failed is not None:
             shutil.rmtree(self.home.ledger, ignore_errors=True)
+
+    @property
+    def last_height(self) -> Height | None:
+        """The last height that the home was a member of; None of one that did not leave."""
+        known = require(self.ledger, MEMBER_LIST_KEY, MemberList)
+        ended = (term for term in known.terms if term.address not in known.addresses)
+        return next((term.last_height for term in ended if term.node_key == self.key.public_key), None)
 
     @property
     def signer(self) -> SigningKey:

@@ -16,8 +16,11 @@ from node.cli.evidence import evidence_app
 from node.cli.homes.genesis import genesis_app
 from node.cli.homes.home import home_app
 from node.cli.homes.init import INIT_EXAMPLE, init
+from node.cli.homes.join import join_app
 from node.cli.homes.member import member_app
+from node.cli.homes.verify_queue import verify_queue_app
 from node.cli.ledger import ledger_app
+from node.cli.offices.office import office_app
 from node.cli.provider.ca import ca_app
 from node.cli.qscore import qscore_app
 from node.cli.receipt import receipt_app
@@ -56,7 +59,10 @@ app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")
 app.add_typer(home_app, name="home")
 app.add_typer(member_app, name="member")
+app.add_typer(join_app, name="join")
+app.add_typer(verify_queue_app, name="verify-queue")
 app.add_typer(ca_app, name="ca")
+app.add_typer(office_app, name="office")
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(trade_app, name="trade")

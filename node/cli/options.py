@@ -37,7 +37,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def passphrase_of(key_file: Path | None, *, is_new: bool = False) -> bytes:
-    """Returns the passphrase of the authority's keys: a file's, or what is typed without being shown.
+    """Returns the passphrase of a key: a file's, or what is typed without being shown.
 
     Args:
         key_file: the file, if one was named.
@@ -51,7 +51,7 @@ def passphrase_of(key_file: Path | None, *, is_new: bool = False) -> bytes:
     if not sys.stdin.isatty():
         raise NodeError("nobody can be asked for the passphrase here: --key-file names a file that holds it")
     text: str = asked(
-        lambda: typer.prompt("Passphrase of the authority's keys", hide_input=True, confirmation_prompt=is_new),
+        lambda: typer.prompt("Passphrase of the key", hide_input=True, confirmation_prompt=is_new),
         option="--key-file",
     )
     return checked_passphrase(text) if is_new else text.encode(errors="surrogateescape")

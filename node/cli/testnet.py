@@ -17,7 +17,7 @@ from node.meter.readings_file import COLUMNS, EnergySummary
 from node.testnet.folder import Layout, Testnet
 from node.testnet.init import PORT_HIGHEST, TestnetPlan, initialise_testnet
 from node.testnet.processes import TestnetProcesses
-from node.testnet.run import prepare_run, run_testnet, take_snapshot
+from node.testnet.run import ask_nodes, prepare_run, run_testnet
 from node.testnet.summary import RunSummary
 from node.testnet.tables import ProgressView, show_apis, show_status, show_summary
 
@@ -115,10 +115,10 @@ def status(directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
 
     async def ask() -> None:
         async with open_client() as client:
-            snapshot = await take_snapshot(testnet, client)
+            statuses, left = await ask_nodes(testnet, client)
         processes = TestnetProcesses(testnet)
-        rows = [(node, processes.process_of(node), snapshot.statuses.get(node.name)) for node in testnet.nodes]
-        show_status(output_console(), rows)
+        rows = [(node, processes.process_of(node), statuses.get(node.name)) for node in testnet.nodes]
+        show_status(output_console(), rows, left)
 
     asyncio.run(ask())
 

@@ -60,8 +60,7 @@ class EvidenceLinks:
     broadcast: Callable[[EvidenceNote], None]
     present_slot: Callable[[], Slot]
     report: Callable[[ReportMisconduct], None]
-    """Brings it to the chain with the node's own transactions, unless it is on its way there; a node without a meter
-    has none: others do it."""
+    """Brings it to the chain with the node's own transactions, unless it is on its way there."""
     refused: Callable[[str], None]
     """Counts a peer's note that proves nothing, or one too many."""
 

@@ -10,9 +10,12 @@
 | `node.crt` | certificate of the node key, and of the issuing authority that signed it | 0644 |
 | `ca.crt` | certificate of the network's root, which certified the issuing authority | 0644 |
 | `sign-state` | what this node has signed for the undecided height | 0600 |
-| `meter-salts`, `meter-transactions`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
+| `own-transactions` | the journal of the node's own transactions | 0600 |
+| `meter-salts`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
 | `eras/` | plans that this node agreed to, eras that it began (`p2pnode recover`) | 0700 |
+| `join-request.json` | what this home asked to join with (`p2pnode join request`) | 0644 |
+| `join-identity.json` | who lives here, with the salt of what the chain has of it: for verifiers alone | 0600 |
 | `endpoints` | where the members said that they are; a cache (`node/mesh/endpoint_file.py`) | 0644 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
@@ -94,6 +97,16 @@ class Home:
     def endpoints(self) -> Path:
         """Where the members said that they are."""
         return self.directory / "endpoints"
+
+    @property
+    def join_request(self) -> Path:
+        """What this home asked to join with: until it is a member, it follows the chain as a stranger."""
+        return self.directory / "join-request.json"
+
+    @property
+    def join_identity(self) -> Path:
+        """Who lives here, with the salt of the commitment: for the verifiers alone."""
+        return self.directory / "join-identity.json"
 
     @property
     def evidence(self) -> Path:

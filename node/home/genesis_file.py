@@ -46,7 +46,8 @@ def require_genesis(home: Home) -> None:
     """
     if not home.genesis.exists():
         raise ConfigurationError(
-            f"{home.genesis}: is not there. A home gets its genesis when it founds a chain (p2pnode genesis sign)"
+            f"{home.genesis}: is not there. A home gets its genesis when it founds a chain (p2pnode genesis sign) "
+            "or asks to join one (p2pnode join request)"
         )
 
 

@@ -1,8 +1,8 @@
-"""The meter and its trading agent inside the daemon: the thin loop around the decisions of `household.py`.
+"""What a member's node does on its own chain: the thin loop around the decisions of `duties.py` and, where there is a
+meter, `household.py`.
 
-It wakes the household when a block was applied or a neighbour wrote, or after a moment, hands its messages to
-the mesh and its transactions to the chain, and forgets nothing: what the household still waits for, it says
-again in its next turn.
+It wakes them when a block was applied or a neighbour wrote, or after a moment, hands their messages to the mesh and
+their transactions to the chain, and forgets nothing: what they still wait for, they say again in the next turn.
 """
 
 import asyncio
@@ -20,8 +20,9 @@ from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.errors import SubmissionRefused
 from node.home.append_log import AppendLog
-from node.home.configuration import Configuration
+from node.home.configuration import Configuration, MeterTable
 from node.household.bilateral import bilateral_market
+from node.household.duties import MemberDuties
 from node.household.household import Household, Progress
 from node.household.market_design import MarketFactory, MarketParts, Moment
 from node.household.own_transactions import OwnTransaction, OwnTransactions
@@ -34,7 +35,7 @@ from node.meter.readings_file import read_readings
 
 SALTS_NAME: Final = "meter-salts"
 """File in the home: the salts and gross values behind the published commitments."""
-TRANSACTIONS_NAME: Final = "meter-transactions"
+TRANSACTIONS_NAME: Final = "own-transactions"
 """File in the home: own transactions that are not decided yet."""
 OFFERS_NAME: Final = "meter-offers"
 """File in the home: signed offers to neighbours."""
@@ -62,8 +63,8 @@ class AgentProgress:
     hours: Progress
 
 
-class MeterAgent:
-    """Publishes the household's readings and trades its surplus and its lack."""
+class MemberAgent:
+    """Does a member's duties; with a meter, publishes its readings and trades its surplus and its lack."""
 
     def __init__(
         self,
@@ -73,17 +74,19 @@ class MeterAgent:
         chain: Chain,
         replica: ReplicaView,
         mesh: Mesh,
+        is_behind: Callable[[], bool],
         clock_ms: Callable[[], int] = monotonic_ms,
         market_factory: MarketFactory = bilateral_market,
     ) -> None:
-        """Reads the readings and opens the files of promises; sends nothing before `run`.
+        """Opens the journals and, with a [meter] table, reads the readings; sends nothing before `run`.
 
         Args:
-            configuration: of a node with a [meter] table.
+            configuration: the node's.
             identity: the node's keys.
             chain: where transactions go and the state comes from.
             replica: tells the present slot.
             mesh: how neighbours are reached.
+            is_behind: says whether blocks are fetched that were decided long ago.
             clock_ms: monotonic clock.
             market_factory: makes what deals with the neighbours.
 
@@ -92,41 +95,44 @@ class MeterAgent:
             AppendLogError: a file of promises is damaged.
             ConfigurationError: the price is not allowed on this chain.
         """
-        assert configuration.meter is not None, "a node that only validates has no agent"
-        self._meter_table = configuration.meter
+        self._configuration = configuration
+        self._identity = identity
         self._chain = chain
         self._replica = replica
         self._mesh = mesh
+        self._is_behind = is_behind
         self._clock_ms = clock_ms
         self._wake = asyncio.Event()
         self._again_ms: dict[Digest, int] = {}
-        self._log = get_logger("meter")
-        self._logs = {
-            name: AppendLog(configuration.home.directory / name)
-            for name in (SALTS_NAME, TRANSACTIONS_NAME, OFFERS_NAME, CONTRACTS_NAME)
-        }
-        self._household = self._make_household(configuration, identity, market_factory)
+        self._log = get_logger("node")
+        self._logs: list[AppendLog] = []
+        self._duties = self._make_duties(market_factory)
+
+    def _make_duties(self, market_factory: MarketFactory) -> MemberDuties:
+        identity, ledger, table = self._identity, self._chain.ledger, self._configuration.meter
+        transactions = OwnTransactions(
+            key=identity.signer, chain=ledger.chain, ledger=ledger, journal=self._open(TRANSACTIONS_NAME)
+        )
+        household = None if table is None else self._make_household(table, transactions, market_factory)
+        return MemberDuties(address=identity.address, ledger=ledger, transactions=transactions, household=household)
 
     def _make_household(
-        self, configuration: Configuration, identity: Identity, market_factory: MarketFactory
+        self, table: MeterTable, transactions: OwnTransactions, market_factory: MarketFactory
     ) -> Household:
-        table, ledger = self._meter_table, self._chain.ledger
+        identity, ledger = self._identity, self._chain.ledger
         readings = read_readings(table.readings_file, households=(table.household_id,))
-        transactions = OwnTransactions(
-            key=identity.signer, chain=ledger.chain, ledger=ledger, journal=self._logs[TRANSACTIONS_NAME]
-        )
         meter = Meter(
             identity=MeterIdentity(key=identity.meter_key, member=identity.address, chain=ledger.chain),
             hours=measured_hours(readings, table.household_id, table.hours),
-            salts=self._logs[SALTS_NAME],
+            salts=self._open(SALTS_NAME),
         )
         parts = MarketParts(
             key=identity.signer,
             ledger=ledger,
             chain=ledger.chain,
-            prices=configuration.price,
-            offers=Promises(journal=self._logs[OFFERS_NAME], state=ledger, tip=ledger.tip_slot),
-            contracts=Promises(journal=self._logs[CONTRACTS_NAME], state=ledger, tip=ledger.tip_slot),
+            prices=self._configuration.price,
+            offers=Promises(journal=self._open(OFFERS_NAME), state=ledger, tip=ledger.tip_slot),
+            contracts=Promises(journal=self._open(CONTRACTS_NAME), state=ledger, tip=ledger.tip_slot),
             transactions=transactions,
             net_wh=meter.net_wh,
             grace_ms=round(table.grace_period_s * 1_000),
@@ -141,10 +147,15 @@ class MeterAgent:
             window_hours=table.window_hours,
         )
 
+    def _open(self, name: str) -> AppendLog:
+        log = AppendLog(self._configuration.home.directory / name)
+        self._logs.append(log)
+        return log
+
     # --- for the daemon ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Measures and trades until cancelled.
+        """Does what is due until cancelled.
 
         Raises:
             AppendLogError: the disk takes no promises any more.
@@ -160,22 +171,23 @@ class MeterAgent:
             follower.result()
         finally:
             follower.cancel()
-            for log in self._logs.values():
+            for log in self._logs:
                 log.close()
 
     def handle(self, sender: Address, message: MarketMessage) -> None:
         """Takes a neighbour's message; it is dealt with in the next turn."""
-        self._household.receive(sender, message, self._clock_ms())
+        self._duties.receive(sender, message, self._clock_ms())
         self._wake.set()
 
     def report(self, action: ReportMisconduct) -> None:
-        """Brings a proof of misconduct to the chain with this household's transactions, in the next turn."""
-        self._household.report(action)
+        """Brings a proof of misconduct to the chain with this node's transactions, in the next turn."""
+        self._duties.report(action)
         self._wake.set()
 
-    def progress(self) -> AgentProgress:
-        """Returns how far the household has come."""
-        return AgentProgress(household_id=self._meter_table.household_id, hours=self._household.progress())
+    def progress(self) -> AgentProgress | None:
+        """Returns how far the household has come; None where there is no meter."""
+        table, hours = self._configuration.meter, self._duties.progress()
+        return None if table is None or hours is None else AgentProgress(household_id=table.household_id, hours=hours)
 
     # --- the loop ------------------------------------------------------------------------------------------
 
@@ -192,8 +204,9 @@ class MeterAgent:
             now_ms=self._clock_ms(),
             present_slot=self._replica.status().present_slot,
             connected=self._mesh.connected(),
+            is_behind=self._is_behind(),
         )
-        turn = self._household.turn(moment)
+        turn = self._duties.turn(moment)
         for recipient, message in turn.messages:
             self._mesh.send(recipient, message)
         await self._submit(turn.transactions)

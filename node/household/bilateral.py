@@ -4,15 +4,13 @@ from collections.abc import Collection, Iterable
 
 from consensus.identifiers import Address, Digest, Height
 from contracts.receipts import Status
-from contracts.state import MEMBER_LIST_KEY, MemberList
-from contracts.state_reading import require
 from contracts.transactions import SubmitTrade, trade_id
 from contracts.units import MicroTokensPerKwh, Milliseconds
 from node.errors import ConfigurationError
 from node.household.attendance import Attendance
 from node.household.buyer import BuyerDesk, Refused
 from node.household.buyer_round import Surroundings
-from node.household.interval import Admission, IntervalView, read_interval
+from node.household.interval import Admission, IntervalView, read_admission, read_interval
 from node.household.market_design import MarketParts, MarketTurn, Moment
 from node.household.offer_checks import PriceBounds
 from node.household.offer_inbox import HELD_MS_MAX, Letter, OfferInbox
@@ -89,7 +87,7 @@ class BilateralMarket:
         self._out_of_reach_since_ms: dict[Address, int] = {}
         self._declined: set[Digest] = set()
         self._views: dict[Milliseconds, IntervalView] = {}
-        self._members: tuple[Address, ...] = ()
+        self._admission = self._read_admission()
         self._live: dict[Milliseconds, None] = {}
         """Hours with something to decide; the others are parked until a further reading comes."""
         self._unsettled: set[Milliseconds] = set()
@@ -123,7 +121,7 @@ class BilateralMarket:
         if self._height != self._ledger.height:
             self._height = self._ledger.height
             self._views.clear()
-            self._members = require(self._ledger, MEMBER_LIST_KEY, MemberList).addresses
+            self._admission = self._read_admission()
         around = self._surroundings(moment)
         messages = (*self._deal(slots, around), *self._ask(around))
         return MarketTurn(messages=messages, actions=tuple(self._contracts(slots)))
@@ -140,11 +138,13 @@ class BilateralMarket:
 
     # --- trading -------------------------------------------------------------------------------------------
 
+    def _read_admission(self) -> Admission:
+        return read_admission(self._ledger, scores=self._ledger.genesis.scores, slot=self._ledger.tip_slot)
+
     def _view(self, start_ms: Milliseconds) -> IntervalView:
         view = self._views.get(start_ms)
         if view is None:
-            admission = Admission(scores=self._ledger.genesis.scores, slot=self._ledger.tip_slot)
-            view = read_interval(self._ledger, self._address, start_ms, admission=admission)
+            view = read_interval(self._ledger, self._address, start_ms, admission=self._admission)
             self._views[start_ms] = view
         return view
 
@@ -174,7 +174,7 @@ class BilateralMarket:
         """Asks for what is lacking in each live hour that is open, and parks those in which nothing is left."""
         for start_ms in sorted(self._live):
             view = self._view(start_ms)
-            if not (view.closed or self._attendance.is_open(view, self._members, around.now_ms)):
+            if not (view.closed or self._attendance.is_open(view, self._admission.members, around.now_ms)):
                 self._unsettled.add(start_ms)
                 continue
             ask = self._buyer.ask(view, self._ledger, around)
@@ -194,7 +194,7 @@ class BilateralMarket:
 
     def _surroundings(self, moment: Moment) -> Surroundings:
         since_ms = self._out_of_reach_since_ms
-        for member in self._members:
+        for member in self._admission.members:
             if member == self._address or member in moment.connected:
                 since_ms.pop(member, None)
             else:

@@ -1,24 +1,22 @@
 """The decisions of a household: measure, publish, trade as its market says. No I/O, no clock, no waiting.
 
-`turn` looks at the ledger's newest state and at the messages that came, and returns what to send and to submit.
-Everything in a `Turn` is durable already (salts, offers, contracts, transactions), so the law *persist, sync,
-then send* is kept by its type. State is the truth: a turn may be skipped, repeated or come late.
+`turn` looks at the ledger's newest state and at the messages that came, signs transactions and returns what to send.
+State is the truth: a turn may be skipped, repeated or come late.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from consensus.identifiers import Address, Height
-from contracts.member_changes import is_member, should_show_presence
+from contracts.member_changes import is_member
 from contracts.receipts import Status
 from contracts.state import Interval, Overlay, interval_key
 from contracts.state_reading import read
-from contracts.transactions import PublishReading, ReportMisconduct, ShowPresence, decode_transaction
+from contracts.transactions import PublishReading, decode_transaction
 from contracts.units import Milliseconds
 from node.household.market_design import HouseholdLedger, Market, Moment
-from node.household.own_transactions import Ending, OwnTransaction, OwnTransactions
-from node.logs import get_logger
+from node.household.own_transactions import Ending, OwnTransactions
 from node.mesh.messages import MarketMessage
 from node.meter.meter import Meter
 
@@ -27,15 +25,6 @@ CATCH_UP_HOURS: Final = 64
 
 BLOCKS_LOOKED_THROUGH_MAX: Final = 256
 """Blocks read for late readings; after a longer gap every hour is looked at instead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """What may leave the node now."""
-
-    messages: tuple[tuple[Address, MarketMessage], ...]
-    transactions: tuple[OwnTransaction, ...]
-    """All that are not decided yet, in the order of nonces; most are in the mempool already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +70,9 @@ class Household:
         self._transactions = transactions
         self._market = market
         self._window_hours = window_hours
-        self._reports: list[ReportMisconduct] = []
         self._undecided = dict.fromkeys(meter.hours)
         """Hours whose reading is not on the chain."""
         self._height: Height | None = None
-        self._log = get_logger("meter")
 
     # --- what comes in and goes out ------------------------------------------------------------------------
 
@@ -93,24 +80,25 @@ class Household:
         """Hands a neighbour's message to the market."""
         self._market.receive(sender, message, now_ms)
 
-    def report(self, action: ReportMisconduct) -> None:
-        """Keeps a proof of misconduct for the next turn, which signs it unless it is on its way to the chain."""
-        self._reports.append(action)
+    def turn(self, moment: Moment, endings: Iterable[Ending]) -> Sequence[tuple[Address, MarketMessage]]:
+        """Decides everything that can be decided now; returns what may be sent once its transactions are durable.
 
-    def turn(self, moment: Moment) -> Turn:
-        """Decides everything that can be decided now."""
+        Args:
+            moment: of the turn.
+            endings: what became of own transactions since the last one.
+        """
+        for ending in endings:
+            self._on_ending(ending)
+            self._market.on_ending(ending)
         if self._height != self._ledger.height:
             self._look_at_chain()
         trading = self._market.turn(moment)
         self._publish()
-        self._show_presence(moment)
         for action in trading.actions:
             self._transactions.sign(action)
-        self._submit_reports()
-        for durable in (self._meter, self._market, self._transactions):
+        for durable in (self._meter, self._market):
             durable.sync()
-        reachable = [(to, message) for to, message in trading.messages if to in moment.connected]
-        return Turn(messages=tuple(reachable), transactions=tuple(self._transactions.waiting()))
+        return [(to, message) for to, message in trading.messages if to in moment.connected]
 
     def progress(self) -> Progress:
         """Returns how far the last turn came."""
@@ -123,9 +111,6 @@ class Household:
     def _look_at_chain(self) -> None:
         """Takes in what was decided since the last look."""
         before, self._height = self._height, self._ledger.height
-        for ending in self._transactions.follow():
-            self._on_ending(ending)
-            self._market.on_ending(ending)
         for start_ms in self._hours_touched(before):
             if start_ms in self._undecided:
                 if self._address in self._meters(start_ms):
@@ -147,13 +132,14 @@ class Household:
                 yield action.reading.interval_start_ms
 
     def _on_ending(self, ending: Ending) -> None:
-        """Logs what went wrong. What was lost is signed again, as its hour or contract is still undone."""
+        """Gives up a reading that was declined, as it would be again. What was lost is signed again, as its hour or
+        contract is still undone.
+        """
         action, receipt = ending.transaction.envelope.action, ending.receipt
-        if receipt is None or receipt.status is Status.EXECUTED or isinstance(action, ReportMisconduct):
-            return  # of a proof, another member's report may have come first
-        self._log.warning("declined", reason=receipt.reason.value, detail=receipt.detail)
+        if receipt is None or receipt.status is Status.EXECUTED:
+            return
         if isinstance(action, PublishReading) and action.reading.interval_start_ms in self._undecided:
-            self._on_published(action.reading.interval_start_ms)  # it would be declined again
+            self._on_published(action.reading.interval_start_ms)
 
     def _on_published(self, start_ms: Milliseconds) -> None:
         del self._undecided[start_ms]
@@ -188,20 +174,3 @@ class Household:
         """Says whether the neighbours went on without this hour: one has measured the hour a window later."""
         window_ms = self._window_hours * self._ledger.genesis.interval_ms
         return bool(self._meters(Milliseconds(start_ms + window_ms)))
-
-    def _show_presence(self, moment: Moment) -> None:
-        """Signs that this member is there, where a change of the members waits for it, once at a time."""
-        on_the_way = any(isinstance(own.envelope.action, ShowPresence) for own in self._transactions.waiting())
-        if not on_the_way and should_show_presence(
-            Overlay(self._ledger), self._address, slot=moment.present_slot, genesis=self._ledger.genesis
-        ):
-            self._transactions.sign(ShowPresence())
-
-    def _submit_reports(self) -> None:
-        """Signs a transaction for each proof that has none on its way: a new one, or one that was lost."""
-        on_the_way = [transaction.envelope.action for transaction in self._transactions.waiting()]
-        while self._reports:
-            report = self._reports.pop()
-            if report not in on_the_way:
-                self._transactions.sign(report)
-                on_the_way.append(report)

@@ -7,12 +7,12 @@ Events only say that it is time to look again.
 from dataclasses import dataclass
 
 from consensus.identifiers import Address, Slot
-from contracts.member_changes import is_member
 from contracts.state import (
+    MEMBER_LIST_KEY,
     Debt,
     Deficit,
     Interval,
-    Overlay,
+    MemberList,
     Packet,
     Score,
     StateReader,
@@ -22,7 +22,7 @@ from contracts.state import (
     packet_key,
     score_key,
 )
-from contracts.state_reading import read
+from contracts.state_reading import read, require
 from contracts.transactions import packet_id
 from contracts.units import Milliseconds, WattHours
 from qscore.parameters import ScoreParameters
@@ -36,10 +36,12 @@ class Admission:
     scores: ScoreParameters
     slot: Slot
     """Of the last decided block."""
+    members: tuple[Address, ...]
+    """In the order of admission."""
 
     def may_trade(self, state: StateReader, member: Address) -> bool:
         """Says whether somebody is a member, its score admits it to trades, and it is not suspended."""
-        if not is_member(Overlay(state), member):
+        if member not in self.members:
             return False
         score = read(state, score_key(member), Score)
         if score is None or score.is_suspended:
@@ -50,6 +52,12 @@ class Admission:
         """Says whether a member may trade and owes the grid account nothing."""
         debt = read(state, debt_key(member), Debt)
         return self.may_trade(state, member) and (debt is None or debt.owed_micro == 0)
+
+
+def read_admission(state: StateReader, *, scores: ScoreParameters, slot: Slot) -> Admission:
+    """Returns who may trade in a state, which must be read anew after each block."""
+    members = require(state, MEMBER_LIST_KEY, MemberList).addresses
+    return Admission(scores=scores, slot=slot, members=members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,11 @@ class HouseholdLedger(DecidedTransactions, StateReader, Protocol):
         ...
 
     @property
+    def tip(self) -> Digest:
+        """Digest of the last decided block."""
+        ...
+
+    @property
     def tip_slot(self) -> Slot:
         """Slot of the last decided block."""
         ...
@@ -49,6 +54,8 @@ class Moment:
     present_slot: Slot
     connected: frozenset[Address]
     """Members that can be sent to."""
+    is_behind: bool = False
+    """Blocks are fetched that were decided long ago."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from contracts.state import Deficit, Interval, Packet, StateReader, deficit_key,
 from contracts.state_reading import read
 from contracts.transactions import SpotTerms, packet_id
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
-from node.household.interval import Admission
+from node.household.interval import Admission, read_admission
 from node.household.promises import OFFER_LIFETIME_SLOTS, Promise, Promises, Slots
 from node.mesh.messages import OfferReply, OfferRequest
 from qscore.parameters import ScoreParameters
@@ -74,12 +74,12 @@ class SellerDesk:
         if interval is None or not {self._key.address, buyer} <= set(interval.meters):
             return None
         packet = read(state, packet_key(packet_id(self._key.address, start_ms)), Packet)
-        admission = Admission(scores=self._terms.scores, slot=slots.tip)
+        admission = read_admission(state, scores=self._terms.scores, slot=slots.tip)
         if packet is None or interval.closed or not admission.may_sell(state, self._key.address):
             return _reply(request, free_wh=NOTHING, reserved_wh=NOTHING)
         reserved = self._offers.energy_wh(start_ms)
         free = WattHours(max(NOTHING, packet.available_wh - reserved))
-        offer = self._offer_to(buyer, request, free, state, slots)
+        offer = self._offer_to(buyer, request, free, state, slots, admission)
         if offer is None:
             return _reply(request, free_wh=free, reserved_wh=reserved)
         reserved = self._offers.energy_wh(start_ms)
@@ -113,7 +113,13 @@ class SellerDesk:
         self._offers.sync()
 
     def _offer_to(
-        self, buyer: Address, request: OfferRequest, free_wh: WattHours, state: StateReader, slots: Slots
+        self,
+        buyer: Address,
+        request: OfferRequest,
+        free_wh: WattHours,
+        state: StateReader,
+        slots: Slots,
+        admission: Admission,
     ) -> Promise | None:
         """Returns the offer that already binds to this buyer if it fits, else a new one; None if there is none."""
         start_ms = request.interval_start_ms
@@ -126,7 +132,7 @@ class SellerDesk:
         energy_wh = WattHours(min(request.wanted_wh, free_wh, lacking_wh))
         if energy_wh <= 0 or len(self._offers.binding()) >= OFFERS_MAX:
             return None
-        if not Admission(scores=self._terms.scores, slot=slots.tip).may_trade(state, buyer):
+        if not admission.may_trade(state, buyer):
             return None
         offer = self._sign(buyer, start_ms, energy_wh, self._unused_counter(state), slots)
         self._offers.add(offer)

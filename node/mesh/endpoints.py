@@ -38,7 +38,7 @@ def endpoints_of(peers: Sequence[PeerEntry], begun: Sequence[BegunEra]) -> list[
 
 
 def places_of(peer: PeerEndpoint, records: Sequence[EndpointRecord], wall_ms: int) -> tuple[Endpoint, ...]:
-    """Returns where to dial a peer, each place once, in the order to try.
+    """Returns where to dial a peer, each place once, in the order to try; none of who joined and said nothing yet.
 
     An expired record comes last and is not forgotten: a home that was away for a month is where it was, more often
     than not, and nobody else knows better.
@@ -57,7 +57,8 @@ def places_of(peer: PeerEndpoint, records: Sequence[EndpointRecord], wall_ms: in
         ]
         for is_expired in (False, True)
     )
-    return tuple(dict.fromkeys((*signed, Endpoint(peer.host, peer.port), *expired)))
+    first = () if peer.first is None else (peer.first,)
+    return tuple(dict.fromkeys((*signed, *first, *expired)))
 
 
 def own_places(table: PeerToPeerTable, certified: Endpoint | None) -> tuple[Place, ...]:

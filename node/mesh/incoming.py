@@ -10,7 +10,6 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -61,7 +60,6 @@ class IncomingLinks:
         self,
         *,
         context: ssl.SSLContext,
-        links: Mapping[Address, PeerLink],
         member_of: MemberOf,
         listener: socket.socket,
         limits: MeshLimits,
@@ -72,7 +70,6 @@ class IncomingLinks:
 
         Args:
             context: shows this node's certificate and requires one of the same authority.
-            links: to the other members.
             member_of: whose a node key is.
             listener: bound, listening and non-blocking; closed by `stop`.
             limits: bounds.
@@ -85,7 +82,7 @@ class IncomingLinks:
         self._limits = limits
         self._counters = counters
         self._process_id = process_id
-        self._members = {address: MemberState(link, limits) for address, link in links.items()}
+        self._members: dict[Address, MemberState] = {}
         self._answers: dict[web.RequestHandler, asyncio.Future[None]] = {}
         self._openings: dict[asyncio.Task[None], None] = {}  # in the order of accepting
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="mesh")
@@ -99,6 +96,14 @@ class IncomingLinks:
             max_field_size=HEADER_LINE_BYTES_MAX,
             max_headers=HEADERS_MAX,
         )
+
+    def admit(self, link: PeerLink) -> None:
+        """Admits a peer from now on, whose connections go to its link."""
+        self._members[link.endpoint.address] = MemberState(link, self._limits)
+
+    def dismiss(self, peer: Address) -> None:
+        """Admits a peer no more, and ends its connections."""
+        self._members.pop(peer).link.end("this node knows no such member any more")
 
     async def run(self) -> None:
         """Accepts connections until cancelled."""
@@ -129,17 +134,29 @@ class IncomingLinks:
     # --- from accepting to a WebSocket ---------------------------------------------------------------------
 
     async def _accept(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
         while True:
+            await self._readable()
             try:
-                connection, _ = await loop.sock_accept(self._listener)
+                connection, _ = self._listener.accept()
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._log.error("cannot_accept_connections", reason=error.strerror)
                     await asyncio.sleep(ACCEPT_PAUSE_S)
                 # else: the connection was gone before it was accepted
             else:
+                connection.settimeout(0)  # as the event loop wants it: never blocking
                 return connection
+
+    async def _readable(self) -> None:
+        """Waits for a connection to accept. `sock_accept` accepts and then wakes its caller: one that is cancelled in
+        between never gets the connection, and nobody closes it.
+        """
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._listener, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(self._listener)
 
     async def _open(self, connection: socket.socket) -> None:
         """Takes a connection through TLS and its request, or ends it at the deadline."""

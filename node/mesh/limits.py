@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from aiolimiter import AsyncLimiter
 
 from consensus.identifiers import Address, PublicKey
+from node.admission.endpoint import Endpoint
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 
 MemberOf = Callable[[PublicKey], Address | None]
@@ -25,8 +26,14 @@ class PeerEndpoint:
     """Label for logs and metrics; nothing is decided by it."""
     address: Address
     """Whose its certificate's key must be, whichever side dialled."""
-    host: str
-    port: int
+    host: str | None = None
+    """None where no file of this home says where it is: it says so itself, or dials."""
+    port: int | None = None
+
+    @property
+    def first(self) -> Endpoint | None:
+        """Where to look first, by this home's files."""
+        return None if self.host is None or self.port is None else Endpoint(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

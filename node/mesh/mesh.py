@@ -1,4 +1,5 @@
-"""The mesh: one link over mutual TLS between every two members, whoever of them dialled.
+"""The mesh: one link over mutual TLS between every two members, whoever of them dialled. Candidates have links as
+well: who is to become a member follows the chain before.
 
 A frame is the canonical encoding of one message, in one binary WebSocket frame. Who sent it is the member whose
 node key the certificate of the link has, never something in the frame. Nothing here waits for a peer: sending
@@ -8,7 +9,8 @@ fills a bounded queue, receiving is bounded in rate and size (`link.py`) and in 
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
@@ -47,8 +49,8 @@ class Mesh:
 
         Args:
             identity: this node's keys and certificates.
-            peers: all other members; only they are admitted.
-            places_of: where to dial a peer now, in the order to try; at least one place.
+            peers: other members that this home's files name; who else is admitted, `admit` says.
+            places_of: where to dial a peer now, in the order to try; none where nobody said where it is.
             member_of: whose a node key is.
             listen_host: name or address to listen on.
             listen_port: port to listen on; 0 chooses a free one.
@@ -62,6 +64,7 @@ class Mesh:
         assert len({peer.address for peer in peers}) == len(peers), "a peer has one endpoint"
         self._identity = identity
         self._peers = tuple(peers)
+        self._admitted: dict[Address, str] = {}
         self._places_of = places_of
         self._member_of = member_of
         self._listen_host = listen_host
@@ -72,8 +75,11 @@ class Mesh:
         self._limits = MeshLimits() if limits is None else limits
         self._links: dict[Address, PeerLink] = {}
         self._diallers: dict[Address, Dialler] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[asyncio.Task[None], Address | None] = {}
+        """With the peer that a task serves, if it serves one."""
         self._session: aiohttp.ClientSession | None = None
+        self._client_context: SSLContext
+        self._process_id = ""
         self._incoming: IncomingLinks | None = None
         self._failed: asyncio.Future[None] | None = None
 
@@ -101,25 +107,15 @@ class Mesh:
         listener = await _listen(self._listen_host, self._listen_port)
         self._listen_port = listener.getsockname()[1]
         self._failed = asyncio.get_running_loop().create_future()
-        process_id = draw_process_id()
-        for peer in self._peers:
-            self._links[peer.address] = PeerLink(
-                endpoint=peer,
-                own=self._identity.address,
-                handler=self._handler,
-                on_up=self._on_link,
-                on_failure=self._on_failure,
-                limits=self._limits,
-                counters=self._metrics,
-            )
+        self._client_context = client_context
+        self._process_id = draw_process_id()
         self._incoming = IncomingLinks(
             context=server_context,
-            links=self._links,
             member_of=self._member_of,
             listener=listener,
             limits=self._limits,
             counters=self._metrics,
-            process_id=process_id,
+            process_id=self._process_id,
         )
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, use_dns_cache=False),  # a name is resolved anew at every dial
@@ -128,25 +124,69 @@ class Mesh:
             ws_response_class=DialledWebSocket,
         )
         self._supervise(self._incoming.run())
-        for address, link in self._links.items():
-            dialler = self._diallers[address] = Dialler(
-                link=link,
-                places_of=self._places_of,
-                member_of=self._member_of,
-                session=self._session,
-                context=client_context,
-                limits=self._limits,
-                counters=self._metrics,
-                process_id=process_id,
-            )
-            self._supervise(dialler.run())
-            self._supervise(link.send_queued())
+        for peer in (*self._peers, *self._known_by_state()):
+            self._open(peer)
+
+    def _known_by_state(self) -> list[PeerEndpoint]:
+        return [PeerEndpoint(name=name, address=address) for address, name in self._admitted.items()]
+
+    def _open(self, peer: PeerEndpoint) -> None:
+        """Begins to dial a peer, and to admit it."""
+        assert self._session is not None, "the mesh is started"
+        assert self._incoming is not None
+        link = self._links[peer.address] = PeerLink(
+            endpoint=peer,
+            own=self._identity.address,
+            handler=self._handler,
+            on_up=self._on_link,
+            on_failure=self._on_failure,
+            limits=self._limits,
+            counters=self._metrics,
+        )
+        dialler = self._diallers[peer.address] = Dialler(
+            link=link,
+            places_of=self._places_of,
+            member_of=self._member_of,
+            session=self._session,
+            context=self._client_context,
+            limits=self._limits,
+            counters=self._metrics,
+            process_id=self._process_id,
+        )
+        self._incoming.admit(link)
+        self._supervise(dialler.run(), peer.address)
+        self._supervise(link.send_queued(), peer.address)
+
+    def admit(self, names: Mapping[Address, str]) -> None:
+        """Has links to these, besides the peers that this home's files name, and to nobody else any more.
+
+        Args:
+            names: labels of who the chain's state says is a member, a candidate, or was a member lately.
+        """
+        configured = {peer.address for peer in self._peers}
+        wanted = {address: name for address, name in names.items() if address not in configured}
+        before, self._admitted = self._admitted, wanted
+        if self._incoming is None:
+            return
+        for address in before.keys() - wanted.keys():
+            self._close(address)
+        for address in wanted.keys() - before.keys():
+            self._open(PeerEndpoint(name=wanted[address], address=address))
+
+    def _close(self, address: Address) -> None:
+        assert self._incoming is not None, "the mesh is started"
+        self._incoming.dismiss(address)
+        del self._links[address], self._diallers[address]
+        for task, peer in self._tasks.items():
+            if peer == address:
+                task.cancel()
 
     async def stop(self) -> None:
         """Closes every link and the listening socket; what is still queued is dropped."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._incoming is not None:
             await self._incoming.stop()
         if self._session is not None:
@@ -195,12 +235,13 @@ class Mesh:
             *(f"The link to {link.name} is down: {link.problem}" for link in links if "certificate" in link.problem),
         )
 
-    def _supervise(self, work: Coroutine[Any, Any, None]) -> None:
+    def _supervise(self, work: Coroutine[Any, Any, None], peer: Address | None = None) -> None:
         task = asyncio.create_task(work)
         task.add_done_callback(self._on_ended)
-        self._tasks.append(task)
+        self._tasks[task] = peer
 
     def _on_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
         if not task.cancelled() and (bug := task.exception()) is not None:
             self._on_failure(bug)
 

@@ -61,7 +61,7 @@ class Dialler:
         """
         self._link = link
         self._places_of = places_of
-        self._schedule = DialSchedule(first=Endpoint(link.endpoint.host, link.endpoint.port), limits=limits)
+        self._schedule = DialSchedule(first=link.endpoint.first, limits=limits)
         self._has_changed = asyncio.Event()
         self._member_of = member_of
         self._session = session
@@ -82,7 +82,11 @@ class Dialler:
                 await self._link.wait_until_down()
                 self._schedule.link_ended(clock.time())
             self._has_changed.clear()
-            place, due_s = self._schedule.next(self._places_of(self._link.endpoint))
+            places = self._places_of(self._link.endpoint)
+            if not places:  # of who joined, until it says where it is
+                await self._has_changed.wait()
+                continue
+            place, due_s = self._schedule.next(places)
             if due_s > clock.time():
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(due_s):

@@ -97,6 +97,8 @@ class _Check:
             first, plan = Height(step.plan.base + 1), step.plan
             agreed = ", ".join(self._name(address) for address, _ in sorted(joiners(plan, step.joins)))
             why = f"era {plan.era} begins there, with the agreement of {agreed}"
+            if not plan.is_everybody_there and plan.authority != self._genesis.authority_key:
+                why += f" and the word of the authority, whose key they found to be {plan.authority.hex()} by then"
         else:
             first = step.first_height
             signers = self._signers(step.certificate)

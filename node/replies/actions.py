@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, SignatureHex, SlotNumber
+from contracts.applicants import Verdict
+from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, SignatureHex, SlotNumber
+from node.replies.offices import ApproveModel, ProposeModel, RaiseObjectionModel, ReplaceOfficeKeyModel
 
 
 class ReadingModel(ApiModel):
@@ -136,6 +138,20 @@ class ShowPresenceModel(ApiModel):
     kind: Literal["show-presence"]
 
 
+class ApplicationModel(ApiModel):
+    """What a home signs that wants to join."""
+
+    chain: Hash
+    number: Count
+    """Higher than in any application of this home before."""
+    node_key: Hash
+    meter_key: Hash
+    identity: Hash
+    """Salted commitment to who lives there."""
+    terms: Hash
+    """Hash of the main contract."""
+
+
 class IssuingVoucherModel(ApiModel):
     """The root says that a key certifies homes."""
 
@@ -185,6 +201,34 @@ class ReplaceMeterModel(ApiModel):
     vouchers: VouchersModel
 
 
+class RequestJoinModel(ApiModel):
+    """Brings the application of a home that has no account yet."""
+
+    kind: Literal["request-join"]
+    application: ApplicationModel
+    node_signature: SignatureHex
+    meter_signature: SignatureHex
+    vouchers: VouchersModel
+
+
+class GiveVerdictModel(ApiModel):
+    """What a verifier found about an application."""
+
+    kind: Literal["give-verdict"]
+    applicant: Hash
+    number: Count
+    """Of the application."""
+    verdict: Verdict
+
+
+class SayReadyModel(ApiModel):
+    """A candidate says that it followed the chain up to a block."""
+
+    kind: Literal["say-ready"]
+    height: HeightNumber
+    block: Hash
+
+
 class ReportMisconductModel(ApiModel):
     """Brings two signed statements of one member that contradict each other."""
 
@@ -206,6 +250,13 @@ Action = Annotated[
     | ShowPresenceModel
     | RotateKeyModel
     | ReplaceMeterModel
-    | ReportMisconductModel,
+    | RequestJoinModel
+    | GiveVerdictModel
+    | SayReadyModel
+    | ReportMisconductModel
+    | ReplaceOfficeKeyModel
+    | ProposeModel
+    | ApproveModel
+    | RaiseObjectionModel,
     Field(discriminator="kind"),
 ]

@@ -168,9 +168,9 @@ class StatusReply(ApiModel):
     view_changes: Count
     """VIEW-CHANGEs sent since the node started."""
     peers_connected: Count
-    """Peers to which a link is up."""
+    """Other members to which a link is up."""
     members: Count
-    """Members of the next height, this node among them."""
+    """Members of the next height; this node among them, unless it left."""
     mempool_transactions: Count
     """Transactions that wait for a block."""
     commit_latency_ms: CommitLatencyStatus
@@ -237,7 +237,7 @@ class ReceiptModel(ApiModel):
     fault: Hash | None
     """The party whose score falls, if one is at fault."""
     reference: Hash | None
-    """Trade id of a contract, packet id of a credited reading."""
+    """Trade id of a contract, packet id of a credited reading, name of a proposal or of a misconduct."""
     quality_total: int | None
     """Quality of transaction of a contract, in millionths (Eq. 2)."""
 
@@ -345,6 +345,8 @@ class HeaderModel(ApiModel):
     """Root of the state after this block."""
     membership: Hash
     """Digest of the membership of the height after the next one."""
+    authority: Hash
+    """The key that acts for the authority after this block."""
     ceremony: Hash
     """Hash of the carried ceremony, or of nil."""
     vrf_proof: Hex

@@ -120,6 +120,13 @@ class HistoryParameters(Parameters):
     """Most versions returned."""
 
 
+class ApplicationsParameters(Parameters):
+    """Whose application."""
+
+    address: DigestText | None = None
+    """Address of a home: its last application, whatever became of it. Without, all that are not over."""
+
+
 class AccountParameters(Parameters):
     """Which wallet."""
 

@@ -41,6 +41,7 @@ class ProblemReason(Enum):
     UNKNOWN_SENDER = "unknown_sender"
     OTHER_KEY = "other_key"
     NONCE_PASSED = "nonce_passed"
+    NONCE_TOO_HIGH = "nonce_too_high"
     NONCE_TAKEN = "nonce_taken"
     EXPIRED = "expired"
     QUOTA = "quota"
@@ -85,6 +86,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.BAD_SIGNATURE: (422, "The sender's signature does not hold"),
     ProblemReason.UNKNOWN_SENDER: (422, "The sender has no wallet on this chain"),
     ProblemReason.OTHER_KEY: (422, "The key that signed is not the sender's present one"),
+    ProblemReason.NONCE_TOO_HIGH: (422, "The nonce is too far above the sender's last; sign again with a lower one"),
     ProblemReason.WEBSOCKET_EXPECTED: (426, "This path speaks WebSocket only"),
     ProblemReason.QUOTA: (429, "The sender submits more than its quota"),
     ProblemReason.HEADER_TOO_LARGE: (431, "The request's header is too large"),

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from contracts.applicants import Standing, Verdict
 from contracts.member_changes import Hindrance
 from contracts.member_records import ChangeKind
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
@@ -117,13 +118,72 @@ class LeftMember(ApiModel):
     """The last height that it was a member of."""
 
 
+class ChangeUnderWay(ApiModel):
+    """What a member said last of leaving, in a transaction that no block contains yet."""
+
+    address: Hash
+    name: str
+    leaving: bool
+    """It leaves; false: it takes its leave back."""
+    transaction: Hash
+    nonce: Count
+    sentence: str
+    """The same for people."""
+
+
 class MemberChangesReply(ApiModel):
     """What changes of the members wait, and who left."""
 
+    under_way: list[ChangeUnderWay]
+    """What waits for a block in this node's mempool: of each member the last word, by its nonce."""
     waiting: list[WaitingChange]
     """In the order in which they are tried."""
     left: list[LeftMember]
     """Who left last comes last."""
+
+
+class Verifier(ApiModel):
+    """One of an application's verifiers."""
+
+    address: Hash
+    name: str
+    verdict: Verdict | None
+    """What it found; null until it says so."""
+
+
+class ApplicationView(ApiModel):
+    """A home that asked to join, and what is missing until it is a member."""
+
+    address: Hash
+    """Of the home, once it is a candidate."""
+    number: Count
+    """Of its application."""
+    standing: Standing
+    sentence: str
+    """The same for people."""
+    sponsor: Hash
+    """The member that brought it."""
+    node_key: Hash
+    meter_key: Hash
+    capacity_w: Count
+    """Of its connection."""
+    identity: Hash
+    """Salted commitment to who lives there."""
+    terms: Hash
+    """Hash of the main contract."""
+    person: Hash
+    """The person's tag, by the authority."""
+    verifiers: list[Verifier]
+    needed: Count
+    """So many equal verdicts decide."""
+    until_slot: SlotNumber
+    """When it lapses."""
+
+
+class ApplicationsReply(ApiModel):
+    """Open applications and candidates, in the order in which they came; or the last application of one home."""
+
+    applications: list[ApplicationView]
 
 
 class AccountReply(ApiModel):

@@ -1,21 +1,30 @@
 """What changes of the members wait, why, and who left: with the sentences that people read."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from consensus.identifiers import Height
+from consensus.identifiers import Address, Height
 from contracts.member_changes import Hindrance, Prospect, prospect
 from contracts.member_records import ChangeKind, MemberQueue, change_kind
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
 from contracts.state_reading import member_name, require
+from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger
-from node.replies.state import LeftMember, MemberChangesReply, WaitingChange
+from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, WaitingChange
 
-_SAID: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its node key"}
-"""What a change is, as people say it."""
+OfSender = Callable[[Address], Sequence[Transaction]]
+"""What waits for a block of a sender, in the order of nonces."""
+
+VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its node key", ChangeKind.JOIN: "joins"}
 
 
-def changes_of(ledger: Ledger) -> MemberChangesReply:
-    """Returns what waits as of the tip, and who left."""
+def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
+    """Returns what waits as of the tip, what is under way there, and who left.
+
+    Args:
+        ledger: whose tip it is.
+        undecided: what a node that runs has in its mempool.
+    """
     overlay = Overlay(ledger)
     queue = overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     found = [
@@ -30,12 +39,32 @@ def changes_of(ledger: Ledger) -> MemberChangesReply:
         if term.last_height is not None and term.address not in present
     }
     return MemberChangesReply(
+        under_way=[
+            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
+        ],
         waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
         left=[
             LeftMember(address=address.hex(), name=member_name(ledger, address), last_height=last)
             for address, last in sorted(ended.items(), key=lambda one: one[1])
         ],
     )
+
+
+def _last_word(name: str, undecided: Sequence[Transaction]) -> Iterator[ChangeUnderWay]:
+    """Yields what a member says of leaving that no block contains, if it says anything."""
+    for transaction in reversed(undecided):
+        action = transaction.envelope.action
+        if isinstance(action, SetLeaving):
+            said = "leaves" if action.leaving else "stays after all"
+            yield ChangeUnderWay(
+                address=transaction.sender.hex(),
+                name=name,
+                leaving=action.leaving,
+                transaction=transaction.digest.hex(),
+                nonce=transaction.envelope.nonce,
+                sentence=f"{name} {said}: no block has taken it yet.",
+            )
+            return
 
 
 def waiting_view(found: Prospect, name: str) -> WaitingChange:
@@ -45,7 +74,7 @@ def waiting_view(found: Prospect, name: str) -> WaitingChange:
         name=name,
         kind=change_kind(found.change),
         hindrance=found.hindrance,
-        sentence=f"{name} {_SAID[change_kind(found.change)]}: {sentence_of(found)}",
+        sentence=f"{name} {VERBS[change_kind(found.change)]}: {sentence_of(found)}",
         members=found.members,
         quorum=found.quorum,
         members_after=found.members_after,
@@ -64,7 +93,7 @@ def arithmetic_of(found: Prospect) -> str:
     )
 
 
-def sentence_of(found: Prospect) -> str:
+def sentence_of(found: Prospect) -> str:  # noqa: PLR0911  (a case each)
     """Returns why a change waits, or that it does not, for people."""
     match found.hindrance:
         case None:
@@ -77,8 +106,10 @@ def sentence_of(found: Prospect) -> str:
             return f"it waits until it has paid the {found.owed_micro} micro-tokens that it owes the grid account."
         case Hindrance.TOO_FEW_MEMBERS:
             return f"it waits: genesis allows no fewer than the {found.members} members that there are."
+        case Hindrance.NOT_READY:
+            return "it waits until the new home says again that it is ready: it was not heard lately."
         case Hindrance.TOO_FEW_SEEN:
-            return f"it waits until enough of those who stay were seen. {_capital(arithmetic_of(found))}."
+            return f"it waits until enough of those who are members then were seen. {_capital(arithmetic_of(found))}."
 
 
 def _capital(sentence: str) -> str:

@@ -7,6 +7,8 @@ from typing import Final
 from consensus.cryptography import address_of
 from consensus.identifiers import Address
 from contracts.genesis import Genesis
+from contracts.office_records import OfficeName
+from contracts.offices import office_addresses
 from contracts.state import MEMBER_LIST_KEY, Member, MemberList, StateReader, member_key
 from contracts.state_reading import require
 from node.errors import NotFound
@@ -15,6 +17,12 @@ PREFIX_DIGITS_MIN: Final = 8
 """Fewest hexadecimal digits of a name: 32 bits tell a few thousand names apart."""
 
 PREFIX: Final = re.compile(rf"[0-9a-fA-F]{{{PREFIX_DIGITS_MIN},64}}")
+
+_OFFICES: Final = {
+    OfficeName.AUTHORITY: "the authority",
+    OfficeName.ISSUER: "the issuer",
+    OfficeName.GRID: "the grid account",
+}
 
 NAME_LENGTH_MAX: Final = 64
 """Of an id, an address and a member's name in genesis alike."""
@@ -66,6 +74,6 @@ def _unknown_member(text: str) -> NotFound:
 
 
 def names_of(genesis: Genesis) -> Mapping[Address, str]:
-    """Returns the names of the members and of the two accounts that are no member's."""
+    """Returns the names of the members and of the accounts that are no member's."""
     names = {address_of(member.node_key): member.name for member in genesis.members}
-    return names | {address_of(genesis.issuer_key): "the issuer", address_of(genesis.grid_key): "the grid account"}
+    return names | {office: _OFFICES[name] for name, office in office_addresses(genesis).items()}

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -44,9 +44,9 @@ class TestnetProcesses:
             remedy = f"`p2pnode testnet stop --dir {self._testnet.directory}` first"
             raise TestnetError(f"{', '.join(running)} of this testnet are running already: {remedy}")
 
-    def start(self) -> None:
-        """Starts every daemon, its output going to the end of its log file."""
-        for node in self._testnet.nodes:
+    def start(self, nodes: Iterable[TestnetNode]) -> None:
+        """Starts the daemons of these nodes, the output of each going to the end of its log file."""
+        for node in nodes:
             home = self._testnet.home(node)
             with home.log.open("ab") as log:
                 self._log_starts[node.name] = log.tell()

@@ -13,11 +13,14 @@ STALL_DEADLINE_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What every node of a testnet said at one moment."""
+    """What every node of a testnet said at one moment. Who left the chain has no part in its run."""
 
     nodes: tuple[TestnetNode, ...]
+    """The members."""
     statuses: Mapping[str, StatusReply]
-    """By name; a node that does not answer is missing."""
+    """Of members, by name; a node that does not answer is missing."""
+    left: tuple[str, ...] = ()
+    """Names of the nodes whose homes left."""
 
     @property
     def away(self) -> tuple[str, ...]:

@@ -6,20 +6,32 @@ brings it back into the run. Only a run without any progress fails, and says wha
 
 import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 import tomlkit
 
+from consensus.identifiers import GENESIS_HEIGHT
+from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from node.client import NodeClient, open_client
-from node.errors import TestnetError
+from node.errors import NodeError, TestnetError
 from node.home.configuration import load_configuration
 from node.meter.readings_file import EnergySummary, summarise
+from node.replies.node import StatusReply
+from node.stories.member_changes import changes_of
 from node.testnet.folder import Testnet, TestnetNode, hours_to_run
 from node.testnet.processes import TestnetProcesses
 from node.testnet.progress import STALL_DEADLINE_S, Snapshot, StallWatch
-from node.testnet.summary import RunSummary, figures_from_api, figures_from_ledgers, merge_latencies
+from node.testnet.summary import (
+    RunSummary,
+    figures_from_api,
+    figures_from_ledgers,
+    merge_latencies,
+    open_ledger,
+)
 from node.testnet.tables import ProgressView
 
 READY_DEADLINE_S: Final = 60.0
@@ -66,6 +78,22 @@ def _hours_of_earlier_run(testnet: Testnet, available: int) -> int | None:
     return meter.hours or available
 
 
+def homes_that_left(testnet: Testnet) -> frozenset[str]:
+    """Returns the names of the nodes whose homes left, as the longest of the stopped nodes' chains has it.
+
+    A ledger that cannot be opened says nothing here: its node deals with that when it starts.
+    """
+    longest, left = GENESIS_HEIGHT, frozenset[str]()
+    for node in testnet.nodes:
+        home = testnet.home(node)
+        if not Ledger.exists(home.ledger):
+            continue
+        with suppress(LedgerError, NodeError), closing(open_ledger(home)) as ledger:
+            if ledger.height > longest:
+                longest, left = ledger.height, frozenset(one.address for one in changes_of(ledger).left)
+    return frozenset(node.name for node in testnet.nodes if node.address in left)
+
+
 def _set_hours(path: Path, hours: int) -> None:
     """Writes `hours` into a meter.toml, keeping all else, so that a restarted node knows them too."""
     try:
@@ -100,16 +128,20 @@ async def run_testnet(testnet: Testnet, energy: EnergySummary, *, keep: bool, vi
     continued = any(Ledger.exists(testnet.home(node).ledger) for node in testnet.nodes)
     started_s = time.monotonic()
     finished = False
+    left = homes_that_left(testnet)
+    if left:
+        view.note(f"not started, as they left the chain: {', '.join(sorted(left))}")
+    members = [node for node in testnet.nodes if node.name not in left]
     try:
-        processes.start()
+        processes.start(members)
         async with open_client() as client:
-            await _wait_ready(testnet, processes, client)
+            await _wait_ready(members, processes, client)
             with view.shown():
                 snapshot = await _follow(testnet, processes, client, view)
             wall_s = time.monotonic() - started_s
             finished = True
             if keep:
-                chain, nodes = await figures_from_api(testnet, snapshot.statuses, client)
+                chain, nodes = await figures_from_api(testnet, snapshot, client)
     finally:
         if keep and finished:
             processes.release()
@@ -117,23 +149,44 @@ async def run_testnet(testnet: Testnet, energy: EnergySummary, *, keep: bool, vi
             for name in await processes.stop():
                 view.note(f"{name} did not stop by itself and was killed")
     if not keep:
-        chain, nodes = figures_from_ledgers(testnet)
+        chain, nodes = figures_from_ledgers(testnet, snapshot.nodes)
     latencies = merge_latencies([status.commit_latency_ms for status in snapshot.statuses.values()])
     return RunSummary(
-        energy=energy, chain=chain, nodes=nodes, latencies=latencies, wall_s=wall_s, continued=continued
+        energy=energy,
+        chain=chain,
+        nodes=nodes,
+        left=snapshot.left,
+        latencies=latencies,
+        wall_s=wall_s,
+        continued=continued,
     )
 
 
-async def take_snapshot(testnet: Testnet, client: NodeClient) -> Snapshot:
-    """Asks all nodes at once."""
+async def ask_nodes(testnet: Testnet, client: NodeClient) -> tuple[dict[str, StatusReply], frozenset[str]]:
+    """Asks all nodes at once; returns what they answer by name, and the names of those whose homes left."""
     replies = await asyncio.gather(*(client.status(node.api_url) for node in testnet.nodes))
-    statuses = {node.name: status for node, status in zip(testnet.nodes, replies, strict=True) if status is not None}
-    return Snapshot(nodes=testnet.nodes, statuses=statuses)
+    found = [(node, status) for node, status in zip(testnet.nodes, replies, strict=True) if status is not None]
+    statuses = {node.name: status for node, status in found}
+    if not found:
+        return statuses, frozenset()
+    newest, _ = max(found, key=lambda one: one[1].height)
+    left = await client.left(newest.api_url)
+    return statuses, frozenset(node.name for node in testnet.nodes if node.address in left)
 
 
-async def _wait_ready(testnet: Testnet, processes: TestnetProcesses, client: NodeClient) -> None:
+async def take_snapshot(testnet: Testnet, client: NodeClient) -> Snapshot:
+    """Returns what the members say now."""
+    statuses, left = await ask_nodes(testnet, client)
+    return Snapshot(
+        nodes=tuple(node for node in testnet.nodes if node.name not in left),
+        statuses={name: status for name, status in statuses.items() if name not in left},
+        left=tuple(node.name for node in testnet.nodes if node.name in left),
+    )
+
+
+async def _wait_ready(nodes: Sequence[TestnetNode], processes: TestnetProcesses, client: NodeClient) -> None:
     end_s = time.monotonic() + READY_DEADLINE_S
-    waiting = list(testnet.nodes)
+    waiting = list(nodes)
     while True:
         waiting = [node for node in waiting if not _was_killed(processes, node)]
         ready = await asyncio.gather(*(client.is_ready(node.api_url) for node in waiting))
@@ -168,7 +221,7 @@ async def _follow(testnet: Testnet, processes: TestnetProcesses, client: NodeCli
         if snapshot.finished:
             return snapshot
         if watch.stalled_s(snapshot, time.monotonic()) >= STALL_DEADLINE_S:
-            words = [processes.last_words(node) for node in testnet.nodes if node.name in snapshot.away]
+            words = [processes.last_words(node) for node in snapshot.nodes if node.name in snapshot.away]
             problem = f"no progress for {STALL_DEADLINE_S:.0f} s: {snapshot.missing()}"
             raise TestnetError("\n".join([problem, *words]))
         await asyncio.sleep(POLL_INTERVAL_S)

@@ -1,7 +1,8 @@
 """What a finished run has to show: the figures, and whether all nodes agree and nothing was lost."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,12 +14,14 @@ from contracts.state_reading import read_totals
 from ledger.ledger import Ledger
 from node.client import NodeClient
 from node.errors import TestnetError
+from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.storage import eras_of
 from node.meter.readings_file import EnergySummary
-from node.replies.node import CommitLatencyStatus, StatusReply, TotalsStatus
+from node.replies.node import CommitLatencyStatus, TotalsStatus
 from node.replies.views import record_fields
-from node.testnet.folder import Testnet
+from node.testnet.folder import Testnet, TestnetNode
+from node.testnet.progress import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class RunSummary:
     chain: ChainFigures
     nodes: Mapping[str, NodeFigures]
     """By name."""
+    left: tuple[str, ...]
+    """Names of nodes whose homes left the chain: their later hours were not measured."""
     latencies: CommitLatencies
     wall_s: float
     """From the start of the daemons until all hours were settled everywhere."""
@@ -81,6 +86,8 @@ class RunSummary:
         for name, node in self.nodes.items():
             found += [f"energy or tokens are not conserved on {name}: {line}" for line in node.unbalanced]
         totals, energy = self.chain.totals, self.energy
+        if self.left:
+            return tuple(found)
         if (totals.credited_wh, totals.deficit_wh) != (energy.surplus_wh, energy.deficit_wh):
             published = f"{totals.credited_wh:,} Wh surplus and {totals.deficit_wh:,} Wh deficit"
             found.append(f"the chain holds {published}, the readings {energy.surplus_wh:,} and {energy.deficit_wh:,}")
@@ -93,6 +100,7 @@ class RunSummary:
         totals = self.chain.totals
         return {
             "nodes": len(self.nodes),
+            "left": list(self.left),
             "hours": self.energy.hours,
             "height": self.chain.height,
             "transactions": self.chain.transactions,
@@ -128,30 +136,38 @@ def merge_latencies(parts: list[CommitLatencyStatus]) -> CommitLatencies:
     )
 
 
-def figures_from_ledgers(testnet: Testnet) -> tuple[ChainFigures, dict[str, NodeFigures]]:
-    """Returns the figures of stopped nodes, from their ledgers: the chain's from the first node.
+def open_ledger(home: Home) -> Ledger:
+    """Returns the ledger of a stopped node, open.
+
+    Raises:
+        LedgerError: it is in use or damaged.
+        NodeError: the files of an era are.
+    """
+    return Ledger.open(home.ledger, load_genesis(home), begun=eras_of(home))
+
+
+def figures_from_ledgers(
+    testnet: Testnet, members: Sequence[TestnetNode]
+) -> tuple[ChainFigures, dict[str, NodeFigures]]:
+    """Returns the figures of stopped nodes, from their ledgers: the chain's from the first one.
 
     Raises:
         LedgerError: a ledger is in use or damaged.
     """
     figures: ChainFigures | None = None
     nodes: dict[str, NodeFigures] = {}
-    for node in testnet.nodes:
-        home = testnet.home(node)
-        ledger = Ledger.open(home.ledger, load_genesis(home), begun=eras_of(home))
-        try:
+    for node in members:
+        with closing(open_ledger(testnet.home(node))) as ledger:
             nodes[node.name] = _node_figures(ledger)
             figures = figures or _chain_figures(testnet, ledger)
-        finally:
-            ledger.close()
-    assert figures is not None, "a testnet has nodes"
+    assert figures is not None, "a chain has members"
     return figures, nodes
 
 
 async def figures_from_api(
-    testnet: Testnet, statuses: Mapping[str, StatusReply], client: NodeClient
+    testnet: Testnet, snapshot: Snapshot, client: NodeClient
 ) -> tuple[ChainFigures, dict[str, NodeFigures]]:
-    """Returns the figures of running nodes, from their API: the chain's from the first node.
+    """Returns the figures of running members, from their API: the chain's from the first one.
 
     Raises:
         TestnetError: a node does not answer.
@@ -163,15 +179,15 @@ async def figures_from_api(
             state_root=status.state_root,
             unbalanced=() if status.conserved else ("so its status says; `p2pnode ledger verify` names what",),
         )
-        for name, status in statuses.items()
+        for name, status in snapshot.statuses.items()
     }
-    first = testnet.nodes[0]
-    if first.name not in statuses:
+    first = snapshot.nodes[0]
+    if first.name not in snapshot.statuses:
         raise TestnetError(f"{first.name} does not answer")
     blocks: list[tuple[str, int]] = [
         (block.leader, block.transactions) async for block in client.blocks(first.api_url)
     ]
-    status = statuses[first.name]
+    status = snapshot.statuses[first.name]
     return _assemble(testnet, status.height, blocks, status.totals), nodes
 
 

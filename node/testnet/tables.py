@@ -1,7 +1,7 @@
 """What `p2pnode testnet` shows: live progress on standard error, tables on standard output."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,6 +29,7 @@ class ProgressView:
         self._console = console
         self._hours = hours
         self._tradable_wh = tradable_wh
+        self._left: tuple[str, ...] = ()
         self._away: tuple[str, ...] = ()
         self._line_s = time.monotonic()
         self._bar = Progress(
@@ -54,6 +55,7 @@ class ProgressView:
 
     def update(self, snapshot: Snapshot) -> None:
         """Shows how far the run is, and which nodes went away or came back."""
+        self._show_left(snapshot)
         self._show_away(snapshot)
         tokens = snapshot.tokens_moved_micro / MICRO_TOKENS_PER_TOKEN
         text = (
@@ -66,6 +68,12 @@ class ProgressView:
         if self._bar.disable and (snapshot.finished or time.monotonic() - self._line_s >= LINE_INTERVAL_S):
             self._line_s = time.monotonic()
             self.note(f"{snapshot.hours_settled} of {self._hours} hours settled, {text}")
+
+    def _show_left(self, snapshot: Snapshot) -> None:
+        for name in snapshot.left:
+            if name not in self._left:
+                self.note(f"{name} left the chain; the run goes on without it")
+        self._left = snapshot.left
 
     def _show_away(self, snapshot: Snapshot) -> None:
         for name in snapshot.away:
@@ -98,6 +106,7 @@ def show_summary(console: Console, summary: RunSummary) -> None:
         ("trades", f"{totals.trades_completed:,} completed, {totals.trades_declined:,} declined"),
         ("chain", f"{summary.chain.height:,} blocks, {summary.chain.transactions:,} transactions"),
         ("commit latency", _latency(summary)),
+        *([("left", f"{', '.join(summary.left)}: later hours were not measured")] if summary.left else []),
         ("conserved", "yes: energy and tokens add up on every node" if summary.conserved else "NO"),
     ]
     for name, value in rows:
@@ -142,17 +151,27 @@ def show_apis(console: Console, testnet: Testnet) -> None:
     console.print(f"stop them with: p2pnode testnet stop --dir {testnet.directory}", highlight=False)
 
 
-def show_status(console: Console, rows: Sequence[tuple[TestnetNode, int | None, StatusReply | None]]) -> None:
-    """Prints every node's process, and what its API says of its chain: two tables, which fit 80 columns."""
+def show_status(
+    console: Console, rows: Sequence[tuple[TestnetNode, int | None, StatusReply | None]], left: Collection[str] = ()
+) -> None:
+    """Prints every node's process, and what its API says of its chain: two tables, which fit 80 columns.
+
+    Args:
+        console: for results.
+        rows: the nodes, with the process and the answer of each that runs.
+        left: names of those whose homes left.
+    """
     processes = _columns("Testnet", "node", "process", "API", "phase", "peers")
     chains = _columns("Chains", "node", "height", "slot", "hours settled", "state root")
     for node, process, status in rows:
         running = "stopped" if process is None else str(process)
+        has_left = node.name in left
         if status is None:
-            processes.add_row(node.name, running, "does not answer" if process is not None else "")
+            api = "does not answer" if process is not None else ""
+            processes.add_row(node.name, running, api, "left" if has_left else "")
             continue
-        peers = f"{status.peers_connected} of {status.members - 1}"
-        processes.add_row(node.name, running, node.api_url, status.phase, peers)
+        peers = f"{status.peers_connected} of {status.members - (0 if has_left else 1)}"
+        processes.add_row(node.name, running, node.api_url, "left" if has_left else status.phase, peers)
         chains.add_row(node.name, f"{status.height:,}", f"{status.slot:,}", _settled(status), _root(status))
     console.print(processes)
     if chains.row_count:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from consensus.identifiers import Address
 from node.daemon import AgentParts, make_agent, run_daemon
 from node.home.configuration import Configuration, load_configuration
-from node.household.agent import MeterAgent
+from node.household.agent import MemberAgent
 from node.household.bilateral import BilateralMarket, MarketParts
 from tests.faults.behaviours import BEHAVIOURS, LIARS, TRICKS
 from tests.faults.bending import BendingMesh
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_liar(configuration: Configuration, behaviour: str, friends: list[Address]) -> int:
-    def agent_factory(parts: AgentParts) -> MeterAgent | None:
+    def agent_factory(parts: AgentParts) -> MemberAgent:
         if behaviour in TRICKS:
             return tricky_agent(parts, TRICKS[behaviour])
         LIARS[behaviour](parts, diary_in(configuration.home.directory), friends)
@@ -46,19 +46,20 @@ def run_liar(configuration: Configuration, behaviour: str, friends: list[Address
         return run_daemon(configuration, agent_factory=agent_factory)
 
 
-def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MeterAgent:
+def tricky_agent(parts: AgentParts, trick_class: type[Trick]) -> MemberAgent:
     def market(desk: MarketParts) -> BilateralMarket:
         trick = trick_class(desk, diary_in(parts.configuration.home.directory), parts)
         assert isinstance(parts.mesh, BendingMesh)
         parts.mesh.heard = trick.heard
         return market_with(trick)
 
-    return MeterAgent(
+    return MemberAgent(
         configuration=parts.configuration,
         identity=parts.identity,
         chain=parts.chain,
         replica=parts.replica,
         mesh=parts.mesh,
+        is_behind=parts.is_behind,
         market_factory=market,
     )
 

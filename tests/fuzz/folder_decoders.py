@@ -60,6 +60,7 @@ from node.admission.identity import (
     load_key,
 )
 from node.admission.meter_claim import MeterClaim, claim_meter
+from node.admission.office_keys import SuccessorFile, make_successor, read_successor
 from node.admission.register import (
     IssuedToHome,
     Reason,
@@ -73,6 +74,7 @@ from node.admission.request import make_request, read_request
 from node.admission.revocations import load_revocations
 from node.errors import (
     EndpointsDamaged,
+    FileRefused,
     FoundingError,
     IdentityError,
     RevocationsRefused,
@@ -104,6 +106,7 @@ def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Itera
     yield from _identity_decoders(directory)
     yield from _authority_decoders(directory)
     yield from _founding_decoders(directory)
+    yield _successor_decoder(directory)
     yield _manifest_decoder(directory)
 
 
@@ -465,6 +468,19 @@ def _founding_decoders(directory: Path) -> Iterator[Decoder]:
         write=lambda found: found.encode() if isinstance(found, str) else json.dumps(render(found)).encode(),
         refusals=(FoundingError,),
         specimens=(text, authority.certificate_pem()),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+
+def _successor_decoder(directory: Path) -> Decoder:
+    chain, key = Digest(bytes(range(32))), seeded_key("successor", 1)
+    return Decoder(
+        name="office-successor",
+        read=through(directory / "issuer-2.successor", lambda path: read_successor(path, chain)),
+        write=lambda made: json.dumps(render(SuccessorFile(chain=chain, successor=made))).encode(),
+        refusals=(FileRefused,),
+        specimens=(make_successor(chain, seeded_key("issuer", 1).address, key),),
         form=Form.FREE,
         is_text=True,
     )

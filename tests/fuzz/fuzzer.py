@@ -22,6 +22,7 @@ from tests.fuzz.ceremony_decoders import ceremony_decoders
 from tests.fuzz.decoder import Decoder, Verdict, WrongError, judge
 from tests.fuzz.file_decoders import file_decoders
 from tests.fuzz.folder_decoders import folder_decoders
+from tests.fuzz.joining_decoders import joining_decoders
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.record_decoders import record_decoders
 from tests.support.long_chain import scratch
@@ -193,6 +194,7 @@ def decoders(folder: Path | None = None) -> Mapping[str, Decoder]:
         *file_decoders(chain, directory, random),
         *ceremony_decoders(directory, random),
         *folder_decoders(chain, directory, random),
+        *joining_decoders(directory),
     ]
     chain.ledger.close()
     return {decoder.name: decoder for decoder in found}

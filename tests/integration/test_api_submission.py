@@ -12,6 +12,7 @@ import pytest
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address
 from contracts.transactions import (
+    NONCE_STEP_MAX,
     TRANSACTION_SIZE_BYTES_MAX,
     sign_transaction,
     transaction_digest,
@@ -158,6 +159,7 @@ def refused_transactions(api: ApiHarness) -> dict[str, tuple[bytes, int, str]]:
         "chain": (raw_transaction(community, 0, action, nonce=7, chain=foreign), 422, "wrong_chain"),
         "sender": (unknown, 422, "unknown_sender"),
         "nonce": (signed(api, 0), 409, "nonce_passed"),
+        "high": (signed(api, NONCE_STEP_MAX + 1), 422, "nonce_too_high"),
         "expired": (raw_transaction(community, 0, action, nonce=7, valid_until_height=1), 409, "expired"),
         "short": (raw[:-1], 400, "malformed"),
         "trailing": (raw + b"\x00", 400, "malformed"),
@@ -167,7 +169,7 @@ def refused_transactions(api: ApiHarness) -> dict[str, tuple[bytes, int, str]]:
 
 
 @pytest.mark.parametrize(
-    "case", ["bit", "chain", "sender", "nonce", "expired", "short", "trailing", "garbage", "long"]
+    "case", ["bit", "chain", "sender", "nonce", "high", "expired", "short", "trailing", "garbage", "long"]
 )
 async def test_bad_transaction_is_refused_with_its_reason(api: ApiHarness, case: str) -> None:
     api.builder.append([signed(api, 0, amount_micro=9)])

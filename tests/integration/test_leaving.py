@@ -78,3 +78,18 @@ def test_a_leave_that_must_wait_says_why_and_is_taken_back(street: Street) -> No
             ended = waits.wait()
         assert (ended.exit_code, "this home stays a member" in ended.errors) == (1, True)
         assert members_at(second) == 4
+
+
+def test_a_run_goes_on_without_who_left(street: Street) -> None:
+    leaver = street.node(5)
+    with running(*street.nodes):
+        wait_until(lambda: have_measured(street), "the one hour is measured and settled")
+        p2pnode(street.directory, "member", "leave", *config(leaver), "--yes")
+        wait_until(lambda: all(members_at(node) == 4 for node in street.nodes), "four members")
+        shown = p2pnode(street.directory, "testnet", "status", "--dir", street.directory).output
+        assert [line.split()[1] for line in shown.splitlines() if " left " in line] == [leaver.name]
+        assert ("4 of 4" in shown, "4 of 3" in shown) == (True, False)
+    leaver.home.node_key.unlink()  # as `member leave` says, so that its node starts no more
+    ended = p2pnode(street.directory, "testnet", "run", "--dir", street.directory, "--json")
+    assert "not started, as they left the chain: node5" in ended.errors
+    assert json.loads(ended.output)["left"] == ["node5"]

@@ -59,6 +59,7 @@ def test_48_hours_trade_every_tradable_watt_hour(first_run: tuple[Street, Ended]
     assert summary.pop("trades_completed") >= 1
     assert summary == {
         "nodes": 5,
+        "left": [],
         "hours": HOURS,
         "trades_declined": 0,
         "energy_surplus_wh": SURPLUS_WH,

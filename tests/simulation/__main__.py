@@ -15,6 +15,10 @@ from tests.simulation.ceremony_runs import Summary as CeremonySummary
 from tests.simulation.ceremony_runs import failure_text
 from tests.simulation.ceremony_runs import run_seeds as run_ceremonies
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
+from tests.simulation.height_model import LONG_SEARCHES as LONG_HEIGHTS
+from tests.simulation.height_model import SEARCHES as HEIGHTS
+from tests.simulation.inquiry_model import LONG_SEARCHES as LONG_INQUIRIES
+from tests.simulation.inquiry_model import SEARCHES as INQUIRIES
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
 from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
@@ -156,6 +160,37 @@ def ceremonies(
         output.write_text(_json(result) + "\n")
     typer.echo("\n".join(summary.told()))
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
+@app.command(epilog="Example: p2pnode-sim models --short")
+def models(
+    is_short: Annotated[bool, typer.Option("--short", help="Only what every `make test` searches: seconds.")] = False,
+    output: Annotated[Path | None, typer.Option(help="A result file.", callback=_refuse_unwritable)] = None,
+) -> None:
+    """Searches small chains in full: every state that any course of them can come to, under the production rules.
+
+    First chains whose members change while one forgets what it signed; then a height with two leaders in each slot.
+
+    A line per search: how many states there are, and the shortest course to a violation if there is one.
+
+    Naive rules stand beside the true ones: each must be seen to break. Exit code 1 if not, or if a true one breaks.
+
+    docs/models.md says what is left out.
+    """
+    searches = (*INQUIRIES, *HEIGHTS) if is_short else (*INQUIRIES, *HEIGHTS, *LONG_HEIGHTS, *LONG_INQUIRIES)
+    result: dict[str, object] = {"revision": revision()}
+    rows: list[dict[str, object]] = []
+    has_failed = False
+    for search in searches:
+        began_s = time.process_time()
+        found = search.run()
+        seconds = round(time.process_time() - began_s)
+        has_failed |= (found.violation is not None) != search.is_naive
+        typer.echo(f"{search.sentence(found)} ({seconds} s)")
+        rows.append({"search": search.title, "seconds": seconds, "is_naive": search.is_naive} | found._asdict())
+    if output is not None:
+        output.write_text(_json(result | {"runs": rows}) + "\n")
+    raise typer.Exit(EXIT_FAILED if has_failed else 0)
 
 
 @app.command(epilog="Example: p2pnode-sim soak --first 1000000")

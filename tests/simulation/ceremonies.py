@@ -207,9 +207,15 @@ class World:
         self.crash_share = 0.0
         self.now_ms = TAU_MS
         keys = keyed_hash_keys(members)
-        self.authority = KeyedHashKey(b"authority")
+        self.authorities = (KeyedHashKey(b"authority"), KeyedHashKey(b"authority's next key"))
         self.genesis = Membership.of_keys([key.public_key for key in keys])
-        self.past = plans.Past(CHAIN, lambda _: self.genesis, parent_of=parent_of)
+        self.past = plans.Past(
+            CHAIN,
+            lambda _: self.genesis,
+            first_authority=self.authorities[0].public_key,
+            parent_of=parent_of,
+            authority_in=lambda proposal: self.authority_after(block_of(proposal)).public_key,
+        )
         self.checker = CeremonyChecker(CHAIN, self.genesis.members)
         self.pool: Pool = defaultdict(list)
         self.statements: list[SignedMemberStatement] = []
@@ -234,6 +240,19 @@ class World:
         most = members - quorum(members)
         count = self.random.randint(0, most) if self.random.random() < 0.5 else 0
         return self.random.sample(self.homes, min(count, len(self.homes)))
+
+    def authority_after(self, block: Digest) -> KeyedHashKey:
+        """Any block may replace the authority's key: its name draws which of two acts after it."""
+        return self.authorities[0 if block == CHAIN else block[0] % 2]
+
+    def vouched_for(self, made: SignedPlan) -> SignedPlan:
+        """The authority signs a plan, with the key that acts once all that the plan keeps is decided."""
+        plan = made.plan
+        key = self.authority_after(plan.base_block if plan.carried is None else plan.carried)
+        assert plan.authority == key.public_key, "the plan goes by another key of the authority"
+        replaced = plan.carried is not None and key != self.authority_after(plan.base_block)
+        self.occurred["the carried block replaced the authority's key"] += replaced
+        return replace(made, authority=key.sign(encode(plan)))
 
     # --- what homes need of each other ----------------------------------------------------------------------
 
@@ -385,7 +404,7 @@ class World:
     def _join(self, home: Home) -> None:
         if self.plans:
             signed = self._some_plan()
-            if plans.plan_fault(signed, self.past, self.authority.public_key) is None:
+            if plans.plan_fault(signed, self.past) is None:
                 home.join(signed)
 
     def plan(self, era: int) -> SignedPlan | None:
@@ -410,8 +429,8 @@ class World:
         made = plans.make_plan(chosen, departures, era=EraNumber(era), past=self.past)
         if isinstance(made, plans.PlanRefusal) or not self._is_trusted(made):
             return None
-        signed = replace(made, authority=self.authority.sign(encode(made.plan)))
-        fault = self.past.add(signed, self.authority.public_key)
+        signed = self.vouched_for(made)
+        fault = self.past.add(signed)
         assert fault is None, f"a plan that was made is refused: {fault}"
         if all(other.plan != signed.plan for other in self.plans):
             self.occurred["two plans of one era"] += any(other.plan.era == era for other in self.plans)

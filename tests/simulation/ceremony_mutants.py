@@ -361,6 +361,21 @@ CEREMONY_MUTANTS: Final = (
         ),
     ),
     Mutant(
+        name="the authority's key at the base has the word where a block is carried",
+        rule="ceremony",
+        breaks=(edited(plans, "make_plan", ("base_block if carried is None else carried", "base_block")),),
+        killers=(P.test_a_liar_at_an_old_height_brings_no_replaced_key_back, many(4, 60, liars=1)),
+    ),
+    Mutant(
+        name="anybody has the word on who is absent",
+        rule="ceremony",
+        breaks=((plans, "is_vouched_for", lambda *_: True),),
+        killers=(
+            P.test_the_authority_speaks_for_who_is_absent_and_only_for_them,
+            P.test_a_liar_at_an_old_height_brings_no_replaced_key_back,
+        ),
+    ),
+    Mutant(
         name="a gone member's key is still accepted",
         rule="ceremony",
         breaks=((plans, "_going_on", gone_members_stay),),

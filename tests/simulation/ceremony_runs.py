@@ -60,6 +60,7 @@ EXPECTED: Final = (
     "a new home began an era in another's place",
     "a complete plan carried a block",
     "a carried block was decided",
+    "the carried block replaced the authority's key",
     "a complete plan had K* complete statements",
     "a complete plan had fewer than K* complete statements",
     "a plan had agreements and stayed incomplete",

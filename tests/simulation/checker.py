@@ -281,11 +281,12 @@ class Checker:
         held_max = HELD_KINDS + DECIDED_RUN_MAX
         assert max(held.values(), default=0) <= held_max, "more held messages of one member than bounds allow"
         for sender, signer in held:
-            is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.membership
+            is_relayed = members <= RELAY_MEMBERS_MAX and signer in state.memberships.following
             assert is_relayed or signer == sender, "held is what a stranger signed, or what nobody passes on"
+        both = len(state.memberships.addresses)  # who joins with the next height is heard already
         for known in (member.told, member.heard, member.passed_on, member.clocks._reports):
-            assert len(known) <= members, "something is kept of who is no member"
-        hearing = len(state.memberships.addresses) + len(state.memberships.departed)
+            assert len(known) <= both, "something is kept of who is no member"
+        hearing = both + len(state.memberships.followers)
         for known in (member.answered, member.asked):
             assert len(known) <= hearing, "something is kept of who is told nothing"
         assert len(member.answered_over) <= members**2, "more answers over others remembered than could be asked for"

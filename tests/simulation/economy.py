@@ -14,17 +14,23 @@ from typing import Final
 from consensus.codec import encode
 from consensus.identifiers import Height
 from contracts.execution import execute_block
+from contracts.offices import acting_key
 from contracts.receipts import Receipt
-from contracts.state import StateKey
+from contracts.state import Overlay, StateKey
 from contracts.transactions import Transaction, transaction_digest
-from node.chain.mempool import Mempool, MempoolLimits
-from tests.support.contracts import DictChain, block_context
+from node.chain.mempool import Mempool, MempoolLimits, Standing
+from tests.support.contracts import block_context
+from tests.support.joining import JoiningChain
 from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
-from tests.support.market_operations import MarketOperations, busy_market
+from tests.support.market_operations import MarketOperations, Operation, busy_market
 
 BLOCK_OPERATIONS_MAX: Final = 6
 SUMMED_EVERY_BLOCKS: Final = 50
 """Summing up the whole state costs as much as many blocks."""
+OFFICE_SHARE: Final = 0.1
+"""Of the operations: what people do about an office's key."""
+JOINING_SHARE: Final = 0.08
+"""What they do about homes that want to join."""
 LIMITS: Final = MempoolLimits(
     transactions_max=10_000, size_bytes_max=64 * 1024 * 1024, sender_transactions_max=10_000
 )
@@ -54,7 +60,7 @@ def run_operations(seed: int, operations: int) -> Tried:
 class _Run:
     def __init__(self, seed: int) -> None:
         self.random = Random(f"economy {seed}")
-        self.chain = DictChain(busy_market())
+        self.chain = JoiningChain(busy_market())
         self.market = MarketOperations(self.random, self.chain)
         self.flows = TokenFlows(self.chain.community)
         self.trail = PostingTrail()
@@ -68,8 +74,14 @@ class _Run:
         self._sum_up()
         return self.tried
 
+    def _operation(self) -> Operation:
+        share = self.random.random()
+        if share < OFFICE_SHARE:
+            return self.market.next_about_an_office()
+        return self.market.next_about_joining() if share < OFFICE_SHARE + JOINING_SHARE else self.market.next()
+
     def _block(self, size: int) -> None:
-        arrived = [self.chain.sign(sender, action) for sender, action in (self.market.next() for _ in range(size))]
+        arrived = [self.chain.sign(sender, action) for sender, action in (self._operation() for _ in range(size))]
         proposal = _proposal_of(arrived)
         shuffled = list(arrived)
         self.random.shuffle(shuffled)
@@ -79,8 +91,11 @@ class _Run:
         self._follow(proposal, slot)
         nonces = {transaction.envelope.sender: transaction.envelope.nonce for transaction in proposal}
         decided = [transaction_digest(encode(transaction)) for transaction in proposal]
+        state = Overlay(self.chain.state)
         other_pool.on_applied(
-            decided, last_nonce=nonces.get, is_acting=lambda _: True, height=Height(self.chain.height)
+            decided,
+            standing_of=lambda sender: Standing(nonces.get(sender), acting_key(state, sender)),
+            height=Height(self.chain.height),
         )
         assert len(other_pool) == 0, "what is decided waits nowhere"
         assert self.chain.state == self.other, "the same blocks, another state"
@@ -92,7 +107,10 @@ class _Run:
 
     def _follow(self, proposal: list[Transaction], slot: int) -> None:
         """The second node executes the block on its own state."""
-        context = block_context(self.chain.community, height=self.chain.height, slot=slot)
+        height = self.chain.height
+        context = block_context(
+            self.chain.community, height=height, slot=slot, decided=self.chain.decided_below(height)
+        )
         execution = execute_block(self.other, self.chain.community.genesis, context, proposal)
         self.other.update(execution.changes)
 

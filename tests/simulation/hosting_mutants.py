@@ -16,6 +16,7 @@ from typing import Final
 
 from tests.simulation.disk_mutants import DISK_MUTANTS
 from tests.simulation.driver_mutants import DRIVER_MUTANTS
+from tests.simulation.joining_mutants import JOINING_MUTANTS
 from tests.simulation.leaving_mutants import LEAVING_MUTANTS
 from tests.simulation.ledger_mutants import LEDGER_MUTANTS
 from tests.simulation.mutant import Mutant
@@ -31,4 +32,5 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEDGER_MUTANTS,
     *LEAVING_MUTANTS,
     *ROTATING_MUTANTS,
+    *JOINING_MUTANTS,
 )

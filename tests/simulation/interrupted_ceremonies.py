@@ -9,12 +9,9 @@ from contextlib import contextmanager
 from random import Random
 from typing import Final
 
-from msgspec.structs import replace
-
 from consensus import plans
 from consensus.ceremony import CeremonyRefusal
 from consensus.ceremony_records import SignedPlan
-from consensus.codec import encode
 from consensus.events import UNANSWERED
 from consensus.identifiers import EraNumber
 from tests.simulation.ceremonies import World
@@ -70,8 +67,8 @@ def planned(world: World, homes: list[Home], era: int = 1) -> SignedPlan:
     chosen = [one for one in world.statements if one.statement.author in names and one.statement.era == era]
     made = plans.make_plan(chosen, (), era=EraNumber(era), past=world.past)
     assert isinstance(made, SignedPlan), made
-    signed = replace(made, authority=world.authority.sign(encode(made.plan)))
-    assert world.past.add(signed, world.authority.public_key) is None
+    signed = world.vouched_for(made)
+    assert world.past.add(signed) is None
     world.checker.note_plan(signed)
     world.plans.append(signed)
     return signed

@@ -5,7 +5,7 @@ from typing import Final
 from consensus import heights
 from consensus.intake import Intake
 from consensus.member import Member
-from contracts import eras, execution, member_changes, readings, stakes, trades
+from contracts import eras, execution, forwards, member_changes, readings, stakes, trades
 from contracts.receipts import Reason
 from ledger.ledger import Ledger
 from tests.simulation import test_leaving
@@ -45,18 +45,18 @@ LEAVING_MUTANTS: Final = (
     ),
     hindered(
         "who has promised may leave",
-        "pending > 0",
+        "is_leave and pending > 0",
         directed(C.test_it_waits_until_every_forward_trade_is_final),
     ),
-    hindered("who is in debt may leave", "owed > 0", directed(C.test_it_waits_until_its_debt_is_paid)),
+    hindered("who is in debt may leave", "is_leave and owed > 0", directed(C.test_it_waits_until_its_debt_is_paid)),
     hindered(
         "any number of members is enough",
-        "len(after) < genesis.membership.members_min",
+        "is_leave and len(after) < genesis.membership.members_min",
         directed(C.test_saying_it_again_is_declined_and_it_can_be_taken_back),
     ),
     hindered(
         "those who stay need not be there",
-        "seen < quorum.quorum(max(1, len(after)))",
+        "not is_rotation and seen < quorum.quorum(max(1, len(after)))",
         directed(C.test_those_who_stay_must_be_there),
     ),
     Mutant(
@@ -67,9 +67,9 @@ LEAVING_MUTANTS: Final = (
                 execution,
                 "carry_out_change",
                 (
-                    "list_with(known, change, Height(height + FIXED_AHEAD))",
-                    "[known := list_with(known, each, Height(height + FIXED_AHEAD)) for each in "
-                    "run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting][-1]",
+                    "list_with(known, change, first)",
+                    "list_with(list_with(known, change, first), "
+                    "run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting[-1], first)",
                 ),
             ),
         ),
@@ -130,9 +130,27 @@ LEAVING_MUTANTS: Final = (
         killers=(takes_no_part(signed_forward(C.HOMES, 3, 2, 100), Reason.TRADE_UNKNOWN_PARTY),),  # type: ignore[arg-type]
     ),
     Mutant(
+        name="who leaves promises more",
+        rule="a member leaves",
+        breaks=((forwards, "is_leaving", lambda *_: False),),
+        killers=(directed(C.test_no_counterpart_holds_a_leaver_by_new_forward_trades, leaver=2),),
+    ),
+    Mutant(
+        name="presence is shown for whatever waits",
+        rule="a member leaves",
+        breaks=(
+            edited(
+                C,
+                "should_show_presence",
+                ("any(found.hindrance is Hindrance.TOO_FEW_SEEN for found in prospects)", "bool(waiting)"),
+            ),
+        ),
+        killers=(directed(C.test_nobody_shows_presence_for_a_change_that_something_else_holds_up),),
+    ),
+    Mutant(
         name="a change that was not in force at a base is lost",
         rule="eras",
-        breaks=(edited(eras, "_queue_from", ("queue.last_height >= beginning.base", "False")),),
+        breaks=(edited(execution, "begin_era", ("queue.last_height >= beginning.base", "False")),),
         killers=(at_a_base,),
     ),
     Mutant(
@@ -144,7 +162,7 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="who is gone still waits to leave",
         rule="eras",
-        breaks=(edited(eras, "_queue_from", ("if change.address in going_on and not", "if not")),),
+        breaks=(edited(eras, "_still_waits", ("return change.address in going_on\n", "return True\n")),),
         killers=(directed(C.test_of_who_is_gone_nothing_waits),),
     ),
     Mutant(
@@ -156,7 +174,7 @@ LEAVING_MUTANTS: Final = (
                 "admit",
                 (
                     "return isinstance(arrived.message, Status) and "
-                    "member.state.memberships.has_departed(arrived.sender)",
+                    "member.state.memberships.is_follower(arrived.sender)",
                     "return False",
                 ),
             ),

@@ -16,9 +16,10 @@ from typing import Final
 import msgspec
 
 from consensus.codec import decode, encode
+from consensus.cryptography import SigningKey
 from consensus.events import Decision
 from consensus.identifiers import Digest, Slot
-from contracts.transactions import PublishReading, Transaction, Transfer, decode_transaction, transaction_digest
+from contracts.transactions import Action, Transaction, decode_transaction, transaction_digest
 from contracts.units import MS_PER_HOUR
 from ledger.block import Block, block_digest
 from ledger.errors import LedgerDamaged
@@ -51,13 +52,15 @@ def simulated_community(members: int, slot_duration_ms: int) -> Community:
 class LedgerApplication(application.LedgerApplication):
     """See `tests.simulation.application.Application`. A client of this member signs with the member's key."""
 
-    def __init__(self, directory: Path, community: Community, number: int) -> None:
+    def __init__(self, directory: Path, community: Community, number: int, *, key: SigningKey | None = None) -> None:
+        """Takes where it stores, the founders, its number among all homes, and its key if it is no founder."""
         self._directory = directory
         self._community = community
         self._number = number
+        self._key = community.node_keys[number] if key is None else key
         self.monotonic_ms: Callable[[], int] = lambda: 0
         self._nonce = -1
-        self._actions: dict[bytes, Transfer | PublishReading] = {}
+        self._actions: dict[bytes, Action] = {}
         self._is_rotten = False
         self._must_show = False
         """A bit changed under a seal: the next start has to notice."""
@@ -80,8 +83,7 @@ class LedgerApplication(application.LedgerApplication):
         return _named(self._build(block.header.slot, () if block.transactions else waiting))
 
     def _build(self, slot: Slot, candidates: Iterable[Transaction]) -> Block:
-        own = self._community.addresses[self._number]
-        return self.ledger.build(slot=slot, leader=own, candidates=candidates)
+        return self.ledger.build(slot=slot, leader=self._key.address, candidates=candidates)
 
     def invalid(self, proposal: bytes, random: Random) -> tuple[Digest, bytes]:
         block = decode(proposal, Block)
@@ -145,8 +147,7 @@ class LedgerApplication(application.LedgerApplication):
             mempool=Mempool(limits=MempoolLimits()),
             monotonic_ms=lambda: self.monotonic_ms(),  # noqa: PLW0108  (its host sets it later)
         )
-        own = self._community.addresses[self._number]
-        super().__init__(own=own, ledger=self.ledger, pool=pool, applied=lambda _: None)
+        super().__init__(own=self._key.address, ledger=self.ledger, pool=pool, applied=lambda _: None)
 
     def lose_blocks(self, random: Random) -> None:
         self.occurred["blocks were lost"] += 1
@@ -190,9 +191,9 @@ class LedgerApplication(application.LedgerApplication):
             return self._signed(signed_reading(community, own, READING_WH, interval_start_ms=interval_start_ms))
         return self._signed(transfer(community, (own + 1) % len(community.addresses), number + 1))
 
-    def _signed(self, action: Transfer | PublishReading) -> bytes:
+    def _signed(self, action: Action) -> bytes:
         self._nonce += 1
-        raw = raw_transaction(self._community, self._number, action, nonce=self._nonce)
+        raw = raw_transaction(self._community, self._key, action, nonce=self._nonce)
         self._actions[raw] = action
         return raw
 

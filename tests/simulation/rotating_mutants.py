@@ -4,21 +4,22 @@ from typing import Final
 
 from consensus.member import KeyRing
 from consensus.membership import Membership
-from contracts import eras, execution, key_changes, member_changes, misconduct, trades
-from contracts.member_records import Leave, Rotate
+from contracts import eras, execution, key_changes, member_changes, misconduct, trades, vouching
+from contracts.member_records import Join, Leave, Rotate
 from ledger import eras as ledger_eras
 from node.chain import mempool
 from node.chain.sign_recovery import SignRecovery
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Edit, Mutant, edited
 from tests.unit.consensus import test_membership
-from tests.unit.contracts import test_key_changes
+from tests.unit.contracts import test_key_changes, test_used_keys
 from tests.unit.node.chain import test_sign_recovery, test_transaction_pool
 from tests.unit.node.proofs import test_rotated_keys
 
 K = test_key_changes
 M = test_membership
 P = test_rotated_keys
+U = test_used_keys
 
 RULE: Final = "a member exchanges a key"
 
@@ -86,7 +87,7 @@ ROTATING_MUTANTS: Final = (
     broken("a home signs with its new key at once", (KeyRing, "of", newest_key), killers=(signs,)),
     broken(
         "a key that was somebody's comes back",
-        edited(key_changes, "_key_refusal", ("if known is not None:", "if False:")),
+        edited(key_changes, "_key_refusal", ("if known_owner is not None:", "if False:")),
         killers=(K.test_no_key_that_ever_was_anybodys_comes_back,),
     ),
     broken(
@@ -96,7 +97,7 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "the key of a replaced home is not noted",
-        edited(execution, "begin_era", ("take_key(run.overlay, address, key)", "pass")),
+        edited(execution, "begin_era", ("take_key(run.overlay, key, address)", "pass")),
         killers=(K.test_a_replaced_home_has_the_key_of_the_plan_and_no_other_waits,),
     ),
     broken(
@@ -140,15 +141,15 @@ ROTATING_MUTANTS: Final = (
             member_changes,
             "list_with",
             (
-                "terms.append(replace(term, node_key=change.node_key, first_height=first))",
-                "terms.insert(0, replace(term, node_key=change.node_key, first_height=first))",
+                "        terms.append(_term_of(change, first))",
+                "        terms.insert(0, _term_of(change, first))",
             ),
         ),
         killers=(K.test_it_keeps_its_place_and_its_name,),
     ),
     broken(
         "the old key acts on",
-        edited(execution, "carry_out_change", ("if isinstance(change, Rotate):", "if False:")),
+        (execution, "act_by_new_key", lambda *_: None),
         killers=(acts,),
     ),
     broken(
@@ -162,7 +163,7 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a rotation waits behind leaves",
-        (member_changes, "RANKS", (Leave, Rotate)),
+        (member_changes, "RANKS", (Leave, Rotate, Join)),
         killers=(in_turn,),
     ),
     broken(
@@ -172,7 +173,7 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a rotation waits for promises as a leave does",
-        edited(member_changes, "prospect", ("if isinstance(change, Leave):", "if True:")),
+        edited(member_changes, "prospect", ("isinstance(change, Leave), isinstance(change, Rotate)", "True, False")),
         killers=(K.test_a_rotation_waits_neither_for_promises_nor_for_debts_nor_for_who_is_there,),
     ),
     broken(
@@ -233,14 +234,14 @@ ROTATING_MUTANTS: Final = (
         "a voucher of other keys is taken",
         edited(
             key_changes,
-            "_voucher_refusal",
+            "voucher_refusal",
             ("if (home.node_key, home.meter_key) != (node_key, meter_key):", "if False:"),
         ),
         killers=(not_vouched("for another home's node"), not_vouched("for another meter")),
     ),
     broken(
         "nobody stands behind a voucher",
-        (key_changes, "vouchers_hold", lambda *_: True),
+        (vouching, "vouchers_hold", lambda *_: True),
         killers=(
             not_vouched("by the new key"),
             directed(K.test_the_issuing_authority_signs_for_homes_and_the_root_for_it),
@@ -248,7 +249,7 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "vouchers hold for ever",
-        (key_changes, "are_valid_at", lambda *_: True),
+        (vouching, "are_valid_at", lambda *_: True),
         killers=(not_vouched("for earlier"), not_vouched("for later")),
     ),
     broken(
@@ -275,7 +276,7 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "what the old key signed stays in the mempool",
-        edited(mempool, "_droppable", ("elif not is_acting(waiting.transaction):", "elif False:")),
+        edited(mempool, "_droppable", ("elif waiting.transaction.envelope.sender_key != key:", "elif False:")),
         killers=(directed(test_transaction_pool.test_once_a_key_is_exchanged_what_the_old_one_signed_waits_no_more),),
     ),
     broken(
@@ -312,12 +313,31 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a rotation that was not in force at a base is lost",
-        edited(eras, "_queue_from", ("queue.last_height >= beginning.base", "False")),
+        edited(execution, "begin_era", ("queue.last_height >= beginning.base", "False")),
         killers=(at_a_base,),
     ),
     broken(
         "a replaced home's rotation still waits",
-        edited(eras, "_queue_from", ("and not (isinstance(change, Rotate) and change.address in replaced)", "")),
+        edited(eras, "_still_waits", ("change.address in replaced or", "")),
         killers=(K.test_a_replaced_home_has_the_key_of_the_plan_and_no_other_waits,),
+    ),
+    broken(
+        "a rotation still waits for a key that a ceremony gave to another home",
+        edited(eras, "_still_waits", ("or change.node_key in replaced.values()", "")),
+        killers=(directed(U.test_a_key_that_a_ceremony_gives_to_a_home_is_nobody_elses, is_waiting=True),),
+    ),
+    broken(
+        "a ceremony's key is whose it was first",
+        edited(eras, "take_key", ("overlay.put(", "key_owner(overlay, key) or overlay.put(")),
+        killers=(U.test_who_asks_for_a_key_first_does_not_keep_a_ceremony_from_it,),
+    ),
+    broken(
+        "the first key of the authority vouches for ever",
+        edited(
+            key_changes,
+            "voucher_refusal",
+            ("acting_key(run.overlay, address_of(run.genesis.authority_key))", "run.genesis.authority_key"),
+        ),
+        killers=(U.test_the_key_that_acts_for_the_authority_vouches_for_new_keys_and_no_earlier_one,),
     ),
 )

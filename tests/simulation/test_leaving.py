@@ -7,7 +7,7 @@ import pytest
 from contracts.member_records import MemberQueue
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList
 from contracts.state_reading import require
-from contracts.transactions import Action, SetLeaving
+from contracts.transactions import SetLeaving
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
@@ -28,8 +28,7 @@ class Leaving(LedgerApplication):
 
     def new_request(self, number: int) -> bytes:
         if number == self._leaves_with:
-            action: Action = SetLeaving(leaving=True)
-            return self._signed(action)  # type: ignore[arg-type]
+            return self._signed(SetLeaving(leaving=True))
         return super().new_request(number)
 
 

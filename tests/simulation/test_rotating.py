@@ -46,7 +46,7 @@ class Rotating(LedgerApplication):
     @property
     def acting_key(self) -> SigningKey:
         """As its node says; as it said last, while it is down."""
-        if self._is_open and self.ledger.node_key_of(self._next_key.address) == self._next_key.public_key:
+        if self._is_open and self.ledger.key_of(self._next_key.address) == self._next_key.public_key:
             self._acting_key = self._next_key
         return self._acting_key
 

@@ -1,7 +1,7 @@
 """A node's API on a free loopback port over a real ledger, mempool and chain, decided by the test itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +64,15 @@ class ApiHarness:
         self.builder = ChainBuilder.create(directory, community)
         self.community = self.builder.community
         self.surroundings = Surroundings()
+        self._mempool_limits = mempool_limits or MempoolLimits()
+        self._host_names = host_names
+        self._limits = limits
+        self.client: aiohttp.ClientSession
+        self._make_node(port=0)
+
+    def _make_node(self, *, port: int) -> None:
         self.metrics = NodeMetrics()
-        mempool = Mempool(limits=mempool_limits or MempoolLimits())
+        mempool = Mempool(limits=self._mempool_limits)
         self.pool = TransactionPool(ledger=self.ledger, mempool=mempool, monotonic_ms=lambda: 0)
         self.applied = AppliedFeed()
         self.applied.listen(self.metrics.on_applied)
@@ -89,11 +96,18 @@ class ApiHarness:
                 damaged=self.surroundings.damage.append,
             ),
             host="127.0.0.1",
-            port=0,
-            host_names=host_names,
-            limits=limits,
+            port=port,
+            host_names=self._host_names,
+            limits=self._limits,
         )
-        self.client: aiohttp.ClientSession
+
+    async def restart(self, away: Callable[[], Awaitable[None]]) -> None:
+        """Starts the node anew on its ledger and port, with an empty mempool, once `away` has returned."""
+        port = self.api.port
+        await self.api.stop()
+        await away()
+        self._make_node(port=port)
+        await self.api.start()
 
     @property
     def ledger(self) -> Ledger:

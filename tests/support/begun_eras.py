@@ -15,26 +15,33 @@ from consensus.messages import Endorsement, PreparedCertificate, vote_bytes
 from consensus.plans import FIRST, Past, carried_proposal, make_plan
 from consensus.replica import Start
 from ledger.block import Block, block_digest
-from ledger.eras import BegunEra, parent_of
+from ledger.eras import BegunEra, authority_in, parent_of
 from ledger.ledger import Ledger
 from node.chain.application import read_decided
 from tests.support.changing_members import certify_by
+from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
 
 
 class ErasChain:
     """One ledger of a community of four, and what its members would do."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, community: Community | None = None) -> None:
         self.directory = directory
-        self.builder = ChainBuilder.create(directory)
+        self.builder = ChainBuilder.create(directory, community)
         self.community = self.builder.community
         self.keys: dict[bytes, SigningKey] = {key.public_key: key for key in self.community.node_keys}
         self.begun: list[BegunEra] = []
         self.applied: AppliedEra = FIRST
         self.authority = self.community.authority_key
         genesis = Membership.of_keys([key.public_key for key in self.community.node_keys])
-        self.past = Past(self.ledger.chain, lambda _: genesis, parent_of=parent_of)
+        self.past = Past(
+            self.ledger.chain,
+            lambda _: genesis,
+            first_authority=self.authority.public_key,
+            parent_of=parent_of,
+            authority_in=authority_in,
+        )
 
     @property
     def ledger(self) -> Ledger:
@@ -48,8 +55,8 @@ class ErasChain:
         members = self.ledger.membership_at(Height(height))
         return [self.keys[key] for _, key in members.members[: members.quorum]]
 
-    def grow(self, transactions: Sequence[bytes] = ()) -> Block:
-        block = self.builder.build(transactions)
+    def grow(self, transactions: Sequence[bytes] = (), *, slot: int | None = None) -> Block:
+        block = self.builder.build(transactions, slot=slot)
         self.ledger.append(block, certify_by(self.ledger, block, self.signers(block.header.height)))
         return block
 
@@ -105,7 +112,7 @@ class ErasChain:
             added=made.added,
             authority=self.authority.sign(encode(made.plan)),
         )
-        assert self.past.add(signed, self.authority.public_key) is None
+        assert self.past.add(signed) is None
         return signed
 
     def begin(self, signed: SignedPlan) -> None:

@@ -1,10 +1,11 @@
 """Homes that hold a ceremony by hand: each has what a test gives it, and every step is the production code's.
 
-Blocks are (parent, number) pairs; certificates are signed by whoever the test says.
+Blocks are (parent, number, the authority's key after it); certificates are signed by whoever the test says.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -16,17 +17,19 @@ from consensus.cryptography import SigningKey
 from consensus.era_plans import AppliedEra, Departure, Join, Plan, plan_digest
 from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState, forgetful_sign_state, fresh_sign_state
-from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Claim, Decided, PrePrepare
 from consensus.plans import FIRST, Past, PlanRefusal, make_plan
 from consensus.replica import Start
 from tests.support.consensus import CHAIN, Members, block_of
 
+AUTHORITY: Final = SigningKey(b"\x99" * 32)
 
-def block(parent: Digest, number: int) -> bytes:
+
+def block(parent: Digest, number: int, authority: SigningKey = AUTHORITY) -> bytes:
     """A proposal that extends a block."""
-    return encode((parent, number))
+    return encode((parent, number, authority.public_key))
 
 
 def parent_of(name: Digest, proposal: bytes) -> Digest | None:
@@ -35,6 +38,10 @@ def parent_of(name: Digest, proposal: bytes) -> Digest | None:
     except DecodeError:
         return None
     return Digest(parent) if block_of(proposal) == name else None
+
+
+def authority_in(proposal: bytes) -> PublicKey:
+    return PublicKey(decode(proposal, tuple)[2])
 
 
 @dataclass(slots=True)
@@ -63,8 +70,14 @@ class Street:
 
     def __init__(self, count: int) -> None:
         self.members = Members(count)
-        self.authority = SigningKey(b"\x99" * 32)
-        self.past = Past(CHAIN, lambda _: self.members.membership, parent_of=parent_of)
+        self.authority = AUTHORITY  # after the blocks made from now on, and what it signs with
+        self.past = Past(
+            CHAIN,
+            lambda _: self.members.membership,
+            first_authority=self.authority.public_key,
+            parent_of=parent_of,
+            authority_in=authority_in,
+        )
         self.homes = [TestHome(key) for key in self.members.keys]
         self.joins: dict[Digest, list[Join]] = {}
 
@@ -86,7 +99,7 @@ class Street:
         """The members of `by` decide the next block; only `seen_by` come to know."""
         numbers = list(seen_by)
         home = self.homes[numbers[0]]
-        proposal = block(home.block_at(home.height), number)
+        proposal = block(home.block_at(home.height), number, self.authority)
         members, before = self.signers(home.applied), home.height
         height = before + 1
         decided = Decided(certificate=members.committed(slot, block_of(proposal), by, height), proposal=proposal)
@@ -101,7 +114,7 @@ class Street:
         name = Digest(b"")
         for one in holders:
             home = self.homes[one]
-            proposal = block(home.block_at(home.height), number)
+            proposal = block(home.block_at(home.height), number, self.authority)
             name, height = block_of(proposal), home.height + 1
             certificate = self.signers(home.applied).prepared(slot, name, height=height)
             home.prepared = PreparedBlock(certificate=certificate, proposal=proposal)
@@ -114,7 +127,7 @@ class Street:
         name = Digest(b"")
         for one in voters:
             home = self.homes[one]
-            proposal = block(home.block_at(home.height), number)
+            proposal = block(home.block_at(home.height), number, self.authority)
             name, height = block_of(proposal), home.height + 1
             home.voted = self.signers(home.applied).pre_prepare(slot, proposal, height=height)
             claim = Claim(slot=Slot(slot), block=name)
@@ -183,7 +196,7 @@ class Street:
         """A plan that is one, known to all."""
         signed = self.plan(statements, departures, era=era, added=added)
         assert isinstance(signed, SignedPlan), signed
-        fault = self.past.add(signed, self.authority.public_key)
+        fault = self.past.add(signed)
         assert fault is None, fault
         return signed
 

@@ -80,8 +80,8 @@ class Community:
 
     @property
     def wallets(self) -> tuple[Address, ...]:
-        """Of the members, the issuer and the grid."""
-        return (*self.addresses, self.issuer_key.address, self.grid_key.address)
+        """Of the members and the offices."""
+        return (*self.addresses, self.authority_key.address, self.issuer_key.address, self.grid_key.address)
 
 
 def make_genesis(
@@ -112,8 +112,9 @@ def make_genesis(
         "authority_key": authority_key.public_key,
         "issuer_key": issuer_key.public_key,
         "grid_key": grid_key.public_key,
+        "office_wait_slots": 100,
         "scores": DEFAULT_PARAMETERS,
-        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200),
+        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200, verifier_keys=()),
         "members": tuple(
             GenesisMember(
                 name=f"home{index + 1}",

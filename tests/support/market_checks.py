@@ -9,8 +9,10 @@ from typing import Final, TypeVar
 
 from consensus.codec import Record, decode
 from consensus.identifiers import Address, Digest
+from contracts.applicants import ApplicationEnd
 from contracts.conservation import unbalanced_books
 from contracts.execution import Execution
+from contracts.joining import read_unfinished
 from contracts.receipts import Asset, Party, Posting, Stage, Status
 from contracts.state import (
     AGENDA_KEY,
@@ -22,12 +24,14 @@ from contracts.state import (
     Interval,
     MeterReading,
     Misconduct,
+    Overlay,
     Packet,
     PromiseBook,
     Score,
     StateKey,
     Table,
     Trade,
+    TradeEnd,
     TradeStatus,
     account_key,
     deficit_key,
@@ -186,11 +190,14 @@ def _check_agenda(chain: DictChain) -> None:
     order = [(due.slot, due.number) for due in heap]
     assert all(order[(place - 1) // 2] < order[place] for place in range(1, size)), "no heap"
     closures = {(due.slot, due.subject.interval_start_ms) for due in heap if isinstance(due.subject, GateClosure)}
-    ends = {due.subject.trade for due in heap if not isinstance(due.subject, GateClosure)}
+    ends = {due.subject.trade for due in heap if isinstance(due.subject, TradeEnd)}
+    lapses = {(due.subject.applicant, due.subject.number) for due in heap if isinstance(due.subject, ApplicationEnd)}
     for key, interval in records(chain.state, Table.INTERVAL, Interval):
         assert interval.closed or (interval.closes_at_slot, int.from_bytes(key[1:], "big")) in closures
     for key, trade in records(chain.state, Table.TRADE, Trade):
         assert trade.status is not TradeStatus.PENDING or key[1:] in ends, "a promise that never ends"
+    for address, applicant in read_unfinished(Overlay(chain.state)):
+        assert (address, applicant.number) in lapses, "an application that never ends"
 
 
 class PostingTrail:

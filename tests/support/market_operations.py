@@ -19,8 +19,9 @@ from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey
 from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
-from consensus.identifiers import Address
+from consensus.identifiers import Address, Digest
 from consensus.messages import CommitStatement, VoteStatement
+from contracts.office_records import Office, Proposal
 from contracts.state import (
     Account,
     Debt,
@@ -35,20 +36,27 @@ from contracts.state import (
     debt_key,
     deficit_key,
     member_key,
+    office_key,
     packet_key,
     promises_key,
+    proposal_key,
     reading_key,
     trade_key,
 )
 from contracts.transactions import (
     TOKENS_MAX,
     Action,
+    Approve,
     ContractTerms,
     DoubleOffer,
     ForwardTerms,
     IssueTokens,
+    OfficeSuccessor,
     PayDebt,
+    Propose,
+    RaiseObjection,
     RedeemTokens,
+    ReplaceOfficeKey,
     ReportMisconduct,
     SetLeaving,
     SetStake,
@@ -57,6 +65,7 @@ from contracts.transactions import (
     SubmitTrade,
     TradeTerms,
     Transfer,
+    office_successor,
     packet_id,
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
@@ -64,15 +73,17 @@ from qscore.parameters import DEFAULT_PARAMETERS
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     Community,
-    DictChain,
     make_genesis,
     resign,
+    seeded_key,
     signed_cancellation,
     signed_forward,
     signed_reading,
     signed_trade,
     trade_terms,
 )
+from tests.support.joining import JoiningChain
+from tests.support.joining_operations import JoiningOperations
 from tests.support.vouchers import replace_by, rotate_to
 
 Operation = tuple[int | SigningKey, Action]
@@ -95,15 +106,20 @@ def busy_market(members: int = 8) -> Community:
         capacity_w=CAPACITY_W,
         tokens_micro=TOKENS_MICRO,
         gate_closure_slots=12,
+        office_wait_slots=6,
         grid_fee_micro_per_kwh=10_500,
         scores=scores,
     )
 
 
+OFFICE_KEYS: Final = tuple(seeded_key("office", index) for index in range(10))
+"""What the authority may act by."""
+
+
 class MarketOperations:
     """Gives one operation after the other for a chain that somebody else executes them on."""
 
-    def __init__(self, random: Random, chain: DictChain) -> None:
+    def __init__(self, random: Random, chain: JoiningChain) -> None:
         """Starts at the first interval.
 
         Args:
@@ -126,6 +142,7 @@ class MarketOperations:
         self._asked_at = 0
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
+        self._joining: Final = JoiningOperations(random, chain, OFFICE_KEYS)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -153,9 +170,14 @@ class MarketOperations:
             self._interval += 1
         self._take_new_keys()
         (kind,) = self._random.choices(list(self._kinds), weights=list(self._kinds.values()))
-        operation = kind()
+        operation = self._signable(kind())
         self._sent = [*self._sent, operation][-OPERATIONS_REMEMBERED_MAX:]
         return operation
+
+    def _signable(self, operation: Operation) -> Operation:
+        """Has a member that is named by its number sign with the key that acts for it now."""
+        sender, action = operation
+        return sender if isinstance(sender, SigningKey) else self._homes.node_keys[sender], action
 
     # -- readings
 
@@ -391,6 +413,69 @@ class MarketOperations:
         member, owed = self._random.choice(owing)
         return member, PayDebt(amount_micro=self._random.choice((owed, owed, max(1, owed // 2), owed + 1)))
 
+    # -- who joins
+
+    def next_about_joining(self) -> Operation:
+        """Returns what somebody does about homes that want to join: mostly what brings an application on."""
+        self._take_new_keys()
+        return self._signable(self._joining.next())
+
+    # -- the authority's key
+
+    def next_about_an_office(self) -> Operation:
+        """Returns what somebody does about the authority's key: its owner, who was that, a member, or a stranger."""
+        self._take_new_keys()
+        kinds = (self._replacement, self._proposal, self._approval, self._objection)
+        (kind,) = self._random.choices(kinds, weights=(1, 3, 8, 8))
+        return self._signable(kind())
+
+    def _owner(self) -> SigningKey:
+        """The authority under its present key, seldom under one that it had or will have."""
+        first = self._homes.authority_key
+        office = self._read(office_key(first.address), Office)
+        assert office is not None
+        keys = (first, *OFFICE_KEYS)
+        acting = next(key for key in keys if key.public_key == office.key)
+        return self._random.choice((acting,) * 5 + (self._random.choice(keys),)).of_member(first.address)
+
+    def _successor(self) -> OfficeSuccessor:
+        office = self._homes.authority_key.address
+        key = self._random.choice((*OFFICE_KEYS, self._homes.grid_key, self._homes.meter_keys[0]))
+        right = office_successor(self._homes.chain, office, key)
+        forged = replace(right, possession=bytes(64))
+        elsewhere = office_successor(self._homes.chain, self._homes.addresses[0], key)
+        return self._random.choices((right, forged, elsewhere), weights=(8, 1, 1))[0]
+
+    def _replacement(self) -> Operation:
+        sender = self._random.choice((*(self._owner(),) * 3, self._homes.grid_key))
+        return sender, ReplaceOfficeKey(successor=self._successor())
+
+    def _proposal(self) -> Operation:
+        sender = self._random.choice((*self._homes.node_keys[:2], self._homes.grid_key))
+        return sender, Propose(subject=self._successor())
+
+    def _last_proposal(self) -> tuple[Address, Proposal | None]:
+        proposer = self._random.choice(self._homes.addresses[:2])
+        return proposer, self._read(proposal_key(proposer), Proposal)
+
+    def _approval(self) -> Operation:
+        proposer, proposal = self._last_proposal()
+        approvals = () if proposal is None else proposal.approvals
+        missing = [key for key in self._homes.node_keys if key.address not in approvals]
+        sender = self._random.choice((*missing * 4, *self._homes.node_keys, self._homes.grid_key))
+        name = Digest(bytes(32)) if proposal is None else proposal.name
+        return sender, Approve(proposer=proposer, proposal=name)
+
+    def _objection(self) -> Operation:
+        """To what waits, mostly; there is no other way that an objection has a chance."""
+        office = self._read(office_key(self._homes.authority_key.address), Office)
+        assert office is not None
+        if office.waiting is None and self._random.random() < 0.8:
+            return self._approval()
+        waiting = None if office.waiting is None else self._read(proposal_key(office.waiting), Proposal)
+        name = Digest(bytes(32)) if waiting is None else waiting.name
+        return self._random.choice((*(self._owner(),) * 5, self._homes.node_keys[0])), RaiseObjection(proposal=name)
+
     def _stake(self) -> Operation:
         sender = self._random.choice((*self._members, self._homes.grid_key))
         return sender, SetStake(staked=self._random.choice((0, 100_000, 500_000, 9_000_000)))
@@ -429,17 +514,17 @@ class MarketOperations:
         """Of a member or of who is none; sometimes of what is for another member."""
         number = self._random.choice(self._members)
         senders = (*(self._homes.node_keys[number],) * 4, self._homes.issuer_key, self._homes.node_keys[number - 1])
-        return self._random.choice(senders), rotate_to(self._homes, number, self._key(), root=self._root())
+        return self._random.choice(senders), rotate_to(self._homes, number, self._key(), root_key=self._root())
 
     def _meter(self) -> Operation:
         """As a rotation."""
         number = self._random.choice(self._members)
         senders = (*(self._homes.node_keys[number],) * 4, self._homes.issuer_key, self._homes.node_keys[number - 1])
-        return self._random.choice(senders), replace_by(self._homes, number, self._key(), root=self._root())
+        return self._random.choice(senders), replace_by(self._homes, number, self._key(), root_key=self._root())
 
     def _root(self) -> SigningKey:
         """Sometimes somebody else vouches."""
-        return self._random.choice((self._homes.authority_key,) * 3 + (self._homes.issuer_key,))
+        return self._random.choice((self._owner(),) * 3 + (self._homes.issuer_key,))
 
     # -- evidence
 

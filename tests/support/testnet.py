@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import environ, kill
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,12 +21,15 @@ import psutil
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
+from contracts.genesis import chain_id
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
 from node.admission.identity import load_key
 from node.home.folder import Home
+from node.home.genesis_file import load_genesis
 from node.home.process import running_process
 from node.testnet.folder import Testnet
+from tests.support.contracts import Community, make_genesis
 
 T = TypeVar("T")
 
@@ -307,6 +310,13 @@ class Street:
 
     def logs(self) -> str:
         return "".join(node.log() for node in self.nodes)
+
+
+def community_of(testnet: Testnet) -> Community:
+    """Returns a testnet's chain with the node keys of its homes, so that a test can decide blocks for them."""
+    homes = [testnet.home(node) for node in testnet.nodes]
+    genesis, keys = load_genesis(homes[0]), tuple(load_key(home.node_key) for home in homes)
+    return replace(make_genesis(len(homes)), genesis=genesis, chain=chain_id(genesis), node_keys=keys)
 
 
 def stop_all(directory: Path) -> None:

@@ -13,36 +13,53 @@ ALWAYS_MS: Final = 2**53
 ISSUING_KEY: Final = seeded_key("issuing", 0)
 
 
-def vouchers_for(community: Community, *, root: SigningKey | None = None, **voucher: Any) -> Vouchers:
-    """Returns what the community's authority signs of two keys; `voucher` are fields of the home's, both keys at
-    least.
-    """
-    issuing = IssuingVoucher(issuing_key=ISSUING_KEY.public_key, valid_from_ms=0, valid_until_ms=ALWAYS_MS)
-    fields: dict[str, Any] = {
+def home_voucher(**fields: Any) -> HomeVoucher:
+    """Returns what the authority says of two keys, which `fields` names at least."""
+    usual: dict[str, Any] = {
         "capacity_w": 1_000,
         "person": Digest(bytes(32)),
         "valid_from_ms": 0,
         "valid_until_ms": ALWAYS_MS,
-        **voucher,
     }
-    home = HomeVoucher(**fields)
+    return HomeVoucher(**{**usual, **fields})
+
+
+def signed_vouchers(
+    community: Community, home: HomeVoucher, *, root_key: SigningKey | None = None, **fields: Any
+) -> Vouchers:
+    """Returns what the community's authority signs, by its first key if no other is given; `fields` are those of the
+    issuing voucher.
+    """
+    usual: dict[str, Any] = {
+        "issuing_key": ISSUING_KEY.public_key,
+        "valid_from_ms": 0,
+        "valid_until_ms": ALWAYS_MS,
+    }
+    issuing = IssuingVoucher(**{**usual, **fields})
     return Vouchers(
         issuing=issuing,
-        issuing_signature=(root or community.authority_key).sign(encode(issuing)),
+        issuing_signature=(root_key or community.authority_key).sign(encode(issuing)),
         home=home,
         home_signature=ISSUING_KEY.sign(encode(home)),
     )
 
 
+def vouchers_for(community: Community, *, root_key: SigningKey | None = None, **voucher: Any) -> Vouchers:
+    """Returns what the community's authority signs of two keys; `voucher` are fields of the home's, both keys at
+    least.
+    """
+    return signed_vouchers(community, home_voucher(**voucher), root_key=root_key)
+
+
 def rotate_to(community: Community, member: int, key: SigningKey, **vouchers: Any) -> RotateKey:
-    """Returns how a member exchanges its node key, with the meter that the community has for it."""
+    """Returns how a founder exchanges its node key, with the meter that the community has for it."""
     keys = {"node_key": key.public_key, "meter_key": community.meter_keys[member].public_key}
     vouched = vouchers_for(community, **{**keys, **vouchers})
     return rotation(community.chain, community.addresses[member], key, vouched)
 
 
 def replace_by(community: Community, member: int, key: SigningKey, **vouchers: Any) -> ReplaceMeter:
-    """Returns how a member gets another meter, beside the node key that the community has for it."""
+    """Returns how a founder gets another meter, beside the node key that the community has for it."""
     keys = {"node_key": community.node_keys[member].public_key, "meter_key": key.public_key}
     vouched = vouchers_for(community, **{**keys, **vouchers})
     return replacement(community.chain, community.addresses[member], key, vouched)

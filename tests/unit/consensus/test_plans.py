@@ -17,7 +17,7 @@ from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.membership import Membership
 from consensus.messages import Decided
 from consensus.plans import PlanRefusal, carried_proposal, plan_fault
-from tests.support.ceremonies import Street, block
+from tests.support.ceremonies import AUTHORITY, Street, block
 from tests.support.consensus import CHAIN, block_of
 
 EVERYBODY = (0, 1, 2, 3)
@@ -228,8 +228,7 @@ def test_a_plan_is_the_one_that_follows_from_its_statements() -> None:
     street.prepare(2, holders=(2,))
     signed = street.made(street.stated(0, 1, 2), [street.gone(3)])
     assert decode(encode(signed), SignedPlan) == signed
-    key = street.authority.public_key
-    assert plan_fault(signed, street.past, key) is None
+    assert plan_fault(signed, street.past) is None
     for changes in (
         {"base": Height(0)},
         {"base_block": CHAIN},
@@ -240,23 +239,132 @@ def test_a_plan_is_the_one_that_follows_from_its_statements() -> None:
         {"departures": ()},
         {"follows": replace(signed.plan.follows, era=EraNumber(1))},
         {"chain": Digest(bytes(32))},
+        {"authority": street.homes[0].key.public_key},
     ):
         plan = replace(signed.plan, **changes)
         forged = replace(signed, plan=plan, authority=street.authority.sign(encode(plan)))
-        assert plan_fault(forged, street.past, key) is PlanRefusal.NOT_THE_PLAN, changes
+        assert plan_fault(forged, street.past) is PlanRefusal.NOT_THE_PLAN, changes
     fewer = replace(signed, statements=signed.statements[:2])
-    assert plan_fault(fewer, street.past, key) is PlanRefusal.TOO_FEW
+    assert plan_fault(fewer, street.past) is PlanRefusal.TOO_FEW
 
 
 def test_the_authority_speaks_for_who_is_absent_and_only_for_them() -> None:
     street = Street(4)
     everybody = street.made(street.stated(*EVERYBODY))
-    key = street.authority.public_key
-    assert plan_fault(replace(everybody, authority=None), street.past, key) is None
+    assert plan_fault(replace(everybody, authority=None), street.past) is None
     three = street.made(street.stated(0, 1, 2))
     for authority in (None, street.homes[0].key.sign(encode(three.plan))):
         unsigned = replace(three, authority=authority)
-        assert plan_fault(unsigned, street.past, key) is PlanRefusal.NO_AUTHORITY
+        assert plan_fault(unsigned, street.past) is PlanRefusal.NO_AUTHORITY
+
+
+# --- whose word it is ------------------------------------------------------------------------------------------
+
+
+def refuses_the_first_key(street: Street, made: SignedPlan) -> bool:
+    """Says whether a plan goes by the next key, and the first one, stolen or not, signs it for nothing."""
+    by_first = replace(made, authority=AUTHORITY.sign(encode(made.plan)))
+    return (made.plan.authority, plan_fault(by_first, street.past)) == (NEW_KEY.public_key, PlanRefusal.NO_AUTHORITY)
+
+
+def replacing(street: Street) -> None:
+    """Block 1 is decided; whatever comes after it replaces the authority's key."""
+    street.decide(1, seen_by=EVERYBODY)
+    street.authority = NEW_KEY
+
+
+def test_genesis_says_whose_word_counts_where_nothing_is_decided() -> None:
+    street = Street(4)
+    assert street.made(street.stated(0, 1, 2)).plan.authority == AUTHORITY.public_key
+
+
+def test_whoever_is_behind_brings_no_replaced_key_back() -> None:
+    street = Street(4)
+    replacing(street)
+    behind = street.stated(1, 3)
+    street.decide(2, seen_by=(0,))
+    assert refuses_the_first_key(street, street.made([*behind, *street.stated(0)]))
+
+
+def test_a_liar_at_an_old_height_brings_no_replaced_key_back() -> None:
+    """Member 2, who is kept away, has decided block 2; member 0 committed to it; the liar, 1, states block 1."""
+    street = Street(4)
+    replacing(street)
+    lie = street.stated(1)
+    carried = street.prepare(2, holders=(0,))
+    street.decide(2, seen_by=(2,))
+    made = street.made([*lie, *street.stated(0, 3)], [street.gone(2)])
+    assert (made.plan.base, made.plan.carried) == (1, carried)
+    assert refuses_the_first_key(street, made)
+
+
+def test_a_key_whose_replacement_was_voted_for_and_is_carried_acts_no_more() -> None:
+    street = Street(4)
+    replacing(street)
+    carried = street.vote(2, voters=(0, 1))
+    street.forget(2)
+    made = street.made(street.stated(0, 1, 2))
+    assert made.plan.carried == carried
+    assert refuses_the_first_key(street, made)
+
+
+def test_what_is_neither_decided_nor_carried_replaces_no_key() -> None:
+    street = Street(4)
+    replacing(street)
+    street.vote(2, voters=(0, 1))
+    street.authority = AUTHORITY
+    assert street.made(street.stated(0, 1, 2)).plan.authority == AUTHORITY.public_key
+
+
+def test_a_replacement_in_a_block_from_elsewhere_counts() -> None:
+    street = Street(4)
+    replacing(street)
+    street.decide(2, seen_by=(3,))
+    made = street.made(street.stated(0, 1, 2), added=(street.homes[3].decided[1],))
+    assert refuses_the_first_key(street, made)
+
+
+def test_a_replacement_that_an_older_era_decided_and_the_next_one_lost_counts_once_it_is_shown() -> None:
+    street = Street(4)
+    replacing(street)
+    lost = street.decide(2, seen_by=(3,))
+    street.authority = AUTHORITY
+    begun(street, stating=(0, 1, 2))
+    street.authority = NEW_KEY
+    made = street.made(street.stated(0, 1, 3, era=2), era=2)
+    assert made.plan.carried == lost
+    assert refuses_the_first_key(street, made)
+
+
+@pytest.mark.parametrize("is_carried", [False, True])
+def test_an_era_without_blocks_goes_by_the_key_of_its_plan(is_carried: bool) -> None:
+    """Those who have the block that says so make no statement for the second era."""
+    street = Street(4)
+    replacing(street)
+    if is_carried:
+        street.prepare(2, holders=(0,))
+    else:
+        street.decide(2, seen_by=(0,))
+    begun(street, applying=EVERYBODY if is_carried else (1, 2, 3))
+    street.homes[0].prepared = None
+    statements = street.stated(*((0, 1, 2) if is_carried else (1, 2, 3)), era=2)
+    assert refuses_the_first_key(street, street.made(statements, era=2))
+
+
+def test_a_carried_block_has_its_own_bytes_whatever_comes_from_elsewhere_under_its_name() -> None:
+    """Shown by a statement, and in the next era by the earlier plan alone."""
+    street = Street(4)
+    replacing(street)
+    carried = street.prepare(2, holders=(0,))
+    base = street.homes[0].block_at(1)
+    forged = Decided(certificate=street.members.committed(4, carried, (), 2), proposal=block(base, 9))
+    made = street.made(street.stated(0, 1, 2), added=(forged,))
+    begun(street)
+    later = street.made(street.stated(0, 1, 2, era=2), era=2, added=(forged,))
+    for signed in (made, later):
+        assert signed.plan.carried == carried
+        assert carried_proposal(signed, street.past) == block(base, 2, NEW_KEY)
+        assert refuses_the_first_key(street, signed)
 
 
 # --- eras ------------------------------------------------------------------------------------------------------

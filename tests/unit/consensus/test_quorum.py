@@ -32,6 +32,32 @@ def test_no_quorum_of_any_size_tolerates_one_fault_more(members: int) -> None:
     assert not any(worst_overlap(members, size) > faulty for size in reachable)
 
 
+def shared_across(common: int, members: int, later_members: int) -> int:
+    """Members that a quorum of one set and one of another share at least, where so many are in both sets."""
+    first = max(0, quorum.quorum(members) - (members - common))
+    second = max(0, quorum.quorum(later_members) - (later_members - common))
+    return max(0, first + second - common)
+
+
+def breaks_agreement(common: int, members: int, later_members: int) -> bool:
+    """Says whether two quorums may share only liars: at most F of each set lie."""
+    liars = min(quorum.fault_bound(members), quorum.fault_bound(later_members))
+    return shared_across(common, members, later_members) <= liars
+
+
+@pytest.mark.parametrize("members", EVERY_SIZE)
+def test_two_sets_that_differ_by_one_member_share_an_honest_one_in_any_two_quorums(members: int) -> None:
+    assert not breaks_agreement(members, members, members + 1)
+    assert not breaks_agreement(members, members + 1, members)
+
+
+def test_a_swap_or_two_changes_at_once_let_quorums_share_only_liars() -> None:
+    # why a block changes one member: a swap keeps N - 1, two joins keep N, two leaves keep N - 2
+    assert [n for n in range(2, 11) if breaks_agreement(n - 1, n, n)] == [3, 4, 6, 7, 9, 10]
+    assert [n for n in range(1, 11) if breaks_agreement(n, n, n + 2)] == [1, 4, 7, 10]
+    assert [n for n in range(3, 11) if breaks_agreement(n - 2, n, n - 2)] == [3, 6, 9]
+
+
 @pytest.mark.parametrize("members", EVERY_SIZE)
 def test_a_weak_quorum_always_has_an_honest_member(members: int) -> None:
     faulty = quorum.fault_bound(members)

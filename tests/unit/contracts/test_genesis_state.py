@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.codec import decode
+from consensus.identifiers import PublicKey
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
 from contracts.genesis_state import BLOCK_TRANSACTIONS_LIMIT, MEMBERS_MAX, check_genesis, genesis_state
@@ -45,6 +46,10 @@ def with_fields(**changes: Any) -> Genesis:
     return replace(HOMES.genesis, **changes)
 
 
+def with_verifiers(*keys: PublicKey) -> Genesis:
+    return with_fields(membership=replace(HOMES.genesis.membership, verifier_keys=keys))
+
+
 FIRST = HOMES.genesis.members[0]
 ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_fields(protocol_version=PROTOCOL_VERSION - 1), GenesisFault.UNKNOWN_VERSION),
@@ -59,6 +64,9 @@ ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_fields(grid_fee_micro_per_kwh=-1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(grid_fee_micro_per_kwh=10**12 + 1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(name=FIRST.name), GenesisFault.DUPLICATE_NAME),
+    (lambda: with_verifiers(HOMES.genesis.issuer_key), GenesisFault.VERIFIERS),
+    (lambda: with_verifiers(FIRST.node_key, FIRST.node_key), GenesisFault.VERIFIERS),
+    (lambda: with_verifiers(FIRST.meter_key), GenesisFault.VERIFIERS),
     (lambda: with_member(name=""), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(tokens_micro=-1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(tokens_micro=10**15 + 1), GenesisFault.OUT_OF_RANGE),
@@ -110,8 +118,8 @@ def test_state_at_height_0() -> None:
     community = make_genesis(3, tokens_micro=7)
     state = genesis_state(community.genesis)
     assert list(state) == sorted(state)
-    records, wallets, singletons, keys = 3 * 4, 2, 6, 3 * 2 + 3  # wallets of the issuer and the grid account
-    assert len(state) == records + wallets + singletons + keys
+    records, offices, singletons, keys = 3 * 4, 3 * 2, 7, 3 * 2 + 3  # an office has a record and a wallet
+    assert len(state) == records + offices + singletons + keys
     for address, member in zip(community.addresses, community.genesis.members, strict=True):
         assert decode(state[account_key(address)], Account) == Account(available_micro=7, held_micro=0, nonce=-1)
         assert decode(state[score_key(address)], Score) == Score(

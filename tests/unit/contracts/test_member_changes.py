@@ -9,7 +9,7 @@ from consensus import quorum
 from consensus.codec import encode
 from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import MembershipParameters
-from contracts.member_changes import Hindrance, prospect
+from contracts.member_changes import Hindrance, prospect, should_show_presence
 from contracts.member_records import Leave, MemberQueue
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
@@ -31,6 +31,7 @@ from tests.support.contracts import (
     make_genesis,
     signed_forward,
     signed_reading,
+    signed_trade,
     transfer,
 )
 
@@ -40,7 +41,8 @@ NEXT_HOUR_MS = FIRST_INTERVAL_MS + MS_PER_HOUR
 
 def homes(members: int, *, members_min: int = 4) -> Community:
     return make_genesis(
-        members, membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS)
+        members,
+        membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS, verifier_keys=()),
     )
 
 
@@ -144,6 +146,39 @@ def test_it_waits_until_every_forward_trade_is_final() -> None:
     assert queue_of(chain).waiting == (leave(3),), "settled in this block, and gone with it"
 
 
+@pytest.mark.parametrize("leaver", [2, 3], ids=["seller", "buyer"])
+def test_no_counterpart_holds_a_leaver_by_new_forward_trades(leaver: int) -> None:
+    """Offers and contracts that it signed before lie at neighbours: none of them may bring one to the chain now."""
+    chain = DictChain(HOMES)
+    chain.block((2, signed_forward(HOMES, 2, 3, 100)))
+    chain.block((leaver, SetLeaving(leaving=True)))
+    scores = [chain.score(member) for member in (2, 3)]
+    held_back = signed_forward(HOMES, 2, 3, 100, offer_counter=1, delivery_start_ms=NEXT_HOUR_MS)
+    (receipt,) = chain.block((5 - leaver, held_back)).receipts
+    assert (receipt.reason, receipt.fault) == (Reason.TRADE_MEMBER_LEAVING, None)
+    assert [chain.score(member) for member in (2, 3)] == scores
+    chain.block((2, signed_reading(HOMES, 2, 500)), (3, signed_reading(HOMES, 3, -500)))
+    assert (queue_of(chain).waiting, len(list_of(chain).addresses)) == ((), 5)
+
+
+def test_who_takes_its_leave_back_trades_forward_again() -> None:
+    chain = DictChain(homes(4))
+    forward = signed_forward(chain.community, 2, 3, 100)
+    for leaving, reason in ((True, Reason.TRADE_MEMBER_LEAVING), (False, Reason.NONE)):
+        chain.block((2, SetLeaving(leaving=leaving)))
+        assert chain.block((3, forward)).receipts[0].reason is reason
+
+
+def test_while_a_leave_waits_its_home_still_sells_what_it_has() -> None:
+    """A street of four lets nobody go before another one joins; what is there and paid at once holds nobody."""
+    chain = DictChain(homes(4))
+    four = chain.community
+    chain.block((2, SetLeaving(leaving=True)))
+    chain.block((2, signed_reading(four, 2, 500)), (3, signed_reading(four, 3, -500)))
+    (receipt,) = chain.block((3, signed_trade(four, 2, 3, 100))).receipts
+    assert receipt.reason is Reason.NONE
+
+
 def test_it_waits_until_its_debt_is_paid() -> None:
     """Else leaving were a way out of paying for energy that never came."""
     chain = DictChain(HOMES)
@@ -173,6 +208,46 @@ def test_those_who_stay_must_be_there() -> None:
     assert queue_of(chain).waiting == (leave(5),)
     chain.block((3, ShowPresence()), parent_voters=())
     assert queue_of(chain).waiting == ()
+
+
+def shows_presence(chain: DictChain, member: int, *, slots_later: int) -> bool:
+    return should_show_presence(
+        Overlay(chain.state),
+        chain.community.addresses[member],
+        height=Height(chain.height + 1),
+        slot=Slot(chain.slot + slots_later),
+        genesis=chain.community.genesis,
+    )
+
+
+def test_a_member_shows_that_it_is_there_only_where_a_change_waits_for_that() -> None:
+    chain = DictChain(HOMES)
+    assert not shows_presence(chain, 0, slots_later=10 * WINDOW_SLOTS), "nothing waits"
+    chain.block((5, SetLeaving(leaving=True)), slot=WINDOW_SLOTS + 5, parent_voters=())
+    assert hindrance(chain, 5) is Hindrance.TOO_FEW_SEEN
+    assert [shows_presence(chain, member, slots_later=1) for member in range(6)] == [True] * 5 + [False]
+    chain.block((0, ShowPresence()), parent_voters=())
+    seen_for_now = [shows_presence(chain, 0, slots_later=slots) for slots in (1, WINDOW_SLOTS // 2 + 1)]
+    assert seen_for_now == [False, True]
+
+
+def test_nobody_shows_presence_for_a_change_that_something_else_holds_up() -> None:
+    """A leave from a street of four waits until somebody joins: it may wait for years."""
+    four = DictChain(homes(4))
+    four.block((1, SetLeaving(leaving=True)))
+    promised = DictChain(HOMES)
+    promised.block((2, signed_forward(HOMES, 2, 3, 100)))
+    promised.block((2, SetLeaving(leaving=True)))
+    in_debt = DictChain(HOMES)
+    in_debt.state[debt_key(HOMES.addresses[2])] = encode(Debt(owed_micro=MicroTokens(1)))
+    in_debt.block((2, SetLeaving(leaving=True)))
+    for chain in (four, promised, in_debt):
+        assert queue_of(chain).waiting
+        assert not any(shows_presence(chain, member, slots_later=10 * WINDOW_SLOTS) for member in range(4))
+    both = DictChain(HOMES)
+    both.block((1, SetLeaving(leaving=True)), (2, SetLeaving(leaving=True)))
+    assert hindrance(both, 2) is Hindrance.ONE_IS_PENDING
+    assert not shows_presence(both, 0, slots_later=10 * WINDOW_SLOTS)
 
 
 def test_a_member_is_seen_by_its_commits_as_well() -> None:

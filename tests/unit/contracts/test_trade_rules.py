@@ -324,6 +324,7 @@ def test_every_reason_of_a_trade_has_a_case() -> None:
         Reason.TRADE_ALREADY_EXECUTED,
         Reason.TRADE_OFFER_REUSED,
         Reason.TRADE_SCORE_BELOW_THRESHOLD,
+        Reason.TRADE_MEMBER_LEAVING,  # test_member_changes
         Reason.TRADE_MEMBER_SUSPENDED,  # test_misconduct
         Reason.TRADE_SELLER_IN_DEBT,  # test_corrections
         Reason.TRADE_WRONG_WINDOW,  # the windows: test_forward_trades

@@ -100,6 +100,7 @@ PARSERS = {"loads", "reader", "unpackb", "model_validate_json", "b64decode", "lo
     "load_pem_x509_certificates",
     "load_pem_x509_crl",
     "load_pem_x509_csr",
+    "read_json_record",
 }
 PARSED_IN = {
     "consensus/codec.py": "frame",
@@ -107,6 +108,8 @@ PARSED_IN = {
     "node/admission/endpoint.py": "certificate-of-a-new-home",
     "node/admission/founding_file.py": "founding",
     "node/admission/identity.py": "certificate",
+    "node/admission/join_file.py": "street-file",
+    "node/admission/office_keys.py": "office-successor",
     "node/admission/register.py": "authority-register",
     "node/admission/request.py": "certificate-request",
     "node/admission/revocations.py": "revocation-list",
@@ -114,6 +117,7 @@ PARSED_IN = {
     "node/home/append_log.py": "journal-of-promises",
     "node/home/configuration.py": "meter.toml",
     "node/home/genesis_file.py": "genesis-json",
+    "node/home/json_record.py": "street-file",
     "node/meter/readings_file.py": "readings",
     "node/proofs/signed_file.py": "receipt-file",
     "node/testnet/folder.py": "testnet-manifest",

@@ -76,6 +76,7 @@ def test_a_good_block_is_accepted_by_a_ledger_that_did_not_build_it(chain, tmp_p
         ({"receipts_root": OTHER}, BlockRefusalReason.RECEIPTS_ROOT),
         ({"state_root": OTHER}, BlockRefusalReason.STATE_ROOT),
         ({"membership": OTHER}, BlockRefusalReason.MEMBERSHIP),
+        ({"authority": OTHER}, BlockRefusalReason.AUTHORITY),
         ({"ceremony": OTHER}, BlockRefusalReason.CEREMONY),
     ],
 )

@@ -132,6 +132,28 @@ def test_blocks_of_the_old_era_do_not_go_on_and_those_of_the_new_say_why(chain):
     assert refusal(chain, again) is BlockRefusalReason.CEREMONY
 
 
+@pytest.mark.parametrize("key", [None, SigningKey(b"\x08" * 32)])
+def test_the_block_that_says_why_has_the_authoritys_word_on_who_was_absent(chain, key):
+    chain.begin(chain.plan(1, absent=gone(chain)))
+    first = chain.builder.build()
+    unsigned = replace(first.ceremony, authority=None if key is None else key.sign(encode(first.ceremony.plan)))
+    forged = replace(first, ceremony=unsigned, header=replace(first.header, ceremony=ceremony_digest(unsigned)))
+    assert refusal(chain, forged) is BlockRefusalReason.CEREMONY
+    assert refusal(chain, first) is None
+
+
+@pytest.mark.parametrize("who", [gone, lambda _: []])
+def test_who_has_the_state_believes_no_quorum_that_names_another_key_of_the_authority(chain, who):
+    signed, other = chain.plan(1, absent=who(chain)), SigningKey(b"\x08" * 32)
+    plan = replace(signed.plan, authority=other.public_key)
+    chain.begin(replace(signed, plan=plan, authority=other.sign(encode(plan))))
+    assert refusal(chain, chain.builder.build()) is BlockRefusalReason.CEREMONY
+    chain.grow()  # who built it appends it unchecked
+    chain.ledger.close()
+    report = verify_ledger(chain.directory, chain.community.genesis, lambda *_: None, begun=chain.begun)
+    assert "for the authority's key its plan has" in str(report.damage[0])
+
+
 def carrying(chain: ErasChain, who=gone):  # type: ignore[no-untyped-def]
     """A block was prepared above the base; era 1 carries it."""
     block = chain.builder.build([chain.builder.transfer(1, 2, 5)])

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.identifiers import Digest, Height, PublicKey
-from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
+from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
@@ -79,31 +79,32 @@ def test_every_flipped_bit_is_refused():
         (7, 1, TransactionRefusal.NONCE_PASSED),
         (8, 1, TransactionRefusal.NONCE_PASSED),
         (6, 1, None),
+        (7 - NONCE_STEP_MAX, 1, None),
+        (6 - NONCE_STEP_MAX, 1, TransactionRefusal.NONCE_TOO_HIGH),
         (-1, 10, None),
         (-1, 11, TransactionRefusal.EXPIRED),
     ],
 )
 def test_sender_nonce_and_last_valid_height(last_nonce, height, reason):
     transaction = transaction_of(raw(7, valid_until_height=10))
-    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height), node_key=None)
+    key = transaction.envelope.sender_key
+    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height), key=key)
     assert (found and found.reason) is reason
 
 
-def test_a_member_acts_by_its_present_key_and_another_wallet_by_the_key_that_names_it():
+def test_only_the_present_key_acts_for_a_sender():
     transaction = transaction_of(raw(7))
     envelope = transaction.envelope
     other = COMMUNITY.node_keys[1]
 
-    def reason(envelope: Envelope, node_key: PublicKey | None) -> TransactionRefusal | None:
+    def reason(envelope: Envelope, key: PublicKey | None) -> TransactionRefusal | None:
         present = dataclasses.replace(transaction, envelope=envelope)
-        found = envelope_refusal(present, last_nonce=6, height=Height(1), node_key=node_key)
+        found = envelope_refusal(present, last_nonce=6, height=Height(1), key=key)
         return found and found.reason
 
     assert reason(envelope, envelope.sender_key) is None
-    assert reason(envelope, None) is None
     assert reason(envelope, other.public_key) is TransactionRefusal.OTHER_KEY
-    for named in (replace(envelope, sender=other.address), replace(envelope, sender_key=other.public_key)):
-        assert reason(named, None) is TransactionRefusal.OTHER_KEY
+    assert reason(envelope, None) is TransactionRefusal.OTHER_KEY  # the hash of a key gives it no right
     replaced = replace(envelope, sender_key=other.public_key)
     assert reason(replaced, other.public_key) is None
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consensus.identifiers import Address, Digest, Height
 from contracts.transactions import Transaction
-from node.chain.mempool import Dropped, DropReason, Mempool, MempoolLimits, MempoolRefusal, MempoolRefused
+from node.chain.mempool import Dropped, DropReason, Mempool, MempoolLimits, MempoolRefusal, MempoolRefused, Standing
 from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
 
 COMMUNITY = make_genesis(4)
@@ -66,12 +66,11 @@ def candidates(mempool: Mempool, transactions_max: int = 100, size_bytes_max: in
     return [transaction.raw for transaction in chosen]
 
 
-def all_act(_: Transaction) -> bool:
-    return True
+KEYS = {key.address: key.public_key for key in COMMUNITY.node_keys}
 
 
-def nonces_unused(_: Address) -> int | None:
-    return None
+def nonces_unused(sender: Address) -> Standing:
+    return Standing(last_nonce=None, key=KEYS[sender])
 
 
 def test_a_known_transaction_is_refused() -> None:
@@ -119,7 +118,7 @@ def test_a_refused_transaction_leaves_no_trace() -> None:
     refusal_of(mempool, make(1, 1))
     assert not mempool.contains(make(1, 1).digest)
     assert mempool.raw(make(1, 1).digest) is None
-    mempool.on_applied([make(0, 1).digest], last_nonce=nonces_unused, is_acting=all_act, height=Height(1))
+    mempool.on_applied([make(0, 1).digest], standing_of=nonces_unused, height=Height(1))
     assert (len(mempool), mempool.size_bytes, candidates(mempool)) == (0, 0, [])
     add(mempool, make(1, 1))
 
@@ -142,33 +141,25 @@ def test_applying_removes_the_decided_and_names_what_it_drops() -> None:
     passed, decided, waiting = make(0, 1), make(0, 2), make(0, 3)
     expired, still_valid = make(1, 1, valid_until_height=7), make(1, 2, valid_until_height=8)
     mempool = mempool_of(waiting, passed, decided, expired, still_valid)
-    used = {decided.sender: decided.nonce, expired.sender: None}
-    dropped = mempool.on_applied(
-        [decided.digest], last_nonce=lambda sender: used[sender], is_acting=all_act, height=Height(7)
-    )
+    other_key = make(2, 1)
+    add(mempool, other_key)
+    standings = {
+        decided.sender: Standing(decided.nonce, KEYS[decided.sender]),
+        expired.sender: Standing(None, KEYS[expired.sender]),
+        other_key.sender: Standing(None, KEYS[decided.sender]),
+    }
+    dropped = mempool.on_applied([decided.digest], standing_of=standings.__getitem__, height=Height(7))
     assert set(dropped) == {
         Dropped(digest=passed.digest, reason=DropReason.NONCE_PASSED),
         Dropped(digest=expired.digest, reason=DropReason.EXPIRED),
+        Dropped(digest=other_key.digest, reason=DropReason.OTHER_KEY),
     }
     assert candidates(mempool) == [waiting.raw, still_valid.raw]
 
 
-def test_what_another_key_signed_since_leaves_with_its_sender() -> None:
-    """Else who stole the key before could hold the sender's quota, and the next nonces, for ever."""
-    stale, other = make(0, 3), make(1, 3)
-    mempool = mempool_of(stale, other)
-    dropped = mempool.on_applied(
-        [], last_nonce=nonces_unused, is_acting=lambda waiting: waiting.sender != stale.sender, height=Height(1)
-    )
-    assert dropped == (Dropped(digest=stale.digest, reason=DropReason.OTHER_KEY),)
-    assert candidates(mempool) == [other.raw]
-
-
 def test_transactions_decided_elsewhere_do_no_harm() -> None:
     mempool = mempool_of(make(0, 1))
-    assert (
-        mempool.on_applied([make(1, 1).digest], last_nonce=nonces_unused, is_acting=all_act, height=Height(1)) == ()
-    )
+    assert mempool.on_applied([make(1, 1).digest], standing_of=nonces_unused, height=Height(1)) == ()
     assert len(mempool) == 1
 
 
@@ -178,7 +169,7 @@ def test_the_oldest_are_told_for_forwarding() -> None:
     assert mempool.older_than(0) == []
     assert mempool.older_than(2) == [make(0, 2).raw, make(0, 1).raw]
     assert mempool.older_than(2, transactions_max=1) == [make(0, 2).raw]
-    mempool.on_applied([make(0, 2).digest], last_nonce=nonces_unused, is_acting=all_act, height=Height(1))
+    mempool.on_applied([make(0, 2).digest], standing_of=nonces_unused, height=Height(1))
     assert mempool.oldest_arrival_ms() == 1
     assert Mempool(limits=MempoolLimits()).oldest_arrival_ms() is None
 
@@ -261,7 +252,9 @@ def test_the_mempool_agrees_with_the_model(steps: list[tuple[str, Any]]) -> None
             for made in argument:
                 used[made.sender] = max(made.nonce, used.get(made.sender, -1))
             dropped = mempool.on_applied(
-                [made.digest for made in argument], last_nonce=used.get, is_acting=all_act, height=Height(height)
+                [made.digest for made in argument],
+                standing_of=lambda sender: Standing(used.get(sender), KEYS[sender]),
+                height=Height(height),
             )
             assert {(drop.digest, drop.reason) for drop in dropped} == model.apply(argument, used, height)
         assert candidates(mempool) == model.candidates()

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.transactions import transaction_digest
+from contracts.transactions import IssueTokens, ReplaceOfficeKey, office_successor, transaction_digest
 from ledger.errors import TransactionRefusal
 from ledger.ledger import Ledger
-from node.chain.mempool import DropReason, Mempool, MempoolLimits
+from node.chain.mempool import Dropped, DropReason, Mempool, MempoolLimits
 from node.chain.transaction_pool import TransactionPool
 from node.errors import SubmissionRefused
 from tests.support.contracts import raw_transaction, seeded_key, transfer
@@ -15,8 +15,8 @@ from tests.support.ledger import ChainBuilder
 from tests.support.vouchers import rotate_to
 
 
-def pool_of(ledger: Ledger) -> TransactionPool:
-    return TransactionPool(ledger=ledger, mempool=Mempool(limits=MempoolLimits()), monotonic_ms=lambda: 0)
+def pool_of(ledger: Ledger, **limits: int) -> TransactionPool:
+    return TransactionPool(ledger=ledger, mempool=Mempool(limits=MempoolLimits(**limits)), monotonic_ms=lambda: 0)
 
 
 def test_a_sender_is_looked_up_anew_after_each_block(tmp_path: Path) -> None:
@@ -30,6 +30,26 @@ def test_a_sender_is_looked_up_anew_after_each_block(tmp_path: Path) -> None:
         with pytest.raises(SubmissionRefused) as refused:
             pool.take(raw)
         assert refused.value.reason == TransactionRefusal.NONCE_PASSED.value
+
+
+def test_what_a_replaced_key_signed_waits_no_more(tmp_path: Path) -> None:
+    """Else a thief's transactions would fill the sender's quota, and blocks would be proposed for them for ever."""
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    pool, homes = pool_of(builder.ledger, sender_transactions_max=2), builder.community
+    issuer, following = homes.issuer_key, seeded_key("successor", 0)
+    action = ReplaceOfficeKey(successor=office_successor(homes.chain, issuer.address, following))
+    replacement = raw_transaction(homes, issuer, action, nonce=0)
+    tokens = IssueTokens(recipient=homes.addresses[0], amount_micro=5)
+    thiefs = raw_transaction(homes, issuer, tokens, nonce=2**19, valid_until_height=2**60)
+    others = builder.transfer(0, 1, 1)
+    for raw in (thiefs, replacement):
+        pool.take(raw)
+    builder.append([replacement])
+    dropped = pool.on_applied([receipt.transaction for receipt in builder.ledger.receipts(builder.ledger.height)])
+    assert dropped == (Dropped(digest=transaction_digest(thiefs), reason=DropReason.OTHER_KEY),)
+    pool.take(others)
+    for nonce in (1, 2):
+        pool.take(raw_transaction(homes, following.of_member(issuer.address), tokens, nonce=nonce))
 
 
 def test_nothing_is_kept_of_senders_without_a_wallet(tmp_path: Path) -> None:

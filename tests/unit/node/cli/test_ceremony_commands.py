@@ -14,10 +14,12 @@ import pytest
 from consensus.codec import decode
 from consensus.eras import ERAS_MAX
 from consensus.events import SignState
+from contracts.transactions import ReplaceOfficeKey, SetLeaving, office_successor
 from ledger.ledger import Ledger
 from node.admission.authority_folder import AuthorityFolder
-from node.admission.identity import create_key
-from node.admission.passphrase import read_passphrase_file
+from node.admission.identity import create_key, load_key
+from node.admission.office_keys import create_office_key
+from node.admission.passphrase import create_passphrase_file, read_passphrase_file
 from node.cli import ceremony as cli_ceremony
 from node.cli.main import main
 from node.errors import NodeError
@@ -31,7 +33,9 @@ from node.home.storage import read_sign_state
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import authority
-from tests.support.testnet import write_readings
+from tests.support.contracts import raw_transaction
+from tests.support.ledger import ChainBuilder
+from tests.support.testnet import community_of, write_readings
 
 Recover = Callable[..., str]
 
@@ -517,6 +521,41 @@ def test_a_plan_is_shown_by_its_digits_with_the_new_homes_key(street: Street, re
     assert not street.file("no").exists()
 
 
+def test_of_who_is_absent_only_the_authoritys_present_key_speaks(street: Street, recover: Recover) -> None:
+    """One of three homes that state has the block that replaces it."""
+    first, testnet = street.homes[0], Testnet.open(street.homes[0].directory.parent)
+    root = authority(testnet.directory)
+    keys = [street.file(f"{name}.key") for name in ("next", "stranger")]
+    key_file = ("--key-file", street.file("passphrase"))
+    create_passphrase_file(key_file[1])
+    for path in keys:
+        create_office_key(path, read_passphrase_file(key_file[1]))
+    following = load_key(keys[0], passphrase=read_passphrase_file(key_file[1]))
+    digits = following.public_key.hex()[:16]
+    builder = ChainBuilder(Ledger.open(first.ledger, load_genesis(first)), community_of(testnet))
+    present = load_key(root[1], passphrase=read_passphrase_file(root[3]))
+    successor = office_successor(builder.community.chain, present.address, following)
+    builder.append([raw_transaction(builder.community, present, ReplaceOfficeKey(successor=successor), nonce=0)])
+    builder.ledger.close()
+
+    statements = [export(street, recover, number) for number in range(4)]
+    to_plan, agreed = ("plan", *statements[:3], *config(first)), street.file("era.plan")
+    for signed_by, said in (
+        (root, f"{root[1]}: acts no more for this chain's authority: in what the plan keeps"),
+        (("--authority", keys[1], *key_file), f"{keys[1]}: does not act for this chain's authority"),
+    ):
+        refused = recover(*to_plan, *signed_by, "--output", agreed)
+        assert said in refused
+        assert f"its key is {following.public_key.hex()}. Bring that one" in refused
+        assert not agreed.exists()
+    shown = recover(*to_plan, "--authority", keys[0], *key_file, "--output", agreed)
+    assert f"the authority speaks, by the key that it has in what the plan keeps of the chain, {digits}. Who" in shown
+    shown = recover("join", agreed, *config(street.homes[2]), "--output", street.file("2.join"), "--yes")
+    assert f"the authority speaks, by the key that it has in what the plan keeps of the chain, {digits}. Who" in shown
+    shown = recover("plan", *statements, *config(first), "--output", street.file("all.plan"))
+    assert "authority" not in shown
+
+
 def test_statements_that_make_no_plan_are_counted_and_members_named(street: Street, recover: Recover) -> None:
     statements = [export(street, recover, number) for number in range(3)]
     signed = authority(street.homes[0].directory.parent)
@@ -529,3 +568,24 @@ def test_statements_that_make_no_plan_are_counted_and_members_named(street: Stre
         (("--gone", "node4", "--gone", "node4"), "node4, or the key of its new home, is there twice"),
     ):
         assert f"departures: {text}" in recover("plan", *statements, *base, *options)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"), [(1, "gave up all eras below 1, at height 1"), (2, "node5 left with height 2")]
+)
+def test_a_home_that_left_makes_no_statement_once_it_is_no_member(
+    tmp_path: Path, recover: Recover, blocks: int, words: str
+) -> None:
+    """Before, its statement counts: nobody else may have the height that it decides with the others."""
+    readings = write_readings(tmp_path / "readings.csv", households=5, hours=1)
+    testnet, _ = initialise_testnet(tmp_path / "testnet", TestnetPlan(readings=readings.path))
+    home = testnet.home(testnet.nodes[4])
+    chain = ChainBuilder.create(home.ledger, community_of(testnet))
+    chain.append([chain.transaction(4, SetLeaving(leaving=True))])
+    for _ in range(blocks - 1):
+        chain.append()
+    chain.ledger.close()
+    before = home.sign_state.read_bytes()
+    told = recover("export", *config(home), "--output", tmp_path / "5.statement")
+    assert words in told
+    assert (home.sign_state.read_bytes() == before) == (blocks == 2)

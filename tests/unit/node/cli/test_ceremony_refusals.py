@@ -520,7 +520,7 @@ def test_what_a_plan_is_told_of_absent_members_must_hold(
         (("--authority", street.homes[0].node_key, *key_file), "is not encrypted, as it must be"),
         ((*right[:2], *other[2:]), "the passphrase does not open it"),
         (("--authority", bad.with_name("root.key"), *key_file), "if it was taken away, bring it"),
-        (other, "is not the root key of this chain's authority"),
+        (other, "does not act for this chain's authority: in what the plan keeps of the chain its key is "),
         ((*right, "--replaced", f"node4={bad}"), "the authority did not sign the issuing authority"),
         ((*right, "--replaced", f"node4={link}"), "is a symbolic link"),
         ((*right, "--replaced", f"node4={street.plan}"), "is not a certificate"),

@@ -292,7 +292,7 @@ def test_a_good_ledger_verifies_and_shows(testnet: Testnet, p2pnode: Command) ->
         ("--block", "9" * 20, f"the chain holds no block {'9' * 20}; the tip is 0"),
         ("--from", "100", "the chain holds no block 100; the tip is 0"),
         ("--from", "9" * 20, "the tip is 0"),
-        ("--key", "nope", "there are account, activity, agenda, debt,"),
+        ("--key", "nope", "there are account, activity, agenda, applicant,"),
         ("--transaction", "00" * 32, "the chain holds no transaction"),
         ("--transaction", "xyz", "64 hexadecimal digits"),
         ("--key", "account:" + "00" * 32, "the chain holds no value of account:"),

@@ -92,6 +92,12 @@ def test_the_status_of_a_testnet_shows_addresses_that_can_be_opened(console: Con
     assert {"http://127.0.0.1:65001", "4194303", "1,234,567", "12,345,678", "waiting_for_quorum"} <= words_of(printed)
     for words in ("255 of 255", "999 of 1,344", "does not answer", "stopped"):
         assert words in printed
+    assert "left" not in words_of(printed)
+    with console.capture() as captured:
+        show_status(console, [(node, 4_194_303, status), (node, None, None)], ["node256"])
+    printed = captured.get()
+    assert "255 of 256" in printed, "it is none of the members"
+    assert printed.split().count("left") == 2
 
 
 @pytest.mark.parametrize("command", ["run", "init"])

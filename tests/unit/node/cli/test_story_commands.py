@@ -24,6 +24,12 @@ COMMANDS = [
     ("evidence", "show"),
     ("evidence", "verify"),
     ("statement",),
+    ("office", "show"),
+    ("office", "key"),
+    ("office", "replace"),
+    ("office", "propose"),
+    ("office", "approve"),
+    ("office", "object"),
 ]
 
 

@@ -66,5 +66,5 @@ def test_a_genesis_of_an_earlier_protocol_is_refused_with_both_versions_named(tm
     (tmp_path / "genesis.json").write_text(json.dumps(fields), encoding="utf-8")
     (tmp_path / "genesis.msgpack").write_bytes(msgpack.packb([2, "old", 1_700_000_000_000]))
     for name in ("genesis.json", "genesis.msgpack"):
-        with pytest.raises(ConfigurationError, match="follows protocol version 2; this software knows version 4"):
+        with pytest.raises(ConfigurationError, match="follows protocol version 2; this software knows version 5"):
             load_genesis_file(tmp_path / name)

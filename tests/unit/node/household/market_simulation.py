@@ -16,6 +16,7 @@ from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, execute_block
 from contracts.genesis_state import genesis_state
 from contracts.receipts import Receipt, Status
+from contracts.run import DecidedBlock as RunBlock
 from contracts.state import TOTALS_KEY, Account, Packet, StateKey, Totals, account_key, packet_key
 from contracts.state_reading import read, require
 from contracts.transactions import (
@@ -33,7 +34,8 @@ from node.home.append_log import Entry
 from node.home.configuration import PriceTable
 from node.household.agent import MarketFactory
 from node.household.bilateral import MarketParts, bilateral_market
-from node.household.household import Household, Turn
+from node.household.duties import MemberDuties, Turn
+from node.household.household import Household, Progress
 from node.household.market_design import Moment
 from node.household.own_transactions import OwnTransactions
 from node.household.promises import Promises
@@ -92,7 +94,8 @@ class SharedChain:
         self.blocks: list[DecidedBlock] = []
         self.state = dict(genesis_state(community.genesis))
 
-    def decide(self, slot: Slot, raws: list[bytes]) -> None:
+    def decide(self, slot: Slot, raws: list[bytes], *, voters: tuple[Address, ...] | None = None) -> None:
+        """Decides what may be decided of these transactions; `voters` of the parent: all members unless told."""
         height = Height(len(self.blocks) + 1)
         chosen = []
         nonces: dict[Address, int] = {}
@@ -113,8 +116,9 @@ class SharedChain:
             slot=slot,
             leader=addresses[0],
             parent_leader=None if height == 1 else addresses[0],
-            parent_voters=() if height == 1 else addresses,
+            parent_voters=() if height == 1 else addresses if voters is None else voters,
             cluster=addresses,
+            decided=tuple(RunBlock(height=Height(one), digest=block_name(one)) for one in range(1, height)),
         )
         execution = execute_block(
             StateOf(self.state), self.community.genesis, context, [transaction_of(raw) for raw in chosen]
@@ -144,9 +148,14 @@ def _header(community: Community, height: Height, slot: Slot) -> BlockHeader:
         receipts_root=NO_DIGEST,
         state_root=NO_DIGEST,
         membership=NO_DIGEST,
+        authority=community.genesis.authority_key,
         ceremony=NO_DIGEST,
         vrf_proof=b"",
     )
+
+
+def block_name(height: int) -> Digest:
+    return Digest(height.to_bytes(32, "big"))
 
 
 @dataclass
@@ -168,6 +177,10 @@ class MemberLedger:
         self._locations: dict[Digest, TransactionLocation] = {}
         self.height = Height(0)
         self.tip_slot = Slot(0)
+
+    @property
+    def tip(self) -> Digest:
+        return block_name(self.height)
 
     def apply_next(self) -> bool:
         if self.height == len(self._shared.blocks):
@@ -216,10 +229,14 @@ class Member:
     index: int
     ledger: MemberLedger
     journals: tuple[MemoryJournal, MemoryJournal, MemoryJournal, MemoryJournal]
-    household: Household | None = None
+    home: MemberDuties | None = None
     offers: Promises | None = None
     contracts: Promises | None = None
     mempool: dict[Digest, bytes] = field(default_factory=dict)
+
+    def progress(self) -> Progress | None:
+        """How far its household is; None while it is down."""
+        return None if self.home is None else self.home.progress()
 
 
 class Simulation:
@@ -292,7 +309,7 @@ class Simulation:
             grace_ms=self.grace_ms,
             first_number=self.now_ms,
         )
-        member.household = Household(
+        household = Household(
             address=key.address,
             ledger=ledger,
             meter=meter,
@@ -300,10 +317,11 @@ class Simulation:
             market=factory(parts),
             window_hours=self.window_hours,
         )
+        member.home = MemberDuties(address=key.address, ledger=ledger, transactions=transactions, household=household)
 
     def crash(self, index: int) -> None:
         member = self.members[index]
-        member.household = None
+        member.home = None
         member.mempool.clear()
         for journal in member.journals:
             journal.crash()
@@ -316,7 +334,7 @@ class Simulation:
 
     def tick(self) -> None:
         self.now_ms += TICK_MS
-        alive = [member for member in self.members if member.household is not None]
+        alive = [member for member in self.members if member.home is not None]
         self._deliver()
         if alive and self.random.random() < 0.7:
             leader = self.random.choice(alive)
@@ -334,8 +352,8 @@ class Simulation:
             last = member.ledger.last_nonce(envelope.sender)
             if last is not None and envelope.nonce <= last:
                 del member.mempool[digest]
-        assert member.household is not None
-        turn = member.household.turn(Moment(now_ms=self.now_ms, present_slot=self.slot, connected=connected - {own}))
+        assert member.home is not None
+        turn = member.home.turn(Moment(now_ms=self.now_ms, present_slot=self.slot, connected=connected - {own}))
         assert all(journal.is_synced for journal in member.journals), "a turn's output is durable"
         self._note_signatures(own, turn)
         for recipient, message in turn.messages:
@@ -357,16 +375,16 @@ class Simulation:
     def _gossip(self, member: Member, digest: Digest, raw: bytes) -> None:
         member.mempool[digest] = raw
         for other in self.members:
-            if other.household is not None and self.random.random() >= self.faults.gossip_loss:
+            if other.home is not None and self.random.random() >= self.faults.gossip_loss:
                 other.mempool[digest] = raw
 
     def _deliver(self) -> None:
         due = [letter for letter in self._letters if letter[0] <= self.now_ms]
         self._letters = [letter for letter in self._letters if letter[0] > self.now_ms]
         for _, sender, recipient, message in due:
-            household = self.members[self.community.addresses.index(recipient)].household
-            if household is not None:
-                household.receive(sender, message, self.now_ms)
+            home = self.members[self.community.addresses.index(recipient)].home
+            if home is not None:
+                home.receive(sender, message, self.now_ms)
 
     def run(self, ticks_max: int = 4_000) -> int:
         """Ticks until every household is finished; returns how many ticks that took."""
@@ -377,23 +395,22 @@ class Simulation:
         raise AssertionError(f"not finished after {ticks_max} ticks: {self.progress()}")
 
     def is_finished(self) -> bool:
-        households = [member.household for member in self.members]
         return all(
-            household is not None
-            and household.progress().is_finished
+            (progress := member.progress()) is not None
+            and progress.is_finished
             and member.ledger.height == len(self.shared.blocks)
-            for household, member in zip(households, self.members, strict=True)
+            for member in self.members
         )
 
     def progress(self) -> list[Any]:
-        return [member.household and member.household.progress() for member in self.members]
+        return [member.progress() for member in self.members]
 
     # --- checks --------------------------------------------------------------------------------------------
 
     def check_promises(self) -> None:
         """Never more is promised than the chain shows available, nor more bought than lacks and can be paid."""
         for member in self.members:
-            if member.household is None:
+            if member.home is None:
                 continue
             assert member.offers is not None
             own = self.community.addresses[member.index]

@@ -161,13 +161,13 @@ def test_a_proof_is_signed_once_while_it_is_on_its_way() -> None:
 
     def reports() -> list[bytes]:
         """Hands the proof over and returns what is signed and undecided of it."""
-        assert member.household is not None
-        member.household.report(report)
-        turn = member.household.turn(moment)
+        assert member.home is not None
+        member.home.report(report)
+        turn = member.home.turn(moment)
         return [one.raw for one in turn.transactions if one.envelope.action == report]
 
     (raw,) = reports()
-    member.household.report(report)
+    member.home.report(report)
     assert reports() == [raw]
     simulation.start(1)
     assert reports() == [raw], "after a restart too"

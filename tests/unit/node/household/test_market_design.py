@@ -72,7 +72,7 @@ def test_a_household_with_another_market_publishes_waits_and_finishes(
     market_and_simulation: tuple[list[PatientMarket], Simulation],
 ) -> None:
     (market,), simulation = market_and_simulation
-    household = simulation.members[0].household
+    household = simulation.members[0].home
     assert household is not None
     seen = set()
     for _ in range(200):
@@ -108,7 +108,7 @@ def test_neighbours_messages_reach_the_market_and_its_own_leave(
         simulation.tick()
     assert {type(message) for _, message in market.heard} == {OfferRequest}
     assert market.neighbours() == {simulation.community.addresses[1]}
-    household = simulation.members[0].household
+    household = simulation.members[0].home
     assert household is not None
     everybody = frozenset(simulation.community.addresses)
     turn = household.turn(Moment(now_ms=simulation.now_ms, present_slot=simulation.slot, connected=everybody))

@@ -1,9 +1,12 @@
 """Which place of a peer is dialled when."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import pytest
+
 from node.admission.endpoint import Endpoint
-from node.mesh.dial_schedule import DialSchedule
+from node.mesh.dial_schedule import PLACES_KEPT_MAX, STRANGE_DIALS_MAX, DialSchedule
 from node.mesh.limits import MeshLimits
 
 LIMITS = replace(MeshLimits(), backoff_initial_s=1.0, backoff_max_s=4.0, backoff_unknown_max_s=60.0)
@@ -74,3 +77,62 @@ def test_a_place_that_comes_back_has_to_show_again_that_the_member_is_there() ->
     plan.found(HEARD)
     plan.next([HOME])
     assert len(dialled(plan, [HEARD, HOME], until_s=600)[HEARD]) < 20
+
+
+def dialled_as_named(
+    plan: DialSchedule, named: Callable[[float], list[Endpoint]], *, until_s: float
+) -> dict[Endpoint, list[float]]:
+    """Returns when each place is dialled if nobody ever answers and each ten seconds other places are named."""
+    attempts: dict[Endpoint, list[float]] = {}
+    now_s = 0.0
+    while now_s <= until_s:
+        place, due_s = plan.next(named(now_s))
+        if due_s <= now_s:
+            attempts.setdefault(place, []).append(now_s)
+            plan.failed(place, now_s)
+        else:
+            now_s = min(due_s, (now_s // 10 + 1) * 10)
+    return attempts
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    ordered = sorted(times)
+    return max(sum(start <= time < start + 60 for time in ordered) for start in ordered)
+
+
+def places_of_hosts(numbers: Iterable[int]) -> list[Endpoint]:
+    return [Endpoint(f"192.0.2.{number % 250 + 2}", 1 + number) for number in numbers]
+
+
+@pytest.mark.parametrize("records", [2, 6, 500], ids=lambda count: f"{count} records")
+def test_a_liar_that_names_ever_other_places_has_them_dialled_no_more_often(records: int) -> None:
+    """It signs as many records as others take, six a minute with four places each, in turn."""
+    limits = replace(LIMITS, backoff_initial_s=0.1, backoff_max_s=1.5)
+    plan = DialSchedule(first=HOME, limits=limits, share=lambda: 1.0)
+
+    def named(now_s: float) -> list[Endpoint]:
+        record = int(now_s // 10) % records
+        return [*places_of_hosts(range(4 * record, 4 * record + 4)), HOME]
+
+    attempts = dialled_as_named(plan, named, until_s=3_600)
+    assert len(attempts.pop(HOME)) > 2_000, "where it may start at any time"
+    assert most_in_a_minute([time for times in attempts.values() for time in times]) <= STRANGE_DIALS_MAX
+    assert max(len(times) for times in attempts.values()) <= 3_600 / 60 + 7
+
+
+def test_who_names_other_places_all_the_time_is_found_where_it_really_is() -> None:
+    plan = schedule()
+    attempts = dialled_as_named(plan, lambda now_s: places_of_hosts([int(now_s // 10)]), until_s=600)
+    now_s = max(time for times in attempts.values() for time in times)
+    place, due_s = plan.next([OTHER])
+    assert (place, due_s <= now_s + 60) == (OTHER, True)
+
+
+@pytest.mark.parametrize(("others", "pause_s"), [(PLACES_KEPT_MAX - 1, 2), (PLACES_KEPT_MAX, 1)])
+def test_what_is_remembered_of_places_is_bounded(others: int, pause_s: float) -> None:
+    plan = schedule()
+    for number, place in enumerate([OTHER, *places_of_hosts(range(others)), OTHER]):
+        plan.failed(place, number * 60)
+    now_s = (others + 1) * 60
+    plan.link_ended(now_s)  # at home it begins anew
+    assert plan.next([OTHER]) == (OTHER, now_s + pause_s)

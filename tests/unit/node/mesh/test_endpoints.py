@@ -40,6 +40,7 @@ def begun(era: int, departures: Sequence[Departure], gone: Sequence[int] = ()) -
         departures=tuple(departures),
         quorums=(members,),
         members=members,
+        authority=KEYS[0].public_key,
     )
     return BegunEra(proof=EraProof(plan=plan, joins=(), authority=None), carried=None)
 

@@ -125,7 +125,7 @@ class TestPublishing:
         simulation = Simulation([[-100] * 6, [300] * 6], window_hours=2, grace_ms=60_000, faults=Faults(loss=1.0))
         for _ in range(200):
             simulation.tick()
-        assert [member.household.progress().published for member in simulation.members if member.household] == [
+        assert [progress.published for member in simulation.members if (progress := member.progress())] == [
             2,  # the buyer waits for an answer
             4,  # the seller has nothing to wait for in these two
         ]

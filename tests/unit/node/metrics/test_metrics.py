@@ -7,7 +7,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import REGISTRY, Collector
 
 from consensus.eras import FIRST_ERA
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from consensus.messages import CommitCertificate
 from contracts.receipts import Reason, Receipt, Status
 from ledger.block import Block, BlockHeader
@@ -57,6 +57,7 @@ def applied_block(*receipts: Receipt) -> AppliedBlock:
         receipts_root=nothing,
         state_root=nothing,
         membership=nothing,
+        authority=PublicKey(nothing),
         ceremony=nothing,
         vrf_proof=b"",
     )

@@ -1,14 +1,16 @@
 """Receipt files convince whoever has genesis, and nobody else's word is needed; no altered one does."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from consensus.codec import encode
+from consensus.era_plans import Departure
 from consensus.identifiers import Height
 from contracts.genesis import Genesis
-from contracts.transactions import transaction_digest
+from contracts.transactions import ReplaceOfficeKey, office_successor, transaction_digest
 from ledger.proofs import prove_postings
 from node.errors import FileRefused, NotFound
 from node.proofs.receipt_check import check_receipt_file
@@ -22,7 +24,7 @@ from node.proofs.receipt_file import (
 )
 from tests.support.begun_eras import ErasChain
 from tests.support.changing_members import ChangingChain, member_changes
-from tests.support.contracts import make_genesis, seeded_key
+from tests.support.contracts import make_genesis, raw_transaction, seeded_key
 from tests.support.stories import StoryChain, told
 
 
@@ -319,3 +321,25 @@ def test_a_receipt_proves_itself_through_ceremonies(tmp_path_factory: pytest.Tem
             with pytest.raises(FileRefused, match="follows another than era 0"):
                 check_receipt_file(forgery.text(genesis).encode(), genesis)
     chain.ledger.close()
+
+
+@pytest.mark.parametrize(("is_replaced", "is_absent"), [(True, True), (True, False), (False, True)])
+def test_a_receipt_names_whose_word_counted_where_it_is_not_the_key_of_genesis(
+    tmp_path: Path, is_replaced: bool, is_absent: bool
+) -> None:
+    chain, following = ErasChain(tmp_path / "ledger"), seeded_key("successor", 0)
+    homes, first = chain.community, chain.authority
+    if is_replaced:
+        action = ReplaceOfficeKey(successor=office_successor(homes.chain, first.address, following))
+        chain.grow([raw_transaction(homes, first, action, nonce=0)])
+        chain.authority = following
+    chain.begin(chain.plan(1, absent=[Departure(address=homes.addresses[3], node_key=None)] if is_absent else []))
+    block = chain.grow([chain.builder.transfer(2, 1, 1)])
+    name = transaction_digest(block.transactions[0]).hex()
+    receipt = told(export_receipt(chain.ledger, name, homes.node_keys[2]))
+    chain.ledger.close()
+    proven = check_receipt_file(receipt.text(homes.genesis).encode(), homes.genesis)
+    (said,) = [line for line in proven if "era 1" in line]
+    words = f"the word of the authority, whose key they found to be {following.public_key.hex()}"
+    assert (words in said) is (is_replaced and is_absent)
+    assert ("the authority" in said) is (is_replaced and is_absent)

@@ -165,6 +165,6 @@ def test_who_rotates_and_leaves_is_known_by_its_last_key_alone(tmp_path: Path) -
     for _ in range(3):
         block = made.builder.build()
         made.ledger.append(block, certify_by(made.ledger, block, keys[: made.ledger.membership().quorum]))
-    assert made.ledger.memberships().departed == ((made.old.address, made.new.public_key),)
+    assert made.ledger.memberships().followers == ((made.old.address, made.new.public_key),)
     assert made.ledger.member_of(made.old.public_key) is None
     made.ledger.close()

@@ -165,11 +165,12 @@ def write_first_state(testnet: Testnet, state: dict[StateKey, bytes], monkeypatc
 
 
 def summary_of(testnet: Testnet) -> RunSummary:
-    chain, nodes = figures_from_ledgers(testnet)
+    chain, nodes = figures_from_ledgers(testnet, testnet.nodes)
     return RunSummary(
         energy=EnergySummary(hours=0, surplus_wh=0, deficit_wh=0, tradable_wh=0),
         chain=chain,
         nodes=nodes,
+        left=(),
         latencies=CommitLatencies(p50_ms=None, p95_ms=None),
         wall_s=0.0,
         continued=False,

@@ -9,8 +9,8 @@ from contracts.member_changes import Hindrance, Prospect
 from contracts.member_records import ChangeKind, Leave, Rotate
 from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
-from tests.support.contracts import make_genesis
-from tests.support.ledger import ChainBuilder
+from tests.support.contracts import make_genesis, transfer
+from tests.support.ledger import ChainBuilder, verified
 
 HOMES = make_genesis(5)
 
@@ -62,3 +62,23 @@ def test_a_rotation_is_told_as_one() -> None:
     view = waiting_view(replace(found(Hindrance.ONE_IS_PENDING), change=change, members_after=5), "home2")
     assert view.kind is ChangeKind.ROTATE
     assert view.sentence.startswith("home2 exchanges its node key: it waits until the change before it is in force")
+
+
+def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:
+    chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
+    words = {
+        1: [SetLeaving(leaving=True), SetLeaving(leaving=False), transfer(HOMES, 2, 1)],
+        3: [SetLeaving(leaving=True)],
+        4: [transfer(HOMES, 2, 1)],
+    }
+    waiting = {
+        HOMES.addresses[member]: verified(chain.ledger, [chain.transaction(member, action) for action in actions])
+        for member, actions in words.items()
+    }
+    reply = changes_of(chain.ledger, lambda sender: waiting.get(sender, []))
+    said = {one.name: (one.leaving, one.nonce, one.sentence) for one in reply.under_way}
+    assert said == {
+        "home2": (False, 1, "home2 stays after all: no block has taken it yet."),
+        "home4": (True, 0, "home4 leaves: no block has taken it yet."),
+    }
+    chain.ledger.close()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from contracts.transactions import SetLeaving
 from ledger.ledger import Ledger
 from node.cli.main import app
 from node.errors import TestnetError
@@ -12,7 +13,10 @@ from node.home.configuration import load_configuration
 from node.home.genesis_file import load_genesis
 from node.testnet.folder import Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
-from node.testnet.run import prepare_run
+from node.testnet.run import homes_that_left, prepare_run
+from node.testnet.summary import CommitLatencies, RunSummary, figures_from_ledgers
+from tests.support.ledger import ChainBuilder
+from tests.support.testnet import community_of
 
 
 @pytest.fixture
@@ -90,3 +94,50 @@ def test_a_run_of_too_many_hours_is_refused_before_anything_is_made(tmp_path: Pa
     assert isinstance(ended.exception, TestnetError)
     assert str(ended.exception) == "99,999 hours asked for, but households.csv has 1,344"
     assert sorted(tmp_path.rglob("*")) == found
+
+
+# --- a home that left ------------------------------------------------------------------------------------------
+
+
+def decide(testnet: Testnet, number: int, *, leaver: int, blocks: int) -> None:
+    """Fills the ledger of a node with blocks; the first one lets another one's home leave."""
+    chain = ChainBuilder.create(testnet.home(testnet.nodes[number]).ledger, community_of(testnet))
+    chain.append([chain.transaction(leaver, SetLeaving(leaving=True))])
+    for _ in range(blocks - 1):
+        chain.append()
+    chain.ledger.close()
+
+
+def test_who_left_is_known_from_the_longest_chain_that_can_be_read(testnet: Testnet) -> None:
+    assert homes_that_left(testnet) == frozenset()
+    make_first_ledger(testnet)
+    assert homes_that_left(testnet) == frozenset()
+    decide(testnet, 1, leaver=5, blocks=2)
+    behind, damaged = (testnet.home(testnet.nodes[number]) for number in (2, 3))
+    for home in (behind, damaged):
+        Ledger.create(home.ledger, load_genesis(home)).close()
+    for file in damaged.ledger.rglob("CURRENT"):
+        file.write_bytes(b"nothing")
+    assert homes_that_left(testnet) == {"node6"}
+
+
+def test_figures_are_those_of_the_members(testnet: Testnet) -> None:
+    """One home left, and stopped where it was."""
+    members = testnet.nodes[:5]
+    for number, _ in enumerate(testnet.nodes):
+        decide(testnet, number, leaver=5, blocks=3 if number < len(members) else 1)
+    chain, nodes = figures_from_ledgers(testnet, members)
+    assert (chain.height, list(nodes)) == (3, [node.name for node in members])
+    energy = prepare_run(testnet, None)
+    for left, problems in ((("node6",), 0), ((), 2)):
+        summary = RunSummary(
+            energy=energy,
+            chain=chain,
+            nodes=nodes,
+            left=left,
+            latencies=CommitLatencies(p50_ms=None, p95_ms=None),
+            wall_s=1.0,
+            continued=False,
+        )
+        assert len(summary.problems) == problems, "of one that left, later readings are missing"
+        assert summary.as_json()["left"] == list(left)

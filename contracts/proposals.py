@@ -1,0 +1,176 @@
+"""Proposals: what no single member may do, a quorum of the members may, after a time in which others can act.
+
+A member proposes, others approve; the approvals of who is a member when they are counted count. From the quorum's
+approval on a proposal waits for `office_wait_slots`, then it is carried out by itself. One that no quorum approves
+within a day lapses. Each member has one unfinished proposal at most, so all of them together are bounded.
+
+The one subject is the key of an office. Its owner, if there after all, objects while the proposal waits, and ends it.
+But whoever has a stolen key could object for ever. So an objection is a delay and no veto: after it nothing may be
+proposed for the office for one waiting time more, in which people talk to each other; a proposal made in the week
+after that cannot be objected to. A quorum that insists wins: it takes Q members twice, and three waiting times.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from consensus.identifiers import Address, Digest, Slot
+from consensus.quorum import quorum
+from contracts.agenda import schedule
+from contracts.member_changes import is_member
+from contracts.office_records import Office, OfficeKeyChange, Proposal, ProposalStatus, ProposalTurn
+from contracts.offices import install, key_refusal, successor_refusal
+from contracts.receipts import Reason
+from contracts.run import BlockRun, Outcome, Refusal, declined
+from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
+from contracts.transactions import Approve, Propose, RaiseObjection
+from contracts.units import MS_PER_HOUR
+
+OPEN_MS: Final = 24 * MS_PER_HOUR
+"""How long members may approve a proposal, in time of slots."""
+
+INSISTING_MS: Final = 7 * OPEN_MS
+"""After the waiting time that follows an objection: what members propose in it cannot be objected to. Then the owner
+may object again: an objection of years ago says nothing about who has the key now."""
+
+UNFINISHED: Final = frozenset({ProposalStatus.OPEN, ProposalStatus.APPROVED})
+
+
+def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action: Propose) -> Outcome:
+    """Opens a proposal, or declines: no member, one of the sender's is unfinished, nothing that can be proposed."""
+    if not is_member(run.overlay, sender):
+        return declined(Reason.PROPOSAL_NOT_MEMBER, f"{sender.hex()} is no member")
+    last = run.overlay.get(proposal_key(sender), Proposal)
+    if last is not None and last.status in UNFINISHED:
+        detail = f"own proposal {last.name.hex()} is {last.status.value} until slot {last.until_slot}"
+        return declined(Reason.PROPOSAL_UNFINISHED, detail)
+    slot, successor = run.context.slot, action.subject
+    refusal = successor_refusal(run, successor) or _quiet_refusal(run, successor.office, made_slot=slot)
+    if refusal is not None:
+        return Outcome(refusal=refusal)
+    proposal = Proposal(
+        name=transaction,
+        subject=OfficeKeyChange(office=successor.office, key=successor.key),
+        slot=slot,
+        status=ProposalStatus.OPEN,
+        approvals=(sender,),
+        until_slot=Slot(slot + _slots(run, OPEN_MS)),
+    )
+    _put_and_schedule(run, sender, proposal)
+    if _is_approved(run, proposal) and _waiting_refusal(run, proposal) is None:  # a chain of one member
+        _let_wait(run, sender, proposal)
+    return Outcome(reference=transaction)
+
+
+def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome:
+    """Counts an approval, or declines: no member, no such open proposal, approved before, another one waits.
+
+    With a quorum's the proposal waits for its time. Who approved before may say so again where the quorum has become
+    smaller meanwhile.
+    """
+    if not is_member(run.overlay, sender):
+        return declined(Reason.PROPOSAL_NOT_MEMBER, f"{sender.hex()} is no member")
+    proposal = run.overlay.get(proposal_key(action.proposer), Proposal)
+    if proposal is None or proposal.name != action.proposal:
+        detail = f"{action.proposer.hex()} did not propose {action.proposal.hex()}, or something else since"
+        return declined(Reason.PROPOSAL_UNKNOWN, detail)
+    if proposal.status is not ProposalStatus.OPEN or run.context.slot >= proposal.until_slot:
+        return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
+    is_new = sender not in proposal.approvals
+    proposal = replace(proposal, approvals=(*proposal.approvals, sender)) if is_new else proposal
+    if _is_approved(run, proposal):
+        refusal = _waiting_refusal(run, proposal)
+        if refusal is not None:
+            return Outcome(refusal=refusal)
+        _let_wait(run, action.proposer, proposal)
+    elif is_new:
+        run.overlay.put(proposal_key(action.proposer), proposal)
+    else:
+        return declined(Reason.PROPOSAL_APPROVED_BEFORE, f"{sender.hex()} approved it before")
+    return Outcome(reference=proposal.name)
+
+
+def execute_objection(run: BlockRun, sender: Address, action: RaiseObjection) -> Outcome:
+    """Ends the proposal that waits to give the sending office another key, or declines: none does, it is too late."""
+    office = run.overlay.get(office_key(sender), Office)
+    if office is None:
+        return declined(Reason.OFFICE_UNKNOWN, f"{sender.hex()} is no office")
+    if office.waiting is None:
+        return declined(Reason.PROPOSAL_UNKNOWN, f"no approved proposal waits for office {sender.hex()}")
+    proposal = run.overlay.require(proposal_key(office.waiting), Proposal)
+    if proposal.name != action.proposal:
+        return declined(Reason.PROPOSAL_UNKNOWN, f"proposal {proposal.name.hex()} waits, and no other")
+    objected = office.objected_slot
+    if objected is not None and proposal.slot < _quiet_until(run, objected) + _slots(run, INSISTING_MS):
+        detail = f"proposed in slot {proposal.slot}, after the objection of slot {objected}: members insist"
+        return declined(Reason.OBJECTION_SPENT, detail)
+    run.overlay.put(proposal_key(office.waiting), replace(proposal, status=ProposalStatus.OBJECTED))
+    run.overlay.put(office_key(sender), replace(office, waiting=None, objected_slot=run.context.slot))
+    return Outcome(reference=proposal.name)
+
+
+def take_turn(run: BlockRun, turn: ProposalTurn) -> None:
+    """Lets a member's open proposal lapse, or carries out the approved one, if its time has come."""
+    proposal = run.overlay.require(proposal_key(turn.proposer), Proposal)
+    if proposal.until_slot > run.context.slot:
+        return
+    if proposal.status is ProposalStatus.OPEN:
+        run.overlay.put(proposal_key(turn.proposer), replace(proposal, status=ProposalStatus.LAPSED))
+    elif proposal.status is ProposalStatus.APPROVED:
+        _carry_out(run, turn.proposer, proposal)
+
+
+def _carry_out(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
+    change = proposal.subject
+    is_possible = key_refusal(run, change.key) is None
+    if is_possible:
+        install(run, change)
+    status = ProposalStatus.DONE if is_possible else ProposalStatus.VOID
+    run.overlay.put(proposal_key(proposer), replace(proposal, status=status))
+    office = run.overlay.require(office_key(change.office), Office)
+    objected_slot = None if is_possible else office.objected_slot
+    run.overlay.put(office_key(change.office), replace(office, waiting=None, objected_slot=objected_slot))
+
+
+def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
+    members = run.overlay.require(MEMBER_LIST_KEY, MemberList).addresses
+    return len(set(members).intersection(proposal.approvals)) >= quorum(len(members))
+
+
+def _waiting_refusal(run: BlockRun, proposal: Proposal) -> Refusal | None:
+    """Says why an approved proposal may not wait for its time: one at a time, and none from before an objection."""
+    office = proposal.subject.office
+    waiting = run.overlay.require(office_key(office), Office).waiting
+    if waiting is not None:
+        other = run.overlay.require(proposal_key(waiting), Proposal)
+        detail = f"proposal {other.name.hex()} waits until slot {other.until_slot}"
+        return Refusal(reason=Reason.OFFICE_PROPOSAL_WAITS, detail=detail)
+    return _quiet_refusal(run, office, made_slot=proposal.slot) or key_refusal(run, proposal.subject.key)
+
+
+def _quiet_refusal(run: BlockRun, office: Address, *, made_slot: Slot) -> Refusal | None:
+    objected = run.overlay.require(office_key(office), Office).objected_slot
+    if objected is None or made_slot >= (first := _quiet_until(run, objected)):
+        return None
+    detail = f"the owner objected in slot {objected}: only what is proposed from slot {first} on counts"
+    return Refusal(reason=Reason.OFFICE_OBJECTED, detail=detail)
+
+
+def _quiet_until(run: BlockRun, objected: Slot) -> int:
+    return objected + run.genesis.office_wait_slots
+
+
+def _slots(run: BlockRun, duration_ms: int) -> int:
+    return duration_ms // run.genesis.slot_duration_ms
+
+
+def _let_wait(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
+    until_slot = Slot(run.context.slot + run.genesis.office_wait_slots)
+    _put_and_schedule(run, proposer, replace(proposal, status=ProposalStatus.APPROVED, until_slot=until_slot))
+    office = run.overlay.require(office_key(proposal.subject.office), Office)
+    run.overlay.put(office_key(proposal.subject.office), replace(office, waiting=proposer))
+
+
+def _put_and_schedule(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
+    run.overlay.put(proposal_key(proposer), proposal)
+    schedule(run, proposal.until_slot, ProposalTurn(proposer=proposer))

@@ -1,0 +1,184 @@
+"""What a home needs to join a chain, what it asks with, and what its verifiers see: files that people pass on.
+
+A *street file* comes from any member: the rules, the authority's root, where members are to be found first. Nothing
+in it is secret. Whoever gives it can keep a home from the chain, or show it another one: its name, the hash of the
+rules, is compared with a neighbour's as a home founds a chain. The root is held against the home's own certificate:
+genesis names the authority's first key alone, which may have been replaced since.
+
+A *join request* goes back: the application that both keys signed and the authority's vouchers. It holds no name.
+
+A *join identity* says who lives there, with the salt of what the chain has of it. Only verifiers see it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Meta
+from pydantic import ValidationError
+
+from consensus.codec import Record, encode
+from consensus.cryptography import HashKind, digest
+from consensus.identifiers import Digest
+from contracts.errors import GenesisRefused
+from contracts.genesis import Genesis, chain_id
+from contracts.genesis_state import check_genesis
+from contracts.transactions import AddressBytes, DigestBytes, RequestJoin
+from ledger.side_files import write_whole
+from node.admission.chain import read_chain, require_root
+from node.admission.identity import write_private
+from node.admission.request import require_name
+from node.errors import IdentityError, JoinError
+from node.home.configuration import PEERS_MAX, PeerEntry
+from node.home.json_record import json_of, read_json_record
+
+R = TypeVar("R", bound=Record)
+
+FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
+"""256 members with their places take about 150 kB."""
+
+IDENTITY_LENGTH_MAX: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Street:
+    """What a home needs of a chain before it can ask anything."""
+
+    genesis: Genesis
+    root: x509.Certificate
+    """The authority's."""
+    peers: tuple[PeerEntry, ...]
+    """Where members are to be found first: one at least."""
+
+
+class JoinIdentity(Record, frozen=True, kw_only=True, tag="p2pnode-2-join-identity"):
+    """Who lives in a home that wants to join."""
+
+    salt: DigestBytes
+    """Random: without it nobody can try names against what the chain has."""
+    identity: Annotated[str, Meta(max_length=IDENTITY_LENGTH_MAX)]
+    """As the verifiers are to see it."""
+
+    @property
+    def commitment(self) -> Digest:
+        """Returns what stands on the chain of it."""
+        return digest(HashKind.COMMITMENT, encode((self.salt, self.identity)))
+
+
+class _Contact(Record, frozen=True, kw_only=True):
+    """A peer as it is written."""
+
+    name: str
+    address: AddressBytes
+    host: str
+    port: int
+
+
+class _StreetFile(Record, frozen=True, kw_only=True, tag="p2pnode-2-street"):
+    """A street as it is written."""
+
+    chain: DigestBytes
+    """For people: it follows from genesis."""
+    genesis: Genesis
+    authority: str
+    """The root's certificate, PEM."""
+    contacts: Annotated[tuple[_Contact, ...], Meta(min_length=1, max_length=PEERS_MAX)]
+
+
+def read_street(path: Path) -> Street:
+    """Returns a street that holds together: rules that a chain may have, one root, places that can be dialled.
+
+    Raises:
+        JoinError: it cannot be read, is none, or does not hold together.
+    """
+    file = _read(path, _StreetFile, "street file")
+    if file.chain != chain_id(file.genesis):
+        raise JoinError(f"{path}.chain: does not follow from genesis: it was changed by hand, or damaged")
+    try:
+        check_genesis(file.genesis)
+        for member in file.genesis.members:
+            require_name(member.name, field="genesis.members.name")
+        return Street(genesis=file.genesis, root=_root(file.authority), peers=_peers(file.contacts))
+    except (GenesisRefused, IdentityError) as error:
+        raise JoinError(f"{path}: {error}") from None
+
+
+def write_street(path: Path, street: Street) -> None:
+    """Writes a street file in the place of an earlier one."""
+    contacts = tuple(
+        _Contact(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port) for peer in street.peers
+    )
+    authority = street.root.public_bytes(Encoding.PEM).decode("ascii")
+    chain, genesis = chain_id(street.genesis), street.genesis
+    write_whole(path, json_of(_StreetFile(chain=chain, genesis=genesis, authority=authority, contacts=contacts)))
+
+
+def _root(pem: str) -> x509.Certificate:
+    root, *more = read_chain(pem.encode())
+    if more:
+        raise IdentityError(f"authority: there are {1 + len(more)} certificates, and a street has one root")
+    require_root(root)
+    return root
+
+
+def _peers(contacts: tuple[_Contact, ...]) -> tuple[PeerEntry, ...]:
+    if len({contact.address for contact in contacts}) < len(contacts):
+        raise IdentityError("contacts: two are of one address")
+    peers = []
+    for contact in contacts:
+        require_name(contact.name, field="contacts.name")
+        try:
+            address = contact.address.hex()
+            peers.append(PeerEntry(name=contact.name, address=address, host=contact.host, port=contact.port))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise IdentityError(f"contacts.{fault['loc'][0]}: {fault['msg']}") from None
+    return tuple(peers)
+
+
+def read_join_request(path: Path) -> RequestJoin:
+    """Returns a join request; what it says every member checks when it is on the chain.
+
+    Raises:
+        JoinError: it cannot be read, or is none.
+    """
+    return _read(path, RequestJoin, "join request")
+
+
+def write_join_request(path: Path, request: RequestJoin) -> None:
+    """Writes a join request in the place of an earlier one."""
+    write_whole(path, json_of(request))
+
+
+def read_join_identity(path: Path) -> JoinIdentity:
+    """Returns what a home showed a verifier, fit to be printed.
+
+    Raises:
+        JoinError: it cannot be read, is none, or is not as `require_printable` says.
+    """
+    shown = _read(path, JoinIdentity, "identity of a home that joins")
+    require_printable(shown.identity, path)
+    return shown
+
+
+def write_join_identity(path: Path, identity: JoinIdentity) -> None:
+    """Writes who lives in a home, in the place of an earlier one, so that only its owner may read it."""
+    path.unlink(missing_ok=True)
+    write_private(path, json_of(identity))
+
+
+def require_printable(identity: str, path: Path) -> None:
+    """Refuses what is not lines of printable characters: a verifier's terminal shows what a stranger wrote.
+
+    Raises:
+        JoinError: says in which line.
+    """
+    for number, line in enumerate(identity.split("\n"), start=1):
+        if not line.isprintable():
+            raise JoinError(f"{path}: line {number} of the identity has a character that cannot be printed")
+
+
+def _read(path: Path, record: type[R], what: str) -> R:
+    return read_json_record(path, record, what=what, size_bytes_max=FILE_SIZE_BYTES_MAX, refused=JoinError)

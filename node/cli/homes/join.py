@@ -1,0 +1,230 @@
+"""`p2pnode join`: a home asks to join a running chain, and sees where that stands."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from consensus.cryptography import address_of
+from consensus.identifiers import Address
+from contracts.genesis import Genesis, chain_id
+from ledger.ledger import Ledger
+from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
+from node.admission.endpoint import endpoint_of
+from node.admission.identity import load_certified_key, load_chain
+from node.admission.join_file import (
+    IDENTITY_LENGTH_MAX,
+    Street,
+    read_join_request,
+    read_street,
+    require_printable,
+    write_street,
+)
+from node.admission.joining_home import ask_to_join, terms_digest
+from node.cli.asking import Question, ask
+from node.cli.homes.member import RunningConfig
+from node.cli.options import ConfigOption, YesOption, confirm
+from node.cli.sending import member_key, send_action
+from node.cli.terminal import output_console
+from node.client import api_url
+from node.errors import JoinError
+from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.home.configuration import PEERS_MAX, Configuration, PeerEntry, load_configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.replies.state import ApplicationsReply, ApplicationView
+from node.stories.applications import applications_of, last_application_of
+from node.stories.slices import Slices
+
+STREET_EXAMPLE: Final = "Example: p2pnode join street --config node1/meter.toml --output my-street.json"
+REQUEST_EXAMPLE: Final = """\
+Example: p2pnode join request my-home --street my-street.json --certificate node.crt
+--identity who-we-are.txt --terms contract.pdf
+
+Next: a member brings my-home/join-request.json to the chain (p2pnode join submit); start the node meanwhile."""
+SUBMIT_EXAMPLE: Final = "Example: p2pnode join submit my-home/join-request.json --config node1/meter.toml"
+STATUS_EXAMPLE: Final = "Example: p2pnode join status --config my-home/meter.toml"
+
+ADDRESS: Final = re.compile("[0-9a-f]{64}")
+
+TERMS_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
+
+join_app = typer.Typer(no_args_is_help=True, help="Join a running chain: ask, be verified, become a member.")
+
+
+@join_app.command(epilog=STREET_EXAMPLE)
+def street(
+    config: ConfigOption,
+    output: Annotated[Path, typer.Option(help="Where to write it.", show_default=False)],
+) -> None:
+    """Write what a home needs to join this chain: its rules, the authority's root, and where members are.
+
+    Nothing in it is secret. Give it to whoever wants to join.
+    """
+    configuration = load_configuration(config)
+    home = configuration.home
+    made = Street(
+        genesis=load_genesis(home),
+        root=load_chain(home.authority_certificate)[0],
+        peers=(_own_place(configuration), *configuration.p2p.peers)[:PEERS_MAX],
+    )
+    write_street(output, made)
+    typer.echo(f"{output}: chain {chain_id(made.genesis).hex()}, {len(made.peers)} members to be found")
+
+
+def _own_place(configuration: Configuration) -> PeerEntry:
+    home = configuration.home
+    certified = endpoint_of(load_chain(home.certificate)[0].extensions)
+    if certified is None:
+        raise JoinError(f"{home.certificate}: names no place where this home is reached")
+    address = load_certified_key(home).address.hex()
+    return PeerEntry(name=configuration.node.name, address=address, host=certified.host, port=certified.port)
+
+
+@join_app.command(epilog=REQUEST_EXAMPLE)
+def request(
+    home: Annotated[Path, typer.Argument(help="The home's folder, as `p2pnode init` made it.")],
+    street_file: Annotated[Path, typer.Option("--street", help="The file that a member gave.", show_default=False)],
+    certificate: Annotated[Path, typer.Option(help="The certificate that the authority gave.", show_default=False)],
+    identity: Annotated[
+        Path,
+        typer.Option(help="A text that says who lives there, as the verifiers are to see it.", show_default=False),
+    ],
+    terms: Annotated[
+        Path, typer.Option(help="The main contract with the network provider; its hash is sent.", show_default=False)
+    ],
+    again: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--again", help="Ask anew: after a refusal or a lapse. What was shown for the one before counts no more."
+        ),
+    ] = False,
+    yes: YesOption = False,  # noqa: FBT002
+) -> None:
+    """Ask to join: write join-request.json, signed with this home's keys, and all that its node starts with.
+
+    The identity and the contract stay here: on the chain stand a salted
+    hash of the one and the hash of the other, and no name.
+    """
+    if Home(home).join_request.exists() and not again:
+        raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")
+    found = read_street(street_file)
+    verifiers = verifiers_of(found.genesis)
+    confirm(
+        f"Chain {chain_id(found.genesis).hex()}: is that the chain of your neighbours? Who lives here is to be shown "
+        f"to its verifiers, {', '.join(verifiers)}, and to nobody else. Ask to join?",
+        yes=yes,
+    )
+    made = ask_to_join(
+        Home(home.resolve()),
+        found,
+        certificate=_content(certificate, CHAIN_FILE_SIZE_BYTES_MAX),
+        identity=_text(identity),
+        terms=terms_digest(_content(terms, TERMS_SIZE_BYTES_MAX)),
+    )
+    folder = Home(home)
+    typer.echo(
+        f"{folder.join_request}: give it to a member, who brings it to the chain (p2pnode join submit). Show "
+        f"{folder.join_identity} to the verifiers, and to nobody else. Address of this home: "
+        f"{address_of(made.application.node_key).hex()}"
+    )
+
+
+def _content(path: Path, size_bytes_max: int) -> bytes:
+    try:
+        return read_bounded(path, size_bytes_max=size_bytes_max)
+    except FileTooLargeError as error:
+        raise JoinError(f"{path}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        text = _content(path, IDENTITY_LENGTH_MAX).decode().strip()
+    except UnicodeDecodeError:
+        raise JoinError(f"{path}: is not UTF-8 text") from None
+    require_printable(text, path)
+    return text
+
+
+def verifiers_of(genesis: Genesis) -> list[str]:
+    """Returns the names of the founding verifiers."""
+    named = set(genesis.membership.verifier_keys)
+    return [member.name for member in genesis.members if not named or member.node_key in named]
+
+
+@join_app.command(epilog=SUBMIT_EXAMPLE)
+def submit(
+    file: Annotated[Path, typer.Argument(help="A home's join-request.json.")],
+    config: RunningConfig,
+) -> None:
+    """Bring a home's application to the chain, as a member, with this home's key; one at a time.
+
+    Whoever brings it answers for nothing but that: verifiers find out who
+    it is.
+    """
+    configuration = load_configuration(config)
+    asked = read_join_request(file)
+    chain = chain_id(load_genesis(configuration.home))
+    if asked.application.chain != chain:
+        raise JoinError(f"{file}: is for chain {asked.application.chain.hex()}, and this home is on {chain.hex()}")
+    url = api_url(configuration)
+    send_action(url, member_key(configuration.home, url), chain, asked)
+    typer.echo(
+        f"home {address_of(asked.application.node_key).hex()} applied; `p2pnode join status --config {config}` says "
+        "where that stands"
+    )
+
+
+@join_app.command(epilog=STATUS_EXAMPLE)
+def status(
+    config: ConfigOption,
+    home: Annotated[
+        str | None,
+        typer.Argument(help="Address of a home, 64 digits: what became of its last application.", show_default=False),
+    ] = None,
+) -> None:
+    """Show which homes ask to join, who verifies them, and what is missing until each is a member."""
+    own, shown = own_address(load_configuration(config).home), ask_applications(config, home)
+    if home is None and own is not None and own not in {one.address for one in shown}:
+        shown = [*ask_applications(config, own), *shown]
+    console = output_console()
+    for one in shown:
+        whose = "this home" if one.address == own else f"home {one.address[:16]}"
+        console.print(f"{whose}: {one.sentence}", soft_wrap=True)
+        for verifier in one.verifiers:
+            verdict = "no verdict yet" if verifier.verdict is None else verifier.verdict.value
+            console.print(f"    {verifier.name}: {verdict}")
+    if not shown:
+        asks = "no home asks to join" if home is None else f"{home[:16]} never asked to join"
+        console.print(f"{asks}, as far as this node has followed the chain")
+
+
+def ask_applications(config: Path, address: str | None = None) -> list[ApplicationView]:
+    """Returns homes that asked to join, from the node of a configuration or its ledger.
+
+    Args:
+        config: the meter.toml.
+        address: of the home whose last application is wanted; without, all that are not over.
+
+    Raises:
+        JoinError: what is to be an address is none.
+    """
+    if address is not None and ADDRESS.fullmatch(address) is None:
+        raise JoinError(f"{address[:64]!r} is no address of a home: it has 64 digits, 0 to 9 and a to f")
+
+    def read(ledger: Ledger, _: Home) -> Slices[ApplicationsReply]:
+        yield from ()
+        if address is None:
+            return applications_of(ledger)
+        return last_application_of(ledger, Address(bytes.fromhex(address)))
+
+    path = "/v1/applications" if address is None else f"/v1/applications?address={address}"
+    return ask(config, Question(path=path, model=ApplicationsReply, read=read)).applications
+
+
+def own_address(home: Home) -> str | None:
+    """Returns the address that a home asked to join with; None if it did not."""
+    if not home.join_request.exists():
+        return None
+    return address_of(read_join_request(home.join_request).application.node_key).hex()

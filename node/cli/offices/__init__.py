@@ -1,0 +1,1 @@
+"""`p2pnode office`: whoever keeps the key of an office, and members who decide on a lost one."""

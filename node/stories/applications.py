@@ -1,0 +1,69 @@
+"""Homes that asked to join: where each stands, with the sentences that people read."""
+
+from consensus.identifiers import Address
+from contracts.applicants import Applicant, Standing, Verdict
+from contracts.joining import read_unfinished
+from contracts.panels import verdicts_needed
+from contracts.state import Overlay, applicant_key
+from contracts.state_reading import member_name, read
+from ledger.ledger import Ledger
+from node.replies.state import ApplicationsReply, ApplicationView, Verifier
+
+
+def applications_of(ledger: Ledger) -> ApplicationsReply:
+    """Returns open applications and candidates as of the tip."""
+    unfinished = read_unfinished(Overlay(ledger))
+    return ApplicationsReply(applications=[_view(ledger, address, one) for address, one in unfinished])
+
+
+def last_application_of(ledger: Ledger, address: Address) -> ApplicationsReply:
+    """Returns what a home asked for last, as of the tip, whatever became of it; nothing if it never asked."""
+    applicant = read(ledger, applicant_key(address), Applicant)
+    return ApplicationsReply(applications=[] if applicant is None else [_view(ledger, address, applicant)])
+
+
+def _view(ledger: Ledger, address: Address, applicant: Applicant) -> ApplicationView:
+    said = {given.verifier: given.verdict for given in applicant.verdicts}
+    return ApplicationView(
+        address=address.hex(),
+        number=applicant.number,
+        standing=applicant.standing,
+        sentence=sentence_of(applicant),
+        sponsor=applicant.sponsor.hex(),
+        node_key=applicant.node_key.hex(),
+        meter_key=applicant.meter_key.hex(),
+        capacity_w=applicant.capacity_w,
+        identity=applicant.identity.hex(),
+        terms=applicant.terms.hex(),
+        person=applicant.person.hex(),
+        verifiers=[
+            Verifier(address=one.hex(), name=member_name(ledger, one), verdict=said.get(one))
+            for one in applicant.panel
+        ],
+        needed=verdicts_needed(len(applicant.panel)),
+        until_slot=applicant.until_slot,
+    )
+
+
+def sentence_of(applicant: Applicant) -> str:
+    """Returns where a home stands that asked to join, for people."""
+    accepted = sum(given.verdict is Verdict.ACCEPT for given in applicant.verdicts)
+    match applicant.standing:
+        case Standing.OPEN:
+            needed, refused = verdicts_needed(len(applicant.panel)), len(applicant.verdicts) - accepted
+            return (
+                f"{needed} of {len(applicant.panel)} verifiers must say the same: {accepted} accepted, "
+                f"{refused} refused. It lapses with slot {applicant.until_slot}."
+            )
+        case Standing.CANDIDATE:
+            missing = "its node has not said yet" if applicant.ready_slot is None else "its node said"
+            return (
+                f"admitted; {missing} that it has followed the chain and is ready. "
+                f"The admission lapses with slot {applicant.until_slot}."
+            )
+        case Standing.JOINED:
+            return "it became a member."
+        case Standing.REFUSED:
+            return f"refused by its verifiers; it may apply again from slot {applicant.until_slot} on."
+        case Standing.LAPSED:
+            return "lapsed: too few verdicts, or no word that it is ready, within a day. It may apply again."

@@ -1,0 +1,172 @@
+"""Homes that join while the chain runs: on the production contracts, ledger and participant, under faults."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from contracts.applicants import Standing
+from contracts.transactions import SetLeaving
+from tests.simulation.faults import Faults, Role
+from tests.simulation.host import TAU_MS, Host
+from tests.simulation.joining import Street
+from tests.support.joining import request_of
+
+CALM = Faults()
+FAULTS_UNTIL_MS = 12_000
+
+
+def trade_on(street: Street, hosts: list[Host], rounds: int = 2) -> None:
+    """Clients of these homes ask for something, and it is executed everywhere."""
+    for number in range(rounds * len(hosts)):
+        hosts[number % len(hosts)].submit(1_000 * len(street._told) + street.sequence + number)
+    street.until(lambda: not any(host.asked for host in hosts))
+
+
+def is_candidate(street: Street, number: int) -> bool:
+    """Says whether the first home knows a newcomer as a candidate."""
+    applicant = street.home(street.hosts[0]).applicant(street.newcomers[number].address)
+    return applicant is not None and applicant.standing is Standing.CANDIDATE
+
+
+def join(street: Street, number: int, *, sponsor: int = 0) -> None:
+    """A newcomer applies, and is a member in the end."""
+    before = len(street.home(street.hosts[sponsor]).members())
+    street.request(number, sponsor=sponsor)
+    joined = street.hosts[len(street.community.addresses) + number]
+    street.until(lambda: street.members_everywhere(before + 1, at=[street.hosts[sponsor], joined]))
+
+
+@pytest.mark.parametrize("founders", [4, 5])
+def test_a_street_grows_to_seven_and_shrinks_again(tmp_path: Path, founders: int) -> None:
+    street = Street(tmp_path, founders=founders, newcomers=7 - founders, seed=founders, faults=CALM)
+    for number in range(7 - founders):
+        join(street, number, sponsor=number)
+        trade_on(street, street.hosts[:founders])
+    everybody = list(street.hosts)
+    street.until(lambda: street.members_everywhere(7))
+    trade_on(street, everybody, rounds=1)
+    for leaver in everybody[:3]:
+        street.leave(leaver)
+    staying = everybody[3:]
+    street.until(lambda: street.members_everywhere(4, at=staying))
+    trade_on(street, staying)
+    street.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_homes_join_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
+    faults = Faults(
+        until_ms=FAULTS_UNTIL_MS,
+        loss=0.05,
+        duplication=0.05,
+        delay_ms_max=150,
+        crash_per_tick=0.002,
+        crash_per_point=0.001,
+        pause_per_tick=0.001,
+        partition_ms=1_500 if seed % 2 else 0,
+    )
+    founders, newcomers = 4 + seed % 3, 1 + seed % 3
+    liar = (None, Role.SILENT, Role.EQUIVOCATING, Role.FORGING)[seed % 4]
+    # one liar of four leaves three that verify, which is just enough
+    roles = {} if liar is None else {founders - 1: liar}
+    street = Street(tmp_path, founders=founders, newcomers=newcomers, seed=seed, faults=faults, roles=roles)
+    honest_founders = [host for host in street.honest if host.index < founders]
+    for number in range(newcomers):
+        street.push(number * 2_000, "submit", honest_founders[0], number)
+        street.request(number, sponsor=honest_founders[number % len(honest_founders)].index)
+    for number in range(20):
+        street.push(
+            number * FAULTS_UNTIL_MS // 20, "submit", honest_founders[number % len(honest_founders)], 100 + number
+        )
+    street.until(lambda: street.now_ms > FAULTS_UNTIL_MS)
+    street.until(
+        lambda: all(host.is_up for host in street.honest) and street.members_everywhere(founders + newcomers)
+    )
+    trade_on(street, street.honest, rounds=1)
+    street.close()
+
+
+@pytest.mark.parametrize("seed", [*range(8), 10, 55])
+def test_homes_come_and_go_at_once_in_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
+    """A founder leaves while homes join, and the first that joined leaves again; anybody crashes at any time."""
+    random, founders, newcomers = Random(seed), 5, 3
+    faults = Faults(
+        until_ms=FAULTS_UNTIL_MS,
+        loss=0.05,
+        duplication=0.05,
+        delay_ms_max=150,
+        crash_per_tick=0.003,
+        crash_per_point=0.002,
+        pause_per_tick=0.001,
+        partition_ms=1_500 if seed % 2 else 0,
+    )
+    street = Street(tmp_path, founders=founders, newcomers=newcomers, seed=seed, faults=faults)
+    leaver, again = street.hosts[seed % founders], street.hosts[founders]
+    sponsors = [host for host in street.hosts[:founders] if host is not leaver]
+    for number in range(newcomers):
+        moment_ms = random.randrange(FAULTS_UNTIL_MS // 2)
+        request = request_of(street.community, street.newcomers[number])
+        street.say_after(moment_ms, sponsors[number], request)
+    street.say_after(random.randrange(FAULTS_UNTIL_MS), leaver, SetLeaving(leaving=True))
+    street.until(lambda: any(host.is_up and again.key.address in street.home(host).members() for host in sponsors))
+    street.leave(again)
+    street.until(lambda: street.now_ms > FAULTS_UNTIL_MS)
+    staying = [host for host in street.hosts if host not in (leaver, again)]
+    expected = {host.key.address for host in staying}
+    street.until(lambda: all(host.is_up for host in street.hosts))
+    street.until(
+        lambda: (
+            street.members_everywhere(len(expected), at=staying)
+            and all(set(street.home(host).members()) == expected for host in staying)
+        )
+    )
+    trade_on(street, staying, rounds=1)
+    street.close()
+
+
+def test_a_candidate_that_never_comes_stops_nobody(tmp_path: Path) -> None:
+    """Four, of whom one is dead, and a candidate that never says a word: three go on deciding."""
+    street = Street(tmp_path, founders=4, newcomers=1, seed=1, faults=CALM, silent=frozenset({0}))
+    first = street.home(street.hosts[0])
+    street.request(0, sponsor=0)
+    street.until(
+        lambda: getattr(first.applicant(street.newcomers[0].address), "standing", None) is Standing.CANDIDATE
+    )
+    for host in (street.hosts[3], street.hosts[4]):
+        host.crash(absent_ms=10**9)
+    trade_on(street, street.hosts[:3], rounds=4)
+    assert len(first.members()) == 4
+    street.close()
+
+
+def test_one_that_says_it_is_ready_and_dies_at_once_is_an_ordinary_crash(tmp_path: Path) -> None:
+    street = Street(tmp_path, founders=4, newcomers=1, seed=2, faults=CALM)
+    first, joined = street.home(street.hosts[0]), street.hosts[4]
+    street.request(0, sponsor=0)
+    street.until(lambda: len(first.members()) == 5)
+    joined.crash(absent_ms=10**9)
+    trade_on(street, street.hosts[:4], rounds=4)
+    assert len(street.membership_of(street.hosts[0])) == 5
+    street.push(0, "start", joined, None)
+    street.until(lambda: joined.is_up and street.members_everywhere(5))
+    trade_on(street, street.hosts)
+    street.close()
+
+
+def test_a_ready_that_finds_too_few_waits_until_they_are_back(tmp_path: Path) -> None:
+    """Two of four are dead: nothing is decided. With three, four of five are there, and the home joins."""
+    street = Street(tmp_path, founders=4, newcomers=1, seed=3, faults=CALM)
+    first, joined = street.home(street.hosts[0]), street.hosts[4]
+    street.request(0, sponsor=0)
+    street.until(
+        lambda: getattr(first.applicant(street.newcomers[0].address), "standing", None) is Standing.CANDIDATE
+    )
+    for host in street.hosts[2:4]:
+        host.crash(absent_ms=10**9)
+    street.run(lambda: street.act() is not None, 40 * TAU_MS)
+    assert len(first.members()) == 4
+    street.push(0, "start", street.hosts[2], None)
+    street.until(lambda: street.members_everywhere(5, at=[street.hosts[0], joined]))
+    trade_on(street, [*street.hosts[:3], joined])
+    street.close()

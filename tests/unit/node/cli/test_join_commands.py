@@ -1,0 +1,285 @@
+"""`p2pnode join` and `p2pnode verify-queue` at homes whose nodes do not run: what they show, what they refuse."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from consensus.identifiers import Digest
+from contracts.applicants import Verdict
+from contracts.genesis import chain_id
+from contracts.transactions import Action
+from ledger.ledger import Ledger
+from node.admission.join_file import JoinIdentity, read_street, write_join_identity, write_join_request
+from node.cli.main import app, main
+from node.home.configuration import ApiTable, Configuration, NodeTable, PeerToPeerTable, load_configuration
+from node.home.configuration_text import render_configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis, write_genesis
+from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.contracts import make_genesis
+from tests.support.joining import newcomer, request_of, verdict_on
+from tests.support.ledger import ChainBuilder
+
+HOMES = make_genesis(4)
+NEW, OTHER = newcomer(1), newcomer(2)
+SHOWN = JoinIdentity(salt=Digest(bytes(32)), identity="Ada Löwe\nSunny Street 5")
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["p2pnode", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int | None)
+        return ended.value.code or 0, printed.out, printed.err
+
+    return command
+
+
+def make_stopped(directory: Path, *blocks: list[tuple[int, Action]]) -> Home:
+    """The home of a stopped node whose chain has these blocks."""
+    home = Home(directory)
+    configuration = Configuration(
+        node=NodeTable(name="home1", home=directory), p2p=PeerToPeerTable(port=7_000), api=ApiTable(port=8_000)
+    )
+    home.configuration.write_text(render_configuration(configuration))
+    write_genesis(home, HOMES.genesis)
+    builder = ChainBuilder.create(home.ledger, HOMES)
+    for block in blocks:
+        builder.append([builder.transaction(sender, action) for sender, action in block])
+    builder.ledger.close()
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Two homes asked to join; two verifiers of four gave their verdicts on the first."""
+    asked = (request_of(HOMES, NEW, identity=SHOWN.commitment), request_of(HOMES, OTHER))
+    return make_stopped(tmp_path, list(enumerate(asked)), [(verifier, verdict_on(NEW)) for verifier in (0, 2)])
+
+
+COMMANDS = [
+    ("join", "street"),
+    ("join", "request"),
+    ("join", "submit"),
+    ("join", "status"),
+    ("verify-queue", "list"),
+    ("verify-queue", "accept"),
+    ("verify-queue", "refuse"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids="-".join)
+def test_help_has_an_example(command: tuple[str, ...]) -> None:
+    printed = CliRunner().invoke(app, [*command, "--help"]).output
+    assert f"Example: p2pnode {' '.join(command)} " in printed
+
+
+# --- where applications stand ----------------------------------------------------------------------------------
+
+
+def test_the_queue_shows_what_verifiers_look_at(home: Home, run: Command) -> None:
+    code, shown, _ = run("verify-queue", "list", "--config", home.configuration)
+    assert code == 0
+    for one in (NEW, OTHER):
+        assert f"{one.address.hex()[:16]}: 3 of 4 verifiers must say the same" in shown
+        assert f"person {one.voucher.person.hex()}" in shown
+    assert "2 accepted, 0 refused" in shown
+    assert f"identity {SHOWN.commitment.hex()}" in shown
+    assert "connection 1000 W; contract 0202" in shown
+
+
+def test_status_shows_each_verifier_and_which_home_is_this_one(home: Home, run: Command) -> None:
+    write_join_request(home.join_request, request_of(HOMES, NEW))
+    code, shown, _ = run("join", "status", "--config", home.configuration)
+    first, *verifiers = shown.splitlines()[:5]
+    assert (code, first[:9]) == (0, "this home")
+    verdicts = ("accept", "no verdict yet", "accept", "no verdict yet")
+    assert verifiers == [f"    home{number}: {verdict}" for number, verdict in enumerate(verdicts, start=1)]
+    assert f"home {OTHER.address.hex()[:16]}: 3 of 4" in shown
+
+
+def test_an_admitted_home_is_a_candidate_and_no_verifiers_work(tmp_path: Path, run: Command) -> None:
+    home = make_stopped(
+        tmp_path, [(0, request_of(HOMES, NEW))], [(verifier, verdict_on(NEW)) for verifier in range(3)]
+    )
+    option = ("--config", home.configuration)
+    assert "admitted; its node has not said yet" in run("join", "status", *option)[1]
+    assert run("verify-queue", "list", *option)[1] == "no application is open\n"
+    code, _, complaint = run("verify-queue", "refuse", NEW.address.hex(), *option, "--reason", "identity_wrong")
+    assert (code, "names 0 open applications" in complaint) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        (Verdict.ACCEPT, "admitted; its node has not said yet"),
+        (Verdict.IDENTITY_WRONG, "refused by its verifiers; it may apply again from slot 345601 on"),
+    ],
+)
+def test_what_became_of_an_application_is_told_at_any_home(
+    tmp_path: Path, run: Command, verdict: Verdict, text: str
+) -> None:
+    home = make_stopped(
+        tmp_path, [(0, request_of(HOMES, NEW))], [(verifier, verdict_on(NEW, verdict)) for verifier in range(3)]
+    )
+    option = ("--config", home.configuration)
+    code, shown, _ = run("join", "status", NEW.address.hex(), *option)
+    assert code == 0
+    assert shown.startswith(f"home {NEW.address.hex()[:16]}: {text}")
+    assert "never asked to join" in run("join", "status", OTHER.address.hex(), *option)[1]
+    write_join_request(home.join_request, request_of(HOMES, NEW))
+    assert run("join", "status", *option)[1].startswith(f"this home: {text}")
+
+
+@pytest.mark.parametrize("address", ["", "ab", NEW.address.hex().upper(), "x" * 10_000, NEW.address.hex() + "\n"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, run: Command, address: str) -> None:
+    code, _, complaint = run("join", "status", address, "--config", make_stopped(tmp_path).configuration)
+    assert code == 1
+    assert "is no address of a home: it has 64 digits" in complaint
+    assert len(complaint) < 300
+
+
+def test_nobody_asks(tmp_path: Path, run: Command) -> None:
+    home = make_stopped(tmp_path)
+    assert "no home asks to join" in run("join", "status", "--config", home.configuration)[1]
+
+
+# --- verdicts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    path = tmp_path / "shown.json"
+    write_join_identity(path, SHOWN)
+    return path
+
+
+@pytest.mark.parametrize("named", [NEW.address.hex()[:7], "00000000", "", NEW.address.hex() + "0", "x" * 10_000])
+def test_an_application_is_named_by_eight_digits_of_one(home: Home, identity: Path, run: Command, named: str) -> None:
+    code, _, complaint = run(
+        "verify-queue", "accept", named, "--config", home.configuration, "--identity", identity, "--yes"
+    )
+    assert code == 1
+    assert "open applications; give at least 8 digits of one address" in complaint
+    assert len(complaint) < 300
+
+
+def test_who_is_who_it_says_is_accepted_as_far_as_a_node_must_run(home: Home, identity: Path, run: Command) -> None:
+    named = NEW.address.hex()[:8].upper()
+    code, shown, complaint = run(
+        "verify-queue", "accept", named, "--config", home.configuration, "--identity", identity, "--yes"
+    )
+    assert (code, shown) == (1, "")
+    assert "http://127.0.0.1:8000" in complaint
+
+
+@pytest.mark.parametrize(
+    ("shown", "whose", "text"),
+    [
+        (SHOWN, OTHER, "refuse it as identity_wrong"),
+        (JoinIdentity(salt=Digest(bytes(32)), identity="Eve"), NEW, "refuse it as identity_wrong"),
+        (JoinIdentity(salt=Digest(b"\x01" * 32), identity=SHOWN.identity), NEW, "refuse it as identity_wrong"),
+        (JoinIdentity(salt=Digest(bytes(32)), identity="\x1b[2J"), NEW, "a character that cannot be printed"),
+    ],
+)
+def test_what_a_home_did_not_commit_to_is_not_accepted(
+    home: Home, identity: Path, run: Command, shown: JoinIdentity, whose: object, text: str
+) -> None:
+    write_join_identity(identity, shown)
+    named = whose.address.hex()  # type: ignore[attr-defined]
+    code, printed, complaint = run(
+        "verify-queue", "accept", named, "--config", home.configuration, "--identity", identity, "--yes"
+    )
+    assert (code, printed) == (1, "")
+    assert text in complaint
+    assert "\x1b" not in complaint
+
+
+def test_accepting_is_no_reason_to_refuse(home: Home, run: Command) -> None:
+    code, _, complaint = run(
+        "verify-queue", "refuse", NEW.address.hex(), "--config", home.configuration, "--reason", "accept", "--yes"
+    )
+    assert (code, complaint) == (1, "p2pnode: accept is no reason to refuse\n")
+
+
+# --- asking ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def member(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The home of a member that is not started."""
+    testnet, _ = initialise_testnet(tmp_path_factory.mktemp("joining") / "testnet", TestnetPlan())
+    home = testnet.home(testnet.nodes[0])
+    Ledger.create(home.ledger, load_genesis(home)).close()
+    return home
+
+
+def test_any_member_gives_the_street(member: Home, tmp_path: Path, run: Command) -> None:
+    path = tmp_path / "street.json"
+    code, shown, _ = run("join", "street", "--config", member.configuration, "--output", path)
+    street, genesis = read_street(path), load_genesis(member)
+    assert (code, street.genesis) == (0, genesis)
+    assert shown == f"{path}: chain {chain_id(genesis).hex()}, {len(genesis.members)} members to be found\n"
+    others = load_configuration(member.configuration).p2p.peers
+    assert [peer.name for peer in street.peers] == ["node1", *(peer.name for peer in others)]
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "text"),
+    [
+        ("--identity", b"\xff", "is not UTF-8 text"),
+        ("--identity", b"Ada\x1b[2J", "line 1 of the identity has a character that cannot be printed"),
+        ("--identity", b"A" * 4_097, "is larger than 4096 bytes"),
+        ("--terms", None, "is larger than"),
+        ("--street", b"{}", "is no street file"),
+        ("--certificate", b"none", "is not a certificate in PEM form"),
+    ],
+)
+def test_a_bad_file_is_refused_and_changes_nothing(
+    member: Home, tmp_path: Path, run: Command, option: str, content: bytes | None, text: str
+) -> None:
+    new = tmp_path / "fifth"
+    run("init", new, "--host", "127.0.0.1", "--port", "7005", "--api-port", "8005")
+    before = {path.name: path.read_bytes() for path in new.iterdir()}
+    files = {name: tmp_path / name for name in ("--identity", "--terms", "--street", "--certificate")}
+    run("join", "street", "--config", member.configuration, "--output", files["--street"])
+    files["--identity"].write_text("Ada Löwe\n")
+    files["--terms"].write_bytes(b"the main contract")
+    files["--certificate"].write_bytes(member.certificate.read_bytes())
+    if content is None:
+        with files[option].open("wb") as large:
+            large.truncate(16 * 1024 * 1024 + 1)
+    else:
+        files[option].write_bytes(content)
+    arguments = [part for name, path in files.items() for part in (name, path)]
+    code, printed, complaint = run("join", "request", new, *arguments, "--yes")
+    assert (code, printed) == (1, "")
+    assert text in complaint
+    assert {path.name: path.read_bytes() for path in new.iterdir()} == before
+
+
+def test_asking_twice_is_asked_for(tmp_path: Path, run: Command) -> None:
+    home = Home(tmp_path)
+    home.join_request.touch()
+    nothing = [part for name in ("--identity", "--terms", "--street", "--certificate") for part in (name, "none")]
+    code, _, complaint = run("join", "request", tmp_path, *nothing, "--yes")
+    assert (code, "--again asks anew" in complaint) == (1, True)
+
+
+def test_a_request_for_another_chain_is_brought_nowhere(home: Home, tmp_path: Path, run: Command) -> None:
+    elsewhere = make_genesis(5)
+    write_join_request(tmp_path / "request.json", request_of(elsewhere, NEW))
+    code, _, complaint = run("join", "submit", tmp_path / "request.json", "--config", home.configuration)
+    assert code == 1
+    assert f"is for chain {elsewhere.chain.hex()}, and this home is on {HOMES.chain.hex()}" in complaint
+    (tmp_path / "request.json").write_text(json.dumps({}))
+    assert "is no join request" in run("join", "submit", tmp_path / "request.json", "--config", home.configuration)[2]
