@@ -13,7 +13,7 @@ from consensus.eras import Eras
 from consensus.events import UNANSWERED, Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
-from consensus.membership import Memberships, cluster, leader
+from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
 from consensus.silence import Silence
@@ -37,6 +37,37 @@ class Signer(Protocol):
         ...
 
 
+class KeyRing:
+    """The node keys that this home has of its member: one, and two while it exchanges them. Which one counts at a
+    height, the members of that height say.
+    """
+
+    __slots__ = ("_signers", "address")
+
+    def __init__(self, signer: Signer) -> None:
+        """Takes the first key; the member is the one whose it is."""
+        self.address = signer.address
+        self._signers = {signer.public_key: signer}
+
+    def add(self, signer: Signer) -> None:
+        """Takes another key of the same member: it counts from the height on at which the members have it."""
+        assert signer.address == self.address, "another member's key"
+        self._signers[signer.public_key] = signer
+
+    @property
+    def public_keys(self) -> frozenset[PublicKey]:
+        """All of them."""
+        return frozenset(self._signers)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._signers
+
+    def of(self, members: Membership) -> Signer | None:
+        """Returns who signs among these members; None if they know none of the keys."""
+        key = members.key_of(self.address)
+        return None if key is None else self._signers.get(key)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
     """What genesis fixes for every replica, and the bounds of its own clock."""
@@ -55,15 +86,15 @@ class Member:
     def __init__(
         self,
         *,
-        signer: Signer,
+        keys: KeyRing,
         parameters: Parameters,
         eras: Eras,
         state: HeightState,
         phase: Phase,
         now: Instant,
     ) -> None:
-        self.signer = signer
-        self.own = signer.address
+        self.keys = keys
+        self.own = keys.address
         self.eras = eras
         self.tau_ms = parameters.slot_duration_ms
         self.attempt_max_ms = parameters.attempt_max_ms
@@ -124,7 +155,7 @@ class Member:
     @property
     def silence(self) -> Silence | None:
         """Why this member signs nothing at the undecided height; None if it may."""
-        if self.state.membership.key_of(self.own) != self.signer.public_key:
+        if self.keys.of(self.state.membership) is None:
             return Silence.NOT_A_MEMBER
         if self.is_sealed:
             return Silence.SEALED
@@ -137,6 +168,12 @@ class Member:
     def may_sign(self) -> bool:
         """False once decided, and for who is silent."""
         return self.phase is not Phase.APPLYING and self.silence is None
+
+    def sign(self, statement: bytes) -> Signature:
+        """Returns the signature of a statement about the undecided height, under the key that its members know."""
+        signer = self.keys.of(self.state.membership)
+        assert signer is not None, "who has no key of this height keeps silent"
+        return signer.sign(statement)
 
     def follow_clock(self, now: Instant) -> Instant:
         """Looks at the wall clock, and returns the instant by the clock that this member follows: rules see no other.

@@ -187,6 +187,10 @@ class Inquiry:
         """By signer and key: a member under another key is another home."""
         self.question: Final = question_of(signer, nonce, era)
 
+    def is_by(self, signer: Signer) -> bool:
+        """Says whether this signer asks: under another key of the same member it asks anew."""
+        return (signer.address, signer.public_key) == (self._own, self._key)
+
     def unanswered(self, memberships: Memberships) -> tuple[Address, ...]:
         """Returns the members to ask: those of w + 1 that have not answered, also who only just became one."""
         return tuple(

@@ -46,7 +46,7 @@ from consensus.explanation import Contact, Explanation
 from consensus.height import HeightState
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, Slot
 from consensus.intake import Intake
-from consensus.member import Member, Parameters, Signer
+from consensus.member import KeyRing, Member, Parameters
 from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Body,
@@ -113,7 +113,7 @@ class Start:
 class Replica:
     """One member's replica. See the module's docstring."""
 
-    def __init__(self, *, signer: Signer, parameters: Parameters, start: Start, now: Instant) -> None:
+    def __init__(self, *, keys: KeyRing, parameters: Parameters, start: Start, now: Instant) -> None:
         """Restores a replica from its durable state.
 
         A sign state below `start.height` binds nothing: its height is decided. One above it says that blocks
@@ -135,7 +135,7 @@ class Replica:
         )
         self._intake = Intake()
         self._member = Member(
-            signer=signer, parameters=parameters, eras=start.eras, state=state, phase=Phase.WAITING, now=now
+            keys=keys, parameters=parameters, eras=start.eras, state=state, phase=Phase.WAITING, now=now
         )
         self._durable = start.sign_state
         """As the host last persisted it."""

@@ -178,7 +178,7 @@ def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         slot=proposal.slot,
         block=proposal.block,
         signer=member.own,
-        signature=member.signer.sign(signed),
+        signature=member.sign(signed),
     )
     state.votes.add(prepare)
     member.send_cluster(prepare, proposal.slot)
@@ -196,7 +196,7 @@ def send_commit(member: Member, now: Instant) -> None:
         slot=claim.slot,
         block=claim.block,
         signer=member.own,
-        signature=member.signer.sign(signed),
+        signature=member.sign(signed),
     )
     state.commits.add(commit)
     member.send_cluster(commit, claim.slot)
@@ -230,7 +230,7 @@ def send_view_change(member: Member, now: Instant) -> None:
         slot=promise,
         claim=claim,
         signer=member.own,
-        signature=member.signer.sign(view_change_bytes(state.era.domain, state.height, promise, claim)),
+        signature=member.sign(view_change_bytes(state.era.domain, state.height, promise, claim)),
         certificate=None if state.prepared is None else state.prepared.certificate,
     )
     state.view_changes.add(message)
@@ -256,7 +256,7 @@ def pre_prepare(
         slot=slot,
         block=block,
         signer=member.own,
-        signature=member.signer.sign(signed),
+        signature=member.sign(signed),
         justification=justification,
         proposal=proposal,
     )

@@ -1,10 +1,12 @@
 """The first block of an era writes who the members are from its base on, and which eras there have been."""
 
+from collections.abc import Collection, Mapping
+
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.joining import end_without_keys, join_again
-from contracts.member_records import Join, MemberChange, MemberQueue
+from contracts.member_records import Join, Leave, MemberChange, MemberQueue, Rotate
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -28,9 +30,10 @@ def begin_era(run: BlockRun) -> None:
     run.overlay.put(ERAS_KEY, EraTable(starts=(*eras.starts, *beginning.starts)))
     known = _without_later(run.overlay.require(MEMBER_LIST_KEY, MemberList), beginning.base)
     run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=_terms_from(known, beginning)))
+    replaced = set(beginning.members) - set(known.at(Height(beginning.base + 1)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     undone = queue.last if queue.last_height >= beginning.base else None
-    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, beginning))
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, beginning, dict(replaced)))
     if isinstance(undone, Join):
         join_again(run, undone)
     for address, key in beginning.members:
@@ -55,12 +58,31 @@ def _without_later(known: MemberList, base: Height) -> MemberList:
     )
 
 
-def _queue_from(queue: MemberQueue, undone: MemberChange | None, beginning: EraBeginning) -> MemberQueue:
-    """What was undone is tried first; of who is gone nothing waits any more. A candidate is in no list yet."""
+def _queue_from(
+    queue: MemberQueue,
+    undone: MemberChange | None,
+    beginning: EraBeginning,
+    replaced: Mapping[Address, PublicKey],
+) -> MemberQueue:
+    """What was undone is tried first, as far as it still waits."""
     first = () if undone is None else (undone,)
-    going_on = {address for address, _ in beginning.members}
+    going_on = frozenset(address for address, _ in beginning.members)
     waiting = (*first, *(change for change in queue.waiting if change != undone))
-    return replace(queue, waiting=tuple(one for one in waiting if isinstance(one, Join) or one.address in going_on))
+    return replace(queue, waiting=tuple(one for one in waiting if _still_waits(one, going_on, replaced)))
+
+
+def _still_waits(change: MemberChange, going_on: Collection[Address], replaced: Mapping[Address, PublicKey]) -> bool:
+    """Of who is gone nothing waits any more; of a replaced home no key that it asked for before, and of nobody a key
+    that the ceremony gave to such a home.
+    """
+    match change:
+        case Leave():
+            return change.address in going_on
+        case Rotate():
+            is_other = change.address in replaced or change.node_key in replaced.values()
+            return change.address in going_on and not is_other
+        case Join():  # a candidate is in no list yet; `end_without_keys` looks at its keys
+            return True
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

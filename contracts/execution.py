@@ -23,13 +23,14 @@ from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
 from contracts.joining import become_member, end_application, execute_join_request, execute_ready, execute_verdict
+from contracts.key_changes import act_by_new_key, execute_replace_meter, execute_rotate_key
 from contracts.member_changes import (
     carry_out_change,
     execute_set_leaving,
     execute_show_presence,
     note_seen,
 )
-from contracts.member_records import Join
+from contracts.member_records import Join, Rotate
 from contracts.misconduct import execute_report
 from contracts.office_records import ProposalTurn
 from contracts.offices import acting_key, execute_replacement
@@ -52,9 +53,11 @@ from contracts.transactions import (
     PublishReading,
     RaiseObjection,
     RedeemTokens,
+    ReplaceMeter,
     ReplaceOfficeKey,
     ReportMisconduct,
     RequestJoin,
+    RotateKey,
     SayReady,
     SetLeaving,
     SetStake,
@@ -111,9 +114,13 @@ def execute_block(
         receipts.append(receipt)
         postings.extend(outcome.postings)
     postings.extend(_carry_out_due(run))
-    change = carry_out_change(run)
-    if isinstance(change, Join):
-        become_member(run, change)
+    match carry_out_change(run):
+        case Join() as join:
+            become_member(run, join)
+        case Rotate() as rotation:
+            act_by_new_key(run, rotation)
+        case _:
+            pass
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 
@@ -163,7 +170,7 @@ def _execute(run: BlockRun, transaction: Transaction) -> tuple[Receipt, Outcome]
     return receipt, outcome
 
 
-def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911, PLR0912
+def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action) -> Outcome:  # noqa: C901, PLR0911, PLR0912  (a case each)
     match action:
         case PublishReading():
             return execute_reading(run, sender, action)
@@ -185,6 +192,10 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_set_leaving(run, sender, action)
         case ShowPresence():
             return execute_show_presence(run, sender)
+        case RotateKey():
+            return execute_rotate_key(run, sender, action)
+        case ReplaceMeter():
+            return execute_replace_meter(run, sender, action)
         case RequestJoin():
             return execute_join_request(run, sender, action)
         case GiveVerdict():

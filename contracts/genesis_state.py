@@ -168,6 +168,8 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
             node_key=member.node_key,
             meter_key=member.meter_key,
             capacity_w=member.capacity_w,
+            rotations=0,
+            rotated_slot=Slot(0),
         )
         values[activity_key(address)] = Activity(seen_slot=Slot(0), trades_pending=0)
         values[account_key(address)] = replace(new_account(), available_micro=member.tokens_micro)

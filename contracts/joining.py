@@ -23,7 +23,6 @@ from contracts.genesis import Genesis
 from contracts.genesis_state import MEMBERS_MAX, amount_fault, new_account, new_score
 from contracts.member_changes import SEEN_PARTS, is_member, waiting_with, waiting_without, window_slots
 from contracts.member_records import Activity, Join, MemberQueue
-from contracts.offices import acting_key
 from contracts.panels import VERDICTS_MIN, named_panel, verdicts_needed
 from contracts.receipts import Reason
 from contracts.run import BlockRun, DecidedBlock, Outcome, Refusal, declined
@@ -42,9 +41,10 @@ from contracts.state import (
     score_key,
 )
 from contracts.transactions import Application, GiveVerdict, RequestJoin, SayReady
-from contracts.units import MS_PER_HOUR, Milliseconds
+from contracts.units import MS_PER_HOUR
 from contracts.used_keys import key_owner, take_key
-from contracts.vouchers import HomeVoucher, are_valid_at, vouchers_hold
+from contracts.vouchers import HomeVoucher
+from contracts.vouching import voucher_refusal
 
 UNFINISHED_MAX: Final = 16
 """Open applications and candidates at once, each brought by another member: what verifiers have to do, and how many
@@ -126,19 +126,17 @@ def _sponsor_refusal(run: BlockRun, sender: Address) -> Refusal | None:
 def _voucher_refusal(run: BlockRun, action: RequestJoin) -> Refusal | None:
     """The authority vouches for these keys, at the time of the block; the connection is not too large for sums."""
     application, vouchers = action.application, action.vouchers
-    home = vouchers.home
-    if (application.node_key, application.meter_key) != (home.node_key, home.meter_key):
-        return Refusal(reason=Reason.JOIN_NOT_VOUCHED, detail="the voucher is of other keys")
-    root_key = acting_key(run.overlay, address_of(run.genesis.authority_key))
-    assert root_key is not None, "the authority is an office"
-    if not vouchers_hold(vouchers, root_key):
-        detail = f"the authority's key, {root_key.hex()}, does not stand behind the voucher"
-        return Refusal(reason=Reason.JOIN_NOT_VOUCHED, detail=detail)
-    now_ms = Milliseconds(run.genesis.start_ms + run.context.slot * run.genesis.slot_duration_ms)
-    if not are_valid_at(vouchers, now_ms):
-        detail = f"valid from {home.valid_from_ms} to {home.valid_until_ms} ms, the block is of {now_ms} ms"
-        return Refusal(reason=Reason.JOIN_EXPIRED, detail=detail)
-    fault = amount_fault(run.genesis, home.capacity_w)
+    refusal = voucher_refusal(
+        run,
+        vouchers,
+        node_key=application.node_key,
+        meter_key=application.meter_key,
+        not_vouched=Reason.JOIN_NOT_VOUCHED,
+        expired=Reason.JOIN_EXPIRED,
+    )
+    if refusal is not None:
+        return refusal
+    fault = amount_fault(run.genesis, vouchers.home.capacity_w)
     return None if fault is None else Refusal(reason=Reason.JOIN_ABOVE_CAPACITY, detail=fault)
 
 
@@ -237,7 +235,12 @@ def _admit(run: BlockRun, address: Address, applicant: Applicant) -> None:
         take_key(run.overlay, key, address)
     name = f"home-{address.hex()[:NAME_DIGITS]}"
     member = Member(
-        name=name, node_key=applicant.node_key, meter_key=applicant.meter_key, capacity_w=applicant.capacity_w
+        name=name,
+        node_key=applicant.node_key,
+        meter_key=applicant.meter_key,
+        capacity_w=applicant.capacity_w,
+        rotations=0,
+        rotated_slot=Slot(0),
     )
     run.overlay.put(member_key(address), member)
     if run.overlay.get(account_key(address), Account) is None:

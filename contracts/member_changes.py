@@ -1,8 +1,9 @@
 """Members that come and go while the chain runs: at most one change per block, fixed two heights ahead.
 
-Block b writes the list of height b + 2, so while a height is undecided its members and those of the next one are
-known. No change is carried out while one is pending: every set decides a block before the next change is fixed, and
-the sets of two heights that follow each other share an honest member in any two quorums.
+They come, go, or vote under another node key in their place. Block b writes the list of height b + 2, so while a
+height is undecided its members and those of the next one are known. No change is carried out while one is pending:
+every set decides a block before the next change is fixed, and the sets of two heights that follow each other share an
+honest member in any two quorums.
 
 A change that would leave fewer members that are there than a quorum waits, with that reason. Who is there the chain
 says itself, so that all judge alike: a COMMIT in a parent's certificate or a transaction, within the window W.
@@ -19,7 +20,7 @@ from consensus.identifiers import FIXED_AHEAD, Address, Height, Slot
 from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
-from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue
+from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue, Rotate
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
@@ -95,8 +96,10 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
 # --- what waits ------------------------------------------------------------------------------------------------
 
 
-RANKS: Final = (Leave, Join)
-"""The order in which changes are tried: who wants to go is not kept by who comes."""
+RANKS: Final = (Rotate, Leave, Join)
+"""The order in which changes are tried: a key that may be stolen is not kept by who wants to go, nor who wants to go
+by who comes.
+"""
 
 
 def waiting_with(queue: MemberQueue, change: MemberChange) -> MemberQueue:
@@ -112,17 +115,21 @@ def waiting_without(queue: MemberQueue, change: MemberChange) -> MemberQueue:
 
 def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
     """Returns the list with a change from a height on: the one place where a change becomes a list."""
-    match change:
-        case Leave():
-            return MemberList(terms=tuple(_ended(term, change.address, first) for term in known.terms))
-        case Join():
-            new = MemberTerm(address=change.address, node_key=change.node_key, first_height=first, last_height=None)
-            return MemberList(terms=(*known.terms, new))
+    if isinstance(change, Join):
+        return MemberList(terms=(*known.terms, _term_of(change, first)))
+    terms: list[MemberTerm] = []
+    for term in known.terms:
+        if term.address != change.address or term.last_height is not None:
+            terms.append(term)
+            continue
+        terms.append(replace(term, last_height=Height(first - 1)))
+        if isinstance(change, Rotate):
+            terms.append(_term_of(change, first))
+    return MemberList(terms=tuple(terms))
 
 
-def _ended(term: MemberTerm, address: Address, first_without: Height) -> MemberTerm:
-    is_its = term.address == address and term.last_height is None
-    return replace(term, last_height=Height(first_without - 1)) if is_its else term
+def _term_of(change: Join | Rotate, first: Height) -> MemberTerm:
+    return MemberTerm(address=change.address, node_key=change.node_key, first_height=first, last_height=None)
 
 
 # --- what is carried out ---------------------------------------------------------------------------------------
@@ -181,14 +188,14 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
     activity = overlay.get(activity_key(change.address), Activity)
     pending = 0 if activity is None else activity.trades_pending
     owed = owed_by(overlay, change.address)
-    is_leave = isinstance(change, Leave)
+    is_leave, is_rotation = isinstance(change, Leave), isinstance(change, Rotate)
     hindrances = (
         (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
         (is_leave and pending > 0, Hindrance.TRADES_PENDING),
         (is_leave and owed > 0, Hindrance.IN_DEBT),
         (is_leave and len(after) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
         (joiner is not None and not is_ready, Hindrance.NOT_READY),
-        (seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
+        (not is_rotation and seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
     )
     return Prospect(
         change=change,

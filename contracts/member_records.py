@@ -30,6 +30,13 @@ class Leave(Record, frozen=True, kw_only=True, tag="leave"):
     address: Address
 
 
+class Rotate(Record, frozen=True, kw_only=True, tag="rotate"):
+    """A member is to vote under another node key, in its place."""
+
+    address: Address
+    node_key: PublicKey
+
+
 class Join(Record, frozen=True, kw_only=True, tag="join"):
     """A candidate that says it is ready becomes a member."""
 
@@ -37,7 +44,7 @@ class Join(Record, frozen=True, kw_only=True, tag="join"):
     node_key: PublicKey
 
 
-MemberChange = Leave | Join
+MemberChange = Leave | Rotate | Join
 """One change of the list of members."""
 
 
@@ -45,6 +52,7 @@ class ChangeKind(Enum):
     """The tags of the changes."""
 
     LEAVE = "leave"
+    ROTATE = "rotate"
     JOIN = "join"
 
 

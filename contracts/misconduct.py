@@ -11,6 +11,7 @@ from consensus.cryptography import HashKind, digest, verify
 from consensus.eras import Eras
 from consensus.evidence import Equivocation, proven_offence
 from consensus.identifiers import Digest, PublicKey
+from contracts.key_changes import held_keys
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
@@ -64,19 +65,23 @@ def proven(evidence: Equivocation | DoubleOffer, state: Overlay, chain: Digest) 
         eras = Eras(chain, state.require(ERAS_KEY, EraTable).starts)
         offence = None if key is None else proven_offence(evidence, key, eras.at(evidence.height))
         return None if offence is None else offence.value
-    member = state.get(member_key(evidence.offender), Member)
-    return DOUBLE_OFFER if member is not None and _is_double(evidence, member.node_key, chain) else None
+    return DOUBLE_OFFER if _is_double(evidence, held_keys(state, evidence.offender), chain) else None
 
 
-def _is_double(evidence: DoubleOffer, key: PublicKey, chain: Digest) -> bool:
+def _is_double(evidence: DoubleOffer, keys: tuple[PublicKey, ...], chain: Digest) -> bool:
+    """Contracts name no height: each counts under any key that the offender has or had, else another key were a way
+    out of what it promised twice.
+    """
     first, second = evidence.first, evidence.second
     return (
         first.chain == second.chain == chain
         and (first.seller, first.offer_counter) == (second.seller, second.offer_counter)
         and first != second
         and all(evidence.offender in (terms.seller, terms.buyer) for terms in (first, second))
-        and verify(key, encode(first), evidence.first_signature)
-        and verify(key, encode(second), evidence.second_signature)
+        and all(
+            any(verify(key, encode(terms), signature) for key in keys)
+            for terms, signature in ((first, evidence.first_signature), (second, evidence.second_signature))
+        )
     )
 
 

@@ -45,6 +45,13 @@ class Reason(Enum):
     LEAVE_NOT_MEMBER = "leave_not_member"
     LEAVE_AS_BEFORE = "leave_as_before"
     PRESENCE_NOT_MEMBER = "presence_not_member"
+    # exchanging keys
+    KEY_NOT_MEMBER = "key_not_member"
+    KEY_TOO_SOON = "key_too_soon"
+    KEY_USED_BEFORE = "key_used_before"
+    KEY_NO_POSSESSION = "key_no_possession"
+    KEY_NOT_VOUCHED = "key_not_vouched"
+    KEY_EXPIRED = "key_expired"
     # joining
     JOIN_SPONSOR_NOT_MEMBER = "join_sponsor_not_member"
     JOIN_SPONSOR_BUSY = "join_sponsor_busy"

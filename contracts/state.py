@@ -84,8 +84,13 @@ class Member(Record, frozen=True, kw_only=True, tag="member"):
 
     name: str
     node_key: PublicKey
+    """The newest one of the list: it acts for the member in the next block, and votes as soon as the list says."""
     meter_key: PublicKey
     capacity_w: int
+    rotations: int
+    """How often the member exchanged its node key."""
+    rotated_slot: Slot
+    """Of the block with the last time; 0 before the first."""
 
 
 class MemberTerm(Record, frozen=True, kw_only=True, tag="member-term"):
@@ -119,6 +124,10 @@ class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):
     def at(self, height: Height) -> tuple[tuple[Address, PublicKey], ...]:
         """Returns the (address, node key) pairs of M(height), in their order."""
         return tuple((term.address, term.node_key) for term in self.terms if term.includes(height))
+
+    def keys_of(self, address: Address) -> tuple[PublicKey, ...]:
+        """Returns every node key that somebody had at any height."""
+        return tuple(term.node_key for term in self.terms if term.address == address)
 
     def key_at(self, address: Address, height: Height) -> PublicKey | None:
         """Returns the node key that a member had at a height, None if it was none."""

@@ -21,6 +21,7 @@ from consensus.identifiers import Address, Digest
 from contracts.conditions import Failure
 from contracts.debts import owed_by
 from contracts.forwards import check_window, execute_forward
+from contracts.key_changes import held_keys
 from contracts.member_changes import is_member
 from contracts.receipts import Party, Reason
 from contracts.rewards import FAULT, SUCCESS, punish, quality_total, reward_traders
@@ -160,7 +161,9 @@ def _check_members(run: BlockRun, submission: Submission) -> Refusal | None:
 
 
 def _check_signatures(run: BlockRun, submission: Submission) -> Refusal | None:
-    """Who submits what a party did not sign is at fault; the issuer and the grid account have no score to lose."""
+    """Who submits what a party did not sign is at fault; the issuer and the grid account have no score to lose. What
+    it signed under a key that it replaced since counts no more, and is nobody's fault: the other could not know.
+    """
     action, terms, submitter = submission.action, submission.terms, submission.submitter
     signed = encode(terms)
     fault = None if run.overlay.get(member_key(submitter), Member) is None else submitter
@@ -168,10 +171,14 @@ def _check_signatures(run: BlockRun, submission: Submission) -> Refusal | None:
         ("seller", terms.seller, action.seller_signature, Reason.TRADE_SELLER_SIGNATURE),
         ("buyer", terms.buyer, action.buyer_signature, Reason.TRADE_BUYER_SIGNATURE),
     ):
-        key = run.overlay.require(member_key(address), Member).node_key
-        if not verify(key, signed, signature):
-            detail = f"{name} {address.hex()} did not sign these terms"
-            return Refusal(reason=reason, detail=detail, fault=fault)
+        present, *earlier = held_keys(run.overlay, address)
+        if verify(present, signed, signature):
+            continue
+        if any(verify(key, signed, signature) for key in earlier):
+            detail = f"{name} {address.hex()} signed these terms under a key that it replaced since"
+            return Refusal(reason=reason, detail=detail)
+        detail = f"{name} {address.hex()} did not sign these terms"
+        return Refusal(reason=reason, detail=detail, fault=fault)
     return None
 
 

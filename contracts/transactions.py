@@ -5,6 +5,7 @@ signature covers the encoding of `Envelope`, which names the chain.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -179,6 +180,44 @@ class ShowPresence(Record, frozen=True, kw_only=True, tag="show-presence"):
     """Does nothing but show that the sender is there: a change of members waits for who was not seen lately."""
 
 
+class KeyUse(Enum):
+    """What a key signs for its member."""
+
+    NODE = "node"
+    """Votes, transactions, links."""
+    METER = "meter"
+    """Readings."""
+
+
+class KeyPossession(Record, frozen=True, kw_only=True, tag="key-possession"):
+    """What a new key signs, so that nobody brings one that nobody holds, or somebody else's."""
+
+    chain: DigestBytes
+    owner: AddressBytes
+    use: KeyUse
+    key: PublicKeyBytes
+
+
+class RotateKey(Record, frozen=True, kw_only=True, tag="rotate-key"):
+    """The sender is to act and to vote by another node key, in its place among the members."""
+
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Of `KeyPossession`, by `key`."""
+    vouchers: Vouchers
+    """For `key` and the sender's meter."""
+
+
+class ReplaceMeter(Record, frozen=True, kw_only=True, tag="replace-meter"):
+    """The sender's readings are those of another meter from here on."""
+
+    key: PublicKeyBytes
+    possession: SignatureBytes
+    """Of `KeyPossession`, by `key`."""
+    vouchers: Vouchers
+    """For the sender's node key and `key`."""
+
+
 class Application(Record, frozen=True, kw_only=True, tag="p2pnode-2-application"):
     """What a home that wants to join signs with its node key and its meter's: that it has both, for this chain."""
 
@@ -288,6 +327,8 @@ Action = (
     | SetStake
     | SetLeaving
     | ShowPresence
+    | RotateKey
+    | ReplaceMeter
     | RequestJoin
     | GiveVerdict
     | SayReady
@@ -384,6 +425,23 @@ def trade_id(terms: TradeTerms) -> Digest:
 def cancellation_bytes(terms: TradeTerms) -> bytes:
     """Returns what both parties sign to cancel a contract."""
     return encode(Cancellation(chain=terms.chain, trade=trade_id(terms)))
+
+
+def possession_bytes(chain: Digest, owner: Address, use: KeyUse, key: PublicKey) -> bytes:
+    """Returns what a new key of a member signs."""
+    return encode(KeyPossession(chain=chain, owner=owner, use=use, key=key))
+
+
+def rotation(chain: Digest, owner: Address, key: SigningKey, vouchers: Vouchers) -> RotateKey:
+    """Returns the action by which a member exchanges its node key for `key`, with the authority's vouchers for it."""
+    possession = key.sign(possession_bytes(chain, owner, KeyUse.NODE, key.public_key))
+    return RotateKey(key=key.public_key, possession=possession, vouchers=vouchers)
+
+
+def replacement(chain: Digest, owner: Address, key: SigningKey, vouchers: Vouchers) -> ReplaceMeter:
+    """Returns the action by which a member takes its readings from the meter that signs with `key`, likewise."""
+    possession = key.sign(possession_bytes(chain, owner, KeyUse.METER, key.public_key))
+    return ReplaceMeter(key=key.public_key, possession=possession, vouchers=vouchers)
 
 
 def office_possession_bytes(chain: Digest, office: Address, key: PublicKey) -> bytes:

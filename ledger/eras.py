@@ -138,18 +138,18 @@ def _followers(height: Height, state: StateReader) -> tuple[tuple[Address, Publi
 
 
 def _departed(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:
-    """Returns who left last and is in no set any more. Whom a ceremony removed lives in no era of ours, and the old
-    key of a member that has another one is nobody's.
+    """Returns who left last, by the key that it had then, and is in no set any more. Whom a ceremony removed lives in
+    no era of ours, and a key that a member replaced is nobody's.
     """
     overlay = Overlay(state)
     bases = {start.base for start in overlay.require(ERAS_KEY, EraTable).starts}
     known = overlay.require(MEMBER_LIST_KEY, MemberList)
-    ended = (
+    newest = {term.address: term for term in known.terms}  # a term under a later key stands behind the one before
+    left = sorted(
         (term.last_height, term.address, term.node_key)
-        for term in known.terms
+        for term in newest.values()
         if term.last_height is not None and term.last_height <= height and term.last_height not in bases
     )
-    left = [one for one in sorted(ended) if one[1] not in known.addresses]
     return tuple((address, key) for _, address, key in left[-DEPARTED_MAX:])
 
 

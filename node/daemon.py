@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
-from consensus.member import Parameters
+from consensus.member import KeyRing, Parameters
 from contracts.state import MEMBER_LIST_KEY, MemberList
 from contracts.state_reading import member_name, require
 from ledger.eras import BegunEra
@@ -262,7 +262,7 @@ class Daemon:
     ) -> Participant:
         genesis = self.ledger.genesis
         return Participant(
-            signer=identity.signer,
+            keys=KeyRing(identity.signer),
             parameters=Parameters(
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,

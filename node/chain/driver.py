@@ -36,7 +36,7 @@ from consensus.evidence import Equivocation, equivocation_of
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.intake import DECIDED_RUN_MAX
-from consensus.member import Parameters, Signer
+from consensus.member import KeyRing, Parameters
 from consensus.messages import CommitCertificate, Message
 from consensus.recovery import certificate_is_forgotten, is_forgotten
 from consensus.replica import Replica
@@ -82,7 +82,7 @@ class Driver:
     def __init__(
         self,
         *,
-        signer: Signer,
+        keys: KeyRing,
         parameters: Parameters,
         application: Application,
         sign_state: SignStateStore,
@@ -91,11 +91,11 @@ class Driver:
         """Restores the replica from the application's records and the sign state; nothing is sent before the first
         event.
         """
-        self._own = signer.address
+        self._own = keys.address
         self._application = application
         self._sign_state = sign_state
         self._ports = ports
-        self._replica = _restore(signer, parameters, application, sign_state, ports.now())
+        self._replica = _restore(keys, parameters, application, sign_state, ports.now())
         self._events: deque[Event] = deque()
         self._is_stepping = False
         self._has_failed = False
@@ -335,14 +335,14 @@ class Driver:
 
 
 def _restore(
-    signer: Signer, parameters: Parameters, application: Application, sign_state: SignStateStore, now: Instant
+    keys: KeyRing, parameters: Parameters, application: Application, sign_state: SignStateStore, now: Instant
 ) -> Replica:
     records = application.records()
     start = stored_start(application, records, decode(sign_state.load(), SignState))
     if has_older_records(application, records):
         application.drop_records()  # or those that are not written anew would stand beside the new era's
     return Replica(
-        signer=signer,
+        keys=keys,
         parameters=parameters,
         start=start,
         now=now,

@@ -11,7 +11,7 @@ from typing import Final
 from consensus.events import Instant
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
-from consensus.member import Parameters, Signer
+from consensus.member import KeyRing, Parameters
 from consensus.messages import HeightAnswer, HeightQuestion, Message, Status
 from node.chain.application import Application
 from node.chain.block_server import BlockServer
@@ -60,7 +60,7 @@ class Participant:
     def __init__(
         self,
         *,
-        signer: Signer,
+        keys: KeyRing,
         parameters: Parameters,
         application: Application,
         sign_state: SignStateStore,
@@ -68,7 +68,7 @@ class Participant:
     ) -> None:
         """Restores the replica; sends nothing."""
         self.driver = Driver(
-            signer=signer,
+            keys=keys,
             parameters=parameters,
             application=application,
             sign_state=sign_state,
@@ -100,7 +100,7 @@ class Participant:
             clock_s=clock_s,
         )
         self.recovery = SignRecovery(
-            signer=signer,
+            keys=keys,
             application=application,
             links=RecoveryLinks(
                 send=ports.send,

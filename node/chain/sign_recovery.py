@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.identifiers import Address, Height
-from consensus.member import Signer
+from consensus.member import KeyRing
 from consensus.membership import Memberships
 from consensus.messages import NONCE_SIZE_BYTES, HeightAnswer, HeightQuestion
 from consensus.recovery import Inquiry, answer_holds, answer_to, asked_members, can_ask, question_holds
@@ -57,14 +57,15 @@ class SignRecovery:
     def __init__(
         self,
         *,
-        signer: Signer,
+        keys: KeyRing,
         application: Application,
         links: RecoveryLinks,
         clock_s: Callable[[], float] = time.monotonic,
         draw: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Takes this member's key and chain, and where nonces come from."""
-        self._signer = signer
+        """Takes this member's keys and chain, and where nonces come from."""
+        self._keys = keys
+        self._own = keys.address
         self._application = application
         self._links = links
         self._clock_s = clock_s
@@ -73,14 +74,14 @@ class SignRecovery:
         self._asked = 0
         """How often this question was asked."""
         self._answered = Pace(ANSWER_INTERVAL_S, clock_s)
-        self._relay = QuestionRelay(signer.address, clock_s)
+        self._relay = QuestionRelay(self._own, clock_s)
         self._logged_s: float | None = None
         self._log = get_logger("recovery")
 
     def on_question(self, sender: Address, question: HeightQuestion) -> None:
         """Answers a member that asks itself, or whose question `sender` passed on; passes it on where need be."""
         memberships, asker = self._application.memberships(), question.asker
-        if asker == self._signer.address:
+        if asker == self._own:
             return
         if asker not in memberships:
             self._links.refused("bad_height_question", sender)
@@ -99,9 +100,12 @@ class SignRecovery:
             self._answer(question, self._others(memberships))
 
     def _answer(self, question: HeightQuestion, recipients: Iterable[Address]) -> None:
+        signer = self._keys.of(asked_members(self._application.memberships()))
+        if signer is None:
+            return
         answer = answer_to(
             question,
-            self._signer,
+            signer,
             self._application.eras.newest,
             undecided=Height(self._application.height + 1),
             silent_through=self._links.silent_through(),
@@ -121,7 +125,7 @@ class SignRecovery:
         """Keeps an answer; with the Q-th one that counts the end of the silence is known. One to somebody else is
         passed on.
         """
-        if answer.asker != self._signer.address:
+        if answer.asker != self._own:
             self._pass_on(sender, answer)
             return
         if self._inquiry is None or not self._links.is_unanswered():
@@ -168,9 +172,12 @@ class SignRecovery:
         if not can_ask(len(asked_members(memberships))):
             self._report("only the operator can say that this node may sign again: `p2pnode recover alone` says more")
             return
-        if self._inquiry is None:
+        signer = self._keys.of(asked_members(memberships))
+        if signer is None:
+            return  # nobody else of the next height has this home's key: it has nothing to sign there
+        if self._inquiry is None or not self._inquiry.is_by(signer):
             nonce = self._draw(NONCE_SIZE_BYTES)
-            self._inquiry = Inquiry(self._signer, self._application.eras.newest, nonce=nonce)
+            self._inquiry = Inquiry(signer, self._application.eras.newest, nonce=nonce)
             self._asked = 0
         unanswered, question = self._inquiry.unanswered(memberships), self._inquiry.question
         self._report("waits for the other members to say how far the chain is", unanswered=len(unanswered))

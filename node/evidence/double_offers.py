@@ -16,8 +16,9 @@ from typing import Final
 from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Height, Signature
+from contracts.key_changes import held_keys
 from contracts.receipts import Reason, Receipt, Status
-from contracts.state import Member, Offer, Trade, member_key, offer_key, trade_key
+from contracts.state import Offer, Overlay, Trade, offer_key, trade_key
 from contracts.state_reading import read
 from contracts.transactions import Action, DoubleOffer, SubmitTrade, TradeTerms, decode_transaction, trade_id
 from ledger.ledger import Ledger
@@ -26,8 +27,15 @@ REMEMBERED_MAX: Final = 16_384
 """Signatures under declined contracts, the newest ones. Honest members have next to none declined; a liar that wants
 its first one forgotten has to bring so many more to the chain. Bounds memory: 1 KB each, 2 KB with 16 packets."""
 
-UNCHECKED: Final = frozenset({Reason.TRADE_SAME_PARTY, Reason.TRADE_UNKNOWN_PARTY, Reason.TRADE_SELLER_SIGNATURE})
-"""Declined before both signatures were checked: one of them may hold."""
+UNCHECKED: Final = frozenset(
+    {
+        Reason.TRADE_SAME_PARTY,
+        Reason.TRADE_UNKNOWN_PARTY,
+        Reason.TRADE_SELLER_SIGNATURE,
+        Reason.TRADE_BUYER_SIGNATURE,
+    }
+)
+"""Declined before both signatures were found to hold: one of them may, also under a key that was replaced since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +91,12 @@ class DoubleOffers:
         if reason is Reason.TRADE_WRONG_CHAIN:
             return  # proves nothing on this one
         for signer, signature in _signatures(contract):
-            if reason in UNCHECKED:
-                holds = self._holds(signer, signature, contract.terms)
-            else:
-                holds = reason is not Reason.TRADE_BUYER_SIGNATURE or signer == contract.terms.seller
-            if holds:
+            if reason not in UNCHECKED or self._holds(signer, signature, contract.terms):
                 yield signer, signature
 
     def _holds(self, signer: Address, signature: Signature, terms: TradeTerms) -> bool:
-        member = read(self._ledger, member_key(signer), Member)
-        return member is not None and verify(member.node_key, encode(terms), signature)
+        keys = held_keys(Overlay(self._ledger), signer)
+        return any(verify(key, encode(terms), signature) for key in keys)
 
     def _executed(self, name: _Name, *, other_than: Digest) -> _Signed | None:
         """Returns what a party signed of the contract that executed under an offer id, if it is another one."""

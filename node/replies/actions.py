@@ -181,6 +181,26 @@ class VouchersModel(ApiModel):
     home_signature: SignatureHex
 
 
+class RotateKeyModel(ApiModel):
+    """Has the sender act and vote by another node key."""
+
+    kind: Literal["rotate-key"]
+    key: Hash
+    possession: SignatureHex
+    """By the new key."""
+    vouchers: VouchersModel
+
+
+class ReplaceMeterModel(ApiModel):
+    """Takes the sender's readings from another meter."""
+
+    kind: Literal["replace-meter"]
+    key: Hash
+    possession: SignatureHex
+    """By the new key."""
+    vouchers: VouchersModel
+
+
 class RequestJoinModel(ApiModel):
     """Brings the application of a home that has no account yet."""
 
@@ -228,6 +248,8 @@ Action = Annotated[
     | SetStakeModel
     | SetLeavingModel
     | ShowPresenceModel
+    | RotateKeyModel
+    | ReplaceMeterModel
     | RequestJoinModel
     | GiveVerdictModel
     | SayReadyModel

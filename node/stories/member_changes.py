@@ -15,7 +15,7 @@ from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, W
 OfSender = Callable[[Address], Sequence[Transaction]]
 """What waits for a block of a sender, in the order of nonces."""
 
-VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.JOIN: "joins"}
+VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its node key", ChangeKind.JOIN: "joins"}
 
 
 def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChangesReply:

@@ -25,7 +25,7 @@ from consensus.eras import Eras
 from consensus.events import Decision, Instant, PreparedBlock, SignState, forgetful_sign_state, fresh_sign_state
 from consensus.evidence import Equivocation
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, Slot
-from consensus.member import Parameters
+from consensus.member import KeyRing, Parameters
 from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate, Decided, HeightAnswer, HeightQuestion, Message
 from consensus.past import FIRST
@@ -283,7 +283,7 @@ class Home(Disk):
             self.set_ledger_aside()
         self.inquiry = None
         self.driver = Driver(
-            signer=self.key,
+            keys=KeyRing(self.key),
             parameters=PARAMETERS,
             application=self,
             sign_state=SignStateStore(self.device, Path("sign-state")),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.simulation.network import Network
 
 REQUEST_DROPPED: Final = "blocks_request_dropped"
+BAD_QUESTION: Final = "bad_height_question"
 
 Step = tuple[Address, Height, Slot]
 
@@ -132,8 +133,7 @@ class Checker:
         if isinstance(message, PrePrepare | Prepare | Commit | ViewChange) and message.signer != host.key.address:
             return  # passed on: its signer answers for it
         if isinstance(message, PrePrepare | Prepare | Commit | ViewChange):
-            key = host.application.memberships().undecided.key_of(host.key.address)
-            assert key == host.key.public_key, "a statement by who is no member of its height"
+            self._check_key(host, message)
         match message:
             case PrePrepare() | Prepare():
                 self._note_step(self.votes, host, message)
@@ -158,6 +158,26 @@ class Checker:
                 assert host.sign_state.promise >= message.slot, "a promise was sent before it was durable"
                 promised = self.promises.get(step[:2], Slot(0))
                 self.promises[step[:2]] = max(promised, message.slot)
+
+    @staticmethod
+    def _check_key(host: "Host", message: PrePrepare | Prepare | Commit | ViewChange) -> None:
+        """It is signed by the key that the members of its height have of its signer."""
+        application, height, slot = host.application, message.height, message.slot
+        key = application.memberships().undecided.key_of(host.key.address)
+        assert key in host.keys, "a statement by who is no member of its height"
+        if key == host.key.public_key and host.next_key is None:
+            return  # it has no other
+        domain = application.eras.at(height).domain
+        match message:
+            case ViewChange():
+                signed = view_change_bytes(domain, height, slot, message.claim)
+            case Commit():
+                signed = commit_bytes(domain, height, slot, message.block)
+            case _:
+                signed = vote_bytes(domain, height, slot, message.block)
+        assert verification.verify(key, signed, message.signature), "signed by another key than that of its height"
+        kind = "old" if key == host.key.public_key else "new"
+        host.network.occurred[f"signed under the {kind} key"] += 1
 
     @staticmethod
     def _check_prepared(host: "Host", commit: Commit, kept: PreparedBlock) -> None:
@@ -223,18 +243,23 @@ class Checker:
         return key is not None and verification.verify(key, signed, header.signature)
 
     def note_refused(self, host: "Host", sender: Address | None, reason: str) -> None:
-        """Nothing that an honest member says is refused, but for an answer to a question before a crash, and requests
-        for blocks beyond the bound.
+        """Nothing that an honest member says is refused, but for an answer to a question before a crash, requests for
+        blocks beyond the bound, and questions and answers under a key that who is behind does not know yet, or who
+        is ahead knows no more.
         """
         is_late = reason in {AnswerRefusal.NOT_ASKED.value, REQUEST_DROPPED}
         is_liar = sender is None or sender in host.network.byzantine
-        assert is_late or is_liar, f"an honest member's message is refused: {reason}"
+        has_two_keys = any(other.next_key is not None for other in host.network.hosts)
+        is_exchanged = has_two_keys and reason in {AnswerRefusal.BAD_SIGNATURE.value, BAD_QUESTION}
+        assert is_late or is_liar or is_exchanged, f"an honest member's message is refused: {reason}"
 
     def note_evidence(self, evidence: Equivocation, network: "Network") -> None:
         """No honest member is ever accused, and what is found proves it to anybody."""
-        key, era = network.membership.key_of(evidence.offender), network.hosts[0].application.eras.at(evidence.height)
-        offence = None if key is None else proven_offence(evidence, key, era)
-        assert offence is not None, "evidence that proves nothing"
+        era = network.hosts[0].application.eras.at(evidence.height)
+        keys = {key for host in network.by_address[evidence.offender] for key in host.keys.public_keys}
+        found = [offence for key in keys if (offence := proven_offence(evidence, key, era)) is not None]
+        assert found, "evidence that proves nothing"
+        offence = found[0]
         assert evidence.offender in network.byzantine, f"an honest member was accused of {offence.value}"
         network.occurred[f"evidence of {offence.value}"] += 1
 

@@ -16,7 +16,7 @@ from consensus.codec import decode, encode
 from consensus.events import Decision, Instant, SignState, forgetful_sign_state, fresh_sign_state
 from consensus.evidence import Equivocation
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
-from consensus.member import Parameters, Signer
+from consensus.member import KeyRing, Parameters, Signer
 from consensus.replica import Replica
 from ledger.errors import LedgerDamaged
 from node.chain.block_sync import PLAN_INTERVAL_S
@@ -93,6 +93,9 @@ class Host:
         self.network = network
         self.index = index
         self.key = key
+        self.keys = KeyRing(key)
+        self.next_key: Signer | None = None
+        """On its disk from the start, where a run has it exchange its key."""
         self.application = application
         application.monotonic_ms = lambda: self.now().monotonic_ms
         self.role = role
@@ -126,6 +129,10 @@ class Host:
         span_ms, drift = faults.clock_offset_ms_max, faults.drift_per_million_max
         self.clock_offset_ms = draw(-span_ms, span_ms) if span_ms else 0
         self.drift_per_million = draw(-drift, drift) if drift else 0
+
+    def give_next_key(self, key: Signer) -> None:
+        self.next_key = key
+        self.keys.add(key)
 
     # --- what tests look at -------------------------------------------------------------------------------------
 
@@ -177,7 +184,7 @@ class Host:
         self.signed = self.open_sign_state()
         network.checker.note_started(self)
         self.participant = Participant(
-            signer=self.key,
+            keys=self.keys,
             parameters=Parameters(
                 slot_duration_ms=TAU_MS,
                 attempt_max_ms=ATTEMPT_MAX_MS,

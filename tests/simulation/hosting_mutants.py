@@ -21,6 +21,7 @@ from tests.simulation.leaving_mutants import LEAVING_MUTANTS
 from tests.simulation.ledger_mutants import LEDGER_MUTANTS
 from tests.simulation.mutant import Mutant
 from tests.simulation.restart_mutants import RESTART_MUTANTS
+from tests.simulation.rotating_mutants import ROTATING_MUTANTS
 from tests.simulation.sync_mutants import SYNC_MUTANTS
 
 HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -30,5 +31,6 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *SYNC_MUTANTS,
     *LEDGER_MUTANTS,
     *LEAVING_MUTANTS,
+    *ROTATING_MUTANTS,
     *JOINING_MUTANTS,
 )

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from contracts import eras, execution, joining, member_changes, offices, panels
+from contracts import eras, execution, joining, member_changes, offices, panels, vouching
 from contracts.receipts import Reason
 from ledger import eras as ledger_eras
 from ledger import execution as ledger_execution
@@ -48,27 +48,27 @@ def unasked(name: str, function: str, condition: str, *killers: Killer) -> Mutan
 ASKING: Final = (
     unasked(
         "the voucher may be of other keys",
-        "_voucher_refusal",
-        "(application.node_key, application.meter_key) != (home.node_key, home.meter_key)",
+        "voucher_refusal",
+        "(home.node_key, home.meter_key) != (node_key, meter_key)",
         refused("another meter than vouched for"),
     ),
     unasked(
         "nobody stands behind a voucher",
-        "_voucher_refusal",
+        "voucher_refusal",
         "not vouchers_hold(vouchers, root_key)",
         refused("a home that vouches for itself"),
     ),
     broken(
         "the authority's first key vouches for ever",
         joining,
-        "_voucher_refusal",
+        "voucher_refusal",
         "acting_key(run.overlay, address_of(run.genesis.authority_key))",
         "run.genesis.authority_key",
         directed(C.test_the_key_that_acts_for_the_authority_vouches_and_no_earlier_one),
     ),
     broken(
         "the root is not asked",
-        joining,
+        vouching,
         "vouchers_hold",
         "verify(root_key, encode(issuing), vouchers.issuing_signature) and",
         "",
@@ -76,7 +76,7 @@ ASKING: Final = (
     ),
     broken(
         "the issuing authority is not asked",
-        joining,
+        vouching,
         "vouchers_hold",
         "and verify(\n        issuing.issuing_key, encode(vouchers.home), vouchers.home_signature\n    )",
         "",
@@ -84,13 +84,13 @@ ASKING: Final = (
     ),
     unasked(
         "vouchers are valid for ever",
-        "_voucher_refusal",
+        "voucher_refusal",
         "not are_valid_at(vouchers, now_ms)",
         refused("valid no more"),
     ),
     broken(
         "an issuing authority is valid for ever",
-        joining,
+        vouching,
         "are_valid_at",
         "(vouchers.issuing, vouchers.home)",
         "(vouchers.home,)",
@@ -98,7 +98,7 @@ ASKING: Final = (
     ),
     broken(
         "a voucher is over at its last moment",
-        joining,
+        vouching,
         "are_valid_at",
         "time_ms <= one.valid_until_ms",
         "time_ms < one.valid_until_ms",
@@ -456,8 +456,8 @@ COUNTING: Final = (
         "a joiner goes to the front",
         member_changes,
         "list_with",
-        "(*known.terms, new)",
-        "(new, *known.terms)",
+        "(*known.terms, _term_of(change, first))",
+        "(_term_of(change, first), *known.terms)",
         becomes_member,
     ),
     broken(
@@ -540,9 +540,9 @@ COUNTING: Final = (
     broken(
         "a candidate that waits is forgotten at a base",
         eras,
-        "_queue_from",
-        "isinstance(one, Join) or one.address in going_on",
-        "one.address in going_on",
+        "_still_waits",
+        "return True",
+        "return change.address in going_on",
         directed(K.test_candidates_go_on_waiting_when_an_era_begins),
     ),
     broken(

@@ -56,7 +56,7 @@ LEAVING_MUTANTS: Final = (
     ),
     hindered(
         "those who stay need not be there",
-        "seen < quorum.quorum(max(1, len(after)))",
+        "not is_rotation and seen < quorum.quorum(max(1, len(after)))",
         directed(C.test_those_who_stay_must_be_there),
     ),
     Mutant(
@@ -162,7 +162,7 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="who is gone still waits to leave",
         rule="eras",
-        breaks=(edited(eras, "_queue_from", ("if isinstance(one, Join) or one.address in going_on", "")),),
+        breaks=(edited(eras, "_still_waits", ("return change.address in going_on\n", "return True\n")),),
         killers=(directed(C.test_of_who_is_gone_nothing_waits),),
     ),
     Mutant(
@@ -231,7 +231,7 @@ LEAVING_MUTANTS: Final = (
             edited(
                 Member,
                 "silence",
-                ("if self.state.membership.key_of(self.own) != self.signer.public_key:", "if False:"),
+                ("if self.keys.of(self.state.membership) is None:", "if False:"),
             ),
         ),
         killers=(directed(L.test_members_leave_a_network_in_trouble, seed=2),),

@@ -1,5 +1,6 @@
-"""Which break of the protocol's list each mutant is: of the inquiry across memberships (22 to 27) and of the ceremony
-(28 to 46). `python -m tests.simulation.numbered_mutants` prints the table, with what noticed each.
+"""Which break of the protocol's list each mutant is: of exchanged keys (15 to 17, 21), of the inquiry across
+memberships (22 to 27) and of the ceremony (28 to 46). `python -m tests.simulation.numbered_mutants` prints the table,
+with what noticed each.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from tests.simulation.mutant import FAILURES, Mutant, in_place
 from tests.simulation.mutants import MUTANTS
 
 NUMBERED: Final = {
+    15: "the old key counts from the first height of the new one on",
+    16: "the new key counts below its first height",
+    17: "a key that was somebody's comes back",
+    21: "evidence counts under the key of today",
     22: "who forgot counts the answers of the set that it had when it asked",
     23: "who forgot asks the members of its own height",
     24: "answers above the own height count",

@@ -76,7 +76,8 @@ def replay_alone(
         execution = chain.apply([transaction], slot=chain.slot, **ALONE)
         (receipt,) = execution.receipts
         if receipt.status is Status.DECLINED:
-            check_declined(before, chain, receipt, is_trade=isinstance(action, SubmitTrade))
+            is_tried = receipt.reason is not Reason.SENDER_KEY_REPLACED
+            check_declined(before, chain, receipt, is_trade=is_tried and isinstance(action, SubmitTrade))
             assert not isinstance(action, CancelTrade) or receipt.fault is None
         assert before.keys() <= chain.state.keys(), "nothing is removed"
         flows.follow([transaction], execution)

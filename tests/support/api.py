@@ -12,7 +12,7 @@ import aiohttp
 from consensus.events import Instant, fresh_sign_state
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
-from consensus.member import Parameters
+from consensus.member import KeyRing, Parameters
 from consensus.membership import leader
 from consensus.replica import Replica, Start
 from ledger.block import block_digest
@@ -147,7 +147,7 @@ class ApiHarness:
         genesis, height = self.ledger.genesis, Height(self.ledger.height + 1)
         now = Instant(monotonic_ms=0, clock_ms=0)
         replica = Replica(
-            signer=self.community.node_keys[0],
+            keys=KeyRing(self.community.node_keys[0]),
             parameters=Parameters(
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,

@@ -32,7 +32,7 @@ from consensus.events import (
 )
 from consensus.evidence import Evidence
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
-from consensus.member import Parameters
+from consensus.member import KeyRing, Parameters
 from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Body,
@@ -229,6 +229,8 @@ class Scenario:
         self.prepared: PreparedBlock | None = None
         self.refused: list[Refusal] = []
         self.eras = ERAS
+        self.next_key: SigningKey | None = None
+        """That this home has, too."""
         self.sets: dict[int, Members] = {}
         """Who the members are from a height on; `members` before the lowest."""
         self.forget()
@@ -360,9 +362,10 @@ class Scenario:
             voted=self.voted,
             prepared=self.prepared,
         )
-        self.replica = Replica(
-            signer=self.members.keys[self.own], parameters=self.parameters, start=start, now=self.now()
-        )
+        keys = KeyRing(self.members.keys[self.own])
+        if self.next_key is not None:
+            keys.add(self.next_key)
+        self.replica = Replica(keys=keys, parameters=self.parameters, start=start, now=self.now())
 
     # --- shorthands for what many scenarios begin with --------------------------------------------------------
 

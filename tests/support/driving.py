@@ -8,7 +8,7 @@ from consensus.cryptography import SigningKey
 from consensus.events import Instant
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
-from consensus.member import Parameters
+from consensus.member import KeyRing, Parameters
 from consensus.messages import Message
 from ledger.ledger import Ledger
 from node.chain.application import LedgerApplication
@@ -72,5 +72,6 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
     )
     parameters = Parameters(slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms)
     application = application_on(ledger, key.address)
-    driver = Driver(signer=key, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
+    keys = KeyRing(key)
+    driver = Driver(keys=keys, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
     return driver, world

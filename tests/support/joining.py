@@ -16,11 +16,9 @@ from contracts.receipts import Receipt
 from contracts.run import DecidedBlock
 from contracts.state import APPLICATIONS_KEY, applicant_key
 from contracts.transactions import Application, GiveVerdict, RequestJoin, SayReady
-from contracts.vouchers import HomeVoucher, IssuingVoucher, Vouchers
+from contracts.vouchers import HomeVoucher, Vouchers
 from tests.support.contracts import Community, DictChain, seeded_key
-
-ALWAYS_MS = 2**53
-ISSUING_KEY = seeded_key("issuing", 0)
+from tests.support.vouchers import home_voucher, signed_vouchers
 
 
 @dataclass(frozen=True)
@@ -42,32 +40,17 @@ def newcomer(number: int, **voucher: Any) -> Newcomer:
     fields: dict[str, Any] = {
         "node_key": node_key.public_key,
         "meter_key": meter_key.public_key,
-        "capacity_w": 1_000,
         "person": Digest(bytes([number]) * 32),
-        "valid_from_ms": 0,
-        "valid_until_ms": ALWAYS_MS,
         **voucher,
     }
-    return Newcomer(node_key=node_key, meter_key=meter_key, voucher=HomeVoucher(**fields))
+    return Newcomer(node_key=node_key, meter_key=meter_key, voucher=home_voucher(**fields))
 
 
 def vouchers_of(
     community: Community, home: Newcomer, *, root_key: SigningKey | None = None, **issuing: Any
 ) -> Vouchers:
-    """Returns what the community's authority signs, by its first key if no other is given."""
-    fields: dict[str, Any] = {
-        "issuing_key": ISSUING_KEY.public_key,
-        "valid_from_ms": 0,
-        "valid_until_ms": ALWAYS_MS,
-        **issuing,
-    }
-    voucher = IssuingVoucher(**fields)
-    return Vouchers(
-        issuing=voucher,
-        issuing_signature=(root_key or community.authority_key).sign(encode(voucher)),
-        home=home.voucher,
-        home_signature=ISSUING_KEY.sign(encode(home.voucher)),
-    )
+    """Returns what the community's authority signs of a home, by its first key if no other is given."""
+    return signed_vouchers(community, home.voucher, root_key=root_key, **issuing)
 
 
 def request_of(

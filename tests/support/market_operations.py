@@ -7,6 +7,7 @@ The same seed on the same chain gives the same operations. Nothing here knows wh
 only looks at the state to send things that have a chance, and at what it sent before to repeat and to forge it.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -25,6 +26,7 @@ from contracts.state import (
     Account,
     Debt,
     Deficit,
+    Member,
     MeterReading,
     Packet,
     PromiseBook,
@@ -33,6 +35,7 @@ from contracts.state import (
     account_key,
     debt_key,
     deficit_key,
+    member_key,
     office_key,
     packet_key,
     promises_key,
@@ -81,6 +84,7 @@ from tests.support.contracts import (
 )
 from tests.support.joining import JoiningChain
 from tests.support.joining_operations import JoiningOperations
+from tests.support.vouchers import replace_by, rotate_to
 
 Operation = tuple[int | SigningKey, Action]
 V = TypeVar("V", bound=Record)
@@ -124,7 +128,10 @@ class MarketOperations:
         """
         self._random: Final = random
         self._chain: Final = chain
-        self._homes: Final = chain.community
+        self._homes = chain.community
+        """With the keys that the members have now."""
+        self._next_keys: list[SigningKey] = []
+        self._members_read: dict[int, bytes] = {}
         self._members: Final = range(len(self._homes.addresses))
         self._interval = 3
         self._counter = 0
@@ -141,14 +148,16 @@ class MarketOperations:
             self._spot: 26,
             self._forward: 9,
             self._correction: 5,
-            self._forged_trade: 6,
+            self._forged_trade: 7,
             self._cancellation: 4,
             self._pay_debt: 4,
             self._repeated: 4,
             self._stake: 2,
             self._leaving: 1,
             self._presence: 1,
-            self._report: 3,
+            self._rotation: 1,
+            self._meter: 1,
+            self._report: 4,
             self._bad_reading: 2,
             self._transfer: 2,
             self._issue: 2,
@@ -159,10 +168,16 @@ class MarketOperations:
         """Returns who sends what next."""
         if self._random.random() * OPERATIONS_PER_INTERVAL < 1:
             self._interval += 1
+        self._take_new_keys()
         (kind,) = self._random.choices(list(self._kinds), weights=list(self._kinds.values()))
-        operation = kind()
+        operation = self._signable(kind())
         self._sent = [*self._sent, operation][-OPERATIONS_REMEMBERED_MAX:]
         return operation
+
+    def _signable(self, operation: Operation) -> Operation:
+        """Has a member that is named by its number sign with the key that acts for it now."""
+        sender, action = operation
+        return sender if isinstance(sender, SigningKey) else self._homes.node_keys[sender], action
 
     # -- readings
 
@@ -358,7 +373,7 @@ class MarketOperations:
         sender, action = self._random.choice(self._sent)
         return self._random.choice((sender, sender, self._random.choice(self._members))), action
 
-    # -- tokens, stakes, evidence
+    # -- tokens, stakes, members
 
     def _amount(self, sender: SigningKey) -> int:
         """Returns little, seldom all that the sender has, or a little more than that."""
@@ -402,15 +417,17 @@ class MarketOperations:
 
     def next_about_joining(self) -> Operation:
         """Returns what somebody does about homes that want to join: mostly what brings an application on."""
-        return self._joining.next()
+        self._take_new_keys()
+        return self._signable(self._joining.next())
 
     # -- the authority's key
 
     def next_about_an_office(self) -> Operation:
         """Returns what somebody does about the authority's key: its owner, who was that, a member, or a stranger."""
-        return self._random.choices(
-            (self._replacement, self._proposal, self._approval, self._objection), weights=(1, 3, 8, 8)
-        )[0]()
+        self._take_new_keys()
+        kinds = (self._replacement, self._proposal, self._approval, self._objection)
+        (kind,) = self._random.choices(kinds, weights=(1, 3, 8, 8))
+        return self._signable(kind())
 
     def _owner(self) -> SigningKey:
         """The authority under its present key, seldom under one that it had or will have."""
@@ -471,14 +488,55 @@ class MarketOperations:
     def _presence(self) -> Operation:
         return self._random.choice((*self._members, self._homes.issuer_key)), ShowPresence()
 
+    # -- keys
+
+    def _key(self) -> SigningKey:
+        """Mostly a new one, else one that is or was somebody's."""
+        if self._random.random() < 0.2:
+            return self._random.choice((*self._homes.node_keys, *self._homes.meter_keys, *self._next_keys))
+        self._next_keys.append(SigningKey(self._random.randbytes(32)))
+        return self._next_keys[-1]
+
+    def _take_new_keys(self) -> None:
+        """Uses those that the chain took."""
+        for number, address in enumerate(self._homes.addresses):
+            raw = self._chain.state[member_key(address)]
+            if self._members_read.get(number) == raw:
+                continue
+            self._members_read[number], member = raw, decode(raw, Member)
+            known = {key.public_key: key for key in self._next_keys}
+            nodes, meters = list(self._homes.node_keys), list(self._homes.meter_keys)
+            nodes[number] = known.get(member.node_key, nodes[number]).of_member(address)
+            meters[number] = known.get(member.meter_key, meters[number])
+            self._homes = dataclasses.replace(self._homes, node_keys=tuple(nodes), meter_keys=tuple(meters))
+
+    def _rotation(self) -> Operation:
+        """Of a member or of who is none; sometimes of what is for another member."""
+        number = self._random.choice(self._members)
+        senders = (*(self._homes.node_keys[number],) * 4, self._homes.issuer_key, self._homes.node_keys[number - 1])
+        return self._random.choice(senders), rotate_to(self._homes, number, self._key(), root_key=self._root())
+
+    def _meter(self) -> Operation:
+        """As a rotation."""
+        number = self._random.choice(self._members)
+        senders = (*(self._homes.node_keys[number],) * 4, self._homes.issuer_key, self._homes.node_keys[number - 1])
+        return self._random.choice(senders), replace_by(self._homes, number, self._key(), root_key=self._root())
+
+    def _root(self) -> SigningKey:
+        """Sometimes somebody else vouches."""
+        return self._random.choice((self._owner(),) * 3 + (self._homes.issuer_key,))
+
+    # -- evidence
+
     def _report(self) -> Operation:
         """Seldom a proof against the equivocator, else statements of which somebody else signed one."""
+        first = self._chain.community.node_keys  # at the heights that the statements are about they voted
         offender = self._random.choice(self._members)
-        key = self._random.choice((self._homes.node_keys[offender],) * 9 + (self._homes.issuer_key,))
+        key = self._random.choice((first[offender],) * 9 + (self._homes.issuer_key,))
         is_proof = offender == self._equivocator and self._random.random() < 0.5
         if is_proof and offender in self._traders:
             self._traders.remove(offender)
-        signer = key if is_proof else self._homes.node_keys[offender - 1]
+        signer = key if is_proof else first[offender - 1]
         evidence = self._random.choice((self._double_offer, self._equivocation))(key, signer)
         return self._random.choice((*self._members, self._homes.issuer_key)), ReportMisconduct(evidence=evidence)
 

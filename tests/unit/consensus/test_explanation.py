@@ -9,6 +9,7 @@ from consensus.events import UNANSWERED, EraStanding, JoinedPlan, KeepSilent, Ti
 from consensus.explain import SLOTS_MAX, silence_max_ms
 from consensus.explanation import Contact, Explanation, Step
 from consensus.identifiers import EraNumber, Height
+from consensus.member import KeyRing
 from consensus.membership import Membership, Memberships
 from consensus.messages import BodyRequest, ViewChange
 from consensus.phases import Phase
@@ -424,7 +425,7 @@ def test_who_is_no_member_is_silent() -> None:
     scenario = Scenario(members=5, own=4)
     four = Membership.of_keys([key.public_key for key in scenario.members.keys[:4]])
     replica = Replica(
-        signer=scenario.members.keys[4],
+        keys=KeyRing(scenario.members.keys[4]),
         parameters=scenario.parameters,
         start=Start(
             height=Height(1),

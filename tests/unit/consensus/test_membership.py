@@ -8,9 +8,11 @@ import pytest
 from consensus.cryptography import SigningKey
 from consensus.events import Arrived
 from consensus.identifiers import PublicKey
+from consensus.member import KeyRing
 from consensus.membership import Membership, Memberships
 from consensus.messages import Commit, Decided, Prepare, PrePrepare, Status, ViewChange
-from tests.support.consensus import BLOCK_A, BLOCK_B, A, B, Members, Scenario
+from consensus.verification import Refusal, verify_message
+from tests.support.consensus import BLOCK_A, BLOCK_B, ERA, A, B, Members, Scenario
 
 FOUR, FIVE, THREE = Members(4), Members(5), Members(3)
 NEW_KEY = SigningKey(b"\x77" * 32)
@@ -205,6 +207,44 @@ def test_a_home_signs_at_a_height_only_under_the_key_that_the_height_has_of_it()
     scenario.work(age_slots=10)
     scenario.tick(5)
     assert {type(message) for message in scenario.sent} <= {Status}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_home_that_exchanges_its_key_signs_each_height_under_the_key_of_that_height(
+    is_restarted: bool,
+) -> None:
+    """It misses none: in the slot after, at the next height, the new key votes, commits and asks for another slot."""
+    scenario, after = Scenario(own=1, slot=4), rotated(1)
+    scenario.sets[2] = after
+    scenario.next_key = after.keys[1]
+    scenario.restart()
+    scenario.vote_for(4)
+    (prepare,) = scenario.sent_of(Prepare)
+    assert prepare == FOUR.vote(1, 4)
+    scenario.receive(FOUR.decided(4))
+    scenario.applied(header_slot=4)
+    if is_restarted:
+        scenario.restart()
+    scenario.tick(slots=2)
+    scenario.receive(after.pre_prepare(6, height=2))
+    scenario.execute(A, 6, height=2)
+    assert scenario.sent_of(Prepare) == [after.vote(1, 6, height=2)]
+    scenario.receive(*(after.vote(member, 6, height=2) for member in (2, 3)))
+    assert scenario.sent_of(Commit) == [after.commit(1, 6, height=2)]
+    scenario.receive(after.view_change(2, 11, height=2), after.view_change(3, 11, height=2))
+    (change,) = scenario.sent_of(ViewChange)
+    assert (change.signer, change.height) == (after.address(1), 2)
+    assert not isinstance(verify_message(change, after.membership, ERA), Refusal)
+
+
+def test_a_ring_takes_keys_of_its_member_alone() -> None:
+    ring, after = KeyRing(FOUR.keys[1]), rotated(1)
+    assert ring.of(after.membership) is None
+    ring.add(after.keys[1])
+    assert (ring.of(FOUR.membership), ring.of(after.membership)) == (FOUR.keys[1], after.keys[1])
+    assert ring.of(Membership(FOUR.membership.members[2:])) is None
+    with pytest.raises(AssertionError):
+        ring.add(FOUR.keys[2])
 
 
 def test_a_new_key_signs_from_its_first_height_on() -> None:

@@ -43,7 +43,6 @@ from contracts.transactions import (
 )
 from tests.support.contracts import Community, forward_terms, make_genesis, seeded_key, sign_trade, signed_reading
 from tests.support.joining import (
-    ISSUING_KEY,
     JoiningChain,
     Newcomer,
     newcomer,
@@ -52,6 +51,7 @@ from tests.support.joining import (
     vouchers_of,
     with_verifiers,
 )
+from tests.support.vouchers import ISSUING_KEY
 
 WINDOW_SLOTS = 16
 

@@ -5,6 +5,7 @@ import pytest
 from consensus import ceremony
 from consensus.ceremony_records import SignedMemberStatement
 from consensus.cryptography import SigningKey
+from consensus.era_plans import Join, is_complete, join_bytes
 from consensus.events import fresh_sign_state
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
@@ -85,6 +86,21 @@ def test_the_plan_speaks_of_the_set_above_the_base(chain):
     assert made.plan.quorums == (chain.set_of(TIP + 1).members,)
     assert made.plan.members == chain.set_of(TIP + 1).members
     assert not made.plan.is_everybody_there
+
+
+def test_who_exchanged_its_key_states_and_agrees_under_the_one_of_its_height(chain):
+    """The old one counts no more: whoever has it speaks for nobody."""
+    past, old = past_of(chain, 2), chain.community.node_keys[1]
+    statement = stated(chain, chain.rotated)
+    assert bad_field(statement, past) is None
+    assert bad_field(ceremony.signed_statement(statement.statement, old), past) == "signature"
+    keys = [*common(chain)[1:], chain.rotated]
+    made = make_plan([stated(chain, key) for key in keys], [], era=EraNumber(1), past=past)
+    assert (old.address, chain.rotated.public_key) in [(one.author, one.node_key) for one in made.plan.statements]
+    joins = [Join(author=key.address, signature=key.sign(join_bytes(made.plan, key.address))) for key in keys]
+    assert is_complete(made.plan, joins)
+    stolen = Join(author=old.address, signature=old.sign(join_bytes(made.plan, old.address)))
+    assert not is_complete(made.plan, [*joins[:-1], stolen])
 
 
 def test_a_change_that_the_base_has_fixed_needs_a_quorum_of_both_sets(chain):

@@ -9,12 +9,14 @@ import pytest
 from consensus.eras import first_era
 from consensus.events import UNANSWERED
 from consensus.identifiers import GENESIS_HEIGHT, Address, Height
+from consensus.member import KeyRing
 from consensus.messages import HeightAnswer, HeightQuestion
-from consensus.recovery import AnswerRefusal, answer_to, question_of
+from consensus.recovery import AnswerRefusal, Inquiry, answer_to, question_holds, question_of
 from ledger.ledger import Ledger
 from node.chain import question_relay, sign_recovery
 from node.chain.sign_recovery import RecoveryLinks, SignRecovery
 from node.mesh.messages import PeerMessage
+from tests.support.changing_members import changing_chain
 from tests.support.contracts import Community, make_genesis
 from tests.support.driving import application_on
 from tests.support.ledger import ChainBuilder
@@ -49,8 +51,9 @@ class Node:
             refused=lambda reason, _: self.refused.append(reason),
             names={},
         )
+        self.keys = KeyRing(self.community.node_keys[self.own])
         self.recovery = SignRecovery(
-            signer=self.community.node_keys[self.own],
+            keys=self.keys,
             application=application_on(self.ledger, self.community.addresses[self.own]),
             links=links,
             clock_s=lambda: self.now_s,
@@ -109,6 +112,56 @@ def test_an_answer_names_the_undecided_height_under_the_members_signature(node: 
     key, era = node.community.node_keys[node.own], first_era(node.community.chain)
     expected = answer_to(question, key, era, undecided=Height(TIP + 1), silent_through=Height(0))
     assert node.sent == [(asker, expected)]
+
+
+@pytest.mark.parametrize(("tip", "is_new"), [(4, False), (5, True), (6, True)])
+def test_who_exchanges_its_key_answers_under_that_of_the_next_height(tmp_path: Path, tip: int, is_new: bool) -> None:
+    """That of w + 1 counts: else an asker that is as far and whose vote is needed would never be answered. The new
+    key is in force from height 7 on.
+    """
+    with changing_chain(tmp_path / "ledger") as chain:
+        while chain.ledger.height < tip:
+            chain.grow()
+        node = Node(chain.community, chain.ledger, own=1)
+        node.keys.add(chain.rotated)
+        node.recovery.on_question(node.community.addresses[0], question_by(node.community, 0))
+        ((_, sent),) = node.sent
+        assert isinstance(sent, HeightAnswer)
+        asked = Inquiry(chain.community.node_keys[0], first_era(chain.community.chain), nonce=NONCE)
+        assert asked.take(sent, chain.ledger.memberships()) is None
+        key = chain.rotated if is_new else chain.community.node_keys[1]
+        expected = answer_to(
+            asked.question,
+            key,
+            first_era(chain.community.chain),
+            undecided=Height(tip + 1),
+            silent_through=Height(0),
+        )
+        assert sent == expected
+
+
+def test_who_asks_while_its_key_is_exchanged_asks_again_under_the_new_one(tmp_path: Path) -> None:
+    with changing_chain(tmp_path / "ledger") as chain:
+        node = Node(chain.community, chain.ledger, own=1, is_unanswered=True, silent_through=UNANSWERED)
+        node.keys.add(chain.rotated)
+        asked: list[HeightQuestion] = []
+        while chain.ledger.height < 7:
+            chain.grow()
+            node.sent.clear()
+            node.recovery.look()
+            asked += [message for _, message in node.sent if isinstance(message, HeightQuestion)][:1]
+            assert question_holds(asked[-1], chain.ledger.memberships(), first_era(chain.community.chain))
+        assert len(set(asked)) == 2
+
+
+def test_who_has_no_key_of_the_next_height_asks_nothing(tmp_path: Path) -> None:
+    """It may have one later, or it left: either way there is nothing yet that it could sign."""
+    with changing_chain(tmp_path / "ledger") as chain:
+        while chain.ledger.height < 5:
+            chain.grow()
+        node = Node(chain.community, chain.ledger, own=1, is_unanswered=True, silent_through=UNANSWERED)
+        node.recovery.look()
+        assert node.sent == []
 
 
 def test_who_keeps_silent_itself_does_not_answer(node: Node) -> None:

@@ -12,6 +12,7 @@ from node.chain.transaction_pool import TransactionPool
 from node.errors import SubmissionRefused
 from tests.support.contracts import raw_transaction, seeded_key, transfer
 from tests.support.ledger import ChainBuilder
+from tests.support.vouchers import rotate_to
 
 
 def pool_of(ledger: Ledger, **limits: int) -> TransactionPool:
@@ -59,3 +60,27 @@ def test_nothing_is_kept_of_senders_without_a_wallet(tmp_path: Path) -> None:
             pool.take(raw_transaction(builder.community, seeded_key("stranger", number), action, nonce=1))
         assert refused.value.reason == TransactionRefusal.UNKNOWN_SENDER.value
     assert pool._standings == {}
+
+
+def test_once_a_key_is_exchanged_what_the_old_one_signed_waits_no_more(tmp_path: Path) -> None:
+    """A thief fills its victim's quota, and takes the next nonces. The block after the rotation is the owner's."""
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    pool, homes = pool_of(builder.ledger), builder.community
+    new = seeded_key("next", 0).of_member(homes.addresses[0])
+    exchange = builder.transaction(0, rotate_to(homes, 0, new))
+    stolen = [raw_transaction(homes, 0, transfer(homes, 1, 1), nonce=nonce) for nonce in range(1, 5)]
+    for raw in (exchange, *stolen):
+        pool.take(raw)
+    mine = raw_transaction(homes, new, transfer(homes, 2, 1), nonce=1)
+    with pytest.raises(SubmissionRefused) as refused:
+        pool.take(mine)
+    assert refused.value.reason == TransactionRefusal.OTHER_KEY.value, "not before the exchange is decided"
+    builder.append([exchange])
+    dropped = pool.on_applied([transaction_digest(exchange)])
+    assert {drop.reason for drop in dropped} == {DropReason.OTHER_KEY}
+    assert len(dropped) == len(stolen)
+    pool.take(mine)
+    with pytest.raises(SubmissionRefused) as refused:
+        pool.take(stolen[0])
+    assert refused.value.reason == TransactionRefusal.OTHER_KEY.value
+    assert builder.build([*stolen, mine]).transactions == (mine,)

@@ -1,11 +1,12 @@
 """What people read about changes of the members: each reason to wait in words, and who left."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.member_changes import Hindrance, Prospect
-from contracts.member_records import Leave
+from contracts.member_records import ChangeKind, Leave, Rotate
 from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
 from tests.support.contracts import make_genesis, transfer
@@ -54,6 +55,13 @@ def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
     chain.append()
     assert [one.hindrance for one in changes_of(chain.ledger).waiting] == [Hindrance.TOO_FEW_MEMBERS]
     chain.ledger.close()
+
+
+def test_a_rotation_is_told_as_one() -> None:
+    change = Rotate(address=HOMES.addresses[1], node_key=HOMES.node_keys[2].public_key)
+    view = waiting_view(replace(found(Hindrance.ONE_IS_PENDING), change=change, members_after=5), "home2")
+    assert view.kind is ChangeKind.ROTATE
+    assert view.sentence.startswith("home2 exchanges its node key: it waits until the change before it is in force")
 
 
 def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:
