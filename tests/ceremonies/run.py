@@ -16,7 +16,7 @@ from contracts.transactions import Action, sign_transaction, transaction_digest
 from node.home.era_files import JoinFile, PlanFile, read_record
 from node.home.folder import Home
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
-from node.testnet.init import _free_ports
+from node.testnet.init import free_ports
 from tests.ceremonies.cases import Case
 from tests.ceremonies.deaf import deaf_file
 from tests.ceremonies.homes import burn_down, has_records, height_of, lose_records, lose_sign_state
@@ -272,7 +272,7 @@ class CeremonyRun:
             "--host",
             "127.0.0.1",
             "--port",
-            str(_free_ports(1)),
+            str(free_ports(1)),
             "--api-port",
             self.nodes[-1].url.split(":")[-1],
         )

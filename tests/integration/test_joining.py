@@ -10,7 +10,7 @@ from consensus.identifiers import Digest
 from node.admission.identity import load_key
 from node.home.folder import Home
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
-from node.testnet.init import TestnetPlan, _free_ports, initialise_testnet
+from node.testnet.init import TestnetPlan, free_ports, initialise_testnet
 from tests.support.ceremony_commands import config, decide_blocks, height, running
 from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until, write_readings
 
@@ -33,7 +33,7 @@ class NewHome(Node):
     def __init__(self, street: Street, name: str) -> None:
         self.home = Home(street.directory / name)  # type: ignore[misc]
         self.name = name  # type: ignore[misc]
-        port = _free_ports(2)
+        port = free_ports(2)
         self.url = f"http://127.0.0.1:{port + 1}"  # type: ignore[misc]
         made = ("--name", name, "--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", str(port))
         p2pnode(street.directory, "init", self.home.directory, *made, "--api-port", str(port + 1))

@@ -30,6 +30,7 @@ from node.mesh.limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
 from node.mesh.link import USE_THIS
 from node.mesh.mesh import Mesh
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX, OfferDecline, PeerMessage, encode_peer_message
+from node.testnet.init import free_ports
 
 DEADLINE_S = 20.0
 """Longest wait for a condition: only a failing test waits so long."""
@@ -129,8 +130,7 @@ def name_of(address: Address) -> str:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_ports(1)
 
 
 def make_identity(folder: Path, authority: Authority, role: Role = Role.MEMBER) -> Identity:
