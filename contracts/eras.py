@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.joining import end_without_keys, join_again
+from contracts.member_changes import is_revocation
 from contracts.member_records import Join, MemberChange, MemberQueue
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
@@ -60,7 +61,9 @@ def _queue_from(queue: MemberQueue, undone: MemberChange | None, beginning: EraB
     first = () if undone is None else (undone,)
     going_on = {address for address, _ in beginning.members}
     waiting = (*first, *(change for change in queue.waiting if change != undone))
-    return replace(queue, waiting=tuple(one for one in waiting if isinstance(one, Join) or one.address in going_on))
+    waiting = tuple(one for one in waiting if isinstance(one, Join) or one.address in going_on)
+    revoked_slot = None if is_revocation(undone) else queue.revoked_slot  # what was undone needs not wait once more
+    return replace(queue, waiting=waiting, revoked_slot=revoked_slot)
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

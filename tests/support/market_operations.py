@@ -20,7 +20,8 @@ from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Address, Digest
 from consensus.messages import CommitStatement, VoteStatement
-from contracts.office_records import Office, Proposal
+from contracts.office_records import Office
+from contracts.proposal_records import Proposal
 from contracts.state import (
     Account,
     Debt,

@@ -32,7 +32,7 @@ from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
-from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
+from node.replies.offices import OfficeModel, OfficeProposalModel, OfficesReply
 from node.stories.lists import offices_of
 from node.stories.member_names import require_id
 from node.stories.slices import Slices
@@ -128,7 +128,7 @@ def _proposals_table(reply: OfficesReply) -> Table:
     return table
 
 
-def _status_text(one: ProposalModel) -> str:
+def _status_text(one: OfficeProposalModel) -> str:
     until = moment_text(one.until_ms)
     match one.status:
         case "open":
@@ -280,7 +280,7 @@ def _what_the_present_key_is_worth(office: OfficeModel) -> str:
     return "The present one is worth nothing afterwards."
 
 
-def _proposal(url: str, text: str) -> ProposalModel:
+def _proposal(url: str, text: str) -> OfficeProposalModel:
     require_id(text)
     found = [one for one in ask_url(url, PATH, OfficesReply).proposals if one.proposal.startswith(text.lower())]
     if len(found) != 1:

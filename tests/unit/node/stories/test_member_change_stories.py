@@ -23,6 +23,7 @@ def found(hindrance: Hindrance | None) -> Prospect:
         seen_after=2,
         trades_pending=3,
         owed_micro=70,
+        from_slot=90,
     )
 
 
@@ -34,6 +35,7 @@ def found(hindrance: Hindrance | None) -> Prospect:
         (Hindrance.TRADES_PENDING, "until its 3 forward trades are final"),
         (Hindrance.IN_DEBT, "until it has paid the 70 micro-tokens"),
         (Hindrance.TOO_FEW_MEMBERS, "genesis allows no fewer than the 5 members"),
+        (Hindrance.REVOKED_LATELY, "from slot 90 on: the authority's word removes one member in a waiting time"),
         (Hindrance.TOO_FEW_SEEN, "3 must answer, and 2 of them were seen lately"),
     ],
 )
