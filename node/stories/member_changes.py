@@ -39,6 +39,24 @@ def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChan
         prospect(overlay, change, height=Height(ledger.height + 1), slot=ledger.tip_slot, genesis=ledger.genesis)
         for change in queue.waiting
     ]
+    present = require(ledger, MEMBER_LIST_KEY, MemberList).addresses
+    return MemberChangesReply(
+        under_way=[
+            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
+        ],
+        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
+        expulsions=list(expulsion_proposals(ledger)),
+        left=list(_left(ledger)),
+    )
+
+
+def departure_of(ledger: Ledger, address: Address) -> LeftMember | None:
+    """Returns how somebody ceased to be a member; None of who is one, or never was."""
+    return next((one for one in _left(ledger) if one.address == address.hex()), None)
+
+
+def _left(ledger: Ledger) -> Iterator[LeftMember]:
+    """Yields who is no member any more; who left last comes last."""
     terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
     present = {term.address for term in terms if term.last_height is None}
     ended = {
@@ -46,18 +64,11 @@ def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChan
         for term in terms
         if term.last_height is not None and term.address not in present
     }
-    return MemberChangesReply(
-        under_way=[
-            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
-        ],
-        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
-        expulsions=list(expulsion_proposals(ledger)),
-        left=[left_view(ledger, address, last) for address, last in sorted(ended.items(), key=lambda one: one[1])],
-    )
+    for address, last in sorted(ended.items(), key=lambda one: one[1]):
+        yield _left_view(ledger, address, last)
 
 
-def left_view(ledger: Ledger, address: Address, last: Height) -> LeftMember:
-    """Returns who is no member any more, as the API shows it."""
+def _left_view(ledger: Ledger, address: Address, last: Height) -> LeftMember:
     name, removal = member_name(ledger, address), _removal_of(ledger, address, last)
     said = "left" if removal is None else f"was removed, as {CAUSES[removal.cause]}"
     return LeftMember(

@@ -495,7 +495,7 @@ COUNTING: Final = (
     broken(
         "who lapsed still waits",
         joining,
-        "_lapse",
+        "_end",
         "waiting_without(queue, _join_of(address, applicant))",
         "queue",
         directed(K.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),

@@ -299,6 +299,13 @@ def test_who_has_gone_by_itself_is_not_removed_any_more() -> None:
     assert queue_of(chain).waiting == ()
 
 
+def test_who_was_removed_does_not_wait_to_leave() -> None:
+    few = homes(4)
+    chain = DictChain(few)
+    chain.block((2, SetLeaving(leaving=True)), (1, revocation_of(2, few)))
+    assert (members_of(chain), queue_of(chain).waiting) == ([0, 1, 3], ())
+
+
 # --- a quorum of the members -----------------------------------------------------------------------------------
 
 
