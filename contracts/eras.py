@@ -31,7 +31,7 @@ def begin_era(run: BlockRun) -> None:
     run.overlay.put(MEMBER_LIST_KEY, MemberList(terms=_terms_from(known, beginning)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     undone = queue.last if queue.last_height >= beginning.base else None
-    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, beginning))
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone))
     if isinstance(undone, Join):
         join_again(run, undone)
     for address, key in beginning.members:
@@ -56,12 +56,10 @@ def _without_later(known: MemberList, base: Height) -> MemberList:
     )
 
 
-def _queue_from(queue: MemberQueue, undone: MemberChange | None, beginning: EraBeginning) -> MemberQueue:
-    """What was undone is tried first; of who is gone nothing waits any more. A candidate is in no list yet."""
+def _queue_from(queue: MemberQueue, undone: MemberChange | None) -> MemberQueue:
+    """What was undone is tried first. What speaks of who is gone is dropped at the end of the block."""
     first = () if undone is None else (undone,)
-    going_on = {address for address, _ in beginning.members}
     waiting = (*first, *(change for change in queue.waiting if change != undone))
-    waiting = tuple(one for one in waiting if isinstance(one, Join) or one.address in going_on)
     revoked_slot = None if is_revocation(undone) else queue.revoked_slot  # what was undone needs not wait once more
     return replace(queue, waiting=waiting, revoked_slot=revoked_slot)
 

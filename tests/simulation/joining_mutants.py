@@ -539,10 +539,10 @@ COUNTING: Final = (
     ),
     broken(
         "a candidate that waits is forgotten at a base",
-        eras,
-        "_queue_from",
-        "isinstance(one, Join) or one.address in going_on",
-        "one.address in going_on",
+        member_changes,
+        "_has_point",
+        "return True",
+        "return is_member(overlay, change.address)",
         directed(K.test_candidates_go_on_waiting_when_an_era_begins),
     ),
     broken(

@@ -160,12 +160,6 @@ LEAVING_MUTANTS: Final = (
         killers=(at_a_base,),
     ),
     Mutant(
-        name="who is gone still waits to leave",
-        rule="eras",
-        breaks=(edited(eras, "_queue_from", ("if isinstance(one, Join) or one.address in going_on", "")),),
-        killers=(directed(C.test_of_who_is_gone_nothing_waits),),
-    ),
-    Mutant(
         name="who left is not heard any more",
         rule="P8",
         breaks=(

@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from contracts import eras, execution, forwards, member_changes, offices, proposals, removals
+from contracts import eras, execution, forwards, member_changes, misconduct, offices, proposals, removals
 from contracts.receipts import Reason
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
-from tests.unit.contracts import test_removals
+from tests.unit.contracts import test_member_changes, test_removals
 
 R = test_removals
 RULE: Final = "a member is removed"
@@ -92,12 +92,13 @@ REMOVING_MUTANTS: Final = (
         directed(R.test_who_has_gone_by_itself_is_not_removed_any_more),
     ),
     broken(
-        "the leave of who was removed waits for ever",
+        "the leave of who is gone waits for ever",
         member_changes,
         "_has_point",
         "return is_member(overlay, change.address)",
         "return True",
         directed(R.test_who_was_removed_does_not_wait_to_leave),
+        directed(test_member_changes.test_of_who_is_gone_nothing_waits),
     ),
     Mutant(
         name="the words of a stolen key of the authority go on",
@@ -211,7 +212,7 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "the last proof counts as the first",
-        removals,
+        misconduct,
         "note_equivocation",
         "_first_proof(run.overlay, evidence) is None and ",
         "",
@@ -235,7 +236,7 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "nobody approves what waits",
-        proposals,
+        execution,
         "execute_approval",
         "if proposal.status not in UNFINISHED or",
         "if proposal.status is not ProposalStatus.OPEN or",
@@ -243,7 +244,7 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "an approval while it waits puts it off",
-        proposals,
+        execution,
         "execute_approval",
         "proposal.status is ProposalStatus.OPEN and _is_approved(run, proposal)",
         "_is_approved(run, proposal)",
@@ -251,7 +252,7 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "who withdraws ends nothing",
-        proposals,
+        execution,
         "execute_withdrawal",
         "(waits and not _is_approved(run, proposal))",
         "False",
@@ -259,7 +260,7 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "who withdraws ends it though a quorum is left",
-        proposals,
+        execution,
         "execute_withdrawal",
         "waits and not _is_approved(run, proposal)",
         "waits",

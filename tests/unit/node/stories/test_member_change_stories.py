@@ -1,13 +1,23 @@
 """What people read about changes of the members: each reason to wait in words, and who left."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from consensus.codec import encode
 from contracts.member_changes import Hindrance, Prospect
-from contracts.member_records import Leave
-from contracts.transactions import SetLeaving
-from node.stories.member_changes import changes_of, waiting_view
+from contracts.member_records import Leave, Removal, RemovalCause
+from contracts.proposal_records import Expulsion
+from contracts.transactions import (
+    Propose,
+    Revocation,
+    RevocationReason,
+    Revoke,
+    SetLeaving,
+    transaction_digest,
+)
+from node.stories.member_changes import CAUSES, changes_of, departure_of, waiting_view
 from tests.support.contracts import make_genesis, transfer
 from tests.support.ledger import ChainBuilder, verified
 
@@ -56,6 +66,37 @@ def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
     chain.append()
     assert [one.hindrance for one in changes_of(chain.ledger).waiting] == [Hindrance.TOO_FEW_MEMBERS]
     chain.ledger.close()
+
+
+def test_who_was_removed_reads_why(tmp_path: Path) -> None:
+    """The queue after the block that carried it out says so, whatever came later."""
+    chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
+    key = HOMES.node_keys[1].public_key
+    revocation = Revocation(chain=HOMES.chain, node_key=key, reason=RevocationReason.CESSATION)
+    action = Revoke(revocation=revocation, signature=HOMES.authority_key.sign(encode(revocation)))
+    brought = chain.transaction(2, action)
+    chain.append([brought])
+    for _ in range(3):
+        chain.append()
+    chain.append([chain.transaction(3, Propose(subject=Expulsion(member=HOMES.addresses[0])))])
+    reply = changes_of(chain.ledger)
+    (left,) = reply.left
+    assert left.sentence == "home2 was removed, as the authority revoked its key; height 2 was its last."
+    assert (left.removed_for, left.reference) == (RemovalCause.REVOKED, transaction_digest(brought).hex())
+    assert departure_of(chain.ledger, HOMES.addresses[1]) == left
+    assert departure_of(chain.ledger, HOMES.addresses[2]) is None
+    (proposal,) = reply.expulsions
+    assert (proposal.member_name, proposal.status, proposal.quorum) == ("home1", "open", 3)
+    chain.ledger.close()
+
+
+@pytest.mark.parametrize("cause", RemovalCause)
+def test_each_removal_that_waits_is_told_in_words(cause: RemovalCause) -> None:
+    change = Removal(address=HOMES.addresses[1], cause=cause, node_key=None, reference=HOMES.chain)
+    view = waiting_view(replace(found(Hindrance.TOO_FEW_MEMBERS), change=change), "home2")
+    assert view.sentence == (
+        f"home2 is removed, as {CAUSES[cause]}: it waits: of 5 members none is removed, until another home joins."
+    )
 
 
 def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:
