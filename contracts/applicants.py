@@ -38,6 +38,8 @@ class Standing(Enum):
     """Admitted: it follows the chain, and becomes a member once it says that it is ready."""
     JOINED = "joined"
     """Became a member; whether it still is one, the list says."""
+    REVOKED = "revoked"
+    """It was a candidate, and the authority revoked its key: that one never applies again."""
     LAPSED = "lapsed"
     """Too few verdicts in time, no word that it is ready in time, or its keys became another's meanwhile."""
 

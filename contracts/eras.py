@@ -1,12 +1,13 @@
 """The first block of an era writes who the members are from its base on, and which eras there have been."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.joining import end_without_keys, join_again
-from contracts.member_records import Join, Leave, MemberChange, MemberQueue, Rotate
+from contracts.member_changes import is_revocation
+from contracts.member_records import Join, MemberChange, MemberQueue, Rotate
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -33,7 +34,7 @@ def begin_era(run: BlockRun) -> None:
     replaced = set(beginning.members) - set(known.at(Height(beginning.base + 1)))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     undone = queue.last if queue.last_height >= beginning.base else None
-    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, beginning, dict(replaced)))
+    run.overlay.put(MEMBER_QUEUE_KEY, _queue_from(queue, undone, dict(replaced)))
     if isinstance(undone, Join):
         join_again(run, undone)
     for address, key in beginning.members:
@@ -59,30 +60,19 @@ def _without_later(known: MemberList, base: Height) -> MemberList:
 
 
 def _queue_from(
-    queue: MemberQueue,
-    undone: MemberChange | None,
-    beginning: EraBeginning,
-    replaced: Mapping[Address, PublicKey],
+    queue: MemberQueue, undone: MemberChange | None, replaced: Mapping[Address, PublicKey]
 ) -> MemberQueue:
-    """What was undone is tried first, as far as it still waits."""
+    """What was undone is tried first. What speaks of who is gone is dropped at the end of the block."""
     first = () if undone is None else (undone,)
-    going_on = frozenset(address for address, _ in beginning.members)
     waiting = (*first, *(change for change in queue.waiting if change != undone))
-    return replace(queue, waiting=tuple(one for one in waiting if _still_waits(one, going_on, replaced)))
+    revoked_slot = None if is_revocation(undone) else queue.revoked_slot  # what was undone needs not wait once more
+    standing = tuple(change for change in waiting if not _is_overruled(change, replaced))
+    return replace(queue, waiting=standing, revoked_slot=revoked_slot)
 
 
-def _still_waits(change: MemberChange, going_on: Collection[Address], replaced: Mapping[Address, PublicKey]) -> bool:
-    """Of who is gone nothing waits any more; of a replaced home no key that it asked for before, and of nobody a key
-    that the ceremony gave to such a home.
-    """
-    match change:
-        case Leave():
-            return change.address in going_on
-        case Rotate():
-            is_other = change.address in replaced or change.node_key in replaced.values()
-            return change.address in going_on and not is_other
-        case Join():  # a candidate is in no list yet; `end_without_keys` looks at its keys
-            return True
+def _is_overruled(change: MemberChange, replaced: Mapping[Address, PublicKey]) -> bool:
+    """No key counts that a replaced home asked for before, nor anybody's that the ceremony gave to such a home."""
+    return isinstance(change, Rotate) and (change.address in replaced or change.node_key in replaced.values())
 
 
 def _terms_from(known: MemberList, beginning: EraBeginning) -> tuple[MemberTerm, ...]:

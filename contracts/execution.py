@@ -32,11 +32,12 @@ from contracts.member_changes import (
 )
 from contracts.member_records import Join, Rotate
 from contracts.misconduct import execute_report
-from contracts.office_records import ProposalTurn
 from contracts.offices import acting_key, execute_replacement
-from contracts.proposals import execute_approval, execute_objection, execute_proposal, take_turn
+from contracts.proposal_records import ProposalTurn
+from contracts.proposals import execute_approval, execute_objection, execute_proposal, execute_withdrawal, take_turn
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
+from contracts.removals import execute_revocation
 from contracts.rewards import reward_service
 from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
@@ -57,6 +58,7 @@ from contracts.transactions import (
     ReplaceOfficeKey,
     ReportMisconduct,
     RequestJoin,
+    Revoke,
     RotateKey,
     SayReady,
     SetLeaving,
@@ -65,6 +67,7 @@ from contracts.transactions import (
     SubmitTrade,
     Transaction,
     Transfer,
+    Withdraw,
 )
 from contracts.transfers import execute_transfer
 
@@ -204,11 +207,15 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
             return execute_ready(run, sender, action)
         case ReportMisconduct():
             return execute_report(run, name, action)
+        case Revoke():
+            return execute_revocation(run, name, action)
         case ReplaceOfficeKey():
             return execute_replacement(run, sender, action)
         case Propose():
             return execute_proposal(run, sender, name, action)
         case Approve():
             return execute_approval(run, sender, action)
+        case Withdraw():
+            return execute_withdrawal(run, sender, action)
         case RaiseObjection():
             return execute_objection(run, sender, action)

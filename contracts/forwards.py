@@ -36,7 +36,7 @@ from contracts.conditions import (
     execution_stage,
     final_stage,
 )
-from contracts.member_changes import is_leaving
+from contracts.member_changes import is_going
 from contracts.member_records import Activity
 from contracts.receipts import Posting, Reason
 from contracts.rewards import FAULT, punish, quality_total, reward_traders
@@ -84,12 +84,12 @@ NO_TOKENS: Final = MicroTokens(0)
 
 def check_window(run: BlockRun, terms: ForwardTerms) -> Refusal | None:
     """The window is an interval of which neither party's reading is decided, and both have room in it; neither of
-    them leaves, as a counterpart could hold it back by one contract after the other that it signed before.
+    them is to go: a counterpart could hold back who leaves by one contract after the other that it signed before.
     """
     start = terms.delivery_start_ms
     for party, address in (("seller", terms.seller), ("buyer", terms.buyer)):
-        if is_leaving(run.overlay, address):
-            detail = f"the {party} leaves, and promises nothing more"
+        if is_going(run.overlay, address):
+            detail = f"the {party} leaves or is removed, and promises nothing more"
             return Refusal(reason=Reason.TRADE_MEMBER_LEAVING, detail=detail)
     if start % run.genesis.interval_ms:
         detail = f"delivery window {start} ms is no multiple of {run.genesis.interval_ms} ms"

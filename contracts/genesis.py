@@ -42,6 +42,10 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
     """Nobody leaves by itself below so many: four stand one liar, three none."""
     seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
     """W: a member that the chain saw within so many slots counts as there."""
+    removal_wait_slots: Annotated[int, Meta(ge=1, le=10**9)]
+    """In which people can act: from a quorum's approval of an expulsion to the expulsion; from one removal by the
+    authority's word to the next one; from a first proof that a member contradicted itself to when another one removes
+    it."""
     verifier_keys: tuple[PublicKeyBytes, ...]
     """Node keys of the founders that verify who joins, who consent by signing genesis; empty: all founders do."""
 

@@ -215,7 +215,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
                 for member in genesis.members
             )
         ),
-        MEMBER_QUEUE_KEY: MemberQueue(waiting=(), last=None, last_height=GENESIS_HEIGHT),
+        MEMBER_QUEUE_KEY: MemberQueue(waiting=(), last=None, last_height=GENESIS_HEIGHT, revoked_slot=None),
         ERAS_KEY: EraTable(starts=()),
         AGENDA_KEY: Agenda(size=0, made=0),
         APPLICATIONS_KEY: Applications(unfinished=(), admitted=()),

@@ -2,7 +2,7 @@
 
     application --t accept--> candidate --Ready--> in the queue of changes --> member
          | t refuse: refused      | a day without Ready: lapsed
-         ` a day: lapsed
+         ` a day: lapsed                       ` its key is revoked: revoked
 
 Two sides must agree, and neither lets anybody in alone: the authority vouches for the keys, which every member
 checks, and verifiers find out who it is. An applicant has no account: a member brings its application, one at a
@@ -229,7 +229,7 @@ def execute_verdict(run: BlockRun, sender: Address, action: GiveVerdict) -> Outc
 def _admit(run: BlockRun, address: Address, applicant: Applicant) -> None:
     """Makes a candidate: known, with a wallet, no member. Keys that became another's meanwhile admit nobody."""
     if not _has_its_keys(run.overlay, address, applicant):
-        _lapse(run, address, applicant)
+        _end(run, address, applicant, Standing.LAPSED)
         return
     for key in (applicant.node_key, applicant.meter_key):
         take_key(run.overlay, key, address)
@@ -326,7 +326,7 @@ def end_application(run: BlockRun, end: ApplicationEnd) -> None:
     if applicant.until_slot > run.context.slot:
         _schedule_end(run, address, applicant)
         return
-    _lapse(run, address, applicant)
+    _end(run, address, applicant, Standing.LAPSED)
 
 
 def end_without_keys(run: BlockRun) -> None:
@@ -335,7 +335,18 @@ def end_without_keys(run: BlockRun) -> None:
     """
     for address, applicant in read_unfinished(run.overlay):
         if not _has_its_keys(run.overlay, address, applicant):
-            _lapse(run, address, applicant)
+            _end(run, address, applicant, Standing.LAPSED)
+
+
+def end_candidate(run: BlockRun, address: Address) -> None:
+    """Ends the admission of a candidate whose key is revoked."""
+    _end(run, address, run.overlay.require(applicant_key(address), Applicant), Standing.REVOKED)
+
+
+def is_candidate(overlay: Overlay, address: Address) -> bool:
+    """Says whether somebody is admitted, and no member yet."""
+    applicant = overlay.get(applicant_key(address), Applicant)
+    return applicant is not None and applicant.standing is Standing.CANDIDATE
 
 
 def _has_its_keys(overlay: Overlay, address: Address, applicant: Applicant) -> bool:
@@ -343,10 +354,11 @@ def _has_its_keys(overlay: Overlay, address: Address, applicant: Applicant) -> b
     return all(key_owner(overlay, key) in (None, address) for key in keys)
 
 
-def _lapse(run: BlockRun, address: Address, applicant: Applicant) -> None:
+def _end(run: BlockRun, address: Address, applicant: Applicant, standing: Standing) -> None:
+    """Ends what will lead to no membership; nothing of it waits any more."""
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     run.overlay.put(MEMBER_QUEUE_KEY, waiting_without(queue, _join_of(address, applicant)))
-    _finish(run, address, applicant, Standing.LAPSED)
+    _finish(run, address, applicant, standing)
 
 
 def _lapses_at(run: BlockRun) -> Slot:

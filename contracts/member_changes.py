@@ -16,26 +16,31 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus import quorum
-from consensus.identifiers import FIXED_AHEAD, Address, Height, Slot
+from consensus.identifiers import FIXED_AHEAD, Address, Height, PublicKey, Slot
 from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
-from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue, Rotate
+from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue, Removal, RemovalCause, Rotate
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    Member,
     MemberList,
     MemberTerm,
     Overlay,
     activity_key,
     applicant_key,
+    member_key,
 )
 from contracts.transactions import SetLeaving
 
 SEEN_PARTS: Final = 4
 """A member is noted as seen anew once the last time is this part of the window ago."""
+
+REMOVAL_MEMBERS_MIN: Final = 3
+"""Nobody is removed below so many, whatever genesis says of who leaves: two decide nothing without each other."""
 
 
 # --- who is there ----------------------------------------------------------------------------------------------
@@ -50,6 +55,12 @@ def is_leaving(overlay: Overlay, address: Address) -> bool:
     """Says whether a member's leave waits."""
     waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
     return Leave(address=address) in waiting
+
+
+def is_going(overlay: Overlay, address: Address) -> bool:
+    """Says whether a member's leave waits, or its removal."""
+    waiting = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting
+    return any(isinstance(change, Leave | Removal) and change.address == address for change in waiting)
 
 
 def note_seen(run: BlockRun, address: Address) -> None:
@@ -96,9 +107,9 @@ def execute_show_presence(run: BlockRun, sender: Address) -> Outcome:
 # --- what waits ------------------------------------------------------------------------------------------------
 
 
-RANKS: Final = (Rotate, Leave, Join)
-"""The order in which changes are tried: a key that may be stolen is not kept by who wants to go, nor who wants to go
-by who comes.
+RANKS: Final = (Rotate, Removal, Leave, Join)
+"""The order in which changes are tried: a home whose key is stolen exchanges it before anything that the thief signed
+removes it; who has to go is not kept by who wants to, nor that one by who comes.
 """
 
 
@@ -111,6 +122,13 @@ def waiting_with(queue: MemberQueue, change: MemberChange) -> MemberQueue:
 def waiting_without(queue: MemberQueue, change: MemberChange) -> MemberQueue:
     """Returns the queue without a change."""
     return replace(queue, waiting=tuple(other for other in queue.waiting if other != change))
+
+
+def forget_revocations(overlay: Overlay) -> None:
+    """Ends what waits of the authority's word: the key that gave it acts no more, perhaps as it was stolen."""
+    queue = overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    waiting = tuple(change for change in queue.waiting if not is_revocation(change))
+    overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
 
 
 def list_with(known: MemberList, change: MemberChange, first: Height) -> MemberList:
@@ -144,7 +162,9 @@ class Hindrance(Enum):
     """Forward trades of the member are not final."""
     IN_DEBT = "in_debt"
     TOO_FEW_MEMBERS = "too_few_members"
-    """Genesis names how many there are at least."""
+    """Genesis names how many stay at least where one leaves, `REMOVAL_MEMBERS_MIN` stay where one is removed."""
+    REVOKED_LATELY = "revoked_lately"
+    """The authority's word removes one member in a waiting time: who has its key cannot end a chain at once."""
     NOT_READY = "not_ready"
     """The candidate did not say lately that it is ready."""
     TOO_FEW_SEEN = "too_few_seen"
@@ -165,6 +185,8 @@ class Prospect:
     """Of those, how many the chain saw within the window."""
     trades_pending: int
     owed_micro: int
+    from_slot: int
+    """Of the first block that may carry it out, where the last one of its kind was too lately; else 0."""
 
     @property
     def quorum(self) -> int:
@@ -188,12 +210,15 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
     activity = overlay.get(activity_key(change.address), Activity)
     pending = 0 if activity is None else activity.trades_pending
     owed = owed_by(overlay, change.address)
-    is_leave, is_rotation = isinstance(change, Leave), isinstance(change, Rotate)
+    is_leave, is_removal, is_rotation = (isinstance(change, kind) for kind in (Leave, Removal, Rotate))
+    members_min = REMOVAL_MEMBERS_MIN if is_removal else genesis.membership.members_min
+    from_slot = _revocation_slot(overlay, change, genesis)
     hindrances = (
         (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
         (is_leave and pending > 0, Hindrance.TRADES_PENDING),
         (is_leave and owed > 0, Hindrance.IN_DEBT),
-        (is_leave and len(after) < genesis.membership.members_min, Hindrance.TOO_FEW_MEMBERS),
+        ((is_leave or is_removal) and len(after) < members_min, Hindrance.TOO_FEW_MEMBERS),
+        (slot < from_slot, Hindrance.REVOKED_LATELY),
         (joiner is not None and not is_ready, Hindrance.NOT_READY),
         (not is_rotation and seen < quorum.quorum(max(1, len(after))), Hindrance.TOO_FEW_SEEN),
     )
@@ -205,7 +230,19 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
         seen_after=seen,
         trades_pending=pending,
         owed_micro=owed,
+        from_slot=from_slot,
     )
+
+
+def _revocation_slot(overlay: Overlay, change: MemberChange, genesis: Genesis) -> int:
+    """Returns from which slot on the authority's word may remove a member again; 0 for every other change."""
+    last = overlay.require(MEMBER_QUEUE_KEY, MemberQueue).revoked_slot
+    return 0 if last is None or not is_revocation(change) else last + genesis.membership.removal_wait_slots
+
+
+def is_revocation(change: MemberChange | None) -> bool:
+    """Says whether a change is a removal by the authority's word."""
+    return isinstance(change, Removal) and change.cause is RemovalCause.REVOKED
 
 
 def _is_ready(overlay: Overlay, candidate: Address, *, slot: Slot, genesis: Genesis) -> bool:
@@ -237,11 +274,39 @@ def next_change(overlay: Overlay, *, height: Height, slot: Slot, genesis: Genesi
 
 def carry_out_change(run: BlockRun) -> MemberChange | None:
     """Writes the list of the height two above the block, if a change is to be carried out; says which."""
-    height = run.context.height
-    change = next_change(run.overlay, height=height, slot=run.context.slot, genesis=run.genesis)
+    height, slot = run.context.height, run.context.slot
+    _drop_pointless(run)
+    change = next_change(run.overlay, height=height, slot=slot, genesis=run.genesis)
     if change is not None:
         known, first = run.overlay.require(MEMBER_LIST_KEY, MemberList), Height(height + FIXED_AHEAD)
         run.overlay.put(MEMBER_LIST_KEY, list_with(known, change, first))
         queue = waiting_without(run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue), change)
-        run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, last=change, last_height=height))
+        revoked_slot = slot if is_revocation(change) else queue.revoked_slot
+        done = replace(queue, last=change, last_height=height, revoked_slot=revoked_slot)
+        run.overlay.put(MEMBER_QUEUE_KEY, done)
+        _drop_pointless(run)
     return change
+
+
+def _drop_pointless(run: BlockRun) -> None:
+    """Takes out of the queue what speaks of who is gone already, or of a key that was replaced."""
+    queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
+    waiting = tuple(change for change in queue.waiting if _has_point(run.overlay, change))
+    run.overlay.put(MEMBER_QUEUE_KEY, replace(queue, waiting=waiting))
+
+
+def _has_point(overlay: Overlay, change: MemberChange) -> bool:
+    match change:
+        case Removal():
+            return speaks_of_present(overlay, change.address, change.node_key)
+        case Leave() | Rotate():
+            return is_member(overlay, change.address)
+        case Join():  # a candidate is in no list yet
+            return True
+
+
+def speaks_of_present(overlay: Overlay, address: Address, node_key: PublicKey | None) -> bool:
+    """Says whether somebody is a member, under this node key if one is named."""
+    if not is_member(overlay, address):
+        return False
+    return node_key in (None, overlay.require(member_key(address), Member).node_key)

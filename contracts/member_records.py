@@ -3,7 +3,7 @@
 from enum import Enum
 
 from consensus.codec import Record
-from consensus.identifiers import Address, Height, PublicKey, Slot
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 
 
 class Activity(Record, frozen=True, kw_only=True, tag="activity"):
@@ -44,13 +44,45 @@ class Join(Record, frozen=True, kw_only=True, tag="join"):
     node_key: PublicKey
 
 
-MemberChange = Leave | Rotate | Join
+class RemovalCause(Enum):
+    """Why a member is removed."""
+
+    REVOKED = "revoked"
+    """The authority says that its key is no member's any more."""
+    EXPELLED = "expelled"
+    """A quorum of the members says so."""
+    EQUIVOCATED = "equivocated"
+    """It contradicted itself in consensus, and did so again after it had the time to end an accident."""
+
+
+class Removal(Record, frozen=True, kw_only=True, tag="removal"):
+    """A member goes, whatever it says."""
+
+    address: Address
+    cause: RemovalCause
+    node_key: PublicKey | None
+    """What is said is said of this key, and of no later one of the member; None: of the member, whatever its key."""
+    reference: Digest
+    """Of the transaction that brought the statement or the proof; name of the proposal."""
+
+
+class FirstProof(Record, frozen=True, kw_only=True, tag="first-proof"):
+    """The first proof that a member contradicted itself under its present key. It may have been an accident."""
+
+    node_key: PublicKey
+    height: Height
+    slot: Slot
+    """Both of the block that has the proof."""
+
+
+MemberChange = Rotate | Removal | Leave | Join
 """One change of the list of members."""
 
 
 class ChangeKind(Enum):
     """The tags of the changes."""
 
+    REMOVAL = "removal"
     LEAVE = "leave"
     ROTATE = "rotate"
     JOIN = "join"
@@ -65,7 +97,9 @@ class MemberQueue(Record, frozen=True, kw_only=True, tag="member-queue"):
     """Changes of the list of members: those that wait, and the one that was carried out last."""
 
     waiting: tuple[MemberChange, ...]
-    """In the order in which they are tried; at most one of each kind per member."""
+    """In the order in which they are tried; at most one of each kind, and of each cause, per member."""
     last: MemberChange | None
     last_height: Height
     """Of the block that carried out `last`: it took effect two heights later. 0 before the first."""
+    revoked_slot: Slot | None
+    """Of the block that carried out the last removal by the authority's word."""

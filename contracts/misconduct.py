@@ -1,7 +1,8 @@
 """Proven misconduct: two statements that one member signed and that contradict each other, on the chain once.
 
 Whoever reports it needs no trust: the proof holds by its signatures alone. The offender is suspended (no trading,
-sampling or stake) and loses its stake; it stays a member.
+sampling or stake) and loses its stake. It stays a member, unless it goes on contradicting itself in consensus
+(`removals`).
 """
 
 from typing import Final
@@ -13,6 +14,7 @@ from consensus.evidence import Equivocation, proven_offence
 from consensus.identifiers import Digest, PublicKey
 from contracts.key_changes import held_keys
 from contracts.receipts import Reason
+from contracts.removals import note_equivocation
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
     ERAS_KEY,
@@ -49,6 +51,8 @@ def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct)
         Misconduct(offender=offender, offence=offence, transaction=transaction, height=run.context.height),
     )
     run.scores.suspend(offender, reference=transaction)
+    if isinstance(evidence, Equivocation):
+        note_equivocation(run, transaction, evidence)
     return Outcome(reference=name)
 
 

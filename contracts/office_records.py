@@ -1,9 +1,9 @@
-"""Records of the state about offices, and about what members propose for them."""
+"""Records of the state about offices."""
 
 from enum import Enum
 
 from consensus.codec import Record
-from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.identifiers import Address, Height, PublicKey, Slot
 
 
 class OfficeName(Enum):
@@ -34,40 +34,3 @@ class OfficeKeyChange(Record, frozen=True, kw_only=True, tag="office-key-change"
 
     office: Address
     key: PublicKey
-
-
-class ProposalStatus(Enum):
-    """Where a proposal stands."""
-
-    OPEN = "open"
-    """Members may approve it."""
-    APPROVED = "approved"
-    """By a quorum: it waits for its time."""
-    DONE = "done"
-    LAPSED = "lapsed"
-    """No quorum approved it in time."""
-    OBJECTED = "objected"
-    """The owner of the office was there after all."""
-    VOID = "void"
-    """When its time came, what it proposes could not be done any more."""
-
-
-class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
-    """What a member proposed last; earlier ones are earlier versions of the record."""
-
-    name: Digest
-    """Of the transaction that proposed it."""
-    subject: OfficeKeyChange
-    slot: Slot
-    """Of the block that has that transaction."""
-    status: ProposalStatus
-    approvals: tuple[Address, ...]
-    """Of members, in their order, the proposer's first."""
-    until_slot: Slot
-    """When an open one lapses and an approved one is carried out."""
-
-
-class ProposalTurn(Record, frozen=True, kw_only=True, tag="proposal-turn"):
-    """A member's unfinished proposal lapses or is carried out, if its time has come."""
-
-    proposer: Address

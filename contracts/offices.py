@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.genesis import Genesis
+from contracts.member_changes import forget_revocations
 from contracts.office_records import Office, OfficeKeyChange, OfficeName
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal, declined
@@ -90,3 +91,5 @@ def install(run: BlockRun, change: OfficeKeyChange) -> None:
     present = run.overlay.require(office_key(change.office), Office)
     following = replace(present, key=change.key, first_height=Height(run.context.height + 1))
     run.overlay.put(office_key(change.office), following)
+    if present.name is OfficeName.AUTHORITY:
+        forget_revocations(run.overlay)

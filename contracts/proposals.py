@@ -1,13 +1,19 @@
 """Proposals: what no single member may do, a quorum of the members may, after a time in which others can act.
 
 A member proposes, others approve; the approvals of who is a member when they are counted count. From the quorum's
-approval on a proposal waits for `office_wait_slots`, then it is carried out by itself. One that no quorum approves
-within a day lapses. Each member has one unfinished proposal at most, so all of them together are bounded.
+approval on a proposal waits for a time that genesis names, then it is carried out by itself. One that no quorum
+approves within a day lapses. Who approved may withdraw until the end: one that waits lapses with fewer than a quorum.
+Others may still approve while it waits: else F liars could make up a quorum, and withdraw at the last moment. Each
+member has one unfinished proposal at most, so all of them together are bounded.
 
-The one subject is the key of an office. Its owner, if there after all, objects while the proposal waits, and ends it.
-But whoever has a stolen key could object for ever. So an objection is a delay and no veto: after it nothing may be
-proposed for the office for one waiting time more, in which people talk to each other; a proposal made in the week
-after that cannot be objected to. A quorum that insists wins: it takes Q members twice, and three waiting times.
+*A member is to be expelled*: it cannot object, or a liar always would. Those who approved have `removal_wait_slots`
+to hear it, and withdraw. Then its removal waits as every change of the members does (`removals`).
+
+*An office is to have another key*: its owner, if there after all, objects while the proposal waits
+(`office_wait_slots`), and ends it. But whoever has a stolen key could object for ever. So an objection is a delay and
+no veto: after it nothing may be proposed for the office for one waiting time more, in which people talk to each
+other; a proposal made in the week after that cannot be objected to. A quorum that insists wins: it takes Q members
+twice, and three waiting times.
 """
 
 from typing import Final
@@ -18,12 +24,15 @@ from consensus.identifiers import Address, Digest, Slot
 from consensus.quorum import quorum
 from contracts.agenda import schedule
 from contracts.member_changes import is_member
-from contracts.office_records import Office, OfficeKeyChange, Proposal, ProposalStatus, ProposalTurn
+from contracts.member_records import Removal, RemovalCause
+from contracts.office_records import Office, OfficeKeyChange
 from contracts.offices import install, key_refusal, successor_refusal
+from contracts.proposal_records import Expulsion, Proposal, ProposalStatus, ProposalTurn
 from contracts.receipts import Reason
+from contracts.removals import has_to_go, let_go
 from contracts.run import BlockRun, Outcome, Refusal, declined
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
-from contracts.transactions import Approve, Propose, RaiseObjection
+from contracts.transactions import Approve, OfficeSuccessor, Propose, RaiseObjection, Withdraw
 from contracts.units import MS_PER_HOUR
 
 OPEN_MS: Final = 24 * MS_PER_HOUR
@@ -44,13 +53,13 @@ def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action
     if last is not None and last.status in UNFINISHED:
         detail = f"own proposal {last.name.hex()} is {last.status.value} until slot {last.until_slot}"
         return declined(Reason.PROPOSAL_UNFINISHED, detail)
-    slot, successor = run.context.slot, action.subject
-    refusal = successor_refusal(run, successor) or _quiet_refusal(run, successor.office, made_slot=slot)
+    slot = run.context.slot
+    refusal = _subject_refusal(run, action.subject)
     if refusal is not None:
         return Outcome(refusal=refusal)
     proposal = Proposal(
         name=transaction,
-        subject=OfficeKeyChange(office=successor.office, key=successor.key),
+        subject=_subject_of(action),
         slot=slot,
         status=ProposalStatus.OPEN,
         approvals=(sender,),
@@ -62,23 +71,37 @@ def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action
     return Outcome(reference=transaction)
 
 
+def _subject_refusal(run: BlockRun, subject: OfficeSuccessor | Expulsion) -> Refusal | None:
+    match subject:
+        case OfficeSuccessor() as successor:
+            refusal = successor_refusal(run, successor)
+            return refusal or _quiet_refusal(run, successor.office, made_slot=run.context.slot)
+        case Expulsion() as expulsion:
+            return _expulsion_refusal(run, expulsion)
+
+
+def _subject_of(action: Propose) -> OfficeKeyChange | Expulsion:
+    """Returns what the state keeps: that the next key's owner agreed was checked."""
+    subject = action.subject
+    return subject if isinstance(subject, Expulsion) else OfficeKeyChange(office=subject.office, key=subject.key)
+
+
 def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome:
-    """Counts an approval, or declines: no member, no such open proposal, approved before, another one waits.
+    """Counts an approval, or declines: no member, no such unfinished proposal, approved before, another one waits.
 
     With a quorum's the proposal waits for its time. Who approved before may say so again where the quorum has become
     smaller meanwhile.
     """
     if not is_member(run.overlay, sender):
         return declined(Reason.PROPOSAL_NOT_MEMBER, f"{sender.hex()} is no member")
-    proposal = run.overlay.get(proposal_key(action.proposer), Proposal)
-    if proposal is None or proposal.name != action.proposal:
-        detail = f"{action.proposer.hex()} did not propose {action.proposal.hex()}, or something else since"
-        return declined(Reason.PROPOSAL_UNKNOWN, detail)
-    if proposal.status is not ProposalStatus.OPEN or run.context.slot >= proposal.until_slot:
+    proposal = _named(run, action)
+    if proposal is None:
+        return _unknown(action)
+    if proposal.status not in UNFINISHED or run.context.slot >= proposal.until_slot:
         return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
     is_new = sender not in proposal.approvals
     proposal = replace(proposal, approvals=(*proposal.approvals, sender)) if is_new else proposal
-    if _is_approved(run, proposal):
+    if proposal.status is ProposalStatus.OPEN and _is_approved(run, proposal):
         refusal = _waiting_refusal(run, proposal)
         if refusal is not None:
             return Outcome(refusal=refusal)
@@ -88,6 +111,39 @@ def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome
     else:
         return declined(Reason.PROPOSAL_APPROVED_BEFORE, f"{sender.hex()} approved it before")
     return Outcome(reference=proposal.name)
+
+
+def execute_withdrawal(run: BlockRun, sender: Address, action: Withdraw) -> Outcome:
+    """Takes an approval back, or declines: no such proposal, it is over, the sender did not approve it.
+
+    One that waits lapses with fewer than a quorum's approvals, an open one with the last.
+    """
+    proposal = _named(run, action)
+    if proposal is None:
+        return _unknown(action)
+    if proposal.status not in UNFINISHED:
+        return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
+    if sender not in proposal.approvals:
+        return declined(Reason.PROPOSAL_NOT_APPROVED, f"{sender.hex()} did not approve it")
+    left = tuple(one for one in proposal.approvals if one != sender)
+    proposal = replace(proposal, approvals=left)
+    waits = proposal.status is ProposalStatus.APPROVED
+    if not left or (waits and not _is_approved(run, proposal)):
+        if waits:
+            _wait_no_more(run, proposal)
+        proposal = replace(proposal, status=ProposalStatus.LAPSED)
+    run.overlay.put(proposal_key(action.proposer), proposal)
+    return Outcome(reference=proposal.name)
+
+
+def _named(run: BlockRun, action: Approve | Withdraw) -> Proposal | None:
+    proposal = run.overlay.get(proposal_key(action.proposer), Proposal)
+    return None if proposal is None or proposal.name != action.proposal else proposal
+
+
+def _unknown(action: Approve | Withdraw) -> Outcome:
+    detail = f"{action.proposer.hex()} did not propose {action.proposal.hex()}, or something else since"
+    return declined(Reason.PROPOSAL_UNKNOWN, detail)
 
 
 def execute_objection(run: BlockRun, sender: Address, action: RaiseObjection) -> Outcome:
@@ -121,15 +177,29 @@ def take_turn(run: BlockRun, turn: ProposalTurn) -> None:
 
 
 def _carry_out(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
-    change = proposal.subject
-    is_possible = key_refusal(run, change.key) is None
-    if is_possible:
-        install(run, change)
+    match proposal.subject:
+        case OfficeKeyChange() as change:
+            is_possible = key_refusal(run, change.key) is None
+            if is_possible:
+                install(run, change)
+            _wait_no_more(run, proposal, is_done=is_possible)
+        case Expulsion(member=member) as expulsion:
+            is_possible = _expulsion_refusal(run, expulsion) is None
+            if is_possible:
+                cause, name = RemovalCause.EXPELLED, proposal.name
+                let_go(run, Removal(address=member, cause=cause, node_key=None, reference=name))
     status = ProposalStatus.DONE if is_possible else ProposalStatus.VOID
     run.overlay.put(proposal_key(proposer), replace(proposal, status=status))
-    office = run.overlay.require(office_key(change.office), Office)
-    objected_slot = None if is_possible else office.objected_slot
-    run.overlay.put(office_key(change.office), replace(office, waiting=None, objected_slot=objected_slot))
+
+
+def _expulsion_refusal(run: BlockRun, expulsion: Expulsion) -> Refusal | None:
+    member = expulsion.member
+    if not is_member(run.overlay, member):
+        return Refusal(reason=Reason.EXPULSION_NOT_MEMBER, detail=f"{member.hex()} is no member")
+    if has_to_go(run.overlay, member, RemovalCause.EXPELLED):
+        detail = f"the removal of {member.hex()} waits already"
+        return Refusal(reason=Reason.EXPULSION_WAITS, detail=detail)
+    return None
 
 
 def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
@@ -138,7 +208,11 @@ def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
 
 
 def _waiting_refusal(run: BlockRun, proposal: Proposal) -> Refusal | None:
-    """Says why an approved proposal may not wait for its time: one at a time, and none from before an objection."""
+    """Says why an approved proposal may not wait for its time: of an office one at a time, and none from before an
+    objection; who is to be expelled is expelled already.
+    """
+    if isinstance(proposal.subject, Expulsion):
+        return _expulsion_refusal(run, proposal.subject)
     office = proposal.subject.office
     waiting = run.overlay.require(office_key(office), Office).waiting
     if waiting is not None:
@@ -165,10 +239,23 @@ def _slots(run: BlockRun, duration_ms: int) -> int:
 
 
 def _let_wait(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
-    until_slot = Slot(run.context.slot + run.genesis.office_wait_slots)
+    genesis = run.genesis
+    is_expulsion = isinstance(proposal.subject, Expulsion)
+    wait = genesis.membership.removal_wait_slots if is_expulsion else genesis.office_wait_slots
+    until_slot = Slot(run.context.slot + wait)
     _put_and_schedule(run, proposer, replace(proposal, status=ProposalStatus.APPROVED, until_slot=until_slot))
-    office = run.overlay.require(office_key(proposal.subject.office), Office)
-    run.overlay.put(office_key(proposal.subject.office), replace(office, waiting=proposer))
+    if isinstance(proposal.subject, OfficeKeyChange):
+        office = run.overlay.require(office_key(proposal.subject.office), Office)
+        run.overlay.put(office_key(proposal.subject.office), replace(office, waiting=proposer))
+
+
+def _wait_no_more(run: BlockRun, proposal: Proposal, *, is_done: bool = False) -> None:
+    """Notes with an office that no proposal waits for it; one that is done ends what an earlier objection says."""
+    if isinstance(proposal.subject, OfficeKeyChange):
+        office = run.overlay.require(office_key(proposal.subject.office), Office)
+        objected_slot = None if is_done else office.objected_slot
+        changed = replace(office, waiting=None, objected_slot=objected_slot)
+        run.overlay.put(office_key(proposal.subject.office), changed)
 
 
 def _put_and_schedule(run: BlockRun, proposer: Address, proposal: Proposal) -> None:

@@ -74,6 +74,15 @@ class Reason(Enum):
     READY_UNKNOWN_BLOCK = "ready_unknown_block"
     READY_OLD_BLOCK = "ready_old_block"
     READY_SAID_BEFORE = "ready_said_before"
+    # removals
+    REVOCATION_WRONG_CHAIN = "revocation_wrong_chain"
+    REVOCATION_UNKNOWN_KEY = "revocation_unknown_key"
+    REVOCATION_REPLACED_KEY = "revocation_replaced_key"
+    REVOCATION_NOT_MEMBER = "revocation_not_member"
+    REVOCATION_ALREADY_KNOWN = "revocation_already_known"
+    REVOCATION_NOT_SIGNED = "revocation_not_signed"
+    EXPULSION_NOT_MEMBER = "expulsion_not_member"
+    EXPULSION_WAITS = "expulsion_waits"
     EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
     EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
     EVIDENCE_ALREADY_KNOWN = "evidence_already_known"
@@ -91,6 +100,7 @@ class Reason(Enum):
     PROPOSAL_UNKNOWN = "proposal_unknown"
     PROPOSAL_OVER = "proposal_over"
     PROPOSAL_APPROVED_BEFORE = "proposal_approved_before"
+    PROPOSAL_NOT_APPROVED = "proposal_not_approved"
     OBJECTION_SPENT = "objection_spent"
     # cancellations
     CANCEL_SELLER_SIGNATURE = "cancel_seller_signature"

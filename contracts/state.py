@@ -22,6 +22,7 @@
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
+| `W` first proofs | address | `FirstProof` |
 
 All keys of one table have one length, so a table's keys sort together and no key is a prefix of another.
 """
@@ -34,8 +35,9 @@ from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.applicants import Applicant, ApplicationEnd, Applications
-from contracts.member_records import Activity, KeyOwner, MemberQueue
-from contracts.office_records import Office, Proposal, ProposalTurn
+from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue
+from contracts.office_records import Office
+from contracts.proposal_records import Proposal, ProposalTurn
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -67,6 +69,7 @@ class Table(bytes, Enum):
     TRADE = b"T"
     USED_KEY = b"U"
     PROPOSAL = b"V"
+    FIRST_PROOF = b"W"
 
 
 class Account(Record, frozen=True, kw_only=True, tag="account"):
@@ -408,6 +411,7 @@ StateValue = (
     | Deficit
     | Due
     | EraTable
+    | FirstProof
     | Interval
     | KeyOwner
     | LastBlock
@@ -534,6 +538,11 @@ def trade_key(trade: Digest) -> StateKey:
 def used_key(key: PublicKey) -> StateKey:
     """Key of whose a public key is or was."""
     return StateKey(Table.USED_KEY.value + key)
+
+
+def first_proof_key(address: Address) -> StateKey:
+    """Key of the first proof that a member contradicted itself."""
+    return StateKey(Table.FIRST_PROOF.value + address)
 
 
 class StateReader(Protocol):

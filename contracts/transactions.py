@@ -25,6 +25,7 @@ from consensus.identifiers import (
 )
 from contracts.applicants import Verdict
 from contracts.genesis import PublicKeyBytes
+from contracts.proposal_records import Expulsion
 from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
 from contracts.vouchers import Vouchers
@@ -274,6 +275,37 @@ class ReportMisconduct(Record, frozen=True, kw_only=True, tag="report-misconduct
     evidence: Equivocation | DoubleOffer
 
 
+class RevocationReason(Enum):
+    """Why the authority revokes a key: names of RFC 5280, 5.3.1."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "key-compromise"
+    CA_COMPROMISE = "ca-compromise"
+    AFFILIATION_CHANGED = "affiliation-changed"
+    SUPERSEDED = "superseded"
+    CESSATION = "cessation"
+    PRIVILEGE_WITHDRAWN = "privilege-withdrawn"
+
+
+class Revocation(Record, frozen=True, kw_only=True, tag="p2pnode-2-revocation"):
+    """What the authority signs with the key that acts for it: a node key is no home's of this chain any more.
+
+    It names the key and nobody: whose it is, the state says. A key never comes back, so this never needs to end.
+    """
+
+    chain: DigestBytes
+    node_key: PublicKeyBytes
+    reason: RevocationReason
+
+
+class Revoke(Record, frozen=True, kw_only=True, tag="revoke"):
+    """Brings the authority's word on a key to the chain; it convinces by itself, whoever sends it."""
+
+    revocation: Revocation
+    signature: SignatureBytes
+    """The authority's."""
+
+
 class OfficePossession(Record, frozen=True, kw_only=True, tag="office-possession"):
     """What the next key of an office signs, so that nobody installs one that nobody holds, or somebody else's."""
 
@@ -300,11 +332,18 @@ class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-ke
 class Propose(Record, frozen=True, kw_only=True, tag="propose"):
     """A member proposes what a quorum of the members may do; the transaction's digest is the proposal's name."""
 
-    subject: OfficeSuccessor
+    subject: OfficeSuccessor | Expulsion
 
 
 class Approve(Record, frozen=True, kw_only=True, tag="approve"):
     """A member agrees to a proposal."""
+
+    proposer: AddressBytes
+    proposal: DigestBytes
+
+
+class Withdraw(Record, frozen=True, kw_only=True, tag="withdraw"):
+    """A member takes its approval of a proposal back."""
 
     proposer: AddressBytes
     proposal: DigestBytes
@@ -333,9 +372,11 @@ Action = (
     | GiveVerdict
     | SayReady
     | ReportMisconduct
+    | Revoke
     | ReplaceOfficeKey
     | Propose
     | Approve
+    | Withdraw
     | RaiseObjection
 )
 

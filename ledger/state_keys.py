@@ -8,6 +8,7 @@
 | `applicant:ADDRESS` | what a home asked for that wants to join |
 | `debt:ADDRESS` | what a seller owes the grid account |
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
+| `first-proof:ADDRESS` | first proof that a member contradicted itself |
 | `interval:INTERVAL` | decided readings of an interval |
 | `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
@@ -111,6 +112,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "applicant": (Table.APPLICANT, (_HASH,)),
     "debt": (Table.DEBT, (_HASH,)),
     "deficit": (Table.DEFICIT, (_HASH, _TIME)),
+    "first-proof": (Table.FIRST_PROOF, (_HASH,)),
     "interval": (Table.INTERVAL, (_TIME,)),
     "member": (Table.MEMBER, (_HASH,)),
     "misconduct": (Table.MISCONDUCT, (_HASH,)),

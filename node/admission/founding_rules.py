@@ -25,6 +25,8 @@ GATE_CLOSURE_SLOTS: Final = 14_400
 """An hour of slots: a node that is down for less still trades the hours that it missed."""
 OFFICE_WAIT_MS: Final = 24 * MS_PER_HOUR
 """A day: long enough that an owner who was only asleep is awake."""
+REMOVAL_WAIT_MS: Final = 24 * MS_PER_HOUR
+"""A day, in which neighbours hear each other, and whoever runs a home twice by accident ends that."""
 MEMBERS_MIN: Final = 4
 """So that one liar is stood."""
 SEEN_WINDOW_MS: Final = 5 * 60 * 1_000
@@ -80,6 +82,7 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         membership=MembershipParameters(
             members_min=MEMBERS_MIN,
             seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS,
+            removal_wait_slots=REMOVAL_WAIT_MS // SLOT_DURATION_MS,
             verifier_keys=(),
         ),
         members=(),

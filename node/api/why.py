@@ -22,13 +22,15 @@ from node.replies.why import (
     WhyStep,
     WhySupport,
 )
+from node.stories.member_changes import departure_of
 
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with why nothing is decided."""
     ledger = context.chain.ledger
     explanation = context.node.replica.explain()
-    notices = context.node.link_notices()
+    departure = departure_of(ledger, explanation.own)
+    notices = [*([] if departure is None else [departure.sentence]), *context.node.link_notices()]
     return answer(why_view(context.node.name, explanation, lambda address: member_name(ledger, address), notices))
 
 
@@ -41,7 +43,7 @@ def why_view(
         name: the node's own.
         explanation: what it knows of its undecided height.
         name_of: gives the members' names.
-        notices: what is wrong with its links.
+        notices: what is wrong with its links; that it is no member any more, and why.
     """
     attempt = explanation.next_attempt
     return WhyReply(

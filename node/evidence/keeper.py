@@ -15,8 +15,10 @@ from typing import Final
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
+from consensus.evidence import Equivocation
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.misconduct import misconduct_name, proven
+from contracts.removals import would_remove
 from contracts.state import Member, Misconduct, Overlay, Score, member_key, misconduct_key, score_key
 from contracts.state_reading import read
 from contracts.transactions import ReportMisconduct
@@ -146,7 +148,7 @@ class EvidenceKeeper:
             notes.clear()
         self._looks += 1
         for name, kept in tuple(self._kept.items()):
-            if self._is_settled(name, kept.evidence.offender):
+            if self._is_settled(name, kept.evidence):
                 del self._kept[name]
                 continue
             if self._looks % TOLD_AGAIN_LOOKS == 0:
@@ -167,7 +169,7 @@ class EvidenceKeeper:
             return False
         name = misconduct_name(evidence, offence)
         of_offender = Counter(kept.evidence.offender for kept in self._kept.values())[offender]
-        if name in self._kept or of_offender >= KEPT_PER_OFFENDER_MAX or self._is_settled(name, offender):
+        if name in self._kept or of_offender >= KEPT_PER_OFFENDER_MAX or self._is_settled(name, evidence):
             return True
         if not is_stored:
             self._store(name, evidence)
@@ -179,12 +181,15 @@ class EvidenceKeeper:
         self._kept[name] = _Kept(evidence=evidence, due=due)
         return True
 
-    def _is_settled(self, name: Digest, offender: Address) -> bool:
-        """Says whether the chain has it, or has suspended the member for something else."""
-        score = read(self._ledger, score_key(offender), Score)
-        return read(self._ledger, misconduct_key(name), Misconduct) is not None or (
-            score is not None and score.is_suspended
-        )
+    def _is_settled(self, name: Digest, evidence: Evidence) -> bool:
+        """Says whether the chain has it, or has suspended the member for something else and would not remove it."""
+        if read(self._ledger, misconduct_key(name), Misconduct) is not None:
+            return True
+        score = read(self._ledger, score_key(evidence.offender), Score)
+        if score is None or not score.is_suspended:
+            return False
+        overlay = Overlay(self._ledger)
+        return not (isinstance(evidence, Equivocation) and would_remove(overlay, evidence, self._ledger.genesis))
 
     def _place(self, name: Digest) -> int:
         """Returns how many members come before this one in bringing it to the chain."""

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from contracts.applicants import Verdict
+from contracts.transactions import RevocationReason
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, SignatureHex, SlotNumber
-from node.replies.offices import ApproveModel, ProposeModel, RaiseObjectionModel, ReplaceOfficeKeyModel
+from node.replies.offices import OfficeSuccessorModel, RaiseObjectionModel, ReplaceOfficeKeyModel
+from node.replies.proposals import ApproveModel, ExpulsionModel, WithdrawModel
 
 
 class ReadingModel(ApiModel):
@@ -237,6 +239,29 @@ class ReportMisconductModel(ApiModel):
     """Fields of the evidence by name; bytes in hexadecimal."""
 
 
+class RevocationModel(ApiModel):
+    """What the authority says of a node key."""
+
+    chain: Hash
+    node_key: Hash
+    reason: RevocationReason
+
+
+class RevokeModel(ApiModel):
+    """Brings the authority's word that a node key is no home's of this chain any more."""
+
+    kind: Literal["revoke"]
+    revocation: RevocationModel
+    signature: SignatureHex
+
+
+class ProposeModel(ApiModel):
+    """A member proposes what a quorum of the members may do."""
+
+    kind: Literal["propose"]
+    subject: Annotated[OfficeSuccessorModel | ExpulsionModel, Field(discriminator="kind")]
+
+
 Action = Annotated[
     PublishReadingModel
     | TransferModel
@@ -254,9 +279,11 @@ Action = Annotated[
     | GiveVerdictModel
     | SayReadyModel
     | ReportMisconductModel
+    | RevokeModel
     | ReplaceOfficeKeyModel
     | ProposeModel
     | ApproveModel
+    | WithdrawModel
     | RaiseObjectionModel,
     Field(discriminator="kind"),
 ]

@@ -1,15 +1,15 @@
 """The offices of a chain, and the actions about their keys, as the REST API shows them."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from node.replies.fields import ApiModel, Count, Hash, HeightNumber, SignatureHex, SlotNumber
+from node.replies.fields import ApiModel, Hash, HeightNumber, SignatureHex, SlotNumber
+from node.replies.proposals import ProposalModel
 
 
 class OfficeSuccessorModel(ApiModel):
     """A key that is to act for an office."""
 
+    kind: Literal["office-successor"]
     office: Hash
     """Address of the office."""
     key: Hash
@@ -22,22 +22,6 @@ class ReplaceOfficeKeyModel(ApiModel):
 
     kind: Literal["replace-office-key"]
     successor: OfficeSuccessorModel
-
-
-class ProposeModel(ApiModel):
-    """A member proposes what a quorum of the members may do."""
-
-    kind: Literal["propose"]
-    subject: OfficeSuccessorModel
-
-
-class ApproveModel(ApiModel):
-    """A member agrees to a proposal."""
-
-    kind: Literal["approve"]
-    proposer: Hash
-    proposal: Hash
-    """Digest of the transaction that proposed it."""
 
 
 class RaiseObjectionModel(ApiModel):
@@ -61,32 +45,18 @@ class OfficeModel(ApiModel):
     """When its owner last objected to a proposal, if no proposal gave it a key since."""
 
 
-class ProposalModel(ApiModel):
-    """A member's last proposal."""
+class OfficeProposalModel(ProposalModel):
+    """A member's last proposal, if it is about the key of an office."""
 
-    proposal: Hash
-    """Its name: the digest of the transaction that proposed it."""
-    proposer: Hash
-    proposer_name: str
     office: Literal["authority", "issuer", "grid"]
     """Whose key it is about."""
     key: Hash
     """That is to act for the office."""
-    status: Literal["open", "approved", "done", "lapsed", "objected", "void"]
-    approvals: list[Hash]
-    """Of members, the proposer's first if it is there; of an open one those that count, of present members."""
-    quorum: Annotated[int, Field(ge=1, description="Approvals of present members that it needs.")]
-    slot: SlotNumber
-    """When it was made."""
-    until_slot: SlotNumber
-    """When an open one lapses and an approved one is carried out: by the first block of this slot or a later one."""
-    until_ms: Count
-    """The same on the clock, in milliseconds since the epoch."""
 
 
 class OfficesReply(ApiModel):
     """The offices of the chain, and what members proposed about them."""
 
     offices: list[OfficeModel]
-    proposals: list[ProposalModel]
-    """The last one of each member that made any, in the order of admission."""
+    proposals: list[OfficeProposalModel]
+    """Of each member the last proposal that it made, in the order of admission."""

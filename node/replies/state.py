@@ -6,9 +6,10 @@ from pydantic import Field, JsonValue
 
 from contracts.applicants import Standing, Verdict
 from contracts.member_changes import Hindrance
-from contracts.member_records import ChangeKind
+from contracts.member_records import ChangeKind, RemovalCause
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
 from node.replies.node import ReceiptModel
+from node.replies.proposals import ExpulsionProposalModel
 
 # --- state -------------------------------------------------------------------------------------------------
 
@@ -110,12 +111,18 @@ class WaitingChange(ApiModel):
 
 
 class LeftMember(ApiModel):
-    """A member that left."""
+    """A member that left, or was removed."""
 
     address: Hash
     name: str
     last_height: HeightNumber
     """The last height that it was a member of."""
+    removed_for: RemovalCause | None
+    """Why it was removed; null: it left, or a ceremony went on without it."""
+    reference: Hash | None
+    """Of a removal: the transaction with the authority's word or the proof, or the proposal's name."""
+    sentence: str
+    """The same for people."""
 
 
 class ChangeUnderWay(ApiModel):
@@ -132,12 +139,14 @@ class ChangeUnderWay(ApiModel):
 
 
 class MemberChangesReply(ApiModel):
-    """What changes of the members wait, and who left."""
+    """What changes of the members wait, what members proposed, and who left."""
 
     under_way: list[ChangeUnderWay]
     """What waits for a block in this node's mempool: of each member the last word, by its nonce."""
     waiting: list[WaitingChange]
     """In the order in which they are tried."""
+    expulsions: list[ExpulsionProposalModel]
+    """Of each member the last proposal that it made, in the order of admission."""
     left: list[LeftMember]
     """Who left last comes last."""
 

@@ -65,5 +65,7 @@ def sentence_of(applicant: Applicant) -> str:
             return "it became a member."
         case Standing.REFUSED:
             return f"refused by its verifiers; it may apply again from slot {applicant.until_slot} on."
+        case Standing.REVOKED:
+            return "it was admitted; then the authority revoked its key, which never applies again."
         case Standing.LAPSED:
             return "lapsed: too few verdicts, or no word that it is ready, within a day. It may apply again."

@@ -1,18 +1,16 @@
 """Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
-from collections.abc import Collection, Iterator
-
-from consensus.identifiers import Address, Height
-from consensus.quorum import quorum
-from contracts.office_records import Office, OfficeName, Proposal, ProposalStatus
+from consensus.identifiers import Height
+from contracts.office_records import Office
 from contracts.offices import office_addresses
-from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
-from contracts.state_reading import member_name, read, read_members, require
+from contracts.state import office_key
+from contracts.state_reading import read_members, require
 from ledger.ledger import Ledger
-from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
+from node.replies.offices import OfficeModel, OfficesReply
 from node.replies.parameters import TradesParameters
 from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
+from node.stories.proposals import office_proposals
 from node.stories.slices import Slices
 from node.stories.trade_log import LoggedTrade, Place, read_trades
 
@@ -48,7 +46,6 @@ def offices_of(ledger: Ledger) -> OfficesReply:
     """Returns the offices with their present keys, and the members' last proposals about them."""
     addresses = office_addresses(ledger.genesis).values()
     offices = {address: require(ledger, office_key(address), Office) for address in addresses}
-    present = frozenset(require(ledger, MEMBER_LIST_KEY, MemberList).addresses)
     return OfficesReply(
         offices=[
             OfficeModel(
@@ -60,39 +57,7 @@ def offices_of(ledger: Ledger) -> OfficesReply:
             )
             for address, office in offices.items()
         ],
-        proposals=[
-            _proposal_view(ledger, proposer, proposal, offices[proposal.subject.office].name, present)
-            for proposer, proposal in _proposals(ledger)
-        ],
-    )
-
-
-def _proposals(ledger: Ledger) -> Iterator[tuple[Address, Proposal]]:
-    """Yields the last proposal of everybody who is or was a member."""
-    terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
-    for address in dict.fromkeys(term.address for term in terms):
-        proposal = read(ledger, proposal_key(address), Proposal)
-        if proposal is not None:
-            yield address, proposal
-
-
-def _proposal_view(
-    ledger: Ledger, proposer: Address, proposal: Proposal, office: OfficeName, present: Collection[Address]
-) -> ProposalModel:
-    genesis, is_open = ledger.genesis, proposal.status is ProposalStatus.OPEN
-    counting = [address for address in proposal.approvals if not is_open or address in present]
-    return ProposalModel(
-        proposal=proposal.name.hex(),
-        proposer=proposer.hex(),
-        proposer_name=member_name(ledger, proposer),
-        office=office.value,
-        key=proposal.subject.key.hex(),
-        status=proposal.status.value,
-        approvals=[address.hex() for address in counting],
-        quorum=quorum(len(present)),
-        slot=proposal.slot,
-        until_slot=proposal.until_slot,
-        until_ms=genesis.start_ms + proposal.until_slot * genesis.slot_duration_ms,
+        proposals=list(office_proposals(ledger)),
     )
 
 

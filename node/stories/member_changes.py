@@ -1,21 +1,29 @@
-"""What changes of the members wait, why, and who left: with the sentences that people read."""
+"""What changes of the members wait, why, and who left or was removed: with the sentences that people read."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from consensus.identifiers import Address, Height
+from consensus.codec import decode
+from consensus.identifiers import FIXED_AHEAD, Address, Height
 from contracts.member_changes import Hindrance, Prospect, prospect
-from contracts.member_records import ChangeKind, MemberQueue, change_kind
+from contracts.member_records import ChangeKind, MemberChange, MemberQueue, Removal, RemovalCause, change_kind
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
 from contracts.state_reading import member_name, require
 from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger
 from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, WaitingChange
+from node.stories.proposals import expulsion_proposals
 
 OfSender = Callable[[Address], Sequence[Transaction]]
 """What waits for a block of a sender, in the order of nonces."""
 
 VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its node key", ChangeKind.JOIN: "joins"}
+
+CAUSES: Final = {
+    RemovalCause.REVOKED: "the authority revoked its key",
+    RemovalCause.EXPELLED: "a quorum of the members expelled it",
+    RemovalCause.EQUIVOCATED: "it went on contradicting itself after that was proven",
+}
 
 
 def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
@@ -31,6 +39,24 @@ def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChan
         prospect(overlay, change, height=Height(ledger.height + 1), slot=ledger.tip_slot, genesis=ledger.genesis)
         for change in queue.waiting
     ]
+    present = require(ledger, MEMBER_LIST_KEY, MemberList).addresses
+    return MemberChangesReply(
+        under_way=[
+            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
+        ],
+        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
+        expulsions=list(expulsion_proposals(ledger)),
+        left=list(_left(ledger)),
+    )
+
+
+def departure_of(ledger: Ledger, address: Address) -> LeftMember | None:
+    """Returns how somebody ceased to be a member; None of who is one, or never was."""
+    return next((one for one in _left(ledger) if one.address == address.hex()), None)
+
+
+def _left(ledger: Ledger) -> Iterator[LeftMember]:
+    """Yields who is no member any more; who left last comes last."""
     terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
     present = {term.address for term in terms if term.last_height is None}
     ended = {
@@ -38,16 +64,31 @@ def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChan
         for term in terms
         if term.last_height is not None and term.address not in present
     }
-    return MemberChangesReply(
-        under_way=[
-            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
-        ],
-        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
-        left=[
-            LeftMember(address=address.hex(), name=member_name(ledger, address), last_height=last)
-            for address, last in sorted(ended.items(), key=lambda one: one[1])
-        ],
+    for address, last in sorted(ended.items(), key=lambda one: one[1]):
+        yield _left_view(ledger, address, last)
+
+
+def _left_view(ledger: Ledger, address: Address, last: Height) -> LeftMember:
+    name, removal = member_name(ledger, address), _removal_of(ledger, address, last)
+    said = "left" if removal is None else f"was removed, as {CAUSES[removal.cause]}"
+    return LeftMember(
+        address=address.hex(),
+        name=name,
+        last_height=last,
+        removed_for=None if removal is None else removal.cause,
+        reference=None if removal is None else removal.reference.hex(),
+        sentence=f"{name} {said}; height {last} was its last.",
     )
+
+
+def _removal_of(ledger: Ledger, address: Address, last: Height) -> Removal | None:
+    """Returns the removal that ended a membership, as the queue after the block that carried it out names it."""
+    carried_out = Height(last + 1 - FIXED_AHEAD)
+    raw = ledger.get_at(MEMBER_QUEUE_KEY, carried_out)
+    queue = None if raw is None else decode(raw, MemberQueue)
+    if queue is None or queue.last_height != carried_out or not isinstance(queue.last, Removal):
+        return None
+    return queue.last if queue.last.address == address else None
 
 
 def _last_word(name: str, undecided: Sequence[Transaction]) -> Iterator[ChangeUnderWay]:
@@ -74,7 +115,7 @@ def waiting_view(found: Prospect, name: str) -> WaitingChange:
         name=name,
         kind=change_kind(found.change),
         hindrance=found.hindrance,
-        sentence=f"{name} {VERBS[change_kind(found.change)]}: {sentence_of(found)}",
+        sentence=f"{name} {_verb(found.change)}: {sentence_of(found)}",
         members=found.members,
         quorum=found.quorum,
         members_after=found.members_after,
@@ -83,6 +124,12 @@ def waiting_view(found: Prospect, name: str) -> WaitingChange:
         trades_pending=found.trades_pending,
         owed_micro=found.owed_micro,
     )
+
+
+def _verb(change: MemberChange) -> str:
+    if isinstance(change, Removal):
+        return f"is removed, as {CAUSES[change.cause]}"
+    return VERBS[change_kind(change)]
 
 
 def arithmetic_of(found: Prospect) -> str:
@@ -105,7 +152,14 @@ def sentence_of(found: Prospect) -> str:  # noqa: PLR0911  (a case each)
         case Hindrance.IN_DEBT:
             return f"it waits until it has paid the {found.owed_micro} micro-tokens that it owes the grid account."
         case Hindrance.TOO_FEW_MEMBERS:
+            if isinstance(found.change, Removal):
+                return f"it waits: of {found.members} members none is removed, until another home joins."
             return f"it waits: genesis allows no fewer than the {found.members} members that there are."
+        case Hindrance.REVOKED_LATELY:
+            return (
+                f"it waits until a block from slot {found.from_slot} on: the authority's word removes one member "
+                "in a waiting time."
+            )
         case Hindrance.NOT_READY:
             return "it waits until the new home says again that it is ready: it was not heard lately."
         case Hindrance.TOO_FEW_SEEN:

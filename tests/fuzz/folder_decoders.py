@@ -18,7 +18,7 @@ from consensus.codec import decode, encode
 from consensus.events import SignState
 from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
 from consensus.rendering import render
-from contracts.transactions import SpotTerms
+from contracts.transactions import RevocationReason, SpotTerms
 from contracts.units import MicroTokens
 from ledger.errors import LedgerDamaged
 from ledger.side_files import (
@@ -71,6 +71,7 @@ from node.admission.register import (
     render_register,
 )
 from node.admission.request import make_request, read_request
+from node.admission.revocation_file import make_revocation, read_revocation
 from node.admission.revocations import load_revocations
 from node.errors import (
     EndpointsDamaged,
@@ -107,6 +108,7 @@ def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Itera
     yield from _authority_decoders(directory)
     yield from _founding_decoders(directory)
     yield _successor_decoder(directory)
+    yield _revocation_decoder(directory)
     yield _manifest_decoder(directory)
 
 
@@ -481,6 +483,20 @@ def _successor_decoder(directory: Path) -> Decoder:
         write=lambda made: json.dumps(render(SuccessorFile(chain=chain, successor=made))).encode(),
         refusals=(FileRefused,),
         specimens=(make_successor(chain, seeded_key("issuer", 1).address, key),),
+        form=Form.FREE,
+        is_text=True,
+    )
+
+
+def _revocation_decoder(directory: Path) -> Decoder:
+    chain, key = Digest(bytes(range(32))), seeded_key("authority", 1)
+    reason = RevocationReason.KEY_COMPROMISE
+    return Decoder(
+        name="key-revocation",
+        read=through(directory / "node4.revocation", lambda path: read_revocation(path, chain)),
+        write=lambda made: json.dumps(render(made)).encode(),
+        refusals=(FileRefused,),
+        specimens=(make_revocation(chain, seeded_key("node", 1).public_key, reason, key),),
         form=Form.FREE,
         is_text=True,
     )

@@ -495,7 +495,7 @@ COUNTING: Final = (
     broken(
         "who lapsed still waits",
         joining,
-        "_lapse",
+        "_end",
         "waiting_without(queue, _join_of(address, applicant))",
         "queue",
         directed(K.test_one_that_waits_and_says_nothing_more_lapses_and_waits_no_more),
@@ -539,10 +539,10 @@ COUNTING: Final = (
     ),
     broken(
         "a candidate that waits is forgotten at a base",
-        eras,
-        "_still_waits",
+        member_changes,
+        "_has_point",
         "return True",
-        "return change.address in going_on",
+        "return is_member(overlay, change.address)",
         directed(K.test_candidates_go_on_waiting_when_an_era_begins),
     ),
     broken(

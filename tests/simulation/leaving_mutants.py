@@ -51,7 +51,7 @@ LEAVING_MUTANTS: Final = (
     hindered("who is in debt may leave", "is_leave and owed > 0", directed(C.test_it_waits_until_its_debt_is_paid)),
     hindered(
         "any number of members is enough",
-        "is_leave and len(after) < genesis.membership.members_min",
+        "(is_leave or is_removal) and len(after) < members_min",
         directed(C.test_saying_it_again_is_declined_and_it_can_be_taken_back),
     ),
     hindered(
@@ -132,7 +132,7 @@ LEAVING_MUTANTS: Final = (
     Mutant(
         name="who leaves promises more",
         rule="a member leaves",
-        breaks=((forwards, "is_leaving", lambda *_: False),),
+        breaks=((forwards, "is_going", lambda *_: False),),
         killers=(directed(C.test_no_counterpart_holds_a_leaver_by_new_forward_trades, leaver=2),),
     ),
     Mutant(
@@ -158,12 +158,6 @@ LEAVING_MUTANTS: Final = (
         rule="eras",
         breaks=(edited(eras, "_without_later", ("term.last_height < in_force", "True")),),
         killers=(at_a_base,),
-    ),
-    Mutant(
-        name="who is gone still waits to leave",
-        rule="eras",
-        breaks=(edited(eras, "_still_waits", ("return change.address in going_on\n", "return True\n")),),
-        killers=(directed(C.test_of_who_is_gone_nothing_waits),),
     ),
     Mutant(
         name="who left is not heard any more",

@@ -5,7 +5,7 @@ from typing import Final
 from consensus.member import KeyRing
 from consensus.membership import Membership
 from contracts import eras, execution, key_changes, member_changes, misconduct, trades, vouching
-from contracts.member_records import Join, Leave, Rotate
+from contracts.member_records import Join, Leave, Removal, Rotate
 from ledger import eras as ledger_eras
 from node.chain import mempool
 from node.chain.sign_recovery import SignRecovery
@@ -163,7 +163,7 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a rotation waits behind leaves",
-        (member_changes, "RANKS", (Leave, Rotate, Join)),
+        (member_changes, "RANKS", (Removal, Leave, Rotate, Join)),
         killers=(in_turn,),
     ),
     broken(
@@ -318,12 +318,12 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a replaced home's rotation still waits",
-        edited(eras, "_still_waits", ("change.address in replaced or", "")),
+        edited(eras, "_is_overruled", ("change.address in replaced or", "")),
         killers=(K.test_a_replaced_home_has_the_key_of_the_plan_and_no_other_waits,),
     ),
     broken(
         "a rotation still waits for a key that a ceremony gave to another home",
-        edited(eras, "_still_waits", ("or change.node_key in replaced.values()", "")),
+        edited(eras, "_is_overruled", ("or change.node_key in replaced.values()", "")),
         killers=(directed(U.test_a_key_that_a_ceremony_gives_to_a_home_is_nobody_elses, is_waiting=True),),
     ),
     broken(

@@ -114,7 +114,9 @@ def make_genesis(
         "grid_key": grid_key.public_key,
         "office_wait_slots": 100,
         "scores": DEFAULT_PARAMETERS,
-        "membership": MembershipParameters(members_min=4, seen_window_slots=1_200, verifier_keys=()),
+        "membership": MembershipParameters(
+            members_min=4, seen_window_slots=1_200, removal_wait_slots=1_000, verifier_keys=()
+        ),
         "members": tuple(
             GenesisMember(
                 name=f"home{index + 1}",

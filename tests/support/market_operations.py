@@ -21,7 +21,9 @@ from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Address, Digest
 from consensus.messages import CommitStatement, VoteStatement
-from contracts.office_records import Office, Proposal
+from contracts.genesis import MembershipParameters
+from contracts.office_records import Office
+from contracts.proposal_records import Proposal
 from contracts.state import (
     Account,
     Debt,
@@ -84,6 +86,7 @@ from tests.support.contracts import (
 )
 from tests.support.joining import JoiningChain
 from tests.support.joining_operations import JoiningOperations
+from tests.support.removal_operations import RemovalOperations
 from tests.support.vouchers import replace_by, rotate_to
 
 Operation = tuple[int | SigningKey, Action]
@@ -107,6 +110,9 @@ def busy_market(members: int = 8) -> Community:
         tokens_micro=TOKENS_MICRO,
         gate_closure_slots=12,
         office_wait_slots=6,
+        membership=MembershipParameters(
+            members_min=4, seen_window_slots=1_200, removal_wait_slots=6, verifier_keys=()
+        ),
         grid_fee_micro_per_kwh=10_500,
         scores=scores,
     )
@@ -143,6 +149,7 @@ class MarketOperations:
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
         self._joining: Final = JoiningOperations(random, chain, OFFICE_KEYS)
+        self._removals: Final = RemovalOperations(random, chain)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -419,6 +426,12 @@ class MarketOperations:
         """Returns what somebody does about homes that want to join: mostly what brings an application on."""
         self._take_new_keys()
         return self._signable(self._joining.next())
+
+    # -- who is removed
+
+    def next_about_removals(self) -> Operation:
+        """Returns what somebody does about members that are to go, and now and then what a market does."""
+        return self.next() if self._random.random() < 0.2 else self._removals.next()
 
     # -- the authority's key
 

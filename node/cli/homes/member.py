@@ -1,4 +1,4 @@
-"""`p2pnode member`: a home leaves the chain, or stays after all; what changes of the members wait."""
+"""`p2pnode member`: homes leave the chain, or are removed; what changes of the members wait."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,37 +8,65 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
+from consensus.identifiers import Address, Digest
+from consensus.quorum import quorum
+from contracts.genesis import chain_id
+from contracts.member_changes import REMOVAL_MEMBERS_MIN
+from contracts.proposal_records import Expulsion
+from contracts.transactions import Approve, Propose, Withdraw
 from ledger.ledger import Ledger
-from node.cli.asking import Question, ask
+from node.admission.revocation_file import read_revocation
+from node.cli.asking import Question, ask, ask_url
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.options import ConfigOption, JsonOption, YesOption, confirm
+from node.cli.sending import member_key, send_action
 from node.cli.terminal import error_console, output_console
-from node.client import open_client
+from node.client import api_url, open_client
 from node.errors import NodeError
 from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
-from node.replies.state import MemberChangesReply
+from node.home.genesis_file import load_genesis
+from node.replies.proposals import ExpulsionProposalModel
+from node.replies.state import MemberChangesReply, MemberModel, MembersReply
 from node.stories.member_changes import changes_of
+from node.stories.member_names import PREFIX, require_id, require_member_text
 from node.stories.slices import Slices
+from node.stories.words import moment_text
 
 LEAVE_EXAMPLE: Final = "Example: p2pnode member leave --config testnet/node1/meter.toml"
 STAY_EXAMPLE: Final = "Example: p2pnode member stay --config testnet/node1/meter.toml"
+REVOKE_EXAMPLE: Final = "Example: p2pnode member revoke node4-3f2a90c1.revocation --config node1/meter.toml"
+EXPEL_EXAMPLE: Final = """\
+Example: p2pnode member expel node4 --config node1/meter.toml
+
+Next: the others look (member changes) and approve (member approve)."""
+APPROVE_EXAMPLE: Final = "Example: p2pnode member approve 3f2a9c41d07be865 --config node2/meter.toml"
+WITHDRAW_EXAMPLE: Final = "Example: p2pnode member withdraw 3f2a9c41d07be865 --config node2/meter.toml"
 CHANGES_EXAMPLE: Final = "Example: p2pnode member changes --config testnet/node1/meter.toml"
 
 RunningConfig = Annotated[Path, typer.Option("--config", help="The meter.toml of a node that runs.")]
 
-member_app = typer.Typer(no_args_is_help=True, help="Leave the chain, or stay after all; who else leaves.")
+ProposalArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The proposal, by its first 8 or more digits.", show_default=False)
+]
+
+CHANGES_PATH: Final = "/v1/members/changes"
+MEMBERS_PATH: Final = "/v1/members"
+
+member_app = typer.Typer(
+    no_args_is_help=True, help="Leave the chain, or stay after all; remove who must go; who else leaves."
+)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)
 def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
-    """Show which changes of the members are under way or wait, for what, and who left."""
+    """Show which changes of the members are under way or wait, who is to be expelled, who left, and why."""
 
     def read(ledger: Ledger, _: Home) -> Slices[MemberChangesReply]:
         yield from ()
         return changes_of(ledger)
 
-    reply = ask(config, Question(path="/v1/members/changes", model=MemberChangesReply, read=read))
+    reply = ask(config, Question(path=CHANGES_PATH, model=MemberChangesReply, read=read))
     if as_json:
         typer.echo(reply.model_dump_json(indent=2))
         return
@@ -47,11 +75,24 @@ def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa:
         console.print(sentence)
     if not (reply.under_way or reply.waiting):
         console.print("no change of the members waits")
+    if reply.expulsions:
+        console.print(_expulsions_table(reply))
     if reply.left:
-        table = Table("member", "address", "last height")
+        table = Table("member", "address", "last height", "how")
         for left in reply.left:
-            table.add_row(left.name, left.address[:16], str(left.last_height))
+            how = "left" if left.removed_for is None else left.removed_for.value
+            table.add_row(left.name, left.address[:16], str(left.last_height), how)
         console.print(table)
+
+
+def _expulsions_table(reply: MemberChangesReply) -> Table:
+    table = Table("proposal", "by", "to expel", "approved by", "status")
+    for one in reply.expulsions:
+        needed = f" of {one.quorum} needed" if one.status == "open" else ""
+        until = f" until {moment_text(one.until_ms)}" if one.status in ("open", "approved") else ""
+        named = (one.proposal[:16], one.proposer_name, one.member_name)
+        table.add_row(*named, f"{len(one.approvals)}{needed}", f"{one.status}{until}")
+    return table
 
 
 @member_app.command(epilog=LEAVE_EXAMPLE)
@@ -82,6 +123,112 @@ def stay(config: RunningConfig) -> None:
     configuration = load_configuration(config)
     _follow(configuration, config, _stay, leaving=False)
     output_console().print(f"{configuration.node.name} stays")
+
+
+@member_app.command(epilog=REVOKE_EXAMPLE)
+def revoke(
+    file: Annotated[
+        Path, typer.Argument(help="The authority's file .revocation (p2pnode ca revoke).", show_default=False)
+    ],
+    config: RunningConfig,
+    yes: YesOption = False,  # noqa: FBT002
+) -> None:
+    """Bring the authority's word to the chain that a member's key is no member's any more: the member is removed.
+
+    Any member may bring it, and it can be brought again where it was lost.
+    """
+    configuration = load_configuration(config)
+    chain = chain_id(load_genesis(configuration.home))
+    action, url = read_revocation(file, chain), api_url(configuration)
+    key, reason = action.revocation.node_key.hex(), action.revocation.reason.value
+    members = ask_url(url, MEMBERS_PATH, MembersReply)
+    name = next((one.name for one in members.members if one.node_key == key), "no present member")
+    typer.echo(f"The authority revokes key {key} ({reason}), which is that of {name}.")
+    typer.echo(_arithmetic_of(members))
+    confirm("Bring that to the chain?", yes=yes)
+    reply = send_action(url, member_key(configuration.home, url), chain, action)
+    typer.echo(f"Block {reply.height:,} took it. p2pnode member changes shows what it waits for, or that it is done")
+
+
+@member_app.command(epilog=EXPEL_EXAMPLE)
+def expel(
+    member: Annotated[str, typer.Argument(help="Its name, its address, or the first 8 or more digits of it.")],
+    config: RunningConfig,
+    yes: YesOption = False,  # noqa: FBT002
+) -> None:
+    """Propose that a member is removed. The node must run.
+
+    A quorum of the members must approve it within a day. Then whoever
+    approved has a waiting time to hear the member, and may withdraw; after
+    it the member is removed. It keeps its wallet.
+    """
+    configuration = load_configuration(config)
+    url = api_url(configuration)
+    members = ask_url(url, MEMBERS_PATH, MembersReply)
+    found = _member(members, member)
+    typer.echo(f"{found.name} ({found.address}) is to be a member no more.")
+    typer.echo(_arithmetic_of(members))
+    confirm("Propose that? Talk to its household first.", yes=yes)
+    action = Propose(subject=Expulsion(member=Address(bytes.fromhex(found.address))))
+    reply = send_action(url, member_key(configuration.home, url), chain_id(load_genesis(configuration.home)), action)
+    typer.echo(f"Proposal {reply.digest}. The others: p2pnode member approve {reply.digest[:16]}")
+
+
+@member_app.command(epilog=APPROVE_EXAMPLE)
+def approve(proposal: ProposalArgument, config: RunningConfig, yes: YesOption = False) -> None:  # noqa: FBT002
+    """Agree that a member is expelled. The node must run.
+
+    Approve also one that a quorum approved and that still waits: whoever
+    withdraws then ends it only if too few are left.
+    """
+    configuration = load_configuration(config)
+    url = api_url(configuration)
+    one = _proposal(url, proposal)
+    typer.echo(f"{one.proposer_name} proposes that {one.member_name} ({one.member}) is expelled.")
+    confirm("Approve that?", yes=yes)
+    action = Approve(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
+    reply = send_action(url, member_key(configuration.home, url), chain_id(load_genesis(configuration.home)), action)
+    typer.echo(f"Approved in block {reply.height:,}.")
+
+
+@member_app.command(epilog=WITHDRAW_EXAMPLE)
+def withdraw(proposal: ProposalArgument, config: RunningConfig) -> None:
+    """Take this home's approval back, while the proposal is open or waits. The node must run."""
+    configuration = load_configuration(config)
+    url = api_url(configuration)
+    one = _proposal(url, proposal)
+    action = Withdraw(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
+    reply = send_action(url, member_key(configuration.home, url), chain_id(load_genesis(configuration.home)), action)
+    typer.echo(f"Withdrawn in block {reply.height:,}.")
+
+
+def _arithmetic_of(members: MembersReply) -> str:
+    """Returns what one member less does to the quorum."""
+    fewer = len(members.members) - 1
+    none = " None of three may lie or be down." if fewer == REMOVAL_MEMBERS_MIN else ""
+    then = f"without it {fewer}, {quorum(max(1, fewer))} must answer.{none}"
+    return f"{len(members.members)} members, {members.quorum} must answer; {then}"
+
+
+def _member(members: MembersReply, text: str) -> MemberModel:
+    require_member_text(text)
+    is_prefix = PREFIX.fullmatch(text)
+    found = [one for one in members.members if one.name == text] or [
+        one for one in members.members if is_prefix and one.address.startswith(text.lower())
+    ]
+    if len(found) != 1:
+        names = ", ".join(one.name for one in members.members)
+        raise NodeError(f"{text!r} names {len(found)} of the members: there are {names}")
+    return found[0]
+
+
+def _proposal(url: str, text: str) -> ExpulsionProposalModel:
+    require_id(text)
+    proposals = ask_url(url, CHANGES_PATH, MemberChangesReply).expulsions
+    found = [one for one in proposals if one.proposal.startswith(text.lower())]
+    if len(found) != 1:
+        raise NodeError(f"{text!r} names {len(found)} of the proposals to expel: p2pnode member changes lists them")
+    return found[0]
 
 
 async def _question(configuration: Configuration) -> str | None:

@@ -11,7 +11,7 @@ from consensus.identifiers import Address, Digest, PublicKey
 from contracts.genesis import chain_id
 from contracts.office_records import OfficeName
 from contracts.offices import office_addresses
-from contracts.transactions import Approve, OfficeSuccessor, Propose, RaiseObjection, ReplaceOfficeKey
+from contracts.transactions import Approve, OfficeSuccessor, Propose, RaiseObjection, ReplaceOfficeKey, Withdraw
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
 from node.admission.office_keys import (
@@ -32,7 +32,7 @@ from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
-from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
+from node.replies.offices import OfficeModel, OfficeProposalModel, OfficesReply
 from node.stories.lists import offices_of
 from node.stories.member_names import require_id
 from node.stories.slices import Slices
@@ -67,6 +67,7 @@ Example: p2pnode office propose grid-2.successor --config node1/meter.toml
 
 Next: the others look (office show) and approve (office approve)."""
 APPROVE_EXAMPLE: Final = "Example: p2pnode office approve 3f2a9c41d07be865 --config node2/meter.toml"
+WITHDRAW_EXAMPLE: Final = "Example: p2pnode office withdraw 3f2a9c41d07be865 --config node2/meter.toml"
 OBJECT_EXAMPLE: Final = """\
 Example: p2pnode office object 3f2a9c41d07be865 --key grid.key --genesis genesis.json --url http://127.0.0.1:8000
 
@@ -128,7 +129,7 @@ def _proposals_table(reply: OfficesReply) -> Table:
     return table
 
 
-def _status_text(one: ProposalModel) -> str:
+def _status_text(one: OfficeProposalModel) -> str:
     until = moment_text(one.until_ms)
     match one.status:
         case "open":
@@ -245,6 +246,18 @@ def approve(
     typer.echo(f"Approved in block {reply.height:,}.")
 
 
+@office_app.command(epilog=WITHDRAW_EXAMPLE)
+def withdraw(proposal: ProposalArgument, config: ConfigOption) -> None:
+    """Take this home's approval back, while the proposal is open or waits. The node must run."""
+    configuration = load_configuration(config)
+    url = api_url(configuration)
+    one = _proposal(url, proposal)
+    action = Withdraw(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
+    chain = chain_id(load_genesis(configuration.home))
+    reply = send_action(url, member_key(configuration.home, url), chain, action)
+    typer.echo(f"Withdrawn in block {reply.height:,}.")
+
+
 @office_app.command("object", epilog=OBJECT_EXAMPLE)
 def object_command(
     proposal: ProposalArgument,
@@ -280,7 +293,7 @@ def _what_the_present_key_is_worth(office: OfficeModel) -> str:
     return "The present one is worth nothing afterwards."
 
 
-def _proposal(url: str, text: str) -> ProposalModel:
+def _proposal(url: str, text: str) -> OfficeProposalModel:
     require_id(text)
     found = [one for one in ask_url(url, PATH, OfficesReply).proposals if one.proposal.startswith(text.lower())]
     if len(found) != 1:

@@ -7,13 +7,16 @@ register is written before anything leaves the folder (`node/admission/authority
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import typer
 from rich.table import Table
 
-from consensus.cryptography import address_of
+from consensus.cryptography import SigningKey, address_of
+from contracts.genesis import chain_id
+from contracts.transactions import RevocationReason
 from ledger.side_files import write_whole
 from node.admission.authority import MEMBER_VALIDITY, present, require_lifetime
 from node.admission.authority_folder import (
@@ -27,14 +30,17 @@ from node.admission.authority_folder import (
     require_new_authority,
 )
 from node.admission.chain import Role
-from node.admission.identity import load_private_key
+from node.admission.identity import load_key, load_private_key
+from node.admission.office_keys import is_encrypted
 from node.admission.passphrase import create_passphrase_file
 from node.admission.register import Entry, IssuedToHome, Reason, Register, State
 from node.admission.request import read_request
+from node.admission.revocation_file import REVOCATION_SUFFIX, make_revocation
 from node.admission.revocations import load_revocations
 from node.cli.options import KeyFileOption, YesOption, confirm, passphrase_of
 from node.cli.terminal import output_console
 from node.errors import IdentityError, NodeError
+from node.home.genesis_file import load_genesis_file
 
 CA_HELP: Final = """\
 The network's certificate authority: who may have a home in this network.
@@ -71,7 +77,13 @@ Example: p2pnode ca renew ca node4 --output node4.crt --key-file ca.passphrase
 The issuing authority: p2pnode ca renew ca --issuing --root-key ca/root.key --key-file ca.passphrase
 
 Next: bring the file to the home as node.crt, and start its node again."""
-REVOKE_EXAMPLE: Final = "Example: p2pnode ca revoke ca node4 --reason key-compromise --key-file ca.passphrase"
+REVOKE_EXAMPLE: Final = """\
+Example: p2pnode ca revoke ca node4 --reason key-compromise --key-file ca.passphrase
+
+A member of a chain: p2pnode ca revoke ca node4 --reason key-compromise --genesis genesis.json
+--root-key stick-1/root.key --key-file ca.passphrase
+
+Next: bring the file .revocation to any member (p2pnode member revoke)."""
 LIST_EXAMPLE: Final = "Example: p2pnode ca list ca --expiring 90"
 CRL_EXAMPLE: Final = "Example: p2pnode ca crl ca --key-file ca.passphrase"
 
@@ -216,19 +228,44 @@ def revoke(
     issuing: Annotated[  # noqa: FBT002
         bool, typer.Option("--issuing", help="The issuing authority's certificates before the present one.")
     ] = False,
+    genesis: Annotated[
+        Path | None,
+        typer.Option(
+            help="The genesis.json of a chain that the home is a member of: says for it, in a file, that the key is "
+            "a member's no more. Needs the root key.",
+            show_default=False,
+        ),
+    ] = None,
+    root_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="The key that acts for the authority in the chain; by default root.key of the folder.",
+            show_default=False,
+        ),
+    ] = None,
     key_file: KeyFileOption = None,
     yes: YesOption = False,  # noqa: FBT002
 ) -> None:
     """Revoke all certificates of a key for good, and sign the revocation list.
 
     The key gets no certificate any more; the home makes a new one. With
-    --issuing, whatever the earlier issuing keys signed counts no more: renew
-    the homes' certificates first.
+    --genesis, a file .revocation beside the list says so to that chain,
+    which removes the member once somebody brings it there. With --issuing,
+    whatever the earlier issuing keys signed counts no more: renew the homes'
+    certificates first.
     """
     if issuing == (name is not None):
         raise NodeError("give a name, or --issuing: one of both")
+    if issuing and genesis is not None:
+        raise NodeError("--genesis: a chain knows homes, and no issuing authority")
     with open_authority(directory) as folder:
         register, now = folder.register(), present()
+        passphrase = cache(lambda: passphrase_of(key_file))
+        acting = root_key or folder.root_key
+        if genesis is not None:
+            load_genesis_file(genesis)
+            _require_root_key(acting, "It says on the chain whose key is no member's any more")
+        found = [] if issuing else register.named(name or "")
         if issuing:
             serials = [one.serial for one in earlier_issuing(register, folder.issuing())]
             question = (
@@ -238,20 +275,32 @@ def revoke(
                 "no earlier certificate of the issuing authority is left to revoke (ca renew --issuing makes another)"
             )
         else:
-            found = register.named(name or "")
             serials = [one.serial for one in found if one.revoked is None]
             question = f"Revoke {_count(serials)} of {found[-1].name} ({_short(found[-1].address)})?"
             done = f"{found[-1].name} is revoked already"
         if serials:
             typer.echo(f"{question.rstrip('?')}: {reason}. This is never taken back.")
             confirm(question, yes=yes)
-            folder.revoke(folder.open(passphrase_of(key_file)), serials, reason, now=now)
+            folder.revoke(folder.open(passphrase()), serials, reason, now=now)
             typer.echo(f"Revoked. Bring {folder.revocation_list} to whoever checks certificates")
         elif folder.is_list_behind(register):  # as after a kill between register and list
-            folder.sign_list(folder.open(passphrase_of(key_file)), now=now)
+            folder.sign_list(folder.open(passphrase()), now=now)
             typer.echo(f"{done}; {folder.revocation_list} lacked that, and has it now")
-        else:
+        elif genesis is None:
             typer.echo(f"{done}: nothing was changed")
+        if genesis is not None:
+            authority_key = load_key(acting, passphrase=passphrase() if is_encrypted(acting) else None)
+            _revoke_on_chain(folder, found[-1], genesis, reason, authority_key)
+
+
+def _revoke_on_chain(
+    folder: AuthorityFolder, home: IssuedToHome, genesis: Path, reason: Reason, authority_key: SigningKey
+) -> None:
+    """Writes the file with which a chain removes a member; made again, it has the same content."""
+    path = folder.directory / f"{home.name}-{home.address[:8]}{REVOCATION_SUFFIX}"
+    chain = chain_id(load_genesis_file(genesis))
+    write_whole(path, make_revocation(chain, home.public_key, RevocationReason(reason.value), authority_key))
+    typer.echo(f"{path}: bring it to any member of the chain, which removes this home (p2pnode member revoke)")
 
 
 @ca_app.command("list", epilog=LIST_EXAMPLE)
@@ -338,12 +387,16 @@ def _sign(
         typer.echo(f"{path}: the certificate of {order.name}")
 
 
-def _renew_issuing(folder: AuthorityFolder, root_key: Path, key_file: Path | None, *, yes: bool) -> None:
-    if not root_key.exists():
+def _require_root_key(path: Path, what_it_does: str) -> None:
+    if not path.exists():
         raise NodeError(
-            f"{root_key}: is not there. The root's key certifies issuing authorities; if it was taken away, bring it "
-            "from where it is kept (--root-key names it), and take it away again. Nothing was changed"
+            f"{path}: is not there. {what_it_does}; if it was taken away, bring it from where it is kept (--root-key "
+            "names it), and take it away again. Nothing was changed"
         )
+
+
+def _renew_issuing(folder: AuthorityFolder, root_key: Path, key_file: Path | None, *, yes: bool) -> None:
+    _require_root_key(root_key, "The root's key certifies issuing authorities")
     typer.echo(f"The issuing authority ends on {folder.issuing().not_valid_after_utc:%Y-%m-%d}.")
     confirm("Make another key and certificate in its place?", yes=yes)
     passphrase = passphrase_of(key_file)

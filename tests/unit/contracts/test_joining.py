@@ -57,7 +57,13 @@ WINDOW_SLOTS = 16
 
 
 def homes(members: int, **membership: Any) -> Community:
-    fields = {"members_min": 4, "seen_window_slots": WINDOW_SLOTS, "verifier_keys": (), **membership}
+    fields = {
+        "members_min": 4,
+        "seen_window_slots": WINDOW_SLOTS,
+        "removal_wait_slots": 1_000,
+        "verifier_keys": (),
+        **membership,
+    }
     return make_genesis(members, membership=MembershipParameters(**fields))
 
 

@@ -54,7 +54,9 @@ from tests.support.contracts import (
 from tests.support.vouchers import replace_by, rotate_to
 
 HOMES = make_genesis(
-    6, membership=MembershipParameters(members_min=4, seen_window_slots=16, verifier_keys=()), slot_duration_ms=60_000
+    6,
+    membership=MembershipParameters(members_min=4, seen_window_slots=16, removal_wait_slots=50, verifier_keys=()),
+    slot_duration_ms=60_000,
 )
 DAY_SLOTS = FIRST_PAUSE_MS // 60_000
 
@@ -489,7 +491,9 @@ def test_a_replaced_home_has_the_key_of_the_plan_and_no_other_waits() -> None:
 
 
 def community_of(members: int) -> Community:
-    membership = MembershipParameters(members_min=4, seen_window_slots=10_000, verifier_keys=())
+    membership = MembershipParameters(
+        members_min=4, seen_window_slots=10_000, removal_wait_slots=50, verifier_keys=()
+    )
     return make_genesis(members, membership=membership)
 
 

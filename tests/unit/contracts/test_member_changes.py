@@ -36,13 +36,16 @@ from tests.support.contracts import (
 )
 
 WINDOW_SLOTS = 16
+WAIT_SLOTS = 50
 NEXT_HOUR_MS = FIRST_INTERVAL_MS + MS_PER_HOUR
 
 
 def homes(members: int, *, members_min: int = 4) -> Community:
     return make_genesis(
         members,
-        membership=MembershipParameters(members_min=members_min, seen_window_slots=WINDOW_SLOTS, verifier_keys=()),
+        membership=MembershipParameters(
+            members_min=members_min, seen_window_slots=WINDOW_SLOTS, removal_wait_slots=WAIT_SLOTS, verifier_keys=()
+        ),
     )
 
 
@@ -84,7 +87,7 @@ def test_who_leaves_is_a_member_for_two_heights_more() -> None:
     known, who = list_of(chain), HOMES.addresses[2]
     assert [who in dict(known.at(Height(height))) for height in (2, 3, 4, 5)] == [True, True, False, False]
     assert known.addresses == tuple(address for address in HOMES.addresses if address != who)
-    assert queue_of(chain) == MemberQueue(waiting=(), last=leave(2), last_height=Height(2))
+    assert queue_of(chain) == MemberQueue(waiting=(), last=leave(2), last_height=Height(2), revoked_slot=None)
     assert known.key_at(who, Height(3)) == HOMES.node_keys[2].public_key, "evidence of its heights still holds"
 
 

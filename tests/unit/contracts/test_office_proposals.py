@@ -11,8 +11,9 @@ from consensus.eras import EraStart
 from consensus.identifiers import Digest, EraNumber, Height
 from consensus.quorum import quorum
 from contracts.agenda import DUE_PER_BLOCK_MAX
-from contracts.office_records import Office, Proposal, ProposalStatus
+from contracts.office_records import Office
 from contracts.offices import acting_key
+from contracts.proposal_records import Proposal, ProposalStatus
 from contracts.proposals import INSISTING_MS
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
@@ -24,6 +25,7 @@ from contracts.transactions import (
     Propose,
     RaiseObjection,
     ReplaceOfficeKey,
+    Withdraw,
     office_successor,
 )
 from tests.support.contracts import Community, DictChain, make_genesis, seeded_key
@@ -59,6 +61,10 @@ class Chain(DictChain):
 
     def approve(self, member: int, proposer: int, *, name: Digest | None = None, slot: int | None = None) -> Reason:
         action = Approve(proposer=self.community.addresses[proposer], proposal=name or self.of(proposer).name)
+        return self.send(member, action, slot=slot)
+
+    def withdraw(self, member: int, proposer: int, *, name: Digest | None = None, slot: int | None = None) -> Reason:
+        action = Withdraw(proposer=self.community.addresses[proposer], proposal=name or self.of(proposer).name)
         return self.send(member, action, slot=slot)
 
     def object(self, key: SigningKey, proposer: int, *, slot: int | None = None) -> Reason:
@@ -272,9 +278,31 @@ def test_without_a_quorum_it_lapses_after_a_day() -> None:
 
 def test_what_is_over_is_not_approved() -> None:
     chain = approved()
-    assert chain.approve(3, 0) is Reason.PROPOSAL_OVER
     chain.object(ISSUER, 0)
     assert chain.approve(3, 0) is Reason.PROPOSAL_OVER
+
+
+def test_who_withdraws_from_one_that_waits_ends_it_unless_others_approve_too() -> None:
+    chain = approved()
+    assert chain.approve(3, 0) is Reason.NONE, "more than a quorum"
+    assert chain.withdraw(1, 0) is Reason.NONE
+    assert chain.status(0) is ProposalStatus.APPROVED
+    assert chain.withdraw(1, 0) is Reason.PROPOSAL_NOT_APPROVED
+    assert chain.withdraw(3, 0) is Reason.NONE
+    assert (chain.status(0), chain.read(office_key(ISSUER.address), Office).waiting) == (ProposalStatus.LAPSED, None)
+    assert chain.withdraw(2, 0) is Reason.PROPOSAL_OVER
+    chain.pass_to(3 + 2 * WAIT)
+    assert chain.key() == ISSUER.public_key
+    decide(chain, KEYS[1], proposer=1)
+
+
+def test_who_withdraws_its_own_proposal_may_make_another_one() -> None:
+    chain = Chain(HOMES)
+    assert chain.withdraw(0, 1, name=Digest(bytes(32))) is Reason.PROPOSAL_UNKNOWN
+    chain.propose(0, KEYS[0])
+    assert chain.withdraw(0, 0) is Reason.NONE
+    assert chain.status(0) is ProposalStatus.LAPSED
+    assert chain.propose(0, KEYS[1]) is Reason.NONE
 
 
 def test_a_proposal_whose_time_is_up_is_over_before_its_turn_comes() -> None:
@@ -506,15 +534,23 @@ class Naive:
 
     def approve(self, member: int, proposer: int, slot: int) -> bool:
         told = self.proposals.get(proposer)
-        if told is None or told.over or told.approved is not None:
+        if told is None or told.over or (told.approved is not None and member in told.approvals):
             return False
-        if len(told.approvals | {member}) >= self.quorum:
+        if told.approved is None and len(told.approvals | {member}) >= self.quorum:
             if self.waiting(told.office) or self.is_quiet(told.office, told.made) or told.key.public_key in self.used:
                 return False
             told.approved = slot
         elif member in told.approvals:
             return False
         told.approvals.add(member)
+        return True
+
+    def withdraw(self, member: int, proposer: int) -> bool:
+        told = self.proposals.get(proposer)
+        if told is None or told.over or member not in told.approvals:
+            return False
+        told.approvals.remove(member)
+        told.over = not told.approvals or (told.approved is not None and len(told.approvals) < self.quorum)
         return True
 
     def object(self, office: SigningKey, slot: int) -> bool:
@@ -544,7 +580,7 @@ def test_any_sequence_is_as_the_naive_model_says(seed: int) -> None:
         office, key = random.choice((ISSUER, GRID)), random.choice(keys)
         acting = naive.offices[office.address].key.of_member(office.address)
         member, proposer = random.randrange(4), random.randrange(4)
-        what = random.choices(("propose", "approve", "object", "replace"), weights=(10, 40, 10, 2))[0]
+        what = random.choices(("propose", "approve", "withdraw", "object", "replace"), weights=(10, 40, 15, 10, 2))[0]
         if what == "propose":
             expected = naive.propose(member, office, key, slot)
             reason = chain.propose(member, key, office=office, slot=slot)
@@ -552,6 +588,10 @@ def test_any_sequence_is_as_the_naive_model_says(seed: int) -> None:
             expected = naive.approve(member, proposer, slot)
             exists = proposal_key(HOMES.addresses[proposer]) in chain.state
             reason = chain.approve(member, proposer, name=None if exists else bytes(32), slot=slot)
+        elif what == "withdraw":
+            expected = naive.withdraw(member, proposer)
+            exists = proposal_key(HOMES.addresses[proposer]) in chain.state
+            reason = chain.withdraw(member, proposer, name=None if exists else bytes(32), slot=slot)
         elif what == "object":
             told = naive.waiting(office)
             held = [number for number, one in naive.proposals.items() if one is told]
@@ -567,5 +607,5 @@ def test_any_sequence_is_as_the_naive_model_says(seed: int) -> None:
             done.add(what)
         for address, told_office in naive.offices.items():
             assert acting_key(Overlay(chain.state), address) == told_office.key.public_key
-    assert {"propose", "approve", "object"} <= done
+    assert {"propose", "approve", "withdraw", "object"} <= done
     assert conserved(chain.totals(), sum_tokens(chain.state, HOMES.genesis))

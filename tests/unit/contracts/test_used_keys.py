@@ -15,7 +15,9 @@ from tests.support.contracts import make_genesis, seeded_key
 from tests.support.joining import JoiningChain, newcomer
 from tests.support.vouchers import replace_by, rotate_to, vouchers_for
 
-HOMES = make_genesis(6, membership=MembershipParameters(members_min=4, seen_window_slots=16, verifier_keys=()))
+HOMES = make_genesis(
+    6, membership=MembershipParameters(members_min=4, seen_window_slots=16, removal_wait_slots=50, verifier_keys=())
+)
 NEW = newcomer(1)
 NEXT, THIRD = seeded_key("next", 2), seeded_key("next", 3)
 WHO = 2

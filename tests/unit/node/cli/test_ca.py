@@ -17,16 +17,22 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from consensus.cryptography import SigningKey
+from consensus.codec import encode
+from consensus.cryptography import SigningKey, verify
+from contracts.genesis import chain_id
 from ledger.side_files import locked
 from node.admission.authority import MEMBER_VALIDITY, present
 from node.admission.authority_folder import create_authority
 from node.admission.chain import Role, require_chain, role_of
-from node.admission.identity import load_chain, load_key
+from node.admission.identity import certificate_key, load_chain, load_key
 from node.admission.register import Reason
+from node.admission.revocation_file import read_revocation
 from node.admission.revocations import load_revocations
 from node.cli.provider import ca
+from node.home.folder import Home
+from node.home.genesis_file import write_genesis
 from tests.support.authority_commands import NETWORK, Provider, p2pnode
+from tests.support.contracts import make_genesis
 
 
 @pytest.fixture
@@ -416,6 +422,30 @@ def test_every_reason_is_one_of_rfc_5280(provider: Provider, reason: Reason) -> 
         assert len(entry.extensions) == 0
     else:
         assert entry.extensions[0].value.reason is reason.flag
+
+
+def test_a_chain_gets_the_roots_word_on_a_key(
+    provider: Provider, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, rules = Home(provider.directory), make_genesis().genesis
+    write_genesis(home, rules)
+    chain = load_chain(provider.issue("node1")[0])
+    revoke = ("revoke", provider.authority, "node1", "--reason", "cessation", *provider.confirmed)
+    for_chain = (*revoke, "--genesis", home.genesis)
+    away = provider.directory / "root.key"
+    provider.folder.root_key.rename(away)
+    assert "root.key: is not there. It says on the chain whose key is no member's" in refused(*for_chain)
+    assert "cannot be read" in refused(*revoke, "--genesis", provider.directory / "none.json", "--root-key", away)
+    issuing = ("revoke", provider.authority, "--issuing", "--reason", "cessation", *provider.confirmed)
+    assert "--genesis: a chain knows homes" in refused(*issuing, "--genesis", home.genesis)
+    assert p2pnode("ca", *revoke) == 0, "first the list alone"
+    assert p2pnode("ca", *for_chain, "--root-key", away) == 0
+    assert is_listed(provider, chain[0])
+    (file,) = provider.authority.glob("node1-*.revocation")
+    assert f"{file}: bring it to any member" in capsys.readouterr().out.replace("\n", "")
+    made = read_revocation(file, chain_id(rules))
+    assert made.revocation.node_key == certificate_key(chain[0])
+    assert verify(certificate_key(provider.folder.root()), encode(made.revocation), made.signature)
 
 
 def test_what_an_earlier_issuing_key_signed_can_be_revoked(

@@ -29,6 +29,7 @@ COMMANDS = [
     ("office", "replace"),
     ("office", "propose"),
     ("office", "approve"),
+    ("office", "withdraw"),
     ("office", "object"),
 ]
 

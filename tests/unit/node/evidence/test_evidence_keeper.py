@@ -11,7 +11,7 @@ from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import VoteStatement
 from contracts.receipts import Status
-from contracts.state import Score, score_key
+from contracts.state import MEMBER_LIST_KEY, MemberList, Score, score_key
 from contracts.state_reading import require
 from contracts.transactions import DoubleOffer, ReportMisconduct
 from node.evidence.keeper import (
@@ -32,17 +32,16 @@ OFFENDER, OWN, PEER = 0, 1, 2
 OFFENDER_ADDRESS, PEER_ADDRESS = COMMUNITY.addresses[OFFENDER], COMMUNITY.addresses[PEER]
 
 
-def vote(block: int, *, height: int = 5, signer: int = OFFENDER) -> SignedStatement:
+def vote(block: int, *, height: int = 5, slot: int = 9, signer: int = OFFENDER) -> SignedStatement:
     statement = VoteStatement(
-        domain=COMMUNITY.chain, height=Height(height), slot=Slot(9), block=Digest(bytes([block]) * 32)
+        domain=COMMUNITY.chain, height=Height(height), slot=Slot(slot), block=Digest(bytes([block]) * 32)
     )
     return SignedStatement(statement=statement, signature=COMMUNITY.node_keys[signer].sign(encode(statement)))
 
 
-def two_votes(height: int = 5) -> Equivocation:
-    return Equivocation(
-        offender=OFFENDER_ADDRESS, era=FIRST_ERA, first=vote(1, height=height), second=vote(2, height=height)
-    )
+def two_votes(height: int = 5, *, slot: int = 9) -> Equivocation:
+    first, second = (vote(block, height=height, slot=slot) for block in (1, 2))
+    return Equivocation(offender=OFFENDER_ADDRESS, era=FIRST_ERA, first=first, second=second)
 
 
 class World:
@@ -104,6 +103,26 @@ def test_what_is_found_is_kept_told_and_reported_once_until_the_chain_has_it(wor
     for _ in range(2 * TOLD_AGAIN_LOOKS):
         world.look_at_all_turns()
     assert len(world.reported) == len(world.told) == len(world.files()) == 1
+
+
+def test_of_a_suspended_member_only_what_removes_it_is_reported(world: World) -> None:
+    """Whoever contradicts itself at every height fills no disk and no chain."""
+    wait = COMMUNITY.genesis.membership.removal_wait_slots
+    assert world.report(ReportMisconduct(evidence=two_votes())) is Status.EXECUTED
+    proven_at = world.chain.ledger.height
+    for height in range(proven_at + 1, proven_at + 9):
+        world.keeper.found(two_votes(height))
+    world.look_at_all_turns()
+    assert (world.reported, world.files()) == ([], [])
+    later = two_votes(proven_at + 1, slot=world.chain.ledger.tip_slot + wait)
+    world.keeper.found(later)
+    world.look_at_all_turns()
+    assert [action.evidence for action in world.reported] == [later]
+    world.report(world.reported[0])
+    assert OFFENDER_ADDRESS not in require(world.chain.ledger, MEMBER_LIST_KEY, MemberList).addresses
+    world.keeper.found(two_votes(proven_at + 2, slot=world.chain.ledger.tip_slot + 2 * wait))
+    world.look_at_all_turns()
+    assert len(world.reported) == 1
 
 
 def test_members_report_one_after_another(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ class Validator:
 
 def idle_street(members: int) -> tuple[SharedChain, list[Validator]]:
     """Nothing was decided for so long that nobody counts as seen; then one says that it leaves."""
-    membership = MembershipParameters(members_min=4, seen_window_slots=WINDOW_SLOTS, verifier_keys=())
+    membership = MembershipParameters(
+        members_min=4, seen_window_slots=WINDOW_SLOTS, removal_wait_slots=1_000, verifier_keys=()
+    )
     chain = SharedChain(make_genesis(members, membership=membership))
     leave = raw_transaction(chain.community, members - 1, SetLeaving(leaving=True), nonce=0)
     chain.decide(Slot(5 * WINDOW_SLOTS), [leave], voters=())
@@ -101,7 +103,9 @@ def test_a_leave_that_waits_for_another_member_costs_no_transactions() -> None:
 
 
 def test_a_candidate_says_that_it_is_ready_once_it_has_followed_the_chain() -> None:
-    membership = MembershipParameters(members_min=4, seen_window_slots=WINDOW_SLOTS, verifier_keys=())
+    membership = MembershipParameters(
+        members_min=4, seen_window_slots=WINDOW_SLOTS, removal_wait_slots=1_000, verifier_keys=()
+    )
     chain, new = SharedChain(make_genesis(4, membership=membership)), newcomer(1)
     home = Validator(chain, 4, key=new.node_key)
     assert home.turn(1) == [], "before anybody knows it"

@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from consensus.codec import encode
 from contracts.member_changes import Hindrance, Prospect
-from contracts.member_records import ChangeKind, Leave, Rotate
-from contracts.transactions import SetLeaving
-from node.stories.member_changes import changes_of, waiting_view
+from contracts.member_records import ChangeKind, Leave, Removal, RemovalCause, Rotate
+from contracts.proposal_records import Expulsion
+from contracts.transactions import (
+    Propose,
+    Revocation,
+    RevocationReason,
+    Revoke,
+    SetLeaving,
+    transaction_digest,
+)
+from node.stories.member_changes import CAUSES, changes_of, departure_of, waiting_view
 from tests.support.contracts import make_genesis, transfer
 from tests.support.ledger import ChainBuilder, verified
 
@@ -24,6 +33,7 @@ def found(hindrance: Hindrance | None) -> Prospect:
         seen_after=2,
         trades_pending=3,
         owed_micro=70,
+        from_slot=90,
     )
 
 
@@ -35,6 +45,7 @@ def found(hindrance: Hindrance | None) -> Prospect:
         (Hindrance.TRADES_PENDING, "until its 3 forward trades are final"),
         (Hindrance.IN_DEBT, "until it has paid the 70 micro-tokens"),
         (Hindrance.TOO_FEW_MEMBERS, "genesis allows no fewer than the 5 members"),
+        (Hindrance.REVOKED_LATELY, "from slot 90 on: the authority's word removes one member in a waiting time"),
         (Hindrance.TOO_FEW_SEEN, "3 must answer, and 2 of them were seen lately"),
     ],
 )
@@ -62,6 +73,37 @@ def test_a_rotation_is_told_as_one() -> None:
     view = waiting_view(replace(found(Hindrance.ONE_IS_PENDING), change=change, members_after=5), "home2")
     assert view.kind is ChangeKind.ROTATE
     assert view.sentence.startswith("home2 exchanges its node key: it waits until the change before it is in force")
+
+
+def test_who_was_removed_reads_why(tmp_path: Path) -> None:
+    """The queue after the block that carried it out says so, whatever came later."""
+    chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
+    key = HOMES.node_keys[1].public_key
+    revocation = Revocation(chain=HOMES.chain, node_key=key, reason=RevocationReason.CESSATION)
+    action = Revoke(revocation=revocation, signature=HOMES.authority_key.sign(encode(revocation)))
+    brought = chain.transaction(2, action)
+    chain.append([brought])
+    for _ in range(3):
+        chain.append()
+    chain.append([chain.transaction(3, Propose(subject=Expulsion(member=HOMES.addresses[0])))])
+    reply = changes_of(chain.ledger)
+    (left,) = reply.left
+    assert left.sentence == "home2 was removed, as the authority revoked its key; height 2 was its last."
+    assert (left.removed_for, left.reference) == (RemovalCause.REVOKED, transaction_digest(brought).hex())
+    assert departure_of(chain.ledger, HOMES.addresses[1]) == left
+    assert departure_of(chain.ledger, HOMES.addresses[2]) is None
+    (proposal,) = reply.expulsions
+    assert (proposal.member_name, proposal.status, proposal.quorum) == ("home1", "open", 3)
+    chain.ledger.close()
+
+
+@pytest.mark.parametrize("cause", RemovalCause)
+def test_each_removal_that_waits_is_told_in_words(cause: RemovalCause) -> None:
+    change = Removal(address=HOMES.addresses[1], cause=cause, node_key=None, reference=HOMES.chain)
+    view = waiting_view(replace(found(Hindrance.TOO_FEW_MEMBERS), change=change), "home2")
+    assert view.sentence == (
+        f"home2 is removed, as {CAUSES[cause]}: it waits: of 5 members none is removed, until another home joins."
+    )
 
 
 def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:

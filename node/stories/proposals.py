@@ -1,0 +1,74 @@
+"""What members proposed: of each the last proposal, as the API shows it."""
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+from consensus.identifiers import Address
+from consensus.quorum import quorum
+from contracts.office_records import Office, OfficeKeyChange
+from contracts.proposal_records import Expulsion, Proposal, ProposalStatus
+from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
+from contracts.state_reading import member_name, read, require
+from ledger.ledger import Ledger
+from node.replies.offices import OfficeProposalModel
+from node.replies.proposals import ExpulsionProposalModel, ProposalStatusText
+
+
+class _Common(TypedDict):
+    """What the models of all proposals have."""
+
+    proposal: str
+    proposer: str
+    proposer_name: str
+    status: ProposalStatusText
+    approvals: list[str]
+    quorum: int
+    slot: int
+    until_slot: int
+    until_ms: int
+
+
+def office_proposals(ledger: Ledger) -> Iterator[OfficeProposalModel]:
+    """Yields what members proposed last, where it is about the key of an office."""
+    for proposer, proposal in _proposals(ledger):
+        if isinstance(proposal.subject, OfficeKeyChange):
+            office = require(ledger, office_key(proposal.subject.office), Office)
+            yield OfficeProposalModel(
+                **_common(ledger, proposer, proposal), office=office.name.value, key=proposal.subject.key.hex()
+            )
+
+
+def expulsion_proposals(ledger: Ledger) -> Iterator[ExpulsionProposalModel]:
+    """Yields what members proposed last, where it is that somebody is expelled."""
+    for proposer, proposal in _proposals(ledger):
+        if isinstance(proposal.subject, Expulsion):
+            member = proposal.subject.member
+            yield ExpulsionProposalModel(
+                **_common(ledger, proposer, proposal), member=member.hex(), member_name=member_name(ledger, member)
+            )
+
+
+def _proposals(ledger: Ledger) -> Iterator[tuple[Address, Proposal]]:
+    """Yields the last proposal of everybody who is or was a member."""
+    terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
+    for address in dict.fromkeys(term.address for term in terms):
+        proposal = read(ledger, proposal_key(address), Proposal)
+        if proposal is not None:
+            yield address, proposal
+
+
+def _common(ledger: Ledger, proposer: Address, proposal: Proposal) -> _Common:
+    genesis, is_open = ledger.genesis, proposal.status is ProposalStatus.OPEN
+    present = frozenset(require(ledger, MEMBER_LIST_KEY, MemberList).addresses)
+    counting = [address for address in proposal.approvals if not is_open or address in present]
+    return {
+        "proposal": proposal.name.hex(),
+        "proposer": proposer.hex(),
+        "proposer_name": member_name(ledger, proposer),
+        "status": proposal.status.value,
+        "approvals": [address.hex() for address in counting],
+        "quorum": quorum(len(present)),
+        "slot": proposal.slot,
+        "until_slot": proposal.until_slot,
+        "until_ms": genesis.start_ms + proposal.until_slot * genesis.slot_duration_ms,
+    }

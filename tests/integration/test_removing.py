@@ -1,0 +1,118 @@
+"""A member is removed from a running street: by the authority's word, and by a quorum of its neighbours."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from contracts.genesis import chain_id
+from node.home.genesis_file import load_genesis, write_genesis
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, MANIFEST_NAME
+from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.long_chain import make_street
+from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, refused, wait_until
+
+WAIT_SLOTS = 40
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Iterator[Street]:
+    """Five homes, on a chain with ten seconds to withdraw from an expulsion."""
+    target = tmp_path / "testnet"
+    make_street(target, nodes=5)
+    made = Street(target)
+    genesis = load_genesis(made.node(1).home)
+    genesis = replace(genesis, membership=replace(genesis.membership, removal_wait_slots=WAIT_SLOTS))
+    for node in made.nodes:
+        write_genesis(node.home, genesis)
+    manifest = target / MANIFEST_NAME
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace(made.chain.hex(), chain_id(genesis).hex()), encoding="utf-8")
+    with cleaned_up(target):
+        yield Street(target)
+
+
+def members_at(node: Node) -> int:
+    return int(node.present_status()["members"])
+
+
+def declined(street: Street, *arguments: str | Path) -> str:
+    """Runs a command whose transaction the chain declines; returns what it says of that."""
+    with background(street.directory, *arguments) as running_command:
+        ended = running_command.wait()
+    assert ended.exit_code == 1, ended
+    return ended.errors
+
+
+def test_whose_key_the_authority_revokes_is_told_and_the_others_go_on(street: Street) -> None:
+    removed, staying = street.node(5), [street.node(number) for number in range(1, 5)]
+    authority, key_file = street.directory / AUTHORITY_NAME, street.directory / AUTHORITY_KEY_FILE_NAME
+    revoke = ("ca", "revoke", authority, removed.name, "--reason", "key-compromise", "--yes")
+    for_chain = ("--genesis", removed.home.genesis, "--key-file", key_file)
+    made = p2pnode(street.directory, *revoke, *for_chain).output
+    (file,) = authority.glob("*.revocation")
+    assert f"{file}: bring it to any member" in made
+    content = file.read_bytes()
+    p2pnode(street.directory, *revoke, *for_chain)
+    assert file.read_bytes() == content, "given again it makes the same"
+    bring = ("member", "revoke", file, *config(street.node(2)), "--yes")
+    with running(*street.nodes):
+        decide_blocks(street, 2)
+        wallet = removed.account()["available_micro"]
+        said = p2pnode(street.directory, *bring).output
+        assert f"(key-compromise), which is that of {removed.name}" in said
+        assert "5 members, 4 must answer; without it 4, 3 must answer" in said
+        wait_until(lambda: all(members_at(node) == 4 for node in staying), "four members")
+        assert "revocation_not_member" in declined(street, *bring), "played again it is over"
+        street.node(4).end_by(signal.SIGKILL)
+        before = height(staying[0])
+        decide_blocks(street, 2)  # three of the four
+        assert height(staying[0]) > before
+        wait_until(lambda: height(removed) > before, "who was removed still hears what is decided")
+        why = p2pnode(street.directory, "why", *config(removed)).output
+        assert f"{removed.name} was removed, as the authority revoked its key" in why
+        assert removed.account()["available_micro"] == wallet, "its wallet is its own"
+        removed.end_by(signal.SIGTERM)
+        with running(removed):
+            wait_until(lambda: height(removed) >= height(staying[0]), "started again it hears it, too")
+    shown = p2pnode(street.directory, "member", "changes", *config(removed)).output
+    assert "revoked" in shown
+    for node in street.nodes:
+        assert "holds" in p2pnode(street.directory, "ledger", "verify", "--home", node.home.directory).output
+
+
+def test_a_quorum_expels_and_whoever_withdraws_keeps(street: Street) -> None:
+    accused, members = street.node(5), [street.node(number) for number in range(1, 5)]
+
+    def proposed(by: Node) -> str:
+        said = p2pnode(street.directory, "member", "expel", accused.name, *config(by), "--yes").output
+        return said.split("approve ")[1].strip()
+
+    def approve(name: str, *by: Node) -> None:
+        for node in by:
+            p2pnode(street.directory, "member", "approve", name, *config(node), "--yes")
+
+    def shown() -> str:
+        return p2pnode(street.directory, "member", "changes", *config(accused)).output
+
+    def is_expelled() -> bool:
+        decide_blocks(street, 1)
+        return all(members_at(node) == 4 for node in members)
+
+    with running(*street.nodes):
+        decide_blocks(street, 1)
+        nobody = ("member", "expel", "node9", *config(members[0]), "--yes")
+        assert "'node9' names 0 of the members" in refused(street.directory, *nobody)
+        name = proposed(members[0])
+        again = ("member", "approve", name, *config(members[0]), "--yes")
+        assert "proposal_approved_before" in declined(street, *again)
+        approve(name, *members[1:])
+        assert "approved until" in " ".join(shown().split())
+        p2pnode(street.directory, "member", "withdraw", name, *config(members[2]))
+        assert "lapsed" in shown()
+        approve(proposed(members[1]), members[0], members[2], members[3])
+        wait_until(is_expelled, "the waiting time is over", deadline_s=120)
+        why = p2pnode(street.directory, "why", *config(accused)).output
+        assert f"{accused.name} was removed, as a quorum of the members expelled it" in why
