@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from consensus.codec import decode
-from consensus.identifiers import Address, Height
-from contracts.member_changes import FIXED_AHEAD, Hindrance, Prospect, prospect
+from consensus.identifiers import FIXED_AHEAD, Address, Height
+from contracts.member_changes import Hindrance, Prospect, prospect
 from contracts.member_records import ChangeKind, MemberChange, MemberQueue, Removal, RemovalCause, change_kind
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
 from contracts.state_reading import member_name, require
