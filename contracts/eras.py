@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from consensus.identifiers import Address, Height, PublicKey
 from contracts.joining import end_without_keys, join_again
 from contracts.member_changes import is_revocation
-from contracts.member_records import Join, MemberChange, MemberQueue, Rotate
+from contracts.member_records import Join, MemberChange, MemberQueue, MemberTerm, Rotate
 from contracts.run import BlockRun, EraBeginning
 from contracts.state import (
     ERAS_KEY,
@@ -16,7 +16,6 @@ from contracts.state import (
     EraTable,
     Member,
     MemberList,
-    MemberTerm,
     member_key,
 )
 from contracts.used_keys import take_key

@@ -14,7 +14,7 @@ from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.applicants import Applications
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
-from contracts.member_records import Activity, KeyOwner, MemberQueue
+from contracts.member_records import Activity, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.offices import first_office_keys
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
@@ -32,7 +32,6 @@ from contracts.state import (
     LastBlock,
     Member,
     MemberList,
-    MemberTerm,
     Score,
     ScoreCause,
     StateKey,

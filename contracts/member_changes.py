@@ -20,7 +20,17 @@ from consensus.identifiers import FIXED_AHEAD, Address, Height, PublicKey, Slot
 from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
-from contracts.member_records import Activity, Join, Leave, MemberChange, MemberQueue, Removal, RemovalCause, Rotate
+from contracts.member_records import (
+    Activity,
+    Join,
+    Leave,
+    MemberChange,
+    MemberQueue,
+    MemberTerm,
+    Removal,
+    RemovalCause,
+    Rotate,
+)
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, declined
 from contracts.state import (
@@ -28,7 +38,6 @@ from contracts.state import (
     MEMBER_QUEUE_KEY,
     Member,
     MemberList,
-    MemberTerm,
     Overlay,
     activity_key,
     applicant_key,

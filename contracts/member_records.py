@@ -6,6 +6,20 @@ from consensus.codec import Record
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 
 
+class MemberTerm(Record, frozen=True, kw_only=True, tag="member-term"):
+    """A member took part under one node key at these heights."""
+
+    address: Address
+    node_key: PublicKey
+    first_height: Height
+    last_height: Height | None
+    """None: until a block says otherwise."""
+
+    def includes(self, height: Height) -> bool:
+        """Says whether the member has this key at a height."""
+        return self.first_height <= height and (self.last_height is None or height <= self.last_height)
+
+
 class Activity(Record, frozen=True, kw_only=True, tag="activity"):
     """What the chain saw of a member, and what it still has to do before it can leave."""
 

@@ -35,7 +35,7 @@ from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.applicants import Applicant, ApplicationEnd, Applications
-from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue
+from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
@@ -94,20 +94,6 @@ class Member(Record, frozen=True, kw_only=True, tag="member"):
     """How often the member exchanged its node key."""
     rotated_slot: Slot
     """Of the block with the last time; 0 before the first."""
-
-
-class MemberTerm(Record, frozen=True, kw_only=True, tag="member-term"):
-    """A member took part under one node key at these heights."""
-
-    address: Address
-    node_key: PublicKey
-    first_height: Height
-    last_height: Height | None
-    """None: until a block says otherwise."""
-
-    def includes(self, height: Height) -> bool:
-        """Says whether the member has this key at a height."""
-        return self.first_height <= height and (self.last_height is None or height <= self.last_height)
 
 
 class MemberList(Record, frozen=True, kw_only=True, tag="member-list"):

@@ -18,11 +18,11 @@ from consensus.identifiers import Height
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
 from contracts.execution import Execution
+from contracts.member_records import MemberTerm
 from contracts.state import (
     MEMBER_LIST_KEY,
     Account,
     MemberList,
-    MemberTerm,
     StateKey,
     StateReader,
     Table,

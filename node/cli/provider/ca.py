@@ -266,18 +266,7 @@ def revoke(
             load_genesis_file(genesis)
             _require_root_key(acting, "It says on the chain whose key is no member's any more")
         found = [] if issuing else register.named(name or "")
-        if issuing:
-            serials = [one.serial for one in earlier_issuing(register, folder.issuing())]
-            question = (
-                f"Revoke {_count(serials)} of the earlier issuing authority, and all that was signed with its key?"
-            )
-            done = (
-                "no earlier certificate of the issuing authority is left to revoke (ca renew --issuing makes another)"
-            )
-        else:
-            serials = [one.serial for one in found if one.revoked is None]
-            question = f"Revoke {_count(serials)} of {found[-1].name} ({_short(found[-1].address)})?"
-            done = f"{found[-1].name} is revoked already"
+        serials, question, done = _to_revoke(found) if found else _issuing_to_revoke(folder, register)
         if serials:
             typer.echo(f"{question.rstrip('?')}: {reason}. This is never taken back.")
             confirm(question, yes=yes)
@@ -291,6 +280,21 @@ def revoke(
         if genesis is not None:
             authority_key = load_key(acting, passphrase=passphrase() if is_encrypted(acting) else None)
             _revoke_on_chain(folder, found[-1], genesis, reason, authority_key)
+
+
+def _to_revoke(found: Sequence[IssuedToHome]) -> tuple[list[str], str, str]:
+    """Returns which certificates of a home are to be revoked, what to ask, and what to say where none is left."""
+    serials = [one.serial for one in found if one.revoked is None]
+    question = f"Revoke {_count(serials)} of {found[-1].name} ({_short(found[-1].address)})?"
+    return serials, question, f"{found[-1].name} is revoked already"
+
+
+def _issuing_to_revoke(folder: AuthorityFolder, register: Register) -> tuple[list[str], str, str]:
+    """Returns the same of the issuing authority's earlier keys."""
+    serials = [one.serial for one in earlier_issuing(register, folder.issuing())]
+    question = f"Revoke {_count(serials)} of the earlier issuing authority, and all that was signed with its key?"
+    done = "no earlier certificate of the issuing authority is left to revoke (ca renew --issuing makes another)"
+    return serials, question, done
 
 
 def _revoke_on_chain(

@@ -11,13 +11,14 @@ from consensus.eras import EraStart
 from consensus.identifiers import Digest, EraNumber, Height
 from consensus.quorum import quorum
 from contracts.agenda import DUE_PER_BLOCK_MAX
+from contracts.member_records import MemberTerm
 from contracts.office_records import Office
 from contracts.offices import acting_key
 from contracts.proposal_records import Proposal, ProposalStatus
 from contracts.proposals import INSISTING_MS
 from contracts.receipts import Reason, Status
 from contracts.run import EraBeginning
-from contracts.state import MEMBER_LIST_KEY, MemberList, MemberTerm, Overlay, office_key, proposal_key
+from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, office_key, proposal_key
 from contracts.state_reading import conserved, sum_tokens
 from contracts.transactions import (
     Action,
