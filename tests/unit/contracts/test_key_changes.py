@@ -109,7 +109,7 @@ def test_a_new_key_acts_from_the_next_block_on_and_votes_two_heights_later() -> 
     assert member_of(chain, 2).node_key == new
     assert [key_at(chain, 2, height) for height in (1, 2, 3, 4, 5)] == [old, old, old, new, new]
     assert queue_of(chain) == MemberQueue(
-        waiting=(), last=Rotate(address=HOMES.addresses[2], node_key=new), last_height=Height(2)
+        waiting=(), last=Rotate(address=HOMES.addresses[2], node_key=new), last_height=Height(2), revoked_slot=None
     )
 
 
