@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ledger.ledger import Ledger
 from node.cli.asking import Question, ask
+from node.cli.homes.exchanging import METER_EXAMPLE, ROTATE_EXAMPLE, replace_meter, rotate
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.options import ConfigOption, JsonOption, YesOption, confirm
 from node.cli.terminal import error_console, output_console
@@ -27,7 +28,11 @@ CHANGES_EXAMPLE: Final = "Example: p2pnode member changes --config testnet/node1
 
 RunningConfig = Annotated[Path, typer.Option("--config", help="The meter.toml of a node that runs.")]
 
-member_app = typer.Typer(no_args_is_help=True, help="Leave the chain, or stay after all; who else leaves.")
+member_app = typer.Typer(
+    no_args_is_help=True, help="Leave the chain, or exchange this home's keys; what changes of the members wait."
+)
+member_app.command("rotate", epilog=ROTATE_EXAMPLE)(rotate)
+member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)
