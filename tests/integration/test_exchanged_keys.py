@@ -14,10 +14,12 @@ from tests.support.ceremony_commands import config, height, running
 from tests.support.testnet import (
     Node,
     Street,
+    background,
     cleaned_up,
     daemon,
     p2pnode,
     refused,
+    succeeded,
     wait_until,
 )
 from tests.support.testnet import write_readings as write_rows
@@ -67,40 +69,63 @@ def newest_trade(node: Node) -> tuple[str, int]:
 
 
 def test_one_home_exchanges_its_node_key_and_another_its_meter_while_all_trade(street: Street) -> None:
-    rotating, measuring = street.node(3), street.node(2)
-    directory = street.directory
+    rotating, measuring, directory = street.node(3), street.node(2), street.directory
     with running(*street.nodes):
         decide_block(street)
         said = p2pnode(directory, "member", "rotate", *config(rotating), "--yes").output
         assert "bring it to the authority" in said.replace("\n", " ")
         assert rotating.home.next.node_key.stat().st_mode & 0o777 == 0o600
         new = load_key(rotating.home.next.node_key)
-        assert "member rotate" in refused(directory, "member", "replace-meter", *config(rotating), "--yes")
-        p2pnode(directory, "member", "rotate", *config(rotating), "--certificate", certified(street, rotating))
-        for node in street.nodes:
-            key_is(node, rotating, "node_key", new)
-        assert load_key(rotating.home.node_key).public_key == new.public_key
-        assert not rotating.home.next.directory.exists()
-        p2pnode(directory, "member", "replace-meter", *config(measuring), "--yes")
-        meter = load_key(measuring.home.next.meter_key)
-        rotating.end_by(signal.SIGKILL)
-        with daemon(rotating):
-            certificate = certified(street, measuring)
-            p2pnode(directory, "member", "replace-meter", *config(measuring), "--certificate", certificate)
-            wait_until(lambda: rotating.status() is not None, "it runs again")
-            for node in street.nodes:
-                key_is(node, measuring, "meter_key", meter)
-            assert load_key(measuring.home.meter_key).public_key == meter.public_key
-            exchanged = height(measuring)
-            wait_until(lambda: newest_trade(rotating)[1] > exchanged, "trades under the new keys")
-            trade, at = newest_trade(rotating)
-            for node in street.nodes:
-                wait_until(lambda node=node: height(node) >= at, "all have decided it")
-            blocks = [node.request(f"/v1/blocks/{at}").document for node in street.nodes]
-            assert len({block["header"]["state_root"] for block in blocks}) == 1
-            receipt = directory / "receipt.json"
-            p2pnode(directory, "receipt", "export", trade, *config(rotating), "--output", receipt)
-            rotating.end_by(signal.SIGTERM)
+        asked = ("member", "rotate", *config(rotating), "--certificate", certified(street, rotating))
+        with background(directory, *asked) as command:
+            wait_until(
+                lambda: registered(street.node(1), rotating)["node_key"] == new.public_key.hex(), "the new key"
+            )
+            rotating.end_by(signal.SIGKILL)
+            with daemon(rotating):
+                assert "acts and votes by its new node key" in succeeded(command.wait()).output
+                assert load_key(rotating.home.node_key).public_key == new.public_key
+                assert not rotating.home.next.directory.exists()
+                meter = replace_meter(street, measuring)
+                for node in street.nodes:
+                    key_is(node, rotating, "node_key", new)
+                    key_is(node, measuring, "meter_key", meter)
+                exchanged = height(measuring)
+                wait_until(lambda: newest_trade(rotating)[1] > exchanged, "trades under the new keys")
+                trade, at = newest_trade(rotating)
+                for node in street.nodes:
+                    wait_until(lambda node=node: height(node) >= at, "all have decided it")
+                blocks = [node.request(f"/v1/blocks/{at}").document for node in street.nodes]
+                assert len({block["header"]["state_root"] for block in blocks}) == 1
+                receipt = directory / "receipt.json"
+                p2pnode(directory, "receipt", "export", trade, *config(rotating), "--output", receipt)
+                rotating.end_by(signal.SIGTERM)
     for node in street.nodes:
         assert "holds" in p2pnode(directory, "ledger", "verify", "--home", node.home.directory).output
     p2pnode(directory, "receipt", "verify", receipt, "--genesis", street.node(1).home.genesis)
+
+
+def replace_meter(street: Street, node: Node) -> SigningKey:
+    """By the commands; returns the new meter's key."""
+    directory = street.directory
+    p2pnode(directory, "member", "replace-meter", *config(node), "--yes")
+    meter = load_key(node.home.next.meter_key)
+    certificate = certified(street, node)
+    p2pnode(directory, "member", "replace-meter", *config(node), "--certificate", certificate)
+    assert load_key(node.home.meter_key).public_key == meter.public_key
+    return meter
+
+
+def test_what_is_begun_may_be_given_up_and_nothing_else_begins_meanwhile(street: Street) -> None:
+    node, directory = street.node(4), street.directory
+    before = load_key(node.home.node_key).public_key
+    with running(*street.nodes):
+        early = ("--certificate", node.home.certificate)
+        assert "no key was made yet" in refused(directory, "member", "rotate", *config(node), *early)
+        assert "no next key is there" in refused(directory, "member", "rotate", *config(node), "--discard")
+        p2pnode(directory, "member", "rotate", *config(node), "--yes")
+        assert "member rotate" in refused(directory, "member", "replace-meter", *config(node), "--yes")
+        assert "not of the key" in refused(directory, "member", "rotate", *config(node), *early)
+        p2pnode(directory, "member", "rotate", *config(node), "--discard")
+        assert not node.home.next.directory.exists()
+        assert load_key(node.home.node_key).public_key == before
