@@ -216,7 +216,7 @@ class IncomingLinks:
         if isinstance(key, WrongRole):
             self._log.debug("peer_refused", reason=str(key))
             return self._refusal(MeshRefusal.WRONG_ROLE)
-        if sender is None or member is None:
+        if not isinstance(key, bytes) or sender is None or member is None:
             return self._refusal(MeshRefusal.NOT_A_MEMBER)
         if not member.connects.has_capacity():
             return self._refusal(MeshRefusal.CONNECTING_TOO_OFTEN)
@@ -226,7 +226,7 @@ class IncomingLinks:
         websocket.headers[PROCESS_HEADER] = self._process_id
         await websocket.prepare(request)
         shown = request.headers.get(PROCESS_HEADER)
-        await member.link.serve(Connection(websocket, is_dialled=False, process_id=shown))
+        await member.link.serve(Connection(websocket, key=key, is_dialled=False, process_id=shown))
         return websocket
 
     def _refusal(self, refusal: MeshRefusal) -> web.Response:

@@ -160,7 +160,8 @@ class Mesh:
         self._supervise(link.send_queued(), peer.address)
 
     def admit(self, names: Mapping[Address, str]) -> None:
-        """Has links to these, besides the peers that this home's files name, and to nobody else any more.
+        """Has links to these, besides the peers that this home's files name, and to nobody else any more; and under
+        no key that was exchanged since.
 
         Args:
             names: labels of who the chain's state says is a member, a candidate, or was a member lately.
@@ -172,6 +173,8 @@ class Mesh:
             return
         for address in before.keys() - wanted.keys():
             self._close(address)
+        for link in self._links.values():
+            link.end_other_keys(self._member_of)
         for address in wanted.keys() - before.keys():
             self._open(PeerEndpoint(name=wanted[address], address=address))
 

@@ -137,7 +137,8 @@ class Dialler:
                 raise ConnectionRefusedError(f"no member answers at {place}: {key}")
             shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
             raise ConnectionRefusedError(f"another member answers at {place}: {shown}")
-        return Connection(websocket, is_dialled=True, process_id=websocket.process_id)
+        assert isinstance(key, bytes), "it is the peer's"
+        return Connection(websocket, key=key, is_dialled=True, process_id=websocket.process_id)
 
     def _note(self, failure: str) -> None:
         if not self._link.connected:  # else the peer dialled meanwhile
