@@ -17,14 +17,15 @@ from typing import Any, Final
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import KeyRing, Parameters
-from contracts.state import MEMBER_LIST_KEY, MemberList
+from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key
 from contracts.state_reading import member_name, require
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.admission.endpoint import Endpoint, endpoint_of
-from node.admission.identity import Identity, load_chain, load_identity
+from node.admission.identity import Identity, load_chain
+from node.admission.next_keys import StateOfKeys, begun_exchange, is_in_force, load_identities, may_take, take
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -40,6 +41,7 @@ from node.chain.verify_ahead import verify_ahead
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
 from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
+from node.home.folder import Home
 from node.home.genesis_file import require_genesis
 from node.home.halt import refuse_if_halted, write_halt
 from node.home.heap import keep_large_blocks_off_the_heap
@@ -132,6 +134,17 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory, *, unt
     on_ending_signal(lambda number: stop_by(number.name))
     if until_input_ends:
         on_end_of_input(lambda: stop_by("the end of standard input"))
+    while not stop.is_set():
+        await _run_with_its_keys(configuration, agent_factory, stop)
+    log.info("stopped")
+    return 0
+
+
+async def _run_with_its_keys(configuration: Configuration, agent_factory: AgentFactory, stop: asyncio.Event) -> None:
+    """Runs the node until it is asked to stop, or the chain has another key of it: it goes on with that as after any
+    restart.
+    """
+    log = get_logger("node")
     with ExitStack() as storage:
         daemon = Daemon(configuration, storage, agent_factory)
         try:
@@ -149,8 +162,6 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory, *, unt
             raise NodeError(f"halted on a broken invariant: {reason}; the data is kept") from error
         finally:
             warnings.simplefilter("ignore", ResourceWarning)  # what is open now, the end of the process closes
-    log.info("stopped")
-    return 0
 
 
 class Daemon:
@@ -160,14 +171,18 @@ class Daemon:
         """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
         self._configuration = configuration
         require_genesis(configuration.home)
-        identity = load_identity(configuration.home)
+        identities = load_identities(configuration.home)  # before the ledger is opened: they fail at once
         self.metrics = NodeMetrics()
         opened = open_storage(configuration, storage)
         self.ledger = opened.ledger
         self._set_aside = opened.set_aside
-        identity = _as_member(configuration, identity, self.ledger)
-        self.mesh = self._make_mesh(identity, opened.begun)
+        if _has_taken(configuration.home, self.ledger, identities):
+            identities = load_identities(configuration.home)
+        identity, other = _as_member(configuration, identities, self.ledger)
+        self.mesh = self._make_mesh(identity, other, opened.begun)
         self._own = identity.address
+        self._keys_in_use = (identity.node_key.public_key, identity.meter_key.public_key)
+        self._renewed = asyncio.Event()
         self._admit()
         self.endpoints = self._make_endpoints(identity)
         self.loop = DriverLoop(self.ledger)
@@ -175,8 +190,12 @@ class Daemon:
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
         applied.listen(lambda _: self._admit())
+        applied.listen(lambda _: self._take_keys())
         application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
-        self.participant = self._make_participant(identity, application, opened.sign_state)
+        keys = KeyRing(identity.signer)
+        if other is not None:
+            keys.add(other.signer)
+        self.participant = self._make_participant(keys, application, opened.sign_state)
         self.chain = self._make_chain(pool, applied)
         driver = self.participant.driver
         self.replica = ReplicaView(status=driver.status, explain=driver.explain, connected=self.mesh.connected)
@@ -200,7 +219,7 @@ class Daemon:
         self.evidence = self._make_evidence(identity)
         self.api = self._make_api(identity)
 
-    def _make_mesh(self, identity: Identity, begun: Sequence[BegunEra]) -> Mesh:
+    def _make_mesh(self, identity: Identity, other: Identity | None, begun: Sequence[BegunEra]) -> Mesh:
         table = self._configuration.p2p
         return Mesh(
             identity=identity,
@@ -212,6 +231,7 @@ class Daemon:
             handler=self._receive,
             on_link=self._on_link,
             metrics=self.metrics,
+            other=other,
         )
 
     def _admit(self) -> None:
@@ -219,6 +239,22 @@ class Daemon:
         both = self.ledger.memberships()
         named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
         self.mesh.admit({address: member_name(self.ledger, address) for address in named})
+
+    def _take_keys(self) -> None:
+        """Begins anew with a key that the chain has since; puts it in the old one's place once that is of no use."""
+        home, state = self._configuration.home, _state_of_keys(self.ledger, self._own)
+        if state is None or begun_exchange(home) is None:
+            return
+        try:
+            if not is_in_force(home, state):
+                return
+            if may_take(home, state):
+                take(home)
+        except (OSError, IdentityError) as error:  # tried again with the next block
+            get_logger("node").error("the next key cannot be taken into use", reason=str(error))
+            return
+        if self._keys_in_use != (state.acting, state.meter):
+            self._renewed.set()
 
     def _make_endpoints(self, identity: Identity) -> EndpointExchange:
         home = self._configuration.home
@@ -234,7 +270,9 @@ class Daemon:
         return EndpointExchange(
             key=identity.node_key,
             chain=self.ledger.chain,
-            places=own_places(self._configuration.p2p, endpoint_of(load_chain(home.certificate)[0].extensions)),
+            places=own_places(
+                self._configuration.p2p, endpoint_of(load_chain(identity.certificate_file)[0].extensions)
+            ),
             file=home.endpoints,
             ports=ports,
         )
@@ -258,11 +296,11 @@ class Daemon:
         return TransactionPool(ledger=self.ledger, mempool=mempool, monotonic_ms=self.loop.monotonic_ms)
 
     def _make_participant(
-        self, identity: Identity, application: LedgerApplication, sign_state: SignStateFile
+        self, keys: KeyRing, application: LedgerApplication, sign_state: SignStateFile
     ) -> Participant:
         genesis = self.ledger.genesis
         return Participant(
-            keys=KeyRing(identity.signer),
+            keys=keys,
             parameters=Parameters(
                 slot_duration_ms=genesis.slot_duration_ms,
                 attempt_max_ms=genesis.attempt_max_ms,
@@ -357,7 +395,7 @@ class Daemon:
                 self.participant.receive(sender, message)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set.
+        """Runs until `stop` is set, or the chain has another key of this node.
 
         Raises:
             Exception: what made a part fail.
@@ -387,8 +425,9 @@ class Daemon:
                 height=self.ledger.height,
                 api=f"http://{self._configuration.api.host}:{self._configuration.api.port}",
             )
-            await _first_of(stop, [*tasks, self.loop.failed, self.mesh.failed])
-            get_logger("node").info("stopping", height=self.ledger.height)
+            await _first_of((stop, self._renewed), [*tasks, self.loop.failed, self.mesh.failed])
+            why = "asked to" if stop.is_set() else "the chain has another key of this node: it goes on with that"
+            get_logger("node").info("stopping", height=self.ledger.height, why=why)
 
     def driver_address(self) -> str:
         """This member's address in hex."""
@@ -413,15 +452,16 @@ async def _started(
         raise ConfigurationError(f"cannot listen: {error.strerror or error}") from None
 
 
-async def _first_of(stop: asyncio.Event, parts: list[asyncio.Future[None]]) -> None:
-    """Waits for the stop signal, or raises what made a part fail."""
-    stopped = asyncio.ensure_future(stop.wait())
-    waiting: list[asyncio.Future[Any]] = [stopped, *parts]
+async def _first_of(ends: Sequence[asyncio.Event], parts: list[asyncio.Future[None]]) -> None:
+    """Waits for an event that ends the node's run, or raises what made a part fail."""
+    ended = [asyncio.ensure_future(one.wait()) for one in ends]
+    waiting: list[asyncio.Future[Any]] = [*ended, *parts]
     try:
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopped.cancel()
-    for part in done - {stopped}:
+        for one in ended:
+            one.cancel()
+    for part in done.difference(ended):
         part.result()
         raise AssertionError("a part of the node ended by itself")
 
@@ -434,23 +474,49 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
             await task
 
 
-def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger) -> Identity:
-    """Returns the identity under the address that the chain gives its key. A node whose key or peers are not the
-    chain's would run without ever taking part; one that asked to join follows until the chain knows it.
+def _as_member(
+    configuration: Configuration, identities: Sequence[Identity], ledger: Ledger
+) -> tuple[Identity, Identity | None]:
+    """Returns the identity whose key acts, under the address that the chain gives it, and another one whose key is
+    known at other heights. A node whose key or peers are not the chain's would run without ever taking part; one that
+    asked to join follows until the chain knows it.
     """
-    address = ledger.member_of(identity.node_key.public_key)
+    members = (ledger.member_of(one.node_key.public_key) for one in identities)
+    address = next((member for member in members if member is not None), None)
+    first = identities[0]
     if address is None and configuration.home.join_request.exists():
-        return identity
+        return first, None
     if address is None:
         raise IdentityError(
-            f"{configuration.home.node_key}: its address {identity.address.hex()} is no member of this chain. A new "
+            f"{configuration.home.node_key}: its address {first.address.hex()} is no member of this chain. A new "
             "home applies the plan that brings it in first (p2pnode recover apply)"
         )
     known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:
         if peer.address_bytes not in known:
             raise ConfigurationError(f"[p2p] peers: {peer.name} ({peer.address}) is no member of this chain")
-    return replace(identity, address=address)
+    named, key = [replace(one, address=address) for one in identities], ledger.key_of(address)
+    acting = next((one for one in named if one.node_key.public_key == key), named[0])
+    return acting, next((one for one in named if one is not acting), None)
+
+
+def _has_taken(home: Home, ledger: Ledger, identities: Sequence[Identity]) -> bool:
+    """Puts the next key in the old one's place if the chain has no use for that any more; says whether it did."""
+    members = (ledger.member_of(one.node_key.public_key) for one in identities)
+    address = next((member for member in members if member is not None), None)
+    state = None if address is None else _state_of_keys(ledger, address)
+    if state is None or not may_take(home, state):
+        return False
+    take(home)
+    return True
+
+
+def _state_of_keys(ledger: Ledger, address: Address) -> StateOfKeys | None:
+    member = Overlay(ledger).get(member_key(address), Member)
+    if member is None:
+        return None
+    voting = ledger.memberships().undecided.key_of(address)
+    return StateOfKeys(acting=member.node_key, voting=voting, meter=member.meter_key)
 
 
 __all__ = ["AgentFactory", "AgentParts", "Daemon", "SignStateError", "make_agent", "run_daemon"]

@@ -95,26 +95,31 @@ class Identity:
         return context
 
 
-def load_identity(home: Home) -> Identity:
+def load_identity(home: Home, keys: Home | None = None) -> Identity:
     """Returns the identity kept in a node's folder.
+
+    Args:
+        home: the folder.
+        keys: where the node key and its certificate are; None: there as well.
 
     Raises:
         IdentityError: a file is missing, readable by others, damaged, the certificate is of another key or role, or
             the authority did not sign it.
     """
-    node_key, chain = _certified(home)
+    keys = keys or home
+    node_key, chain = _certified(keys)
     root = load_root(home.authority_certificate)
     try:
         require_chain(chain, root)
         require_member(chain[0])
     except IdentityError as error:
-        raise IdentityError(f"{home.certificate}: {error}") from None
+        raise IdentityError(f"{keys.certificate}: {error}") from None
     return Identity(
         node_key=node_key,
         meter_key=load_key(home.meter_key),
         address=node_key.address,
-        node_key_file=home.node_key,
-        certificate_file=home.certificate,
+        node_key_file=keys.node_key,
+        certificate_file=keys.certificate,
         authority_file=home.authority_certificate,
     )
 

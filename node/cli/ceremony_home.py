@@ -23,7 +23,7 @@ from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
 from ledger.trusted_sets import SetChange
-from node.admission.identity import load_certified_key
+from node.admission.next_keys import finish_taking, home_keys
 from node.chain.application import read_decided
 from node.chain.records import stored_start
 from node.errors import NodeError
@@ -71,7 +71,8 @@ class CeremonyHome:
         """Takes the open sign state, None of one that is lost, and what closes all that is opened later."""
         self.name = name
         self.home = home
-        self.key: SigningKey = load_certified_key(home)
+        finish_taking(home)
+        self._keys = home_keys(home)
         self._file = file
         self._closing = closing
 
@@ -99,6 +100,14 @@ class CeremonyHome:
         known = require(self.ledger, MEMBER_LIST_KEY, MemberList)
         ended = (term for term in known.terms if term.address not in known.addresses)
         return next((term.last_height for term in ended if term.node_key == self.key.public_key), None)
+
+    @property
+    def key(self) -> SigningKey:
+        """The node key; of two, the one that votes at the undecided height."""
+        if len(self._keys) == 1:
+            return self._keys[0]
+        voting = {key for _, key in self.ledger.memberships().undecided.members}
+        return next((key for key in self._keys if key.public_key in voting), self._keys[0])
 
     @property
     def signer(self) -> SigningKey:

@@ -6,14 +6,14 @@ from typing import Final
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
 from contracts.transactions import Action, sign_transaction, transaction_digest
-from node.admission.identity import load_certified_key
+from node.admission.next_keys import home_keys
 from node.cli.asking import ask_url
 from node.cli.terminal import error_console
 from node.client import open_client, require_url
 from node.errors import NodeAway, NodeError
 from node.home.folder import Home
 from node.replies.node import StatusReply, SubmissionReply
-from node.replies.state import AccountReply
+from node.replies.state import AccountReply, StateReply
 
 VALID_HEIGHTS: Final = 1_000
 """For how many blocks the transaction may wait: after that it cannot be executed any more."""
@@ -28,14 +28,19 @@ NONCE_STEP: Final = 1_000
 
 
 def member_key(home: Home, url: str) -> SigningKey:
-    """Returns a home's key as that of the member that its node says it is: its address may be that of an earlier key.
+    """Returns the key of a home that acts for the member that its node says it is: its address may be that of an
+    earlier key.
 
     Raises:
         NodeError: the node does not answer.
         IdentityError: the home has no key and certificate that belong together.
     """
     address = ask_url(url, "/v1/status", StatusReply).address
-    return load_certified_key(home).of_member(Address(bytes.fromhex(address)))
+    registered = ask_url(url, f"/v1/state/member:{address}", StateReply)
+    acting = None if registered.record is None else registered.record.fields.get("node_key")
+    present, *following = home_keys(home)
+    key = next((one for one in following if one.public_key.hex() == acting), present)
+    return key.of_member(Address(bytes.fromhex(address)))
 
 
 def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> SubmissionReply:

@@ -9,6 +9,8 @@
 | `node.csr` | a new home's request for its certificate (`p2pnode home new`) | 0644 |
 | `node.crt` | certificate of the node key, and of the issuing authority that signed it | 0644 |
 | `ca.crt` | certificate of the network's root, which certified the issuing authority | 0644 |
+| `next/` | the next key of the node or the meter, its request and its certificate (`p2pnode member rotate`) | 0700 |
+| `taken/` | the same, while its files take the old ones' places | 0700 |
 | `sign-state` | what this node has signed for the undecided height | 0600 |
 | `own-transactions` | the journal of the node's own transactions | 0600 |
 | `meter-salts`, `meter-offers`, `meter-contracts` | the meter's journals | 0600 |
@@ -77,6 +79,16 @@ class Home:
     def authority_certificate(self) -> Path:
         """Certificate of the root: whom the home trusts to admit nodes to the mesh."""
         return self.directory / "ca.crt"
+
+    @property
+    def next(self) -> "Home":
+        """Folder of the next key of the node or the meter: its files have the names that they will have here."""
+        return Home(self.directory / "next")
+
+    @property
+    def taken(self) -> "Home":
+        """The same folder while its files take the places of the old ones."""
+        return Home(self.directory / "taken")
 
     @property
     def sign_state(self) -> Path:

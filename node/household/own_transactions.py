@@ -3,7 +3,7 @@
 A transaction is in the journal before it leaves the node. After a restart the same bytes are submitted again
 rather than new ones signed: the old ones may still wait in other members' mempools, and a second transaction
 about the same thing would be declined. It is signed anew, under a new nonce, only when the chain shows that
-the first can never be decided: its nonce has passed or its last valid height is over.
+the first can never be decided: its nonce has passed, its last valid height is over, or this node's key was exchanged.
 """
 
 from collections.abc import Sequence
@@ -131,7 +131,8 @@ class OwnTransactions:
         for transaction in self.waiting():
             envelope = transaction.envelope
             nonce_passed = last_nonce is not None and envelope.nonce <= last_nonce
-            if nonce_passed or envelope.valid_until_height <= self._ledger.height:
+            is_other_keys = envelope.sender_key != self._key.public_key
+            if nonce_passed or is_other_keys or envelope.valid_until_height <= self._ledger.height:
                 del self._waiting[transaction.digest]
                 endings.append(Ending(transaction=transaction, receipt=self._receipt(transaction.digest)))
         return tuple(endings)

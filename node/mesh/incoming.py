@@ -9,7 +9,6 @@ import asyncio
 import errno
 import logging
 import socket
-import ssl
 from typing import Final
 
 import structlog
@@ -22,6 +21,7 @@ from node.errors import IdentityError, WrongRole
 from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
+from node.mesh.own_certificates import OwnCertificates
 from node.mesh.shared_key import PROCESS_HEADER
 
 LISTEN_BACKLOG: Final = 128
@@ -59,7 +59,7 @@ class IncomingLinks:
     def __init__(
         self,
         *,
-        context: ssl.SSLContext,
+        certificates: OwnCertificates,
         member_of: MemberOf,
         listener: socket.socket,
         limits: MeshLimits,
@@ -69,14 +69,14 @@ class IncomingLinks:
         """Takes what it serves with; must be made inside a running event loop.
 
         Args:
-            context: shows this node's certificate and requires one of the same authority.
+            certificates: that are shown; one of the same authority is required.
             member_of: whose a node key is.
             listener: bound, listening and non-blocking; closed by `stop`.
             limits: bounds.
             counters: what happens is counted here.
             process_id: shown to who dials.
         """
-        self._context = context
+        self._certificates = certificates
         self._member_of = member_of
         self._listener = listener
         self._limits = limits
@@ -168,7 +168,7 @@ class IncomingLinks:
                 transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: protocol,
                     connection,
-                    ssl=self._context,
+                    ssl=self._certificates.for_link().server,
                     ssl_handshake_timeout=self._limits.handshake_s,
                     ssl_shutdown_timeout=self._limits.close_s,
                 )
@@ -216,7 +216,7 @@ class IncomingLinks:
         if isinstance(key, WrongRole):
             self._log.debug("peer_refused", reason=str(key))
             return self._refusal(MeshRefusal.WRONG_ROLE)
-        if sender is None or member is None:
+        if not isinstance(key, bytes) or sender is None or member is None:
             return self._refusal(MeshRefusal.NOT_A_MEMBER)
         if not member.connects.has_capacity():
             return self._refusal(MeshRefusal.CONNECTING_TOO_OFTEN)
@@ -226,7 +226,7 @@ class IncomingLinks:
         websocket.headers[PROCESS_HEADER] = self._process_id
         await websocket.prepare(request)
         shown = request.headers.get(PROCESS_HEADER)
-        await member.link.serve(Connection(websocket, is_dialled=False, process_id=shown))
+        await member.link.serve(Connection(websocket, key=key, is_dialled=False, process_id=shown))
         return websocket
 
     def _refusal(self, refusal: MeshRefusal) -> web.Response:

@@ -29,8 +29,8 @@ import structlog
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from consensus.codec import DecodeError
-from consensus.identifiers import Address
-from node.mesh.limits import MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint, PeerQuota
+from consensus.identifiers import Address, PublicKey
+from node.mesh.limits import MemberOf, MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint, PeerQuota
 from node.mesh.messages import PeerMessage, decode_peer_message
 from node.mesh.shared_key import SHARED_KEY_CLOSE_CODE, ProcessWatch, Sign
 
@@ -109,9 +109,12 @@ class OutgoingQueue:
 class Connection:
     """One WebSocket to a peer, until it ends."""
 
-    def __init__(self, websocket: WebSocket, *, is_dialled: bool, process_id: str | None) -> None:
-        """Takes one that is open, and what process the peer shows; must be made inside a running event loop."""
+    def __init__(self, websocket: WebSocket, *, key: PublicKey, is_dialled: bool, process_id: str | None) -> None:
+        """Takes one that is open, the node key that the peer's certificate has, and what process it shows; must be
+        made inside a running event loop.
+        """
         self.websocket: Final = websocket
+        self.key: Final = key
         self.is_dialled: Final = is_dialled
         """Whether this node dialled."""
         self.process_id: Final = process_id
@@ -223,6 +226,12 @@ class PeerLink:
         """Has every connection closed soon."""
         for connection in self._connections.values():
             connection.end(reason)
+
+    def end_other_keys(self, member_of: MemberOf) -> None:
+        """Has every connection closed soon under a key that is not this peer's any more."""
+        for connection in self._connections.values():
+            if member_of(connection.key) != self.endpoint.address:
+                connection.end("this node's key was exchanged")
 
     def note(self, failure: str) -> None:
         """Notes why the peer cannot be reached, "" if it is. Logs each reason once while the link is down, so that a

@@ -10,7 +10,6 @@ fills a bounded queue, receiving is bounded in rate and size (`link.py`) and in 
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
@@ -23,6 +22,7 @@ from node.mesh.limits import MemberOf, MeshCounters, MeshLimits, PeerEndpoint
 from node.mesh.link import PeerLink
 from node.mesh.messages import PeerMessage, encode_peer_message
 from node.mesh.outgoing import DialledWebSocket, Dialler
+from node.mesh.own_certificates import OwnCertificates
 from node.mesh.shared_key import draw_process_id
 
 STOP_ONE: Final = "one of them must stop, as both sign with it and what they sign will contradict itself"
@@ -44,6 +44,7 @@ class Mesh:
         on_link: Callable[[Address], None],
         metrics: MeshCounters,
         limits: MeshLimits | None = None,
+        other: Identity | None = None,
     ) -> None:
         """Takes everything; touches no socket before `start`.
 
@@ -59,10 +60,12 @@ class Mesh:
             on_link: called likewise with a peer to which a connection came up, before any of its messages.
             metrics: counts what happens.
             limits: bounds, the defaults if None.
+            other: with the other node key and certificate of a node that exchanges its key; None: it does not.
         """
         assert all(peer.address != identity.address for peer in peers), "a node is not its own peer"
         assert len({peer.address for peer in peers}) == len(peers), "a peer has one endpoint"
         self._identity = identity
+        self._other = other
         self._peers = tuple(peers)
         self._admitted: dict[Address, str] = {}
         self._places_of = places_of
@@ -78,7 +81,7 @@ class Mesh:
         self._tasks: dict[asyncio.Task[None], Address | None] = {}
         """With the peer that a task serves, if it serves one."""
         self._session: aiohttp.ClientSession | None = None
-        self._client_context: SSLContext
+        self._certificates: OwnCertificates
         self._process_id = ""
         self._incoming: IncomingLinks | None = None
         self._failed: asyncio.Future[None] | None = None
@@ -102,15 +105,14 @@ class Mesh:
             IdentityError: the certificates are not usable.
         """
         assert self._failed is None, "a mesh starts once"
-        server_context = self._identity.server_ssl_context()
-        client_context = self._identity.client_ssl_context()
+        certificates = OwnCertificates([one for one in (self._identity, self._other) if one is not None])
         listener = await _listen(self._listen_host, self._listen_port)
         self._listen_port = listener.getsockname()[1]
         self._failed = asyncio.get_running_loop().create_future()
-        self._client_context = client_context
+        self._certificates = certificates
         self._process_id = draw_process_id()
         self._incoming = IncomingLinks(
-            context=server_context,
+            certificates=certificates,
             member_of=self._member_of,
             listener=listener,
             limits=self._limits,
@@ -148,7 +150,7 @@ class Mesh:
             places_of=self._places_of,
             member_of=self._member_of,
             session=self._session,
-            context=self._client_context,
+            certificates=self._certificates,
             limits=self._limits,
             counters=self._metrics,
             process_id=self._process_id,
@@ -158,7 +160,8 @@ class Mesh:
         self._supervise(link.send_queued(), peer.address)
 
     def admit(self, names: Mapping[Address, str]) -> None:
-        """Has links to these, besides the peers that this home's files name, and to nobody else any more.
+        """Has links to these, besides the peers that this home's files name, and to nobody else any more; and under
+        no key that was exchanged since.
 
         Args:
             names: labels of who the chain's state says is a member, a candidate, or was a member lately.
@@ -170,6 +173,8 @@ class Mesh:
             return
         for address in before.keys() - wanted.keys():
             self._close(address)
+        for link in self._links.values():
+            link.end_other_keys(self._member_of)
         for address in wanted.keys() - before.keys():
             self._open(PeerEndpoint(name=wanted[address], address=address))
 

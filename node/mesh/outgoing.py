@@ -23,6 +23,7 @@ from node.mesh.dial_schedule import DialSchedule
 from node.mesh.limits import MESH_PATH, MemberOf, MeshCounters, MeshLimits, MeshRefusal, PeerEndpoint
 from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
+from node.mesh.own_certificates import OwnCertificates
 from node.mesh.shared_key import PROCESS_HEADER
 
 _CLOCK_REFUSALS: Final = {
@@ -51,13 +52,13 @@ class Dialler:
         places_of: Callable[[PeerEndpoint], Sequence[Endpoint]],
         member_of: MemberOf,
         session: aiohttp.ClientSession,
-        context: ssl.SSLContext,
+        certificates: OwnCertificates,
         limits: MeshLimits,
         counters: MeshCounters,
         process_id: str,
     ) -> None:
         """Takes the link to the peer, where to dial it, whose a node key is, a session to dial with that makes each
-        WebSocket a `DialledWebSocket`, the TLS context that shows this node's certificate, and this process's id.
+        WebSocket a `DialledWebSocket`, the certificates that this node shows, and this process's id.
         """
         self._link = link
         self._places_of = places_of
@@ -65,7 +66,7 @@ class Dialler:
         self._has_changed = asyncio.Event()
         self._member_of = member_of
         self._session = session
-        self._context = context
+        self._certificates = certificates
         self._limits = limits
         self._counters = counters
         self._process_id = process_id
@@ -117,7 +118,7 @@ class Dialler:
         async with asyncio.timeout(self._limits.handshake_s):
             websocket = await self._session.ws_connect(
                 url,
-                ssl=self._context,
+                ssl=self._certificates.for_link().client,
                 headers={PROCESS_HEADER: self._process_id},
                 heartbeat=self._limits.heartbeat_s,
                 autoping=False,  # pings count in the quota
@@ -136,7 +137,8 @@ class Dialler:
                 raise ConnectionRefusedError(f"no member answers at {place}: {key}")
             shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
             raise ConnectionRefusedError(f"another member answers at {place}: {shown}")
-        return Connection(websocket, is_dialled=True, process_id=websocket.process_id)
+        assert isinstance(key, bytes), "it is the peer's"
+        return Connection(websocket, key=key, is_dialled=True, process_id=websocket.process_id)
 
     def _note(self, failure: str) -> None:
         if not self._link.connected:  # else the peer dialled meanwhile

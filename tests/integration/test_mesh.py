@@ -20,7 +20,7 @@ from aiohttp import WSMsgType
 from structlog.testing import capture_logs
 
 from consensus.cryptography import address_of
-from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Slot
 from consensus.messages import Body, Status
 from node.admission.authority import Authority
 from node.admission.chain import Role
@@ -86,6 +86,9 @@ class Node:
         self.received: list[tuple[Address, PeerMessage]] = []
         self.mesh: Mesh | None = None
         self.host = "127.0.0.1"
+        self.member_of: Callable[[PublicKey], Address | None] = address_of
+        self.other: Identity | None = None
+        """With the other key of a node that exchanges its key."""
         self.places: dict[Address, tuple[Endpoint, ...]] = {}
         """Where to dial a peer, if elsewhere than first known."""
 
@@ -107,13 +110,14 @@ class Node:
             identity=self.identity,
             peers=peers,
             places_of=lambda peer: self.places.get(peer.address, (Endpoint(peer.host, peer.port),)),
-            member_of=address_of,
+            member_of=lambda key: self.member_of(key),  # noqa: PLW0108  (it changes)
             listen_host=self.host,
             listen_port=self.port,
             handler=self.handle,
             on_link=lambda peer: None,
             metrics=self.counts,
             limits=limits,
+            other=self.other,
         )
         self.mesh.admit(admitted)
         await self.mesh.start()

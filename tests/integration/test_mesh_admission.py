@@ -1,8 +1,15 @@
 """The mesh has links to whom the state names, from the moment it does and no longer: over real TLS sockets."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
+
+from consensus.cryptography import address_of
+from consensus.identifiers import Address, PublicKey
 from node.admission.endpoint import Endpoint
+from node.admission.identity import Identity
 from node.mesh.limits import MeshRefusal
 from tests.integration.test_mesh import Node, Town, meshed, status, town, until
 
@@ -138,3 +145,64 @@ async def test_a_mesh_ends_with_all_that_it_admitted(town: Town) -> None:
     await first.stop()
     await second.stop()
     assert len(asyncio.all_tasks()) == before
+
+
+def of_members(*known: tuple[PublicKey, Node]) -> Callable[[PublicKey], Address | None]:
+    """How a chain knows whose keys these are."""
+    table = {key: node.address for key, node in known}
+    return lambda key: table.get(key, address_of(key))
+
+
+async def exchanging(town: Town) -> tuple[Node, Node, Identity]:
+    """The second node exchanges its key for that of the identity; the first one has not heard of that yet."""
+    first, second = town.node(), town.node()
+    following = replace(town.identity(), address=second.address)
+    first.places, second.places = {second.address: (at(second),)}, {first.address: ()}
+    return first, second, following
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+@pytest.mark.parametrize("who_dials", ["the one that exchanges its key", "the other"])
+async def test_who_has_two_keys_is_known_by_either(town: Town, is_ahead: bool, who_dials: str) -> None:
+    """Whoever is behind knows the old one alone, whoever is ahead the new one."""
+    first, second, following = await exchanging(town)
+    old, new = second.identity.node_key.public_key, following.node_key.public_key
+    second.identity, second.other = following, second.identity
+    nobody: Address = address_of(PublicKey(bytes(32)))
+    first.member_of = lambda key: (
+        second.address if key == (new if is_ahead else old) else nobody if key in (old, new) else address_of(key)
+    )
+    second.member_of = of_members((new, second))
+    if who_dials == "the other":
+        first.places, second.places = {second.address: (at(second),)}, {first.address: ()}
+    else:
+        first.places, second.places = {second.address: ()}, {first.address: (at(first),)}
+    for node in (first, second):
+        await node.start()
+    admit(first, second)
+    admit(second, first)
+    await linked(first, second)
+
+
+async def test_a_link_under_a_key_that_was_exchanged_ends_with_the_block_that_says_so(town: Town) -> None:
+    """Else who stole the key could stay and listen."""
+    first, second, following = await exchanging(town)
+    for node in (first, second):
+        await node.start()
+    admit(first, second)
+    admit(second, first)
+    await linked(first, second)
+    old = second.identity.node_key.public_key
+    both = of_members((following.node_key.public_key, second))
+    first.member_of = both
+    admit(first, second)
+    await linked(first, second)
+    assert second.counts.reconnects == {}, "while either counts it stays"
+    first.member_of = lambda key: None if key == old else both(key)
+    admit(first, second)
+    await until(lambda: meshed(first).connected() == frozenset())
+    await second.stop()
+    second.identity, second.member_of = following, both
+    await second.start()
+    admit(second, first)
+    await linked(first, second)

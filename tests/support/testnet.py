@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from os import environ, kill
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -353,6 +354,7 @@ def daemon(node: Node) -> Iterator[Running]:
 # --- readings ------------------------------------------------------------------------------------------------
 
 
+FIRST_HOUR: Final = datetime(2024, 6, 1, tzinfo=UTC)
 SUN_WH: Final = (300, 900, 40, 2_400)
 """What a roof yields in one hour after the other: too little for all, too much, nothing to speak of, plenty."""
 
@@ -377,7 +379,8 @@ def write_readings(path: Path, *, households: int, hours: int) -> MadeReadings:
             consumption_wh = 150 + (97 * home + 61 * hour) % 433
             generation_wh = SUN_WH[hour % len(SUN_WH)] * (home + 4) // 5 if home % 3 == 0 else 0
             nets.append(generation_wh - consumption_wh)
-            lines.append(f"2024-06-01T{hour:02}:00:00Z,home-{home},{consumption_wh},{generation_wh}")
+            moment = FIRST_HOUR + timedelta(hours=hour)
+            lines.append(f"{moment:%Y-%m-%dT%H}:00:00Z,home-{home},{consumption_wh},{generation_wh}")
         surplus, deficit = sum(net for net in nets if net > 0), -sum(net for net in nets if net < 0)
         surplus_wh += surplus
         deficit_wh += deficit

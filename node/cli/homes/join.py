@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from pydantic import BaseModel
 
 from consensus.cryptography import address_of
 from consensus.identifiers import Address
@@ -67,18 +68,30 @@ def street(
     made = Street(
         genesis=load_genesis(home),
         root=load_chain(home.authority_certificate)[0],
-        peers=(_own_place(configuration), *configuration.p2p.peers)[:PEERS_MAX],
+        peers=(_own_place(configuration, config), *configuration.p2p.peers)[:PEERS_MAX],
     )
     write_street(output, made)
     typer.echo(f"{output}: chain {chain_id(made.genesis).hex()}, {len(made.peers)} members to be found")
 
 
-def _own_place(configuration: Configuration) -> PeerEntry:
+class _OwnAddress(BaseModel):
+    """What a node's status says of it, as far as it is asked here."""
+
+    address: str
+
+
+def _address_of(ledger: Ledger, home: Home) -> Slices[_OwnAddress]:
+    yield from ()
+    key = load_certified_key(home)
+    return _OwnAddress(address=(ledger.member_of(key.public_key) or key.address).hex())
+
+
+def _own_place(configuration: Configuration, config: Path) -> PeerEntry:
     home = configuration.home
     certified = endpoint_of(load_chain(home.certificate)[0].extensions)
     if certified is None:
         raise JoinError(f"{home.certificate}: names no place where this home is reached")
-    address = load_certified_key(home).address.hex()
+    address = ask(config, Question(path="/v1/status", model=_OwnAddress, read=_address_of)).address
     return PeerEntry(name=configuration.node.name, address=address, host=certified.host, port=certified.port)
 
 

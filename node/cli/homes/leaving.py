@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Height
 from contracts.genesis import chain_id
-from contracts.transactions import SetLeaving, sign_transaction
-from node.admission.identity import load_certified_key
+from contracts.transactions import Action, SetLeaving, sign_transaction
+from node.admission.next_keys import home_keys
 from node.cli.sending import NONCE_STEP, VALID_HEIGHTS
 from node.cli.terminal import error_console
 from node.client import NodeClient, api_url
@@ -63,10 +63,11 @@ class OwnNode:
     def __init__(self, configuration: Configuration, client: NodeClient) -> None:
         self.name: Final = configuration.node.name
         self._home = configuration.home
-        self._key: SigningKey = load_certified_key(configuration.home)
+        self._keys = home_keys(configuration.home)
+        self._key: SigningKey
         self._client = client
         self._url = api_url(configuration)
-        self._address = ""
+        self.address = ""
         self._told = ""
         self._raw: bytes | None = None
         """What this command follows; None if it was decided before."""
@@ -86,25 +87,27 @@ class OwnNode:
             raise NodeError(f"{self._url} does not answer: is the node running? It must, until it has left")
         registered = await self._client.get(self._url, f"/v1/state/member:{status.address}", StateReply)
         fields = {} if registered.record is None else registered.record.fields
-        if fields.get("node_key") != self._key.public_key.hex():
+        acting = [key for key in self._keys if key.public_key.hex() == fields.get("node_key")]
+        if not acting:
             raise NodeError(f"{self._url} is the API of another home, {status.name}: nothing was changed")
-        self._address = status.address
+        self.address = status.address
+        self._key = acting[0].of_member(Address(bytes.fromhex(status.address)))
 
     async def members(self) -> MembersReply:
         """Returns all members, and how many must answer."""
-        return await self._get("/v1/members", MembersReply)
+        return await self.get("/v1/members", MembersReply)
 
     async def why(self) -> WhyReply:
         """Returns how far the node hears that the others are."""
-        return await self._get("/v1/why", WhyReply)
+        return await self.get("/v1/why", WhyReply)
 
     async def standing(self) -> Standing:
         """Returns where this home stands now."""
-        changes = await self._get("/v1/members/changes", MemberChangesReply)
+        changes = await self.get("/v1/members/changes", MemberChangesReply)
         self.seen = Standing(
-            last_height=next((left.last_height for left in changes.left if left.address == self._address), None),
-            waiting=next((one for one in changes.waiting if one.address == self._address), None),
-            under_way=next((one for one in changes.under_way if one.address == self._address), None),
+            last_height=next((left.last_height for left in changes.left if left.address == self.address), None),
+            waiting=next((one for one in changes.waiting if one.address == self.address), None),
+            under_way=next((one for one in changes.under_way if one.address == self.address), None),
         )
         return self.seen
 
@@ -123,21 +126,25 @@ class OwnNode:
             await self._sign(standing, leaving=leaving)
         elif standing.under_way is not None:
             path = f"/v1/transactions/{standing.under_way.transaction}"
-            self._raw = bytes.fromhex((await self._get(path, TransactionReply)).transaction_encoded)
+            self._raw = bytes.fromhex((await self.get(path, TransactionReply)).transaction_encoded)
 
     async def _sign(self, standing: Standing, *, leaving: bool) -> None:
-        account = await self._get(f"/v1/accounts/{self._address}", AccountReply)
-        status = await self._get("/v1/status", StatusReply)
         before = -1 if standing.under_way is None else standing.under_way.nonce
-        self._raw = sign_transaction(
-            self._key.of_member(Address(bytes.fromhex(self._address))),
-            chain=chain_id(load_genesis(self._home)),
-            nonce=max(account.nonce + NONCE_STEP, before + 1),
-            valid_until_height=Height(status.height + VALID_HEIGHTS),
-            action=SetLeaving(leaving=leaving),
-        )
+        self._raw = await self.signed(SetLeaving(leaving=leaving), above=before)
         self.has_said = True
-        await self._submit(self._raw)
+        await self.submit(self._raw)
+
+    async def signed(self, action: Action, *, above: int = -1) -> bytes:
+        """Returns a transaction of this home, above a nonce that it used already."""
+        account = await self.get(f"/v1/accounts/{self.address}", AccountReply)
+        status = await self.get("/v1/status", StatusReply)
+        return sign_transaction(
+            self._key,
+            chain=chain_id(load_genesis(self._home)),
+            nonce=max(account.nonce + NONCE_STEP, above + 1),
+            valid_until_height=Height(status.height + VALID_HEIGHTS),
+            action=action,
+        )
 
     async def until_decided(self, *, leaving: bool) -> Standing:
         """Waits until this home has left, or its leave is taken back, and says meanwhile what for.
@@ -159,7 +166,7 @@ class OwnNode:
 
     async def _say_again(self, *, leaving: bool) -> None:
         """Brings what is neither decided nor waits to the node once more, or finds out that it was decided."""
-        reply = None if self._raw is None else await self._submit(self._raw)
+        reply = None if self._raw is None else await self.submit(self._raw)
         if reply is not None and reply.status == "pending":
             return
         if reply is not None and reply.receipt is not None and reply.status == "declined":
@@ -171,10 +178,12 @@ class OwnNode:
 
     # --- the node
 
-    async def _submit(self, raw: bytes) -> SubmissionReply:
+    async def submit(self, raw: bytes) -> SubmissionReply:
+        """Brings a transaction to the node; does not wait for a block."""
         return await self._patiently(lambda: self._client.submit(self._url, raw, wait_s=0))
 
-    async def _get(self, path: str, model: type[M]) -> M:
+    async def get(self, path: str, model: type[M]) -> M:
+        """Returns what the node's API answers."""
         return await self._patiently(lambda: self._client.get(self._url, path, model))
 
     async def _patiently(self, request: Callable[[], Awaitable[T]]) -> T:

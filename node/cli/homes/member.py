@@ -17,6 +17,7 @@ from contracts.transactions import Approve, Propose, Withdraw
 from ledger.ledger import Ledger
 from node.admission.revocation_file import read_revocation
 from node.cli.asking import Question, ask, ask_url
+from node.cli.homes.exchanging import METER_EXAMPLE, ROTATE_EXAMPLE, replace_meter, rotate
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.options import ConfigOption, JsonOption, YesOption, confirm
 from node.cli.sending import member_key, send_action
@@ -54,8 +55,11 @@ CHANGES_PATH: Final = "/v1/members/changes"
 MEMBERS_PATH: Final = "/v1/members"
 
 member_app = typer.Typer(
-    no_args_is_help=True, help="Leave the chain, or stay after all; remove who must go; who else leaves."
+    no_args_is_help=True,
+    help="Leave the chain, or exchange this home's keys; remove who must go; what waits of all that.",
 )
+member_app.command("rotate", epilog=ROTATE_EXAMPLE)(rotate)
+member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)

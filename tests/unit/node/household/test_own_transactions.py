@@ -1,7 +1,7 @@
 """Nonces, and transactions followed to their end: never signed twice while the first may still be decided."""
 
 from node.household.own_transactions import VALID_HEIGHTS, Nonces, OwnTransactions
-from tests.support.contracts import make_genesis, transfer
+from tests.support.contracts import make_genesis, seeded_key, transfer
 from tests.unit.node.household.market_simulation import MemberLedger, MemoryJournal, SharedChain
 
 COMMUNITY = make_genesis(2)
@@ -98,3 +98,22 @@ def test_the_nonce_is_remembered_when_everything_is_decided() -> None:
         journal=bench.journal,
     )
     assert behind.sign(ACTION).envelope.nonce == own.envelope.nonce + 1
+
+
+def test_what_a_key_signed_that_was_exchanged_is_lost_and_signed_anew_by_whoever_needs_it() -> None:
+    """No block takes it any more: without that, its sender would wait for it for a thousand heights."""
+    bench = Bench()
+    own = bench.own.sign(ACTION)
+    bench.own.sync()
+    bench.journal.crash()
+    following = OwnTransactions(
+        key=seeded_key("next", 0).of_member(COMMUNITY.addresses[0]),
+        chain=COMMUNITY.chain,
+        ledger=bench.ledger,
+        journal=bench.journal,
+    )
+    assert following.waiting() == ()
+    again = following.sign(ACTION)
+    assert again.envelope.nonce > own.envelope.nonce
+    assert again.envelope.sender == own.envelope.sender
+    assert following.waiting() == (again,)
