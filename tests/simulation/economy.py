@@ -31,6 +31,8 @@ OFFICE_SHARE: Final = 0.1
 """Of the operations: what people do about an office's key."""
 JOINING_SHARE: Final = 0.08
 """What they do about homes that want to join."""
+REMOVAL_SHARE: Final = 0.02
+"""What they do about members that are to go: few, or soon nobody would be left to trade."""
 LIMITS: Final = MempoolLimits(
     transactions_max=10_000, size_bytes_max=64 * 1024 * 1024, sender_transactions_max=10_000
 )
@@ -75,10 +77,9 @@ class _Run:
         return self.tried
 
     def _operation(self) -> Operation:
-        share = self.random.random()
-        if share < OFFICE_SHARE:
-            return self.market.next_about_an_office()
-        return self.market.next_about_joining() if share < OFFICE_SHARE + JOINING_SHARE else self.market.next()
+        others = (self.market.next_about_an_office, self.market.next_about_joining, self.market.next_about_removals)
+        shares = (OFFICE_SHARE, JOINING_SHARE, REMOVAL_SHARE)
+        return self.random.choices((*others, self.market.next), weights=(*shares, 1 - sum(shares)))[0]()
 
     def _block(self, size: int) -> None:
         arrived = [self.chain.sign(sender, action) for sender, action in (self._operation() for _ in range(size))]

@@ -14,7 +14,7 @@ from consensus.eras import Eras
 from consensus.events import Instant, PreparedBlock, SignState, fresh_sign_state
 from consensus.height import HeightState
 from consensus.identifiers import Digest, Height, Slot
-from consensus.member import Member, Parameters
+from consensus.member import KeyRing, Member, Parameters
 from consensus.membership import Membership, Memberships
 from consensus.messages import (
     Claim,
@@ -162,7 +162,9 @@ def _member(sign_state: SignState) -> Member:
         sign_state=sign_state,
         prepared=next(iter(prepared), None),
     )
-    return Member(signer=_KEYS[0], parameters=_PARAMETERS, eras=_ERAS, state=state, phase=Phase.WAITING, now=_NOW)
+    return Member(
+        keys=KeyRing(_KEYS[0]), parameters=_PARAMETERS, eras=_ERAS, state=state, phase=Phase.WAITING, now=_NOW
+    )
 
 
 def _sent_by(member: Member) -> History:

@@ -173,7 +173,11 @@ ROTATING_MUTANTS: Final = (
     ),
     broken(
         "a rotation waits for promises as a leave does",
-        edited(member_changes, "prospect", ("isinstance(change, Leave), isinstance(change, Rotate)", "True, False")),
+        edited(
+            member_changes,
+            "prospect",
+            ("for kind in (Leave, Removal, Rotate)", "for kind in (Leave | Rotate, Removal, ())"),
+        ),
         killers=(K.test_a_rotation_waits_neither_for_promises_nor_for_debts_nor_for_who_is_there,),
     ),
     broken(

@@ -149,7 +149,7 @@ class MarketOperations:
         self._contracts: list[SubmitTrade] = []
         self._sent: list[Operation] = []
         self._joining: Final = JoiningOperations(random, chain, OFFICE_KEYS)
-        self._removals: Final = RemovalOperations(random, chain)
+        self._removals: Final = RemovalOperations(random, chain, self._owner)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -431,7 +431,10 @@ class MarketOperations:
 
     def next_about_removals(self) -> Operation:
         """Returns what somebody does about members that are to go, and now and then what a market does."""
-        return self.next() if self._random.random() < 0.2 else self._removals.next()
+        if self._random.random() < 0.2:
+            return self.next()
+        self._take_new_keys()
+        return self._signable(self._removals.next())
 
     # -- the authority's key
 

@@ -1,5 +1,6 @@
 """Random operations about members that are removed: the authority's words, expulsions, right ones and wrong."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -29,8 +30,10 @@ PROPOSERS: Final = 3
 class RemovalOperations:
     """Gives one operation after the other; each is made for the state that it meets."""
 
-    def __init__(self, random: Random, chain: DictChain) -> None:
+    def __init__(self, random: Random, chain: DictChain, authority: Callable[[], SigningKey]) -> None:
+        """Takes the key that acts for the authority from `authority`."""
         self._random: Final = random
+        self._authority: Final = authority
         self._chain: Final = chain
         self._homes: Final = chain.community
         self._revoked: Revoke | None = None
@@ -56,7 +59,7 @@ class RemovalOperations:
             node_key=key.public_key,
             reason=self._random.choice(list(RevocationReason)),
         )
-        signer = self._random.choice((*(homes.authority_key,) * 4, homes.issuer_key))
+        signer = self._random.choice((*(self._authority(),) * 4, homes.issuer_key))
         self._revoked = Revoke(revocation=revocation, signature=signer.sign(encode(revocation)))
         return self._anybody(), self._revoked
 
