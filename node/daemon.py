@@ -250,7 +250,7 @@ class Daemon:
                 return
             if may_take(home, state):
                 take(home)
-        except (OSError, IdentityError) as error:  # tried again with the next block
+        except IdentityError as error:  # tried again with the next block
             get_logger("node").error("the next key cannot be taken into use", reason=str(error))
             return
         if self._keys_in_use != (state.acting, state.meter):
