@@ -255,6 +255,8 @@ class Daemon:
             return
         if self._keys_in_use != (state.acting, state.meter):
             self._renewed.set()
+        elif begun_exchange(home) is None:
+            self.mesh.show_alone(state.acting)
 
     def _make_endpoints(self, identity: Identity) -> EndpointExchange:
         home = self._configuration.home
