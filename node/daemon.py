@@ -25,7 +25,15 @@ from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import Identity, load_chain
-from node.admission.next_keys import StateOfKeys, begun_exchange, is_in_force, load_identities, may_take, take
+from node.admission.next_keys import (
+    StateOfKeys,
+    begun_exchange,
+    finish_taking,
+    is_in_force,
+    load_identities,
+    may_take,
+    take,
+)
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -243,18 +251,23 @@ class Daemon:
     def _take_keys(self) -> None:
         """Begins anew with a key that the chain has since; puts it in the old one's place once that is of no use."""
         home, state = self._configuration.home, _state_of_keys(self.ledger, self._own)
-        if state is None or begun_exchange(home) is None:
+        is_taking = home.taken.directory.exists()
+        if state is None or not (is_taking or begun_exchange(home)):
             return
         try:
-            if not is_in_force(home, state):
+            if is_taking:
+                finish_taking(home)
+            elif not is_in_force(home, state):
                 return
-            if may_take(home, state):
+            elif may_take(home, state):
                 take(home)
-        except (OSError, IdentityError) as error:  # tried again with the next block
+        except IdentityError as error:  # tried again with the next block
             get_logger("node").error("the next key cannot be taken into use", reason=str(error))
             return
         if self._keys_in_use != (state.acting, state.meter):
             self._renewed.set()
+        elif begun_exchange(home) is None:
+            self.mesh.show_alone(state.acting)
 
     def _make_endpoints(self, identity: Identity) -> EndpointExchange:
         home = self._configuration.home

@@ -11,6 +11,8 @@ file by file, before anything else is read.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from cryptography.x509.oid import NameOID
@@ -69,13 +71,15 @@ def prepare(home: Home, use: KeyUse, capacity_w: int) -> None:
         capacity_w: of the home's connection, as the chain has it.
 
     Raises:
-        IdentityError: the home has no certificate that names where it is reached, or a key file is not usable.
+        IdentityError: the home has no certificate that names where it is reached, a key file is not usable, or the
+            disk does not take it.
     """
-    home.next.directory.mkdir(mode=FOLDER_MODE, exist_ok=True)
     own = home.next.node_key if use is KeyUse.NODE else home.next.meter_key
-    if not own.exists():
-        create_key(own)
-        sync_directory(home.next.directory)
+    with _writing(home.next):
+        home.next.directory.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        if not own.exists():
+            create_key(own)
+            sync_directory(home.next.directory)
     if home.next.request.exists():
         return
     node_key, meter_key = (home.next, home) if use is KeyUse.NODE else (home, home.next)
@@ -85,14 +89,17 @@ def prepare(home: Home, use: KeyUse, capacity_w: int) -> None:
     if endpoint is None or not names:
         raise IdentityError(f"{home.certificate}: names no place where this home is reached, or no name")
     claim = claim_meter(load_key(node_key.node_key).public_key, load_key(meter_key.meter_key), capacity_w)
-    write_whole(home.next.request, make_request(str(names[0].value), node_key.node_key, endpoint, claim))
+    request = make_request(str(names[0].value), node_key.node_key, endpoint, claim)
+    with _writing(home.next):
+        write_whole(home.next.request, request)
 
 
 def take_certificate(home: Home, use: KeyUse, certificate: bytes) -> None:
     """Puts the certificate that the authority gave beside the next key.
 
     Raises:
-        IdentityError: it is of another key or another meter, not the authority's, or vouches for nothing.
+        IdentityError: it is of another key or another meter, not the authority's, or vouches for nothing; or the disk
+            does not take it.
     """
     node_key, meter_key = _keys_asked_for(home, use)
     chain, root = read_chain(certificate), load_root(home.authority_certificate)
@@ -102,7 +109,8 @@ def take_certificate(home: Home, use: KeyUse, certificate: bytes) -> None:
         raise IdentityError(f"the certificate is not of the key that {home.next.request} asks for")
     if vouchers_of(chain, certificate_key(root)).home.meter_key != meter_key.public_key:
         raise IdentityError(f"the certificate is of another meter than {home.next.request} asks for")
-    write_whole(home.next.certificate, certificate)
+    with _writing(home.next):
+        write_whole(home.next.certificate, certificate)
 
 
 def action_of(home: Home, use: KeyUse, chain: Digest, member: Address) -> RotateKey | ReplaceMeter:
@@ -119,9 +127,14 @@ def action_of(home: Home, use: KeyUse, chain: Digest, member: Address) -> Rotate
 
 
 def discard(home: Home) -> None:
-    """Removes a next key that the chain does not have."""
-    shutil.rmtree(home.next.directory, ignore_errors=True)
-    sync_directory(home.directory)
+    """Removes a next key that the chain does not have.
+
+    Raises:
+        IdentityError: the disk does not take it.
+    """
+    with _writing(home.next):
+        shutil.rmtree(home.next.directory)
+        sync_directory(home.directory)
 
 
 def _keys_asked_for(home: Home, use: KeyUse) -> tuple[SigningKey, SigningKey]:
@@ -174,15 +187,20 @@ def take(home: Home) -> None:
     """Puts the next key in the place of the old one, which is erased by that.
 
     Raises:
-        OSError: the disk does not take it; doing it again goes on.
+        IdentityError: the disk does not take it; doing it again goes on.
     """
-    home.next.directory.rename(home.taken.directory)
-    sync_directory(home.directory)
+    with _writing(home.taken):
+        home.next.directory.rename(home.taken.directory)
+        sync_directory(home.directory)
     finish_taking(home)
 
 
 def finish_taking(home: Home) -> None:
-    """Goes on where a crash interrupted `take`."""
+    """Goes on where a crash interrupted `take`.
+
+    Raises:
+        IdentityError: as `take`.
+    """
     taken = home.taken
     if not taken.directory.exists():
         return
@@ -191,12 +209,22 @@ def finish_taking(home: Home) -> None:
         (taken.node_key, home.node_key),
         (taken.meter_key, home.meter_key),
     )
-    for source, target in moves:
-        if source.exists():
-            source.replace(target)
-    sync_directory(home.directory)
-    shutil.rmtree(taken.directory)
-    sync_directory(home.directory)
+    with _writing(taken):
+        for source, target in moves:
+            if source.exists():
+                source.replace(target)
+        sync_directory(home.directory)
+        shutil.rmtree(taken.directory)
+        sync_directory(home.directory)
+
+
+@contextmanager
+def _writing(folder: Home) -> Iterator[None]:
+    """Tells people what the disk does not take."""
+    try:
+        yield
+    except OSError as error:
+        raise IdentityError(f"{folder.directory} cannot be written or moved: {error.strerror}") from None
 
 
 def _is_certified(home: Home, use: KeyUse) -> bool:

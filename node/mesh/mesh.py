@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from consensus.identifiers import Address
+from consensus.identifiers import Address, PublicKey
 from node.admission.endpoint import Endpoint
 from node.admission.identity import Identity
 from node.mesh.incoming import LISTEN_BACKLOG, IncomingLinks
@@ -81,7 +81,7 @@ class Mesh:
         self._tasks: dict[asyncio.Task[None], Address | None] = {}
         """With the peer that a task serves, if it serves one."""
         self._session: aiohttp.ClientSession | None = None
-        self._certificates: OwnCertificates
+        self._certificates: OwnCertificates | None = None
         self._process_id = ""
         self._incoming: IncomingLinks | None = None
         self._failed: asyncio.Future[None] | None = None
@@ -136,6 +136,7 @@ class Mesh:
         """Begins to dial a peer, and to admit it."""
         assert self._session is not None, "the mesh is started"
         assert self._incoming is not None
+        assert self._certificates is not None
         link = self._links[peer.address] = PeerLink(
             endpoint=peer,
             own=self._identity.address,
@@ -218,6 +219,11 @@ class Mesh:
         frame = encode_peer_message(message)
         for link in self._links.values():
             link.put(frame)
+
+    def show_alone(self, key: PublicKey) -> None:
+        """Opens links with the certificate of one key alone: the other one of this node is of no use any more."""
+        if self._certificates is not None:
+            self._certificates.show_alone(key)
 
     def look_again(self, peer: Address) -> None:
         """Looks for a peer at the places that there are for it now; a link that stands is left as it is."""

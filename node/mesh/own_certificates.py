@@ -3,8 +3,9 @@
 import random
 from collections.abc import Sequence
 from ssl import SSLContext
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from consensus.identifiers import PublicKey
 from node.admission.identity import Identity
 
 
@@ -27,8 +28,15 @@ class OwnCertificates:
             IdentityError: the certificates are not usable.
         """
         assert identities, "a node has a certificate"
-        self._contexts: Final = [Contexts(one.server_ssl_context(), one.client_ssl_context()) for one in identities]
+        self._contexts = {
+            one.node_key.public_key: Contexts(one.server_ssl_context(), one.client_ssl_context())
+            for one in identities
+        }
 
     def for_link(self) -> Contexts:
         """Returns what to open the next link with."""
-        return random.choice(self._contexts)  # noqa: S311  (no secret: either is shown to whoever asks)
+        return random.choice([*self._contexts.values()])  # noqa: S311  (no secret: either is shown to whoever asks)
+
+    def show_alone(self, key: PublicKey) -> None:
+        """Shows no certificate but that of a key from now on."""
+        self._contexts = {key: self._contexts[key]}

@@ -206,3 +206,23 @@ async def test_a_link_under_a_key_that_was_exchanged_ends_with_the_block_that_sa
     await second.start()
     admit(second, first)
     await linked(first, second)
+
+
+async def test_once_the_old_key_is_of_no_use_links_are_opened_with_the_new_one_alone(town: Town) -> None:
+    """Half of all would be refused, for as long as the node runs."""
+    first, second, following = await exchanging(town)
+    old, new = second.identity.node_key.public_key, following.node_key.public_key
+    second.identity, second.other = following, second.identity
+    first.member_of = lambda key: None if key == old else of_members((new, second))(key)
+    second.member_of = of_members((new, second))
+    for node in (first, second):
+        await node.start()
+    meshed(second).show_alone(new)
+    for _ in range(8):
+        admit(first, second)
+        admit(second, first)
+        await linked(first, second)
+        admit(second)
+        await until(lambda: meshed(first).connected() == frozenset())
+    assert not first.counts.has_refused(MeshRefusal.WRONG_PEER)
+    assert not first.counts.has_refused(MeshRefusal.NOT_A_MEMBER)

@@ -236,3 +236,21 @@ def test_a_key_that_is_cut_off_is_told(street: Street) -> None:
     with pytest.raises(IdentityError, match="not a private key"):
         prepare(home, KeyUse.NODE, CAPACITY_W)
     shutil.rmtree(home.next.directory)
+
+
+@USES
+def test_a_disk_that_takes_nothing_is_told_and_loses_nothing(street: Street, use: KeyUse) -> None:
+    home, before = street.home, street.keys()
+    home.next.directory.write_bytes(b"in the way")
+    with pytest.raises(IdentityError, match="cannot be written or moved"):
+        prepare(home, use, CAPACITY_W)
+    home.next.directory.unlink()
+    new = street.begin(use)
+    home.taken.directory.mkdir()
+    (home.taken.directory / "in the way").touch()
+    with pytest.raises(IdentityError, match="cannot be written or moved"):
+        take(home)
+    assert street.keys() == before
+    shutil.rmtree(home.taken.directory)
+    take(home)
+    assert new.public_key in set(street.keys())
