@@ -71,7 +71,6 @@ from node.admission.register import (
     render_register,
 )
 from node.admission.request import make_request, read_request
-from node.admission.revocation_file import make_revocation, read_revocation
 from node.admission.revocations import load_revocations
 from node.errors import (
     EndpointsDamaged,
@@ -88,6 +87,7 @@ from node.home.storage import read_sign_state
 from node.household import own_transactions, promises
 from node.mesh.endpoint_file import StoredEndpoints, load_endpoints
 from node.meter.meter import Meter, MeterIdentity
+from node.proofs.revocation_file import make_revocation, read_revocation
 from node.testnet.folder import MANIFEST_NAME, Manifest, Testnet, TestnetNode
 from tests.fuzz.decoder import Decoder, Form, through
 from tests.fuzz.specimens import encodings

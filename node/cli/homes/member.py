@@ -15,7 +15,6 @@ from contracts.member_changes import REMOVAL_MEMBERS_MIN
 from contracts.proposal_records import Expulsion
 from contracts.transactions import Approve, Propose, Withdraw
 from ledger.ledger import Ledger
-from node.admission.revocation_file import read_revocation
 from node.cli.asking import Question, ask, ask_url
 from node.cli.homes.exchanging import METER_EXAMPLE, ROTATE_EXAMPLE, replace_meter, rotate
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
@@ -27,6 +26,7 @@ from node.errors import NodeError
 from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
+from node.proofs.revocation_file import read_revocation
 from node.replies.proposals import ExpulsionProposalModel
 from node.replies.state import MemberChangesReply, MemberModel, MembersReply
 from node.stories.member_changes import changes_of

@@ -35,12 +35,12 @@ from node.admission.office_keys import is_encrypted
 from node.admission.passphrase import create_passphrase_file
 from node.admission.register import Entry, IssuedToHome, Reason, Register, State
 from node.admission.request import read_request
-from node.admission.revocation_file import REVOCATION_SUFFIX, make_revocation
 from node.admission.revocations import load_revocations
 from node.cli.options import KeyFileOption, YesOption, confirm, passphrase_of
 from node.cli.terminal import output_console
 from node.errors import IdentityError, NodeError
 from node.home.genesis_file import load_genesis_file
+from node.proofs.revocation_file import REVOCATION_SUFFIX, make_revocation
 
 CA_HELP: Final = """\
 The network's certificate authority: who may have a home in this network.

@@ -112,7 +112,7 @@ PARSED_IN = {
     "node/admission/office_keys.py": "office-successor",
     "node/admission/register.py": "authority-register",
     "node/admission/request.py": "certificate-request",
-    "node/admission/revocation_file.py": "key-revocation",
+    "node/proofs/revocation_file.py": "key-revocation",
     "node/admission/revocations.py": "revocation-list",
     "node/api/transactions.py": "http-body",
     "node/home/append_log.py": "journal-of-promises",

@@ -26,11 +26,11 @@ from node.admission.authority_folder import create_authority
 from node.admission.chain import Role, require_chain, role_of
 from node.admission.identity import certificate_key, load_chain, load_key
 from node.admission.register import Reason
-from node.admission.revocation_file import read_revocation
 from node.admission.revocations import load_revocations
 from node.cli.provider import ca
 from node.home.folder import Home
 from node.home.genesis_file import write_genesis
+from node.proofs.revocation_file import read_revocation
 from tests.support.authority_commands import NETWORK, Provider, p2pnode
 from tests.support.contracts import make_genesis
 

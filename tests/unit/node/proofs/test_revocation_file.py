@@ -6,8 +6,8 @@ import pytest
 
 from consensus.identifiers import Digest
 from contracts.transactions import RevocationReason
-from node.admission.revocation_file import FILE_SIZE_BYTES_MAX, make_revocation, read_revocation
 from node.errors import FileRefused
+from node.proofs.revocation_file import FILE_SIZE_BYTES_MAX, make_revocation, read_revocation
 from tests.support.contracts import make_genesis
 
 HOMES = make_genesis()
