@@ -23,7 +23,7 @@ from tests.integration.test_moved_homes import move
 from tests.support.ceremony_commands import config, height, running
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
-HOURS = 480
+HOURS = 3_000
 """More than are traded while the test runs."""
 PASSPHRASE = ("--key-file", "ca.passphrase")
 
