@@ -15,7 +15,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from consensus.identifiers import FIRST_HEIGHT
+from consensus.identifiers import FIRST_HEIGHT, Address
 from consensus.quorum import fault_bound
 from contracts.panels import verdicts_needed
 from contracts.state import MEMBER_LIST_KEY, MemberList
@@ -172,11 +172,15 @@ class Changing:
                 del self._applying[number]
 
     def _leave_late(self) -> None:
-        """Who is to leave once all have joined says so when its own state says that they have."""
+        """Who is to leave once all have joined says so when its state says that they have; some may be gone again."""
         for host in [*self._leaving_late]:
-            if host.is_up and self._joining.issubset(self.street.home(host).members()):
+            if host.is_up and self._joining <= self._ever_members(host):
                 self._leaving_late.remove(host)
                 self.street.leave(host)
+
+    def _ever_members(self, host: Host) -> set[Address]:
+        terms = require(self.street.home(host).ledger, MEMBER_LIST_KEY, MemberList).terms
+        return {term.address for term in terms}
 
     def _is_in_force(self) -> bool:
         return all(host.is_up and self._knows_all_changes(host) for host in self._staying)

@@ -137,6 +137,7 @@ class Street(Network):
         for host in self.honest:
             if host.is_up and not host.asked:
                 self._verify(host)
+            if host.is_up and not host.asked:  # saying something, it may have died
                 self._say_ready(host)
 
     def _verify(self, host: Host) -> None:

@@ -85,7 +85,6 @@ OF_CHANGES: Final = Expected(
         "a clock jumped",
         *(f"died {how}: {point}" for point in CRASH_POINTS for how in ("before", "in the middle of")),
         "blocks were lost",
-        "an old sign state was put back",
         "a forgetful member was answered",
         "a block came by sync",
         *(f"evidence of {offence.value}" for offence in Offence),
