@@ -82,7 +82,6 @@ class Account(Record, frozen=True, kw_only=True, tag="account"):
 class Member(Record, frozen=True, kw_only=True, tag="member"):
     """An admitted smart meter."""
 
-    name: str
     node_key: PublicKey
     meter_key: PublicKey
     capacity_w: int

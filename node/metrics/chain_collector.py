@@ -186,5 +186,5 @@ def _tokens(totals: Totals, sums: TokenSums) -> Metric:
 def _scores(members: Iterable[MemberState], ledger: Ledger) -> Metric:
     family = _scores_family()
     for state in members:
-        family.add_metric([state.member.name], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
+        family.add_metric([label_of(state.address)], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
     return family

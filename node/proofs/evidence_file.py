@@ -21,7 +21,6 @@ from node.home.evidence_folder import evidence_files
 from node.proofs.genesis_members import genesis_membership
 from node.proofs.signed_file import FILE_SIZE_BYTES_MAX, bytes_of, file_text, parse_file, require_unchanged
 from node.replies.stories import NamedMember, PendingMisconduct
-from node.stories.member_names import names_of
 from node.stories.misconduct import OFFENCES, Evidence, statements_of
 
 EVIDENCE_FORMAT: Final = "p2pnode-evidence-2"
@@ -83,7 +82,7 @@ def check_evidence_file(content: bytes, genesis: Genesis) -> Proof:
         return prove_evidence(content, genesis)
     document = parse_file(content, EVIDENCE_FORMAT)
     proof = prove_evidence(bytes_of(document, "content"), genesis)
-    require_unchanged(content, _document(proof.evidence, proof.offence, names_of(genesis)))
+    require_unchanged(content, _document(proof.evidence, proof.offence, office_names(genesis)))
     return proof
 
 
@@ -101,7 +100,7 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         raise FileRefused(f"{evidence.offender.hex()} is no member of this genesis")
     offence = proven(evidence, Overlay(genesis_state(genesis)), chain_id(genesis))
     if offence is None:
-        name = names_of(genesis)[evidence.offender]
+        name = office_names(genesis)[evidence.offender]
         raise FileRefused(f"the two statements do not prove that {name} contradicted itself on this chain")
     return Proof(evidence=evidence, offence=offence, name=misconduct_name(evidence, offence))
 

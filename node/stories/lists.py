@@ -7,8 +7,9 @@ from consensus.quorum import quorum
 from contracts.office_records import Office, OfficeName, Proposal, ProposalStatus
 from contracts.offices import office_addresses
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
-from contracts.state_reading import member_name, read, read_members, require
+from contracts.state_reading import read, read_members, require
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
 from node.replies.parameters import TradesParameters
 from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
@@ -44,7 +45,7 @@ def _parse_place(text: str | None) -> Place | None:
     return Place(Height(int(height)), int(index))
 
 
-def offices_of(ledger: Ledger) -> OfficesReply:
+def offices_of(ledger: Ledger, names: Names) -> OfficesReply:
     """Returns the offices with their present keys, and the members' last proposals about them."""
     addresses = office_addresses(ledger.genesis).values()
     offices = {address: require(ledger, office_key(address), Office) for address in addresses}
@@ -61,7 +62,7 @@ def offices_of(ledger: Ledger) -> OfficesReply:
             for address, office in offices.items()
         ],
         proposals=[
-            _proposal_view(ledger, proposer, proposal, offices[proposal.subject.office].name, present)
+            _proposal_view(ledger, names, proposer, proposal, offices[proposal.subject.office].name, present)
             for proposer, proposal in _proposals(ledger)
         ],
     )
@@ -77,14 +78,19 @@ def _proposals(ledger: Ledger) -> Iterator[tuple[Address, Proposal]]:
 
 
 def _proposal_view(
-    ledger: Ledger, proposer: Address, proposal: Proposal, office: OfficeName, present: Collection[Address]
+    ledger: Ledger,
+    names: Names,
+    proposer: Address,
+    proposal: Proposal,
+    office: OfficeName,
+    present: Collection[Address],
 ) -> ProposalModel:
     genesis, is_open = ledger.genesis, proposal.status is ProposalStatus.OPEN
     counting = [address for address in proposal.approvals if not is_open or address in present]
     return ProposalModel(
         proposal=proposal.name.hex(),
         proposer=proposer.hex(),
-        proposer_name=member_name(ledger, proposer),
+        proposer_name=names.of(proposer),
         office=office.value,
         key=proposal.subject.key.hex(),
         status=proposal.status.value,
@@ -96,13 +102,13 @@ def _proposal_view(
     )
 
 
-def scores_of(ledger: Ledger) -> ScoresReply:
+def scores_of(ledger: Ledger, names: Names) -> ScoresReply:
     """Returns every member's quality of transaction as of the tip's slot."""
     slot, parameters = ledger.tip_slot, ledger.genesis.scores
     scores = [
         ScoreModel(
             address=state.address.hex(),
-            name=state.member.name,
+            name=names.of(state.address),
             score_millionths=state.score_at(slot, parameters),
             staked_millionths=state.score.staked,
             is_suspended=state.score.is_suspended,

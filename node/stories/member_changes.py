@@ -7,9 +7,10 @@ from consensus.identifiers import Address, Height
 from contracts.member_changes import Hindrance, Prospect, prospect
 from contracts.member_records import ChangeKind, MemberQueue, change_kind
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
-from contracts.state_reading import member_name, require
+from contracts.state_reading import require
 from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, WaitingChange
 
 OfSender = Callable[[Address], Sequence[Transaction]]
@@ -18,11 +19,12 @@ OfSender = Callable[[Address], Sequence[Transaction]]
 VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.JOIN: "joins"}
 
 
-def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
+def changes_of(ledger: Ledger, names: Names, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
     """Returns what waits as of the tip, what is under way there, and who left.
 
     Args:
         ledger: whose tip it is.
+        names: how the reader calls the members.
         undecided: what a node that runs has in its mempool.
     """
     overlay = Overlay(ledger)
@@ -40,11 +42,11 @@ def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChan
     }
     return MemberChangesReply(
         under_way=[
-            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
+            one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))
         ],
-        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
+        waiting=[waiting_view(one, names.of(one.change.address)) for one in found],
         left=[
-            LeftMember(address=address.hex(), name=member_name(ledger, address), last_height=last)
+            LeftMember(address=address.hex(), name=names.of(address), last_height=last)
             for address, last in sorted(ended.items(), key=lambda one: one[1])
         ],
     )

@@ -32,7 +32,6 @@ from node.admission.founding_file import (
 from node.admission.founding_rules import WALLET_MICRO, Accounts, Tariffs, make_rules
 from node.admission.identity import certificate_key, create_key, load_root
 from node.admission.new_home import found_from, made_whole
-from node.admission.request import require_name
 from node.cli.options import YesOption, confirm
 from node.cli.terminal import output_console
 from node.errors import FoundingError

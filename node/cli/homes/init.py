@@ -8,7 +8,6 @@ import typer
 
 from contracts.genesis import CAPACITY_W_MAX
 from node.admission.new_home import CAPACITY_W_DEFAULT, make_home
-from node.admission.request import require_name
 from node.cli.homes.place import place_of
 from node.home.configuration import ApiTable, Configuration, MeterTable, NodeTable, PeerToPeerTable
 from node.home.hosts import PORT_MAX

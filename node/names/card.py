@@ -1,0 +1,75 @@
+"""What a home signs about who lives there: a card, to whom it gives one, and a forget, to all, once it is gone.
+
+Both name a node key and no address: whose that key is, the chain's state says, as for a link's certificate. Neither
+names a chain: a card is made before there is one, and who is to be forgotten means it everywhere.
+"""
+
+import re
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from consensus.codec import Record, encode
+from consensus.cryptography import SigningKey, verify
+from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, PublicKey
+from consensus.messages import SignatureField
+from node.errors import AddressBookError
+from node.names.rules import NAME_LENGTH_MAX, fault_of_name
+
+CONTACT_LENGTH_MAX: Final = 200
+"""A telephone number, an e-mail address, or both."""
+
+_ADDRESS: Final = re.compile("[0-9a-fA-F]{8,64}")
+
+KeyField = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max_length=PUBLIC_KEY_SIZE_BYTES)]
+NameField = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+ContactField = Annotated[str, Meta(max_length=CONTACT_LENGTH_MAX)]
+
+
+class Called(Record, frozen=True, kw_only=True, tag="p2pnode-2-called"):
+    """How a household is called, and how people reach it; also the bytes under a card's signature."""
+
+    name: NameField
+    contact: ContactField
+    """Empty where it gives none."""
+
+    def __post_init__(self) -> None:
+        fault = fault_of_name(self.name)
+        if fault is not None:
+            raise ValueError(f"name: {fault}")
+        if _ADDRESS.fullmatch(self.name) is not None:
+            raise ValueError(f"name: {self.name} reads as an address, by which members without a name are told apart")
+        if len(self.contact) > CONTACT_LENGTH_MAX:
+            raise ValueError(f"contact: has {len(self.contact)} characters, and {CONTACT_LENGTH_MAX} are allowed")
+        if not self.contact.isprintable():
+            raise ValueError("contact: has a character that cannot be printed")
+
+
+class Card(Record, frozen=True, kw_only=True, tag="p2pnode-2-card"):
+    """A home's word who lives there. Whoever has it may call the home so, and give it on to nobody."""
+
+    node_key: KeyField
+    called: Called
+    signature: SignatureField
+
+    @property
+    def is_signed(self) -> bool:
+        """Says whether the home with this key signed it."""
+        return verify(self.node_key, encode(self.called), self.signature)
+
+
+def call(name: str, contact: str = "") -> Called:
+    """Returns how a household is called, as a person wrote it.
+
+    Raises:
+        AddressBookError: name or contact cannot be.
+    """
+    try:
+        return Called(name=name, contact=contact)
+    except ValueError as fault:
+        raise AddressBookError(str(fault)) from None
+
+
+def sign_card(key: SigningKey, called: Called) -> Card:
+    """Returns a home's card."""
+    return Card(node_key=key.public_key, called=called, signature=key.sign(encode(called)))

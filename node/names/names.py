@@ -1,0 +1,79 @@
+"""How addresses are shown: by the home's own address book to its people, by their beginning to everybody else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from consensus.identifiers import Address
+from contracts.genesis import Genesis
+from contracts.office_records import OfficeName
+from contracts.offices import office_addresses
+from node.errors import AddressBookError
+from node.logs import get_logger
+from node.names.address_book import AddressBook, load_book
+
+LABEL_DIGITS: Final = 16
+"""64 bits: nobody makes a key whose address begins as a neighbour's does."""
+
+_OFFICES: Final = {
+    OfficeName.AUTHORITY: "the authority",
+    OfficeName.ISSUER: "the issuer",
+    OfficeName.GRID: "the grid account",
+}
+
+
+def label_of(address: Address) -> str:
+    """Returns what logs, metrics and strangers are told of a member: the beginning of its address."""
+    return address.hex()[:LABEL_DIGITS]
+
+
+def office_names(genesis: Genesis) -> Mapping[Address, str]:
+    """Returns how the accounts that are no member's are called."""
+    return {office: _OFFICES[name] for name, office in office_addresses(genesis).items()}
+
+
+class Names:
+    """How a home calls members and offices."""
+
+    def __init__(self, genesis: Genesis, book: AddressBook) -> None:
+        """Takes the chain's offices, and the home's address book."""
+        self._names = {entry.address: entry.called.name for entry in book.entries} | office_names(genesis)
+
+    def of(self, address: Address) -> str:
+        """Returns the name in the address book, or of an office; else the address' beginning."""
+        return self._names.get(address, label_of(address))
+
+    def called(self, name: str) -> list[Address]:
+        """Returns whom this home calls so."""
+        return [address for address, known in self._names.items() if known == name]
+
+
+class NamesOfHome:
+    """The names of a home whose address book may change while its node runs."""
+
+    def __init__(self, file: Path, genesis: Genesis) -> None:
+        """Takes the file of the address book, and the chain."""
+        self._file = file
+        self._genesis = genesis
+        self._seen: tuple[int, int, int] | None = None
+        self._names = Names(genesis, AddressBook())
+        self._log = get_logger("names")
+
+    def __call__(self) -> Names:
+        """Returns the names as of now; of a damaged book none, which the log says once."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._names = Names(self._genesis, load_book(self._file))
+            except AddressBookError as damaged:
+                self._names = Names(self._genesis, AddressBook())
+                self._log.warning("members are shown by their addresses", reason=str(damaged))
+        return self._names
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
