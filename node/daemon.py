@@ -18,13 +18,13 @@ from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import Parameters
 from contracts.state import MEMBER_LIST_KEY, MemberList
-from contracts.state_reading import member_name, require
+from contracts.state_reading import require
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.admission.endpoint import Endpoint, endpoint_of
-from node.admission.identity import Identity, load_chain, load_identity
+from node.admission.identity import Identity, load_certified_key, load_chain, load_identity
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -63,6 +63,7 @@ from node.mesh.messages import (
 )
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
+from node.names.names import NamesOfHome, label_of
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""
@@ -113,7 +114,7 @@ def run_daemon(
     configure_logs(
         log_format=configuration.node.log_format,
         log_level=configuration.node.log_level,
-        name=configuration.node.name,
+        node=label_of(load_certified_key(configuration.home).address),
     )
     keep_large_blocks_off_the_heap()
     refuse_if_halted(configuration.home)
@@ -184,7 +185,6 @@ class Daemon:
         self.undecided = UndecidedWatch(
             waiting=driver.waiting,
             explain=driver.explain,
-            name_of=partial(member_name, self.ledger),
             slot_duration_ms=self.ledger.genesis.slot_duration_ms,
         )
         self.agent = agent_factory(
@@ -218,7 +218,7 @@ class Daemon:
         """Has links to whom the state names: members, candidates, and who left lately."""
         both = self.ledger.memberships()
         named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
-        self.mesh.admit({address: member_name(self.ledger, address) for address in named})
+        self.mesh.admit(named)
 
     def _make_endpoints(self, identity: Identity) -> EndpointExchange:
         home = self._configuration.home
@@ -280,7 +280,6 @@ class Daemon:
                 failed=self.loop.fail,
                 refused=lambda reason, _: self.metrics.on_message_refused(reason),
                 phase_ended=self.metrics.on_phase,
-                names={peer.address_bytes: peer.name for peer in self._configuration.p2p.peers},
             ),
         )
 
@@ -316,6 +315,7 @@ class Daemon:
         return Api(
             node=ApiNode(
                 name=self._configuration.node.name,
+                names=NamesOfHome(self._configuration.home.address_book, self.ledger.genesis),
                 address=identity.address,
                 signer=identity.signer,
                 chain=self.chain,
@@ -449,7 +449,7 @@ def _as_member(configuration: Configuration, identity: Identity, ledger: Ledger)
     known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:
         if peer.address_bytes not in known:
-            raise ConfigurationError(f"[p2p] peers: {peer.name} ({peer.address}) is no member of this chain")
+            raise ConfigurationError(f"[p2p] peers: {peer.address} is no member of this chain")
     return replace(identity, address=address)
 
 

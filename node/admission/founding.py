@@ -95,7 +95,7 @@ def begin_founding(rules: Genesis, authority: x509.Certificate) -> Founding:
 
 
 def founding_digest(founding: Founding) -> Digest:
-    """Returns what every home signs: the hash of all but the signatures, and the cards, which are signed themselves."""
+    """Returns what every home signs: the hash of all but the signatures, and the cards, each signed by itself."""
     return digest(HashKind.FOUNDING, encode(replace(founding, cards=(), signatures=())))
 
 
@@ -289,10 +289,10 @@ def _check_signatures(founding: Founding, signatures: Sequence[FoundingSignature
     if len({given.member for given in signatures}) != len(signatures):
         raise FoundingError("a member signed twice")
     for given in signatures:
-        member = members.get(given.member)
+        member, label = members.get(given.member), label_of(given.member)
         if member is None:
             raise FoundingError(f"{given.member.hex()} signed, and is not among the members")
         if given.founding != name:
-            raise FoundingError(f"{label_of(given.member)} signed another founding: with other members, rules or certificates")
+            raise FoundingError(f"{label} signed another founding: with other members, rules or certificates")
         if not verify(member.node_key, name, given.signature):
-            raise FoundingError(f"{label_of(given.member)}: its signature is wrong")
+            raise FoundingError(f"{label}: its signature is wrong")

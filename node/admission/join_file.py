@@ -103,9 +103,7 @@ def read_street(path: Path) -> Street:
 
 def write_street(path: Path, street: Street) -> None:
     """Writes a street file in the place of an earlier one."""
-    contacts = tuple(
-        _Contact(address=peer.address_bytes, host=peer.host, port=peer.port) for peer in street.peers
-    )
+    contacts = tuple(_Contact(address=peer.address_bytes, host=peer.host, port=peer.port) for peer in street.peers)
     authority = street.root.public_bytes(Encoding.PEM).decode("ascii")
     chain, genesis = chain_id(street.genesis), street.genesis
     write_whole(path, json_of(_StreetFile(chain=chain, genesis=genesis, authority=authority, contacts=contacts)))

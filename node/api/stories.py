@@ -31,7 +31,8 @@ from node.stories.trade_story import trade_story
 async def show_trade(context: ApiContext, parameters: TradeParameters, _: web.Request) -> web.Response:
     """Answers with everything that the chain knows of a contract."""
     with _problems():
-        return answer(await context.read_slowly(trade_story(context.chain.ledger, parameters.trade)))
+        work = trade_story(context.chain.ledger, context.node.names(), parameters.trade)
+        return answer(await context.read_slowly(work))
 
 
 async def show_receipt(context: ApiContext, parameters: ReceiptParameters, _: web.Request) -> web.Response:
@@ -46,27 +47,29 @@ async def show_score_history(context: ApiContext, parameters: ScoreHistoryParame
     """Answers with the versions of a member's score."""
     with _problems():
         after = None if parameters.after is None else Height(parameters.after)
-        work = score_history(context.chain.ledger, parameters.member, after=after, versions_max=parameters.limit)
+        work = score_history(
+            context.chain.ledger, context.node.names(), parameters.member, after=after, versions_max=parameters.limit
+        )
         return answer(await context.read_slowly(work))
 
 
 async def list_evidence(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with all proven misconduct."""
-    return answer(list_misconduct(context.chain.ledger))
+    return answer(list_misconduct(context.chain.ledger, context.node.names()))
 
 
 async def show_evidence(context: ApiContext, parameters: EvidenceParameters, _: web.Request) -> web.Response:
     """Answers with a proven misconduct and both statements."""
     with _problems():
-        return answer(show_misconduct(context.chain.ledger, parameters.misconduct))
+        return answer(show_misconduct(context.chain.ledger, context.node.names(), parameters.misconduct))
 
 
 async def show_statement(context: ApiContext, parameters: StatementParameters, _: web.Request) -> web.Response:
     """Answers with a household's month."""
     with _problems():
-        return answer(
-            await context.read_slowly(month_statement(context.chain.ledger, parameters.member, parameters.month))
-        )
+        names = context.node.names()
+        work = month_statement(context.chain.ledger, names, parameters.member, parameters.month)
+        return answer(await context.read_slowly(work))
 
 
 @contextmanager

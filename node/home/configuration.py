@@ -90,7 +90,11 @@ class _Table(BaseModel):
 class NodeTable(_Table):
     """This node."""
 
-    name: str = Field(min_length=1, max_length=64, description="What this household calls its node: shown by its own commands and API, and told to nobody.")
+    name: str = Field(
+        min_length=1,
+        max_length=64,
+        description="What this household calls its node, in its own commands and API; told to nobody.",
+    )
     home: _Path = Field(
         default=Path(),
         description="Folder of the keys, the sign state and the ledger; relative to the folder of this file.",

@@ -176,9 +176,7 @@ class PeerLink:
         self._problem = ""
         self._told: set[str] = set()
         """What was logged since the link came up or went down."""
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(
-            component="mesh", peer=endpoint.label
-        )
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="mesh", peer=endpoint.label)
 
     @property
     def connected(self) -> bool:

@@ -18,6 +18,7 @@ from contracts.units import MICRO_TOKENS_PER_TOKEN
 from ledger.ledger import Ledger
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
+from node.names.names import label_of
 from qscore.parameters import ONE
 
 MS_PER_S: Final = 1_000

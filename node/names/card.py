@@ -5,6 +5,7 @@ names a chain: a card is made before there is one, and who is to be forgotten me
 """
 
 import re
+from pathlib import Path
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -14,10 +15,13 @@ from consensus.cryptography import SigningKey, verify
 from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, PublicKey
 from consensus.messages import SignatureField
 from node.errors import AddressBookError
+from node.home.json_record import read_json_record
 from node.names.rules import NAME_LENGTH_MAX, fault_of_name
 
 CONTACT_LENGTH_MAX: Final = 200
 """A telephone number, an e-mail address, or both."""
+
+FILE_SIZE_BYTES_MAX: Final = 16 * 1024
 
 _ADDRESS: Final = re.compile("[0-9a-fA-F]{8,64}")
 
@@ -68,6 +72,18 @@ def call(name: str, contact: str = "") -> Called:
         return Called(name=name, contact=contact)
     except ValueError as fault:
         raise AddressBookError(str(fault)) from None
+
+
+def read_card(path: Path) -> Card:
+    """Returns the card in a file, which its home signed.
+
+    Raises:
+        AddressBookError: it cannot be read, is none, or its signature is wrong.
+    """
+    card = read_json_record(path, Card, what="card", size_bytes_max=FILE_SIZE_BYTES_MAX, refused=AddressBookError)
+    if not card.is_signed:
+        raise AddressBookError(f"{path}: the home with this key did not sign it")
+    return card
 
 
 def sign_card(key: SigningKey, called: Called) -> Card:

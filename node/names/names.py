@@ -9,6 +9,8 @@ from contracts.genesis import Genesis
 from contracts.office_records import OfficeName
 from contracts.offices import office_addresses
 from node.errors import AddressBookError
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
 from node.logs import get_logger
 from node.names.address_book import AddressBook, load_book
 
@@ -37,7 +39,8 @@ class Names:
 
     def __init__(self, genesis: Genesis, book: AddressBook) -> None:
         """Takes the chain's offices, and the home's address book."""
-        self._names = {entry.address: entry.called.name for entry in book.entries} | office_names(genesis)
+        called = {entry.address: entry.called.name for entry in book.entries}
+        self._names: Mapping[Address, str] = {**called, **office_names(genesis)}
 
     def of(self, address: Address) -> str:
         """Returns the name in the address book, or of an office; else the address' beginning."""
@@ -46,6 +49,15 @@ class Names:
     def called(self, name: str) -> list[Address]:
         """Returns whom this home calls so."""
         return [address for address, known in self._names.items() if known == name]
+
+
+def names_of_home(home: Home) -> Names:
+    """Returns the names of a home, as of now.
+
+    Raises:
+        NodeError: genesis or the address book is damaged, or there is no genesis.
+    """
+    return Names(load_genesis(home), load_book(home.address_book))
 
 
 class NamesOfHome:

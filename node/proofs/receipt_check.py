@@ -37,6 +37,7 @@ from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_p
 from ledger.trusted_sets import SetStep
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
+from node.names.names import office_names
 from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of, trusted_sets
 from node.stories.words import tokens_text
 

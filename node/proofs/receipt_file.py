@@ -30,6 +30,7 @@ from ledger.ledger import Ledger
 from ledger.proofs import PostingProof, ReceiptProof, StateProof, prove_postings
 from ledger.trusted_sets import CHANGES_MAX, SetStep, TrustedSets
 from node.errors import FileRefused
+from node.names.names import office_names
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
 from node.stories.slices import Slices
 from node.stories.trade_search import Found, find_receipt

@@ -37,10 +37,7 @@ def _view(names: Names, address: Address, applicant: Applicant) -> ApplicationVi
         identity=applicant.identity.hex(),
         terms=applicant.terms.hex(),
         person=applicant.person.hex(),
-        verifiers=[
-            Verifier(address=one.hex(), name=names.of(one), verdict=said.get(one))
-            for one in applicant.panel
-        ],
+        verifiers=[Verifier(address=one.hex(), name=names.of(one), verdict=said.get(one)) for one in applicant.panel],
         needed=verdicts_needed(len(applicant.panel)),
         until_slot=applicant.until_slot,
     )

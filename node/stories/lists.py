@@ -12,7 +12,7 @@ from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
 from node.replies.parameters import TradesParameters
-from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
+from node.replies.state import MemberModel, MembersReply, ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
 from node.stories.slices import Slices
 from node.stories.trade_log import LoggedTrade, Place, read_trades
@@ -100,6 +100,29 @@ def _proposal_view(
         until_slot=proposal.until_slot,
         until_ms=genesis.start_ms + proposal.until_slot * genesis.slot_duration_ms,
     )
+
+
+def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()) -> MembersReply:
+    """Returns all members as of the tip.
+
+    Args:
+        ledger: whose tip it is.
+        names: how the reader calls the members.
+        connected: whom a node that runs has a link to, and itself.
+    """
+    membership = ledger.membership()
+    members = [
+        MemberModel(
+            address=state.address.hex(),
+            name=names.of(state.address),
+            node_key=(membership.key_of(state.address) or state.member.node_key).hex(),
+            meter_key=state.member.meter_key.hex(),
+            capacity_w=state.member.capacity_w,
+            connected=state.address in connected,
+        )
+        for state in read_members(ledger)
+    ]
+    return MembersReply(members=members, quorum=membership.quorum)
 
 
 def scores_of(ledger: Ledger, names: Names) -> ScoresReply:

@@ -41,9 +41,7 @@ def changes_of(ledger: Ledger, names: Names, undecided: OfSender = lambda _: ())
         if term.last_height is not None and term.address not in present
     }
     return MemberChangesReply(
-        under_way=[
-            one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))
-        ],
+        under_way=[one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))],
         waiting=[waiting_view(one, names.of(one.change.address)) for one in found],
         left=[
             LeftMember(address=address.hex(), name=names.of(address), last_height=last)

@@ -60,4 +60,7 @@ def find_member(source: StateReader, names: Names, text: str) -> Address:
 
 def _unknown_member(text: str) -> NotFound:
     shown = repr(text[:NAME_LENGTH_MAX])
-    return NotFound("unknown_member", f"{shown} is neither a member's name in this home's address book (p2pnode names) nor the beginning of an address")
+    return NotFound(
+        "unknown_member",
+        f"{shown} is neither a name in this home's address book nor the beginning of an address",
+    )

@@ -40,6 +40,7 @@ from contracts.state import (
 from contracts.transactions import PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.stories.words import hour_text, short
 from qscore.way_back import present_score
 

@@ -74,6 +74,7 @@ def month_statement(ledger: Ledger, names: Names, member: str, month: str) -> Sl
 
     Args:
         ledger: of any member.
+        names: how the reader calls the members.
         member: name, address or its first 8 or more digits.
         month: such as 2016-08, in meter time.
 

@@ -15,6 +15,7 @@ from contracts.state_reading import read
 from contracts.transactions import ForwardTerms, SpotTerms, contract_kind
 from ledger.block import block_digest
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.stories import (
     ScoreMove,
     TradeAttempt,

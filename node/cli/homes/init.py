@@ -11,6 +11,7 @@ from node.admission.new_home import CAPACITY_W_DEFAULT, make_home
 from node.cli.homes.place import place_of
 from node.home.configuration import ApiTable, Configuration, MeterTable, NodeTable, PeerToPeerTable
 from node.home.hosts import PORT_MAX
+from node.names.rules import require_name
 
 DEFAULT_DIRECTORY: Final = Path("p2pnode-home")
 

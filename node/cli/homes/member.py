@@ -17,6 +17,7 @@ from node.client import open_client
 from node.errors import NodeError
 from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
+from node.names.names import names_of_home
 from node.replies.state import MemberChangesReply
 from node.stories.member_changes import changes_of
 from node.stories.slices import Slices
@@ -34,9 +35,9 @@ member_app = typer.Typer(no_args_is_help=True, help="Leave the chain, or stay af
 def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Show which changes of the members are under way or wait, for what, and who left."""
 
-    def read(ledger: Ledger, _: Home) -> Slices[MemberChangesReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[MemberChangesReply]:
         yield from ()
-        return changes_of(ledger)
+        return changes_of(ledger, names_of_home(home))
 
     reply = ask(config, Question(path="/v1/members/changes", model=MemberChangesReply, read=read))
     if as_json:
