@@ -24,7 +24,7 @@ from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.admission.endpoint import Endpoint, endpoint_of
-from node.admission.identity import Identity, load_certified_key, load_chain, load_identity
+from node.admission.identity import Identity, load_chain, load_identity, load_key
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -50,11 +50,13 @@ from node.household.agent import MemberAgent
 from node.logs import configure_logs, get_logger
 from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
+from node.mesh.forget_exchange import ForgetExchange, ForgetPorts
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
     EndpointRecords,
     EvidenceNote,
+    ForgetNotes,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -64,6 +66,7 @@ from node.mesh.messages import (
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
+from node.stories.member_names import last_owner_of
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""
@@ -114,7 +117,7 @@ def run_daemon(
     configure_logs(
         log_format=configuration.node.log_format,
         log_level=configuration.node.log_level,
-        node=label_of(load_certified_key(configuration.home).address),
+        node=label_of(load_key(configuration.home.node_key).address),
     )
     keep_large_blocks_off_the_heap()
     refuse_if_halted(configuration.home)
@@ -171,6 +174,7 @@ class Daemon:
         self._own = identity.address
         self._admit()
         self.endpoints = self._make_endpoints(identity)
+        self.forgets = self._make_forgets()
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
@@ -239,12 +243,22 @@ class Daemon:
             ports=ports,
         )
 
+    def _make_forgets(self) -> ForgetExchange:
+        ports = ForgetPorts(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            whose=partial(last_owner_of, self.ledger),
+            refused=self.metrics.on_message_refused,
+        )
+        return ForgetExchange(file=self._configuration.home.address_book, ports=ports)
+
     def _places_of(self, peer: PeerEndpoint) -> tuple[Endpoint, ...]:
         """Where to dial; the mesh is made before the exchange."""
         return self.endpoints.places_of(peer)
 
     def _on_link(self, peer: Address) -> None:
         self.endpoints.on_link(peer)
+        self.forgets.on_link(peer)
 
     def _make_pool(self) -> TransactionPool:
         limits = self._configuration.mempool
@@ -353,6 +367,8 @@ class Daemon:
                 self.evidence.on_note(sender, message)
             case EndpointRecords():
                 self.endpoints.on_records(sender, message)
+            case ForgetNotes():
+                self.forgets.on_notes(sender, message)
             case _:
                 self.participant.receive(sender, message)
 
@@ -376,6 +392,7 @@ class Daemon:
                     self.undecided.run(),
                     self.evidence.run(),
                     self.endpoints.run(),
+                    self.forgets.run(),
                     self._pass_on_old(),
                     self.agent.run(),
                 )

@@ -441,7 +441,7 @@ def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[st
         if ADDRESS_FORM.fullmatch(name):
             return Address(bytes.fromhex(name))
         raise NodeError(
-            f"{name}: nobody has this name in this home's address book (p2pnode names list), and it is no address"
+            f"{name}: no member has this name in this home's address book (p2pnode names list), and it is no address"
         )
 
     departures = [Departure(address=address(name), node_key=None) for name in gone]

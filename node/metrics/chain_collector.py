@@ -137,7 +137,7 @@ def _tokens_family() -> GaugeMetricFamily:
 
 
 def _scores_family() -> GaugeMetricFamily:
-    return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["name"])
+    return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["member"])
 
 
 def _trades(totals: Totals) -> Iterator[Metric]:

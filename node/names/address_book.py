@@ -20,13 +20,16 @@ from consensus.messages import AddressField
 from ledger.side_files import write_whole
 from node.errors import AddressBookError
 from node.home.json_record import json_of, read_json_record
-from node.names.card import Called
+from node.names.card import Called, Forget
 
 ENTRIES_MAX: Final = 1_024
 """Four times the members that a chain may have: who left stays until somebody removes it."""
 
+FORGOTTEN_MAX: Final = 1_024
+"""Each was a member of this chain."""
+
 FILE_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""So many of the longest entries, each character written as six."""
+"""So many of the longest entries, each character written as six or twelve."""
 
 
 class Entry(Record, frozen=True, kw_only=True):
@@ -36,17 +39,28 @@ class Entry(Record, frozen=True, kw_only=True):
     called: Called
 
 
+class Forgotten(Record, frozen=True, kw_only=True):
+    """A member whose name this home forgot, and the word for it, which it passes on."""
+
+    address: AddressField
+    forget: Forget
+
+
 class AddressBook(Record, frozen=True, kw_only=True, tag="p2pnode-2-address-book"):
-    """What the file holds: each address once, each name once."""
+    """What the file holds: each address once, each name once, and no name of who is forgotten."""
 
     entries: Annotated[tuple[Entry, ...], Meta(max_length=ENTRIES_MAX)] = ()
+    forgotten: Annotated[tuple[Forgotten, ...], Meta(max_length=FORGOTTEN_MAX)] = ()
+    """Who was forgotten last comes last."""
 
     def with_entry(self, address: Address, called: Called) -> "AddressBook":
         """Returns the book with an entry more, in the place of an earlier one of the same address.
 
         Raises:
-            AddressBookError: another address has the name, or the book is full.
+            AddressBookError: it asked to be forgotten, another address has the name, or the book is full.
         """
+        if any(one.address == address for one in self.forgotten):
+            raise AddressBookError(f"{address.hex()[:16]} asked to be forgotten: no home gives it a name any more")
         others = tuple(entry for entry in self.entries if entry.address != address)
         namesake = next((entry for entry in others if entry.called.name == called.name), None)
         if namesake is not None:
@@ -57,6 +71,13 @@ class AddressBook(Record, frozen=True, kw_only=True, tag="p2pnode-2-address-book
         if len(others) == ENTRIES_MAX:
             raise AddressBookError(f"the address book has {ENTRIES_MAX} entries, and takes no more")
         return replace(self, entries=(*others, Entry(address=address, called=called)))
+
+    def forgetting(self, one: Forgotten) -> "AddressBook":
+        """Returns the book without a member that is to be forgotten, remembered by its address. Beyond the bound the
+        oldest is remembered no more; its name is gone all the same.
+        """
+        others = tuple(other for other in self.forgotten if other.forget.node_key != one.forget.node_key)
+        return replace(self.without(one.address), forgotten=(*others, one)[-FORGOTTEN_MAX:])
 
     def without(self, address: Address) -> "AddressBook":
         """Returns the book without an address."""
@@ -111,6 +132,34 @@ def with_all(book: AddressBook, called: Iterable[tuple[Address, Called]]) -> Add
     for address, one in called:
         book = book.with_entry(address, one)
     return book
+
+
+class WatchedBook:
+    """The address book of a node that runs, which the commands change."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the file."""
+        self._path = path
+        self._seen: tuple[int, int, int] | None = (0, 0, 0)
+
+    def changed(self) -> AddressBook | None:
+        """Returns the book if it changed since the last call; None if it did not.
+
+        Raises:
+            AddressBookError: it changed, and is none.
+        """
+        seen = self._look()
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        return load_book(self._path)
+
+    def _look(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a home signs about who lives there: a card, to whom it gives one, and a forget, to all, once it is gone.
+"""What a home signs about who lives there: a card, for whom it gives it to, and a forget, for all, once it is gone.
 
 Both name a node key and no address: whose that key is, the chain's state says, as for a link's certificate. Neither
 names a chain: a card is made before there is one, and who is to be forgotten means it everywhere.
@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from consensus.codec import Record, encode
+from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey, verify
 from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, PublicKey
 from consensus.messages import SignatureField
@@ -41,7 +41,7 @@ class Called(Record, frozen=True, kw_only=True, tag="p2pnode-2-called"):
         fault = fault_of_name(self.name)
         if fault is not None:
             raise ValueError(f"name: {fault}")
-        if _ADDRESS.fullmatch(self.name) is not None:
+        if reads_as_address(self.name):
             raise ValueError(f"name: {self.name} reads as an address, by which members without a name are told apart")
         if len(self.contact) > CONTACT_LENGTH_MAX:
             raise ValueError(f"contact: has {len(self.contact)} characters, and {CONTACT_LENGTH_MAX} are allowed")
@@ -60,6 +60,11 @@ class Card(Record, frozen=True, kw_only=True, tag="p2pnode-2-card"):
     def is_signed(self) -> bool:
         """Says whether the home with this key signed it."""
         return verify(self.node_key, encode(self.called), self.signature)
+
+
+def reads_as_address(name: str) -> bool:
+    """Says whether people could take a name for the beginning of an address."""
+    return _ADDRESS.fullmatch(name) is not None
 
 
 def call(name: str, contact: str = "") -> Called:
@@ -89,3 +94,56 @@ def read_card(path: Path) -> Card:
 def sign_card(key: SigningKey, called: Called) -> Card:
     """Returns a home's card."""
     return Card(node_key=key.public_key, called=called, signature=key.sign(encode(called)))
+
+
+class ForgetStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-forget-statement"):
+    """The bytes under the signature: whoever has the name of the home with this key forgets it."""
+
+    node_key: KeyField
+
+
+class Forget(Record, frozen=True, kw_only=True, tag="p2pnode-2-forget"):
+    """A home's word that nobody is to know any more who lived there. It is the last one: no card counts after it."""
+
+    node_key: KeyField
+    signature: SignatureField
+
+    @property
+    def is_signed(self) -> bool:
+        """Says whether the home with this key signed it."""
+        return verify(self.node_key, encode(ForgetStatement(node_key=self.node_key)), self.signature)
+
+
+FORGET_SIZE_BYTES_MAX: Final = 160
+"""Key, signature and tag take 119 bytes; checked before anything is decoded."""
+
+RawForget = Annotated[bytes, Meta(min_length=1, max_length=FORGET_SIZE_BYTES_MAX)]
+"""An encoded forget, as its home signed it."""
+
+
+def sign_forget(key: SigningKey) -> Forget:
+    """Returns a home's word that it is to be forgotten."""
+    return Forget(node_key=key.public_key, signature=key.sign(encode(ForgetStatement(node_key=key.public_key))))
+
+
+def decode_forget(raw: bytes) -> Forget:
+    """Returns the forget that somebody passed on; its signature is not checked.
+
+    Raises:
+        DecodeError: it is too long, or none.
+    """
+    return decode(raw, Forget, size_bytes_max=FORGET_SIZE_BYTES_MAX)
+
+
+def read_forget(path: Path) -> Forget:
+    """Returns the forget in a file, which its home signed.
+
+    Raises:
+        AddressBookError: it cannot be read, is none, or its signature is wrong.
+    """
+    forget = read_json_record(
+        path, Forget, what="forget", size_bytes_max=FILE_SIZE_BYTES_MAX, refused=AddressBookError
+    )
+    if not forget.is_signed:
+        raise AddressBookError(f"{path}: the home with this key did not sign it")
+    return forget

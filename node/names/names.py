@@ -12,7 +12,7 @@ from node.errors import AddressBookError
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.logs import get_logger
-from node.names.address_book import AddressBook, load_book
+from node.names.address_book import AddressBook, WatchedBook, load_book
 
 LABEL_DIGITS: Final = 16
 """64 bits: nobody makes a key whose address begins as a neighbour's does."""
@@ -65,27 +65,18 @@ class NamesOfHome:
 
     def __init__(self, file: Path, genesis: Genesis) -> None:
         """Takes the file of the address book, and the chain."""
-        self._file = file
+        self._book = WatchedBook(file)
         self._genesis = genesis
-        self._seen: tuple[int, int, int] | None = None
         self._names = Names(genesis, AddressBook())
         self._log = get_logger("names")
 
     def __call__(self) -> Names:
         """Returns the names as of now; of a damaged book none, which the log says once."""
-        seen = self._look()
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._names = Names(self._genesis, load_book(self._file))
-            except AddressBookError as damaged:
-                self._names = Names(self._genesis, AddressBook())
-                self._log.warning("members are shown by their addresses", reason=str(damaged))
-        return self._names
-
-    def _look(self) -> tuple[int, int, int] | None:
         try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+            book = self._book.changed()
+        except AddressBookError as damaged:
+            book = AddressBook()
+            self._log.warning("members are shown by their addresses", reason=str(damaged))
+        if book is not None:
+            self._names = Names(self._genesis, book)
+        return self._names

@@ -114,6 +114,8 @@ class LeftMember(ApiModel):
 
     address: Hash
     name: str
+    node_key: Hash
+    """The last that it had."""
     last_height: HeightNumber
     """The last height that it was a member of."""
 

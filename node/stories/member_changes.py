@@ -35,17 +35,15 @@ def changes_of(ledger: Ledger, names: Names, undecided: OfSender = lambda _: ())
     ]
     terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
     present = {term.address for term in terms if term.last_height is None}
-    ended = {
-        term.address: term.last_height
-        for term in terms
-        if term.last_height is not None and term.address not in present
-    }
+    ended = {term.address: term for term in terms if term.last_height is not None and term.address not in present}
     return MemberChangesReply(
         under_way=[one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))],
         waiting=[waiting_view(one, names.of(one.change.address)) for one in found],
         left=[
-            LeftMember(address=address.hex(), name=names.of(address), last_height=last)
-            for address, last in sorted(ended.items(), key=lambda one: one[1])
+            LeftMember(address=address.hex(), name=names.of(address), node_key=term.node_key.hex(), last_height=last)
+            for last, address, term in sorted(
+                (term.last_height, address, term) for address, term in ended.items() if term.last_height is not None
+            )
         ],
     )
 

@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
-from consensus.identifiers import Address
+from consensus.identifiers import Address, PublicKey
 from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
 from contracts.state_reading import require
+from ledger.ledger import Ledger
 from node.errors import NotFound
 from node.names.names import Names
 
@@ -58,9 +59,19 @@ def find_member(source: StateReader, names: Names, text: str) -> Address:
     return named[0]
 
 
+def last_owner_of(ledger: Ledger, key: PublicKey) -> Address | None:
+    """Returns whose node key this is, or was when it left; None for one that was replaced, and for nobody's."""
+    present = ledger.member_of(key)
+    if present is not None:
+        return present
+    known = require(ledger, MEMBER_LIST_KEY, MemberList)
+    last = {term.address: term.node_key for term in known.terms}
+    return next((one for one, node_key in last.items() if node_key == key and one not in known.addresses), None)
+
+
 def _unknown_member(text: str) -> NotFound:
     shown = repr(text[:NAME_LENGTH_MAX])
     return NotFound(
         "unknown_member",
-        f"{shown} is neither a name in this home's address book nor the beginning of an address",
+        f"{shown} is neither a member's name nor the beginning of an address",
     )

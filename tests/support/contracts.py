@@ -117,7 +117,6 @@ def make_genesis(
         "membership": MembershipParameters(members_min=4, seen_window_slots=1_200, verifier_keys=()),
         "members": tuple(
             GenesisMember(
-                name=f"home{index + 1}",
                 node_key=node_keys[index].public_key,
                 meter_key=meter_keys[index].public_key,
                 capacity_w=capacity_w,

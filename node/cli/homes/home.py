@@ -23,7 +23,9 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis, write_genesis
 from node.home.hosts import PORT_MAX
 from node.home.sign_state import SignStateFile
-from node.names.names import names_of_home
+from node.names.address_book import change_book
+from node.names.card import call
+from node.names.names import label_of, names_of_home
 
 HOME_HELP: Final = """\
 Make a new home for a member whose old one is lost for good.
@@ -96,6 +98,9 @@ def new_home(
         shutil.copyfile(pattern.home.authority_certificate, home.authority_certificate)
         home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
         home.request.write_bytes(make_request(label, home.node_key, endpoint))
+        if label != label_of(address):
+            own = call(label)
+            change_book(home.address_book, lambda book: book.with_entry(address, own))
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
     typer.echo(
         f"{directory}: a new home for {label} at {endpoint}. Bring {home.request} to the authority "
@@ -109,7 +114,7 @@ def _member(home: Home, genesis: Genesis, text: str) -> Address:
     meant = [*names_of_home(home).called(text), *(one for one in members if one.hex() == text)]
     if not meant or meant[0] not in members:
         raise NodeError(
-            f"--member {text}: no member is called so in {home.address_book}, or has this address; there are "
+            f"--member {text}: no member has this name in {home.address_book}, or this address; there are "
             f"{', '.join(one.hex() for one in members)}"
         )
     return meant[0]

@@ -12,18 +12,19 @@ from consensus.identifiers import Address, PublicKey
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
 from node.cli.asking import Question, ask
-from node.cli.options import ConfigOption
+from node.cli.options import ConfigOption, YesOption, confirm
 from node.cli.terminal import output_console
 from node.errors import AddressBookError
 from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.json_record import json_of
 from node.home.new_file import require_new_file, write_new_file
-from node.names.address_book import AddressBook, change_book, load_book
-from node.names.card import call, read_card, sign_card
+from node.names.address_book import AddressBook, Forgotten, change_book, load_book, with_all
+from node.names.card import Forget, call, read_card, read_forget, sign_card, sign_forget
 from node.names.names import names_of_home
-from node.replies.state import MembersReply
+from node.replies.state import MemberChangesReply, MembersReply
 from node.stories.lists import members_of
+from node.stories.member_changes import changes_of
 from node.stories.slices import Slices
 
 NAMES_HELP: Final = """\
@@ -31,22 +32,29 @@ The address book of this home: how it calls the members.
 
 No name stands on the chain: it knows members by address, and so do logs,
 metrics and receipts. Who wants to be known by name gives the others a card
-(names share), and each of them takes it (names add)."""
+(names share), and each of them takes it (names add). Who left asks them to
+forget it (names forget)."""
 
 LIST_EXAMPLE: Final = "Example: p2pnode names list --config my-home/meter.toml"
 SET_EXAMPLE: Final = """\
-Example: p2pnode names set 7cb06d2f...(64 digits) "The Millers" --contact "0221 4710815" --config my-home/meter.toml"""
+Example: p2pnode names set ADDRESS "The Millers" --contact "0221 4710815" --config my-home/meter.toml"""
 REMOVE_EXAMPLE: Final = 'Example: p2pnode names remove "The Millers" --config my-home/meter.toml'
 SHARE_EXAMPLE: Final = """\
 Example: p2pnode names share --output ours.card --config my-home/meter.toml
 
 Next: give ours.card to whom you want to be known by name: p2pnode names add ours.card"""
 ADD_EXAMPLE: Final = "Example: p2pnode names add millers.card --config my-home/meter.toml"
+FORGET_EXAMPLE: Final = "Example: p2pnode names forget --output ours.forget --config my-home/meter.toml"
+OBEY_EXAMPLE: Final = "Example: p2pnode names obey theirs.forget --config my-home/meter.toml"
 
 ADDRESS: Final = re.compile("[0-9a-f]{64}")
 
 WhoArgument = Annotated[str, typer.Argument(help="Its address, 64 digits, or its name in this book.")]
 ContactOption = Annotated[str, typer.Option(help="How to reach people there, in words.", show_default=False)]
+
+ForgetOption = Annotated[
+    Path, typer.Option("--output", help="Where it goes, for those whom no link reaches.", show_default=False)
+]
 
 names_app = typer.Typer(no_args_is_help=True, help=NAMES_HELP)
 
@@ -119,15 +127,46 @@ def add(
     home = load_configuration(config).home
     cards = [read_card(path) for path in files]
     given = [(_whose(config, home, card.node_key), card.called) for card in cards]
-
-    def change(book: AddressBook) -> AddressBook:
-        for address, called in given:
-            book = book.with_entry(address, called)
-        return book
-
-    change_book(home.address_book, change)
+    change_book(home.address_book, lambda book: with_all(book, given))
     for address, called in given:
         typer.echo(f"{called.name}: {address.hex()}")
+
+
+@names_app.command(epilog=FORGET_EXAMPLE)
+def forget(config: ConfigOption, output: ForgetOption, yes: YesOption = False) -> None:  # noqa: FBT002
+    """Ask all homes to forget the name and the contact of this one: for whoever leaves, once and for good.
+
+    The node of this home tells those that it has a link to, and they tell the
+    others. What stands on the chain stays: it never had a name.
+    """
+    require_new_file(output, option="--output")
+    home = load_configuration(config).home
+    key = load_key(home.node_key)
+    confirm("No home that obeys will call this one by a name any more, for good. Be forgotten?", yes=yes)
+    said = sign_forget(key)
+    _obey(config, home, said)
+    write_new_file(output, json_of(said))
+    typer.echo(
+        f"{output}: signed. This home's node tells the others while it has links; a member takes it from the file, "
+        "too: p2pnode names obey"
+    )
+
+
+@names_app.command(epilog=OBEY_EXAMPLE)
+def obey(
+    file: Annotated[Path, typer.Argument(help="What the home that left signed.", show_default=False)],
+    config: ConfigOption,
+) -> None:
+    """Forget the name and the contact of a home that left and says so; this home's node tells the others."""
+    home = load_configuration(config).home
+    address = _obey(config, home, read_forget(file))
+    typer.echo(f"{address.hex()}: forgotten")
+
+
+def _obey(config: Path, home: Home, said: Forget) -> Address:
+    one = Forgotten(address=_whose(config, home, said.node_key), forget=said)
+    change_book(home.address_book, lambda book: book.forgetting(one))
+    return one.address
 
 
 def _meant(book: AddressBook, who: str) -> Address:
@@ -141,7 +180,11 @@ def _meant(book: AddressBook, who: str) -> Address:
 
 
 def _whose(config: Path, home: Home, key: PublicKey) -> Address:
-    """Returns the address of whom the chain knows by a key; before this home knows a chain, the key's own."""
+    """Returns the address of whom the chain knows by a key; of who is no member yet, the key's own.
+
+    Raises:
+        AddressBookError: it is a member's earlier key, which others may have found.
+    """
     if not Ledger.exists(home.ledger):
         return address_of(key)
 
@@ -149,6 +192,14 @@ def _whose(config: Path, home: Home, key: PublicKey) -> Address:
         yield from ()
         return members_of(ledger, names_of_home(home))
 
+    def read_changes(ledger: Ledger, home: Home) -> Slices[MemberChangesReply]:
+        yield from ()
+        return changes_of(ledger, names_of_home(home))
+
     members = ask(config, Question(path="/v1/members", model=MembersReply, read=read)).members
-    known = next((member.address for member in members if member.node_key == key.hex()), None)
-    return address_of(key) if known is None else Address(bytes.fromhex(known))
+    left = ask(config, Question(path="/v1/members/changes", model=MemberChangesReply, read=read_changes)).left
+    keys = {one.node_key: one.address for one in members} | {one.node_key: one.address for one in left}
+    known = keys.get(key.hex(), address_of(key).hex())
+    if key.hex() not in keys and known in keys.values():
+        raise AddressBookError(f"{known[:16]} has another key by now: this one counts no more. Nothing was changed")
+    return Address(bytes.fromhex(known))

@@ -10,6 +10,7 @@ from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
 from tests.support.contracts import make_genesis, transfer
 from tests.support.ledger import ChainBuilder, verified
+from tests.support.names import names_in
 
 HOMES = make_genesis(5)
 
@@ -47,12 +48,14 @@ def test_each_reason_to_wait_is_told_in_words(hindrance: Hindrance | None, words
 def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
     chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
     chain.append([chain.transaction(member, SetLeaving(leaving=True)) for member in (1, 2)])
-    reply = changes_of(chain.ledger)
+    reply = changes_of(chain.ledger, names_in(chain.ledger))
     assert [(one.name, one.hindrance) for one in reply.waiting] == [("home3", Hindrance.ONE_IS_PENDING)]
     assert [(one.name, one.last_height) for one in reply.left] == [("home2", 2)]
     chain.append()
     chain.append()
-    assert [one.hindrance for one in changes_of(chain.ledger).waiting] == [Hindrance.TOO_FEW_MEMBERS]
+    assert [one.hindrance for one in changes_of(chain.ledger, names_in(chain.ledger)).waiting] == [
+        Hindrance.TOO_FEW_MEMBERS
+    ]
     chain.ledger.close()
 
 
@@ -67,7 +70,7 @@ def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:
         HOMES.addresses[member]: verified(chain.ledger, [chain.transaction(member, action) for action in actions])
         for member, actions in words.items()
     }
-    reply = changes_of(chain.ledger, lambda sender: waiting.get(sender, []))
+    reply = changes_of(chain.ledger, names_in(chain.ledger), lambda sender: waiting.get(sender, []))
     said = {one.name: (one.leaving, one.nonce, one.sentence) for one in reply.under_way}
     assert said == {
         "home2": (False, 1, "home2 stays after all: no block has taken it yet."),
