@@ -13,6 +13,7 @@ from node.proofs.receipt_file import export_receipt
 from node.replies.parameters import (
     EvidenceParameters,
     NoParameters,
+    OwnTransactionsParameters,
     ReceiptParameters,
     ScoreHistoryParameters,
     StatementParameters,
@@ -23,6 +24,7 @@ from node.replies.problem import ProblemReason
 from node.replies.stories import ReceiptFileReply
 from node.stories.lists import trade_list
 from node.stories.misconduct import list_misconduct, show_misconduct
+from node.stories.own_transactions import own_transactions
 from node.stories.score_history import score_history
 from node.stories.statement import month_statement
 from node.stories.trade_story import trade_story
@@ -78,6 +80,13 @@ def _problems() -> Iterator[None]:
         yield
     except NotFound as missing:
         raise ProblemError(ProblemReason(missing.reason), str(missing)) from None
+
+
+async def list_own_transactions(
+    context: ApiContext, parameters: OwnTransactionsParameters, _: web.Request
+) -> web.Response:
+    """Answers with what the chain has of an owner's transactions."""
+    return answer(await context.read_slowly(own_transactions(context.chain.ledger, parameters)))
 
 
 async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.Request) -> web.Response:

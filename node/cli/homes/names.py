@@ -126,7 +126,7 @@ def add(
     """Take the names on cards into the address book; all of them or, if one is refused, none."""
     home = load_configuration(config).home
     cards = [read_card(path) for path in files]
-    given = [(_whose(config, home, card.node_key), card.called) for card in cards]
+    given = [(owner_of(config, home, card.node_key), card.called) for card in cards]
     change_book(home.address_book, lambda book: with_all(book, given))
     for address, called in given:
         typer.echo(f"{called.name}: {address.hex()}")
@@ -164,7 +164,7 @@ def obey(
 
 
 def _obey(config: Path, home: Home, said: Forget) -> Address:
-    one = Forgotten(address=_whose(config, home, said.node_key), forget=said)
+    one = Forgotten(address=owner_of(config, home, said.node_key), forget=said)
     change_book(home.address_book, lambda book: book.forgetting(one))
     return one.address
 
@@ -179,7 +179,7 @@ def _meant(book: AddressBook, who: str) -> Address:
     return named
 
 
-def _whose(config: Path, home: Home, key: PublicKey) -> Address:
+def owner_of(config: Path, home: Home, key: PublicKey) -> Address:
     """Returns the address of whom the chain knows by a key; of who is no member yet, the key's own.
 
     Raises:
