@@ -35,5 +35,5 @@ def own_transactions(ledger: Ledger, parameters: OwnTransactionsParameters) -> S
             )
             if len(found) == parameters.limit:
                 return OwnTransactionsReply(transactions=found, next_after=f"{height}.{index}")
-    next_after = None if last >= tip else f"{last + 1}.0"
-    return OwnTransactionsReply(transactions=found, next_after=next_after)
+    behind_last = f"{last}.{len(ledger.receipts(Height(last)))}" if last < tip else None
+    return OwnTransactionsReply(transactions=found, next_after=behind_last)

@@ -76,6 +76,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "listMemberChanges": "/v1/members/changes",
         "listApplications": "/v1/applications",
         "showAccount": f"/v1/accounts/{account}",
+        "listOwnTransactions": f"/v1/accounts/{account}/transactions",
         "listTrades": "/v1/trades?limit=2&order=newest",
         "listScores": "/v1/scores",
         "showTrade": f"/v1/trades/{transaction[:8]}",
