@@ -66,7 +66,7 @@ from node.mesh.messages import (
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
-from node.stories.member_names import last_owner_of
+from node.stories.member_names import keys_of_who_left
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""
@@ -247,7 +247,8 @@ class Daemon:
         ports = ForgetPorts(
             send=self.mesh.send,
             connected=self.mesh.connected,
-            whose=partial(last_owner_of, self.ledger),
+            member_of=self.ledger.member_of,
+            who_left=partial(keys_of_who_left, self.ledger),
             refused=self.metrics.on_message_refused,
         )
         return ForgetExchange(file=self._configuration.home.address_book, ports=ports)

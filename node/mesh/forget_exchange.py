@@ -5,7 +5,8 @@ may not have known at first whose key it is. In between only what is new is told
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,15 +15,21 @@ from consensus.codec import DecodeError, encode
 from consensus.identifiers import Address, PublicKey
 from node.errors import AddressBookError
 from node.logs import get_logger
+from node.mesh.limits import MemberOf
 from node.mesh.messages import FORGETS_PER_MESSAGE_MAX, ForgetNotes
-from node.names.address_book import AddressBook, Forgotten, WatchedBook, change_book
+from node.names.address_book import FORGOTTEN_MAX, AddressBook, Forgotten, WatchedBook, change_book
 from node.names.card import Forget, decode_forget
 from node.names.names import label_of
 
 LOOK_S: Final = 1.0
 """Between two looks at the address book, which the commands change."""
 
-RETOLD_LOOKS: Final = 3_600
+LOOKS_PER_MINUTE: Final = 60
+
+LOOKED_AT_MAX: Final = FORGOTTEN_MAX
+"""Of what one peer brings in a minute: all that an honest one remembers."""
+
+RETOLD_LOOKS: Final = 60 * LOOKS_PER_MINUTE
 """Between two times that everybody is told everything."""
 
 
@@ -32,8 +39,9 @@ class ForgetPorts:
 
     send: Callable[[Address, ForgetNotes], None]
     connected: Callable[[], frozenset[Address]]
-    whose: Callable[[PublicKey], Address | None]
-    """Says whose last node key this is, of members and of who left; None for a key of nobody."""
+    member_of: MemberOf
+    who_left: Callable[[], Mapping[PublicKey, Address]]
+    """Reads the last node keys of those that left, from the state."""
     refused: Callable[[str], None]
     """Counts what a peer brought and is not obeyed."""
 
@@ -47,6 +55,8 @@ class ForgetExchange:
         self._book = WatchedBook(file)
         self._ports = ports
         self._known: dict[PublicKey, Forget] = {}
+        self._looked_at: Counter[Address] = Counter()
+        """What each peer brought this minute and nobody here knew."""
         self._looks_to_wait = RETOLD_LOOKS
         self._log = get_logger("names")
 
@@ -55,25 +65,38 @@ class ForgetExchange:
         self._tell(tuple(self._known.values()), {peer})
 
     def on_notes(self, sender: Address, message: ForgetNotes) -> None:
-        """Obeys what is new, and passes it on. The first bad one of a message ends it: a liar's costs one check."""
+        """Obeys what is new, and passes it on. Who brings a bad one, or more in a minute than there can be, is not
+        heard until that is over; what it did not get to say is told again.
+        """
         new: dict[PublicKey, Forgotten] = {}
+        gone: Mapping[PublicKey, Address] | None = None
         for raw in message.raw:
+            if self._looked_at[sender] >= LOOKED_AT_MAX:
+                break
             try:
                 forget = decode_forget(raw)
             except DecodeError:
-                self._ports.refused("bad_forget")
+                self._refuse(sender)
                 break
             if forget.node_key in self._known or forget.node_key in new:
                 continue
-            address = self._ports.whose(forget.node_key)
+            self._looked_at[sender] += 1
+            address = self._ports.member_of(forget.node_key)
+            if address is None:
+                gone = self._ports.who_left() if gone is None else gone
+                address = gone.get(forget.node_key)
             if address is None:
                 continue  # of nobody, or of who joined above this node's height
             if not forget.is_signed:
-                self._ports.refused("bad_forget")
+                self._refuse(sender)
                 break
             new[forget.node_key] = Forgotten(address=address, forget=forget)
         if new and self._obey(tuple(new.values())):
             self._take_up({key: one.forget for key, one in new.items()}, but=sender)
+
+    def _refuse(self, sender: Address) -> None:
+        self._looked_at[sender] = LOOKED_AT_MAX
+        self._ports.refused("bad_forget")
 
     def _obey(self, new: tuple[Forgotten, ...]) -> bool:
         def change(book: AddressBook) -> AddressBook:
@@ -105,6 +128,8 @@ class ForgetExchange:
         if book is not None:
             self._take_up({one.forget.node_key: one.forget for one in book.forgotten})
         self._looks_to_wait -= 1
+        if self._looks_to_wait % LOOKS_PER_MINUTE == 0:
+            self._looked_at.clear()
         if self._looks_to_wait == 0:
             self._looks_to_wait = RETOLD_LOOKS
             self._tell(tuple(self._known.values()), self._ports.connected())

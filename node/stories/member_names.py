@@ -1,6 +1,7 @@
 """What a person names: a member by name, by address or by the address' first digits, all else by its first digits."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from consensus.identifiers import Address, PublicKey
@@ -59,14 +60,12 @@ def find_member(source: StateReader, names: Names, text: str) -> Address:
     return named[0]
 
 
-def last_owner_of(ledger: Ledger, key: PublicKey) -> Address | None:
-    """Returns whose node key this is, or was when it left; None for one that was replaced, and for nobody's."""
-    present = ledger.member_of(key)
-    if present is not None:
-        return present
+def keys_of_who_left(ledger: Ledger) -> Mapping[PublicKey, Address]:
+    """Returns who left the chain by the last node keys that they had: one that was replaced before is nobody's."""
     known = require(ledger, MEMBER_LIST_KEY, MemberList)
+    present = frozenset(known.addresses)
     last = {term.address: term.node_key for term in known.terms}
-    return next((one for one, node_key in last.items() if node_key == key and one not in known.addresses), None)
+    return {key: address for address, key in last.items() if address not in present}
 
 
 def _unknown_member(text: str) -> NotFound:

@@ -2,6 +2,8 @@
 while they are members, and after one left and asked to be forgotten.
 """
 
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -54,7 +56,9 @@ def found_on_disk(node: Node) -> dict[str, set[str]]:
         for path in node.home.directory.rglob("*")
         if path.is_file()
     }
-    database = plyvel.DB(str(database_path(node.home.ledger)))
+    copy = node.home.directory.parent / f"copy-{time.monotonic_ns()}"
+    shutil.copytree(database_path(node.home.ledger), copy)
+    database = plyvel.DB(str(copy))  # opening it writes: the node would take its own for damaged
     try:
         entries = list(database.iterator())
         found["the database"] = set().union(*(words_in(key + value) for key, value in entries))

@@ -1,6 +1,7 @@
 """`p2pnode names`: how this home calls the members, and what it tells others of its own name."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -198,8 +199,21 @@ def owner_of(config: Path, home: Home, key: PublicKey) -> Address:
 
     members = ask(config, Question(path="/v1/members", model=MembersReply, read=read)).members
     left = ask(config, Question(path="/v1/members/changes", model=MemberChangesReply, read=read_changes)).left
-    keys = {one.node_key: one.address for one in members} | {one.node_key: one.address for one in left}
-    known = keys.get(key.hex(), address_of(key).hex())
-    if key.hex() not in keys and known in keys.values():
-        raise AddressBookError(f"{known[:16]} has another key by now: this one counts no more. Nothing was changed")
-    return Address(bytes.fromhex(known))
+    present = {one.node_key: one.address for one in members}
+    return owner_among(present | {one.node_key: one.address for one in left}, key)
+
+
+def owner_among(keys: Mapping[str, str], key: PublicKey) -> Address:
+    """Returns whose key it is; of who is no member yet, its own address.
+
+    Args:
+        keys: addresses of members, and of who left, by the node keys that they have or had last, all in hexadecimal.
+        key: in question.
+
+    Raises:
+        AddressBookError: it is a member's earlier key, which others may have found.
+    """
+    address = keys.get(key.hex(), address_of(key).hex())
+    if key.hex() not in keys and address in keys.values():
+        raise AddressBookError(f"{address[:16]} has another key by now: this one counts no more. Nothing was changed")
+    return Address(bytes.fromhex(address))

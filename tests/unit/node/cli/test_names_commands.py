@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from consensus.cryptography import SigningKey
 from node.admission.endpoint import Endpoint
 from node.admission.identity import load_key
 from node.admission.new_home import make_home
+from node.cli.homes.names import owner_among
 from node.cli.main import app
 from node.errors import AddressBookError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerToPeerTable
@@ -87,6 +89,34 @@ def test_what_is_refused_changes_nothing(homes: tuple[Home, Home], tmp_path: Pat
     with pytest.raises(AddressBookError, match="is not in this address book"):
         names(second, "remove", "ff" * 32)
     assert second.address_book.read_bytes() == before
+
+
+def test_a_key_that_was_replaced_speaks_for_nobody() -> None:
+    first, second, stranger = (SigningKey(bytes([number]) * 32) for number in (1, 2, 3))
+    address = first.address.hex()
+    assert owner_among({first.public_key.hex(): address}, first.public_key) == first.address
+    replaced = {second.public_key.hex(): address}
+    assert owner_among(replaced, second.public_key) == first.address
+    with pytest.raises(AddressBookError, match="has another key by now"):
+        owner_among(replaced, first.public_key)
+    assert owner_among(replaced, stranger.public_key) == stranger.address, "it may be about to join"
+
+
+def test_who_is_to_be_forgotten_is_by_every_home_that_hears_of_it(homes: tuple[Home, Home], tmp_path: Path) -> None:
+    first, second = homes
+    card, said = tmp_path / "ours.card", tmp_path / "ours.forget"
+    names(first, "share", "--output", card)
+    names(second, "add", card)
+    names(first, "forget", "--output", said, "--yes")
+    assert book(first) == {}
+    names(second, "obey", said)
+    assert set(book(second)) == {"theirs"}
+    with pytest.raises(AddressBookError, match="asked to be forgotten"):
+        names(second, "add", card)
+    with pytest.raises(AddressBookError, match="asked to be forgotten"):
+        names(second, "set", address(first), "ours")
+    with pytest.raises(AddressBookError, match="is no forget"):
+        names(second, "obey", card)
 
 
 def test_a_name_is_set_changed_and_removed(homes: tuple[Home, Home]) -> None:

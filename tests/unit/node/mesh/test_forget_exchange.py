@@ -10,7 +10,7 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, PublicKey
 from node.errors import AddressBookError
-from node.mesh.forget_exchange import RETOLD_LOOKS, ForgetExchange, ForgetPorts
+from node.mesh.forget_exchange import LOOKED_AT_MAX, LOOKS_PER_MINUTE, RETOLD_LOOKS, ForgetExchange, ForgetPorts
 from node.mesh.messages import FORGETS_PER_MESSAGE_MAX, ForgetNotes
 from node.names.address_book import FORGOTTEN_MAX, AddressBook, Forgotten, change_book, load_book
 from node.names.card import FORGET_SIZE_BYTES_MAX, call, sign_card, sign_forget
@@ -29,6 +29,9 @@ class Street:
         self.links: set[frozenset[Address]] = set()
         self.sent: list[tuple[Address, Address, ForgetNotes]] = []
         self.refusals: list[str] = []
+        self.asked: list[PublicKey] = []
+        self.left: dict[PublicKey, Address] = {}
+        self.states_read = 0
         self.known = {key.public_key: key.address for key in KEYS}
         for number, _ in enumerate(KEYS):
             book = AddressBook()
@@ -40,8 +43,13 @@ class Street:
     def path(self, number: int) -> Path:
         return self.directory / f"address-book{number}.json"
 
-    def whose(self, key: PublicKey) -> Address | None:
+    def member_of(self, key: PublicKey) -> Address | None:
+        self.asked.append(key)
         return self.known.get(key)
+
+    def who_left(self) -> dict[PublicKey, Address]:
+        self.states_read += 1
+        return self.left
 
     def start(self, number: int) -> ForgetExchange:
         own = KEYS[number].address
@@ -56,7 +64,8 @@ class Street:
             ports=ForgetPorts(
                 send=send,
                 connected=lambda: frozenset(peer for link in self.links if own in link for peer in link - {own}),
-                whose=self.whose,
+                member_of=self.member_of,
+                who_left=self.who_left,
                 refused=self.refusals.append,
             ),
         )
@@ -127,12 +136,36 @@ def test_a_liar_makes_nobody_forget(street: Street) -> None:
     forged = encode(replace(sign_forget(STAYS), node_key=LEAVER.public_key))
     for raw in (forged, b"\x00", RAW + b"\x00", bytes(FORGET_SIZE_BYTES_MAX)):
         street.bring(0, raw, RAW)  # what stands behind a lie costs nothing
+        street.bring(0, raw, RAW)  # and the liar is not heard
+        for _ in range(LOOKS_PER_MINUTE):
+            street.home(0).look()
     assert (street.names(0), street.refusals) == (ALL, ["bad_forget"] * 4)
+    street.bring(0, RAW)
+    assert street.names(0) == ALL - {"home3"}, "a minute later it is heard again"
+
+
+def test_what_a_home_signed_as_a_card_is_no_forget(street: Street) -> None:
     card = encode(sign_card(LEAVER, call("home3")).called)
     assert not replace(sign_forget(LEAVER), signature=LEAVER.sign(card)).is_signed, "its word on a card is no forget"
     street.bring(0, encode(sign_forget(OTHER)))  # of nobody on this chain
     assert street.names(0) == ALL
     assert load_book(street.path(0)).forgotten == ()
+
+
+def test_a_flood_of_keys_of_nobody_is_looked_at_up_to_a_bound(street: Street) -> None:
+    keys = [SigningKey(number.to_bytes(32)) for number in range(100, 100 + FORGETS_PER_MESSAGE_MAX)]
+    raws = [encode(sign_forget(key)) for key in keys]
+    for _ in range(LOOKED_AT_MAX // FORGETS_PER_MESSAGE_MAX + 3):
+        street.bring(0, *raws)
+    assert len(street.asked) == LOOKED_AT_MAX
+    assert street.states_read == LOOKED_AT_MAX // FORGETS_PER_MESSAGE_MAX, "once for a message"
+
+
+def test_who_is_gone_from_the_mesh_is_known_by_its_last_key(street: Street) -> None:
+    del street.known[LEAVER.public_key]
+    street.left = {LEAVER.public_key: LEAVER.address}
+    street.bring(0, RAW)
+    assert street.names(0) == ALL - {"home3"}
 
 
 def test_a_replaced_key_forgets_nobody(street: Street) -> None:
@@ -156,6 +189,8 @@ def test_the_same_word_again_costs_no_signature_and_no_write(street: Street) -> 
     street.bring(0, RAW)
     before = street.path(0).stat()
     street.bring(0, RAW, RAW)
+    street.bring(1, RAW, RAW)
+    assert street.asked == [LEAVER.public_key] * 2, "once by each home, before its signature is looked at"
     assert street.path(0).stat() == before
     assert street.refusals == []
 

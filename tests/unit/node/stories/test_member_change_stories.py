@@ -8,6 +8,7 @@ from contracts.member_changes import Hindrance, Prospect
 from contracts.member_records import Leave
 from contracts.transactions import SetLeaving
 from node.stories.member_changes import changes_of, waiting_view
+from node.stories.member_names import keys_of_who_left
 from tests.support.contracts import make_genesis, transfer
 from tests.support.ledger import ChainBuilder, verified
 from tests.support.names import names_in
@@ -50,7 +51,9 @@ def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
     chain.append([chain.transaction(member, SetLeaving(leaving=True)) for member in (1, 2)])
     reply = changes_of(chain.ledger, names_in(chain.ledger))
     assert [(one.name, one.hindrance) for one in reply.waiting] == [("home3", Hindrance.ONE_IS_PENDING)]
-    assert [(one.name, one.last_height) for one in reply.left] == [("home2", 2)]
+    key = HOMES.node_keys[1].public_key
+    assert [(one.name, one.node_key, one.last_height) for one in reply.left] == [("home2", key.hex(), 2)]
+    assert keys_of_who_left(chain.ledger) == {key: HOMES.addresses[1]}
     chain.append()
     chain.append()
     assert [one.hindrance for one in changes_of(chain.ledger, names_in(chain.ledger)).waiting] == [
