@@ -27,15 +27,15 @@ from node.stories.own_transactions import own_transactions
 from tests.support.contracts import make_genesis
 from tests.support.ledger import ChainBuilder
 from tests.support.names import write_book
-from tests.support.stories import told
+from tests.support.stories import StoryChain, told
 
 HOMES = make_genesis(4)
 OWN = HOMES.addresses[0]
 BLOCKS = 7
 
 
-def private_key() -> bytes:
-    key = Ed25519PrivateKey.from_private_bytes(blake2b(b"node-0", digest_size=32).digest())
+def private_key(member: int = 0) -> bytes:
+    key = Ed25519PrivateKey.from_private_bytes(blake2b(f"node-{member}".encode(), digest_size=32).digest())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -98,6 +98,20 @@ def test_it_has_what_the_household_did_and_was_done_to_it(
     everything = b"".join(content.values())
     assert b"PRIVATE" not in everything
     assert not [name for name in ("home2", "home3", "home4") if name.encode() in everything], "nobody else's name"
+
+
+def test_of_the_contracts_it_has_its_own_alone(home: Home, tmp_path: Path) -> None:
+    chain = StoryChain(home.ledger)
+    chain.ledger.close()
+    write_genesis(home, chain.community.genesis)
+    home.node_key.unlink()
+    write_private(home.node_key, private_key(1))
+    export_data(home, tmp_path / "data.zip")
+    with ZipFile(tmp_path / "data.zip") as archive:
+        rows = [json.loads(line) for line in archive.read("trades.jsonl").splitlines()]
+    trades = {row["trade"] for row in rows}
+    assert (chain.names.spot.hex() in trades, chain.names.altered.hex() in trades) == (True, False)
+    assert all(chain.community.addresses[1].hex() in {row["seller"], row["buyer"]} for row in rows)
 
 
 def test_a_home_without_a_chain_has_nothing_yet(home: Home, tmp_path: Path) -> None:
