@@ -47,7 +47,6 @@ class Node:
             silent_through=lambda: self.silent_through,
             keep_silent_through=self.keep_silent_through,
             refused=lambda reason, _: self.refused.append(reason),
-            names={},
         )
         self.recovery = SignRecovery(
             signer=self.community.node_keys[self.own],
