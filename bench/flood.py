@@ -23,6 +23,7 @@ import psutil
 from bench.load import WAIT_S, Latency, LoadFailed, latency
 from bench.network import Network
 from bench.wallets import Wallet, wallets_on
+from node.names.names import LABEL_DIGITS
 from node.testnet.folder import Testnet
 
 FLOODER: Final = 4
@@ -93,11 +94,11 @@ async def measure_flood(testnet: Testnet, network: Network, *, messages: int = M
         load = _SteadyLoad(session, [node.api_url for node in others], wallet)
         await load.submit(TRANSFERS_BEFORE // 4)  # opens connections, fills caches
         before_s = await load.submit(TRANSFERS_BEFORE)
-        start = await load.counts(flooder.name)
+        start = await load.counts(flooder.address[:LABEL_DIGITS])
         watch = _Memory(processes)
         sent, during_s = await _flood(testnet, messages, load, watch)
         await load.settled()
-        end = await load.counts(flooder.name)
+        end = await load.counts(flooder.address[:LABEL_DIGITS])
     before, during = latency(before_s), latency(during_s)
     return FloodResult(
         sent=sent["far_future"] + sent["duplicate"] + sent["malformed"],

@@ -22,7 +22,6 @@ class GenesisFault(Enum):
     UNKNOWN_VERSION = "unknown_version"
     MEMBER_COUNT = "member_count"
     DUPLICATE_KEY = "duplicate_key"
-    DUPLICATE_NAME = "duplicate_name"
     VERIFIERS = "verifiers"
     AMOUNTS = "amounts"
     PRICE_BOUNDS = "price_bounds"

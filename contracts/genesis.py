@@ -23,10 +23,8 @@ PublicKeyBytes = Annotated[PublicKey, Meta(min_length=PUBLIC_KEY_SIZE_BYTES, max
 class GenesisMember(Record, frozen=True, kw_only=True):
     """One member at height 0, in the order of admission that Eq. 1 counts in."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)]
-    """Label for people; the chain knows the address, the hash of `node_key`."""
     node_key: PublicKeyBytes
-    """Ed25519 key of the node: votes, transactions, TLS."""
+    """Ed25519 key of the node: votes, transactions, TLS. Its hash is the member's address, and its only name here."""
     meter_key: PublicKeyBytes
     """Ed25519 key of the meter: readings."""
     capacity_w: Annotated[int, Meta(ge=1, le=CAPACITY_W_MAX)]

@@ -138,9 +138,6 @@ def _check_members(genesis: Genesis) -> None:
     if strange or verifiers.total() != len(verifiers):
         named = min(strange or (key for key, count in verifiers.items() if count > 1))
         raise GenesisRefused(GenesisFault.VERIFIERS, f"verifier {named.hex()} is no member, or stands twice")
-    for name, count in Counter(member.name for member in members).items():
-        if count > 1:
-            raise GenesisRefused(GenesisFault.DUPLICATE_NAME, f"name {name!r} stands {count} times")
 
 
 def _keys_with_owners(genesis: Genesis) -> Iterator[tuple[PublicKey, Address]]:
@@ -163,7 +160,6 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
     for member in genesis.members:
         address = address_of(member.node_key)
         values[member_key(address)] = Member(
-            name=member.name,
             node_key=member.node_key,
             meter_key=member.meter_key,
             capacity_w=member.capacity_w,

@@ -56,9 +56,6 @@ LAPSE_MS: Final = 24 * MS_PER_HOUR
 READY_HEIGHTS_MAX: Final = 64
 """How far below it a block may lie that a candidate names: counted in heights, as a chain without work makes none."""
 
-NAME_DIGITS: Final = 8
-"""Of its address, in the label of who joined: no name stands on the chain."""
-
 
 def lapse_slots(genesis: Genesis) -> int:
     """Returns how many slots an application, and an admission, waits."""
@@ -233,9 +230,7 @@ def _admit(run: BlockRun, address: Address, applicant: Applicant) -> None:
         return
     for key in (applicant.node_key, applicant.meter_key):
         take_key(run.overlay, key, address)
-    name = f"home-{address.hex()[:NAME_DIGITS]}"
     member = Member(
-        name=name,
         node_key=applicant.node_key,
         meter_key=applicant.meter_key,
         capacity_w=applicant.capacity_w,

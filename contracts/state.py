@@ -85,7 +85,6 @@ class Account(Record, frozen=True, kw_only=True, tag="account"):
 class Member(Record, frozen=True, kw_only=True, tag="member"):
     """An admitted smart meter."""
 
-    name: str
     node_key: PublicKey
     """The newest one of the list: it acts for the member in the next block, and votes as soon as the list says."""
     meter_key: PublicKey

@@ -112,9 +112,3 @@ def conserved(totals: Totals, tokens: TokenSums) -> bool:
         held_micro=tokens.held_micro,
         owed_micro=tokens.owed_micro,
     )
-
-
-def member_name(source: StateReader, address: Address) -> str:
-    """Returns a member's label for people, its address in hexadecimal for anyone else."""
-    member = read(source, member_key(address), Member)
-    return address.hex() if member is None else member.name

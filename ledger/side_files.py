@@ -93,8 +93,13 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
     """Writes a file, synced, in the place of an earlier one; a half-written one never has its name, and none is left.
+
+    Args:
+        path: the file.
+        content: all of it.
+        private: only its owner may read it.
 
     Raises:
         OSError: the disk does not take it.
@@ -102,7 +107,8 @@ def write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f"{path.name}.new")
     try:
         unfinished.unlink(missing_ok=True)
-        with unfinished.open("xb") as file:  # never through a link
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # never through a link
+        with os.fdopen(os.open(unfinished, flags, 0o600 if private else 0o666), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

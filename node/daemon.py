@@ -18,13 +18,13 @@ from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import KeyRing, Parameters
 from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key
-from contracts.state_reading import member_name, require
+from contracts.state_reading import require
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.admission.endpoint import Endpoint, endpoint_of
-from node.admission.identity import Identity, load_chain
+from node.admission.identity import Identity, load_chain, load_key
 from node.admission.next_keys import (
     StateOfKeys,
     begun_exchange,
@@ -60,11 +60,13 @@ from node.household.agent import MemberAgent
 from node.logs import configure_logs, get_logger
 from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
+from node.mesh.forget_exchange import ForgetExchange, ForgetPorts
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
     EndpointRecords,
     EvidenceNote,
+    ForgetNotes,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -73,6 +75,8 @@ from node.mesh.messages import (
 )
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
+from node.names.names import NamesOfHome, label_of
+from node.stories.member_names import keys_of_who_left
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""
@@ -123,7 +127,7 @@ def run_daemon(
     configure_logs(
         log_format=configuration.node.log_format,
         log_level=configuration.node.log_level,
-        name=configuration.node.name,
+        node=label_of(load_key(configuration.home.node_key).address),
     )
     keep_large_blocks_off_the_heap()
     refuse_if_halted(configuration.home)
@@ -193,6 +197,7 @@ class Daemon:
         self._renewed = asyncio.Event()
         self._admit()
         self.endpoints = self._make_endpoints(identity)
+        self.forgets = self._make_forgets()
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
@@ -211,7 +216,6 @@ class Daemon:
         self.undecided = UndecidedWatch(
             waiting=driver.waiting,
             explain=driver.explain,
-            name_of=partial(member_name, self.ledger),
             slot_duration_ms=self.ledger.genesis.slot_duration_ms,
         )
         self.agent = agent_factory(
@@ -246,7 +250,7 @@ class Daemon:
         """Has links to whom the state names: members, candidates, and who left lately."""
         both = self.ledger.memberships()
         named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
-        self.mesh.admit({address: member_name(self.ledger, address) for address in named})
+        self.mesh.admit(named)
 
     def _take_keys(self) -> None:
         """Begins anew with a key that the chain has since; puts it in the old one's place once that is of no use."""
@@ -290,12 +294,23 @@ class Daemon:
             ports=ports,
         )
 
+    def _make_forgets(self) -> ForgetExchange:
+        ports = ForgetPorts(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            member_of=self.ledger.member_of,
+            who_left=partial(keys_of_who_left, self.ledger),
+            refused=self.metrics.on_message_refused,
+        )
+        return ForgetExchange(file=self._configuration.home.address_book, ports=ports)
+
     def _places_of(self, peer: PeerEndpoint) -> tuple[Endpoint, ...]:
         """Where to dial; the mesh is made before the exchange."""
         return self.endpoints.places_of(peer)
 
     def _on_link(self, peer: Address) -> None:
         self.endpoints.on_link(peer)
+        self.forgets.on_link(peer)
 
     def _make_pool(self) -> TransactionPool:
         limits = self._configuration.mempool
@@ -331,7 +346,6 @@ class Daemon:
                 failed=self.loop.fail,
                 refused=lambda reason, _: self.metrics.on_message_refused(reason),
                 phase_ended=self.metrics.on_phase,
-                names={peer.address_bytes: peer.name for peer in self._configuration.p2p.peers},
             ),
         )
 
@@ -367,6 +381,7 @@ class Daemon:
         return Api(
             node=ApiNode(
                 name=self._configuration.node.name,
+                names=NamesOfHome(self._configuration.home.address_book, self.ledger.genesis),
                 address=identity.address,
                 signer=identity.signer,
                 chain=self.chain,
@@ -404,6 +419,8 @@ class Daemon:
                 self.evidence.on_note(sender, message)
             case EndpointRecords():
                 self.endpoints.on_records(sender, message)
+            case ForgetNotes():
+                self.forgets.on_notes(sender, message)
             case _:
                 self.participant.receive(sender, message)
 
@@ -427,6 +444,7 @@ class Daemon:
                     self.undecided.run(),
                     self.evidence.run(),
                     self.endpoints.run(),
+                    self.forgets.run(),
                     self._pass_on_old(),
                     self.agent.run(),
                 )
@@ -507,7 +525,7 @@ def _as_member(
     known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:
         if peer.address_bytes not in known:
-            raise ConfigurationError(f"[p2p] peers: {peer.name} ({peer.address}) is no member of this chain")
+            raise ConfigurationError(f"[p2p] peers: {peer.address} is no member of this chain")
     named, key = [replace(one, address=address) for one in identities], ledger.key_of(address)
     acting = next((one for one in named if one.node_key.public_key == key), named[0])
     return acting, next((one for one in named if one is not acting), None)

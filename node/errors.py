@@ -10,6 +10,7 @@
     |-- AppendLogError         a journal of the meter is damaged or not writable (`home/append_log.py`)
     |-- EndpointsDamaged     the file of the members' endpoints is not what this node wrote
     |-- FoundingError        a chain cannot be founded as asked, or a home cannot take part in it
+    |-- AddressBookError       the file of a home's address book is none, or it does not take a name
     |-- JoinError              a home cannot ask to join a chain as it is, or a file about that is none
     |-- TestnetError           a testnet cannot be made, run or stopped as asked
     |-- NodeAway               a node does not answer over its API
@@ -105,6 +106,10 @@ class EndpointsDamaged(NodeError):  # noqa: N818  (it is refused, and begun anew
 
 class FoundingError(NodeError):
     """A founding file, or what is to be added to it, is refused; the message says what is wrong with whom."""
+
+
+class AddressBookError(NodeError):
+    """The file of a home's address book is none, or it does not take a name."""
 
 
 class JoinError(NodeError):

@@ -23,7 +23,7 @@ _SHARED: Final[list[structlog.types.Processor]] = [
 
 
 def _naming(node: str) -> structlog.types.Processor:
-    """Returns what adds the node's name to every line, of whichever thread."""
+    """Returns what adds the node to every line, of whichever thread."""
 
     def add(_: structlog.types.WrappedLogger, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
         event["node"] = node
@@ -45,14 +45,14 @@ def configure_logs(
     *,
     log_format: Literal["console", "json"],
     log_level: Literal["debug", "info", "warning", "error"],
-    name: str,
+    node: str,
 ) -> None:
     """Sends all logs of this process, of libraries too, to standard error.
 
     Args:
         log_format: "console" for people, "json" for machines.
         log_level: least urgent message that is logged.
-        name: the node's name, in every line.
+        node: the beginning of its address, in every line.
     """
     renderer: structlog.types.Processor
     if log_format == "json":
@@ -60,7 +60,7 @@ def configure_logs(
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[log_level.upper()]
-    shared = [_naming(name), *_SHARED]
+    shared = [_naming(node), *_SHARED]
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

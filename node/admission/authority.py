@@ -26,6 +26,7 @@ from node.admission.endpoint import Endpoint
 from node.admission.meter_claim import MeterClaim
 from node.admission.voucher import home_uri, home_voucher, issuing_uri, issuing_voucher, signed_bytes
 from node.errors import IdentityError
+from node.names.names import label_of
 
 DAYS_PER_YEAR: Final = 365.25
 
@@ -69,7 +70,6 @@ class Authority:
 
     def issue(
         self,
-        name: str,
         public_key: PublicKey,
         *,
         host: str = "localhost",
@@ -83,8 +83,8 @@ class Authority:
         """Returns the chain of a node's key in PEM form: its certificate, and behind it the issuing authority's.
 
         Args:
-            name: label of the node, the certificate's common name.
-            public_key: the node's Ed25519 key, 32 bytes.
+            public_key: the node's Ed25519 key, 32 bytes. The certificate is called after its address: every peer
+                sees it, and need not know who lives there.
             host: name or IP address that others reach it under, beside localhost.
             port: where others reach it there; without, the certificate names no endpoint.
             meter: the home's meter, as its request claims it.
@@ -108,7 +108,7 @@ class Authority:
             uri = home_uri(person, self._issuing_key.sign(signed_bytes(voucher)))
             names = x509.SubjectAlternativeName([*names, x509.UniformResourceIdentifier(uri)])
         builder = (
-            _builder(_name(name), self.issuing.subject, key, first, start + validity)
+            _builder(_name(label_of(address_of(public_key))), self.issuing.subject, key, first, start + validity)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(usages, critical=False)

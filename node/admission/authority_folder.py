@@ -40,10 +40,11 @@ from node.admission.identity import certificate_key, load_chain, load_private_ke
 from node.admission.meter_claim import MeterClaim
 from node.admission.passphrase import encrypted
 from node.admission.register import Issued, IssuedToHome, Reason, Register, Revoked, issued_of, read_register
-from node.admission.request import Request, require_name
+from node.admission.request import Request
 from node.admission.revocations import load_revocations
 from node.errors import IdentityError, RevocationsRefused
 from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.names.rules import require_name
 
 ROOT_KEY_NAME: Final = "root.key"
 ROOT_CERTIFICATE_NAME: Final = "root.crt"
@@ -307,13 +308,13 @@ def _fill(folder: AuthorityFolder, network: str, passphrase: bytes, now: datetim
 
 def _chain(authority: Authority, order: Order, *, now: datetime, validity: timedelta) -> bytes:
     """Returns a chain; one without an endpoint is where the home was before."""
-    name, key, role = order.name, order.node_key, order.role
+    key, role = order.node_key, order.role
     meter, person = order.meter, order.person
     if order.endpoint is None:
-        return authority.issue(name, key, meter=meter, person=person, now=now, validity=validity, role=role)
+        return authority.issue(key, meter=meter, person=person, now=now, validity=validity, role=role)
     host, port = order.endpoint
     return authority.issue(
-        name, key, host=host, port=port, meter=meter, person=person, now=now, validity=validity, role=role
+        key, host=host, port=port, meter=meter, person=person, now=now, validity=validity, role=role
     )
 
 

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from consensus.era_plans import CERTIFICATE_SIZE_BYTES_MAX, CERTIFICATES_MAX
 from consensus.identifiers import PublicKey
@@ -42,8 +41,6 @@ class Endpoint(NamedTuple):
 class CertifiedHome(NamedTuple):
     """What a certificate says of a home."""
 
-    name: str
-    """Label for people; empty where it names none."""
     node_key: PublicKey
     endpoint: Endpoint | None
     """None where it names none."""
@@ -91,9 +88,7 @@ def certified_home(certificates: Sequence[bytes], root: x509.Certificate | None 
     try:
         chain = [x509.load_der_x509_certificate(one) for one in certificates]
         home, names = chain[0], chain[0].extensions
-        labels = home.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         said = CertifiedHome(
-            name=str(labels[0].value) if labels else "",
             node_key=certificate_key(home),
             endpoint=endpoint_of(names),
             meter=meter_claim_of(names, certificate_key(home)),

@@ -8,7 +8,7 @@ the hash of its genesis.
 Pure: from one `Founding` to the next, or a `FoundingError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
@@ -29,8 +29,9 @@ from node.admission.chain import read_chain, require_root
 from node.admission.endpoint import Endpoint, certified_home
 from node.admission.identity import certificate_key
 from node.admission.meter_claim import MeterClaim
-from node.admission.request import require_name
 from node.errors import FoundingError, IdentityError
+from node.names.card import Called, Card
+from node.names.names import label_of
 
 CERTIFICATE_TEXT_MAX = 8 * 1024
 """A home's with the issuing authority's has about 2 kB."""
@@ -57,6 +58,8 @@ class Founding(Record, frozen=True, kw_only=True, tag="p2pnode-founding"):
     """The certificate of the authority that genesis names."""
     certificates: tuple[Certificate, ...]
     """Of the members' homes, in their order: who has which keys, and where it is reached."""
+    cards: tuple[Card, ...]
+    """Of the homes that told the others who lives there. The chain does not depend on them, and gets none."""
     signatures: tuple[FoundingSignature, ...]
     """Of those who agree, by address."""
 
@@ -66,9 +69,16 @@ class Founder(NamedTuple):
 
     member: GenesisMember
     address: Address
+    called: Called | None
+    """None where it gave no card."""
     endpoint: Endpoint
     certificate: Certificate
     has_signed: bool
+
+    @property
+    def name(self) -> str:
+        """Returns how to call it: by its card, else by its address."""
+        return label_of(self.address) if self.called is None else self.called.name
 
 
 def begin_founding(rules: Genesis, authority: x509.Certificate) -> Founding:
@@ -81,12 +91,12 @@ def begin_founding(rules: Genesis, authority: x509.Certificate) -> Founding:
     assert not rules.members
     assert rules.authority_key == certificate_key(authority)
     text = authority.public_bytes(Encoding.PEM).decode("ascii")
-    return Founding(genesis=rules, authority=text, certificates=(), signatures=())
+    return Founding(genesis=rules, authority=text, certificates=(), cards=(), signatures=())
 
 
 def founding_digest(founding: Founding) -> Digest:
-    """Returns what every home signs: the hash of all but the signatures."""
-    return digest(HashKind.FOUNDING, encode(replace(founding, signatures=())))
+    """Returns what every home signs: the hash of all but the signatures, and the cards, each signed by itself."""
+    return digest(HashKind.FOUNDING, encode(replace(founding, cards=(), signatures=())))
 
 
 def with_member(
@@ -102,11 +112,10 @@ def with_member(
 
     Raises:
         FoundingError: the certificate is not the authority's, not valid now, names no endpoint or no meter; or a
-            member has that name, key or meter already.
+            member has that key or meter already.
     """
     home = _read(certificate, authority_of(founding), now)
     member = GenesisMember(
-        name=home.name,
         node_key=home.node_key,
         meter_key=home.meter.meter_key,
         capacity_w=home.meter.capacity_w,
@@ -118,7 +127,7 @@ def with_member(
         certificates=(*founding.certificates, certificate),
         signatures=(),
     )
-    _check_genesis(grown, home.name)
+    _check_genesis(grown, label_of(address_of(home.node_key)))
     return grown
 
 
@@ -132,6 +141,18 @@ def sign_founding(founding: Founding, key: SigningKey) -> FoundingSignature:
         raise FoundingError(f"this home ({key.address.hex()}) is not among the members")
     name = founding_digest(founding)
     return FoundingSignature(founding=name, member=key.address, signature=key.sign(name))
+
+
+def with_card(founding: Founding, card: Card) -> Founding:
+    """Returns the founding with a home's card, in the place of its earlier one. Signatures stay as they are.
+
+    Raises:
+        FoundingError: it is of nobody here, not the home's, or another home has the name.
+    """
+    others = tuple(one for one in founding.cards if one.node_key != card.node_key)
+    grown = replace(founding, cards=(*others, card))
+    _check_cards(grown)
+    return grown
 
 
 def with_signature(founding: Founding, signature: FoundingSignature) -> Founding:
@@ -167,23 +188,24 @@ def check_founding(founding: Founding, *, now: datetime) -> tuple[Founder, ...]:
     homes = [_read(certificate, authority, now) for certificate in founding.certificates]
     reached: dict[Endpoint, str] = {}
     for member, home in zip(members, homes, strict=True):
-        meter = home.meter
-        if (home.name, home.node_key, meter.meter_key, meter.capacity_w) != (
-            member.name,
+        meter, label = home.meter, label_of(address_of(member.node_key))
+        if (home.node_key, meter.meter_key, meter.capacity_w) != (
             member.node_key,
             member.meter_key,
             member.capacity_w,
         ):
-            raise FoundingError(f"{member.name}: its certificate names another name, key, meter or capacity")
-        other = reached.setdefault(home.endpoint, member.name)
-        if other != member.name:
-            raise FoundingError(f"{member.name} would be at {home.endpoint}, where {other} is")
+            raise FoundingError(f"{label}: its certificate names another key, meter or capacity")
+        other = reached.setdefault(home.endpoint, label)
+        if other != label:
+            raise FoundingError(f"{label} would be at {home.endpoint}, where {other} is")
+    called = _check_cards(founding)
     _check_signatures(founding, founding.signatures)
     signed = {signature.member for signature in founding.signatures}
     return tuple(
         Founder(
             member=member,
             address=address_of(member.node_key),
+            called=called.get(member.node_key),
             endpoint=home.endpoint,
             certificate=certificate,
             has_signed=address_of(member.node_key) in signed,
@@ -194,7 +216,7 @@ def check_founding(founding: Founding, *, now: datetime) -> tuple[Founder, ...]:
 
 def missing_signatures(everybody: Sequence[Founder]) -> tuple[str, ...]:
     """Returns the names of those who have not signed yet."""
-    return tuple(founder.member.name for founder in everybody if not founder.has_signed)
+    return tuple(founder.name for founder in everybody if not founder.has_signed)
 
 
 def authority_of(founding: Founding) -> x509.Certificate:
@@ -216,7 +238,6 @@ def authority_of(founding: Founding) -> x509.Certificate:
 class _Home(NamedTuple):
     """What the certificate of a founding home must say."""
 
-    name: str
     node_key: PublicKey
     endpoint: Endpoint
     meter: MeterClaim
@@ -226,17 +247,17 @@ def _read(certificate: Certificate, root: x509.Certificate, now: datetime) -> _H
     try:
         chain = [one.public_bytes(Encoding.DER) for one in read_chain(certificate.encode())]
         home = certified_home(chain, root)
-        require_name(home.name)
     except IdentityError as error:
         raise FoundingError(f"a home's certificate: {error}") from None
+    label = label_of(address_of(home.node_key))
     if home.endpoint is None or home.meter is None:
         missing = "where its home is reached" if home.endpoint is None else "its meter"
         asked = "`p2pnode init` asks for one that does"
-        raise FoundingError(f"{home.name}: its certificate does not name {missing}; {asked}")
+        raise FoundingError(f"{label}: its certificate does not name {missing}; {asked}")
     if not home.valid_from <= now <= home.valid_until:
         term = f"{home.valid_from:%Y-%m-%d} to {home.valid_until:%Y-%m-%d}"
-        raise FoundingError(f"{home.name}: its certificate is valid from {term}, not at {now:%Y-%m-%d}")
-    return _Home(home.name, home.node_key, home.endpoint, home.meter)
+        raise FoundingError(f"{label}: its certificate is valid from {term}, not at {now:%Y-%m-%d}")
+    return _Home(home.node_key, home.endpoint, home.meter)
 
 
 def _check_genesis(founding: Founding, whose: str) -> None:
@@ -246,16 +267,32 @@ def _check_genesis(founding: Founding, whose: str) -> None:
         raise FoundingError(f"{whose}: {refused}") from None
 
 
+def _check_cards(founding: Founding) -> Mapping[PublicKey, Called]:
+    called = {card.node_key: card.called for card in founding.cards}
+    names = [one.name for one in called.values()]
+    for card in founding.cards:
+        label = label_of(address_of(card.node_key))
+        if card.node_key not in [member.node_key for member in founding.genesis.members]:
+            raise FoundingError(f"{label} gave a card, and is not among the members")
+        if not card.is_signed:
+            raise FoundingError(f"{label}: the signature of its card is wrong")
+        if names.count(card.called.name) > 1:
+            raise FoundingError(f"two homes are called {card.called.name!r}: one of them makes another card")
+    if len(called) < len(founding.cards):
+        raise FoundingError("a member gave two cards")
+    return called
+
+
 def _check_signatures(founding: Founding, signatures: Sequence[FoundingSignature]) -> None:
     name = founding_digest(founding)
     members = {address_of(member.node_key): member for member in founding.genesis.members}
     if len({given.member for given in signatures}) != len(signatures):
         raise FoundingError("a member signed twice")
     for given in signatures:
-        member = members.get(given.member)
+        member, label = members.get(given.member), label_of(given.member)
         if member is None:
             raise FoundingError(f"{given.member.hex()} signed, and is not among the members")
         if given.founding != name:
-            raise FoundingError(f"{member.name} signed another founding: with other members, rules or certificates")
+            raise FoundingError(f"{label} signed another founding: with other members, rules or certificates")
         if not verify(member.node_key, name, given.signature):
-            raise FoundingError(f"{member.name}: its signature is wrong")
+            raise FoundingError(f"{label}: its signature is wrong")

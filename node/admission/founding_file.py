@@ -11,6 +11,7 @@ from ledger.side_files import write_whole
 from node.admission.founding import Founding, FoundingSignature, founding_digest
 from node.errors import FoundingError
 from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.names.card import Card, read_card
 
 R = TypeVar("R", bound=Record)
 
@@ -23,6 +24,10 @@ SHOWN_LENGTH_MAX: Final = 200
 """Of what is wrong in a file of any size."""
 
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+_CARD: Final = b'"p2pnode-2-card"'
+
+KIND_PLACE_MAX: Final = 64
+"""Of a record's file: it begins with its kind."""
 
 
 def read_founding(path: Path) -> Founding:
@@ -50,15 +55,18 @@ def render_founding(founding: Founding) -> str:
     return json.dumps({**names, **render(founding)}, indent=2) + "\n"
 
 
-def read_certificate_or_signature(path: Path) -> str | FoundingSignature:
-    """Returns what a home sent: its certificate, as PEM text that is not checked yet, or its signature.
+def read_from_home(path: Path) -> str | Card | FoundingSignature:
+    """Returns what a home sent: its certificate, as PEM text that is not checked yet, its card, or its signature.
 
     Raises:
-        FoundingError: it cannot be read, or is neither.
+        FoundingError: it cannot be read, or is none of them.
+        AddressBookError: it is a card, and was changed.
     """
     content = _content(path)
     if content.startswith(_CERTIFICATE) and content.isascii():
         return content.decode("ascii")
+    if _CARD in content[:KIND_PLACE_MAX]:
+        return read_card(path)
     signature, fields = _parse(path, content, FoundingSignature)
     if fields != render(signature):
         raise FoundingError(f"{path}: is not a home's signature under a founding")
@@ -85,6 +93,6 @@ def _parse(path: Path, content: bytes, record: type[R]) -> tuple[R, object]:
         made = unrender(fields, record)
         encode(made)  # JSON can escape halves of characters, which no text has
     except (ValueError, OverflowError, RecursionError) as error:
-        what = "founding" if record is Founding else "certificate, and no home's signature under a founding"
+        what = "founding" if record is Founding else "certificate or card, and no home's signature under a founding"
         raise FoundingError(f"{path}: is no {what}: {str(error)[:SHOWN_LENGTH_MAX]}") from None
     return made, fields

@@ -29,7 +29,6 @@ from contracts.transactions import AddressBytes, DigestBytes, RequestJoin
 from ledger.side_files import write_whole
 from node.admission.chain import read_chain, require_root
 from node.admission.identity import write_private
-from node.admission.request import require_name
 from node.errors import IdentityError, JoinError
 from node.home.configuration import PEERS_MAX, PeerEntry
 from node.home.json_record import json_of, read_json_record
@@ -70,7 +69,6 @@ class JoinIdentity(Record, frozen=True, kw_only=True, tag="p2pnode-2-join-identi
 class _Contact(Record, frozen=True, kw_only=True):
     """A peer as it is written."""
 
-    name: str
     address: AddressBytes
     host: str
     port: int
@@ -98,8 +96,6 @@ def read_street(path: Path) -> Street:
         raise JoinError(f"{path}.chain: does not follow from genesis: it was changed by hand, or damaged")
     try:
         check_genesis(file.genesis)
-        for member in file.genesis.members:
-            require_name(member.name, field="genesis.members.name")
         return Street(genesis=file.genesis, root=_root(file.authority), peers=_peers(file.contacts))
     except (GenesisRefused, IdentityError) as error:
         raise JoinError(f"{path}: {error}") from None
@@ -107,9 +103,7 @@ def read_street(path: Path) -> Street:
 
 def write_street(path: Path, street: Street) -> None:
     """Writes a street file in the place of an earlier one."""
-    contacts = tuple(
-        _Contact(name=peer.name, address=peer.address_bytes, host=peer.host, port=peer.port) for peer in street.peers
-    )
+    contacts = tuple(_Contact(address=peer.address_bytes, host=peer.host, port=peer.port) for peer in street.peers)
     authority = street.root.public_bytes(Encoding.PEM).decode("ascii")
     chain, genesis = chain_id(street.genesis), street.genesis
     write_whole(path, json_of(_StreetFile(chain=chain, genesis=genesis, authority=authority, contacts=contacts)))
@@ -128,10 +122,9 @@ def _peers(contacts: tuple[_Contact, ...]) -> tuple[PeerEntry, ...]:
         raise IdentityError("contacts: two are of one address")
     peers = []
     for contact in contacts:
-        require_name(contact.name, field="contacts.name")
         try:
             address = contact.address.hex()
-            peers.append(PeerEntry(name=contact.name, address=address, host=contact.host, port=contact.port))
+            peers.append(PeerEntry(address=address, host=contact.host, port=contact.port))
         except ValidationError as error:
             fault = error.errors()[0]
             raise IdentityError(f"contacts.{fault['loc'][0]}: {fault['msg']}") from None

@@ -31,6 +31,8 @@ from node.home.configuration_text import render_configuration, with_changes
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, write_genesis
 from node.home.sign_state import SignStateFile
+from node.names.address_book import change_book, with_all
+from node.names.card import call
 
 CAPACITY_W_DEFAULT: Final = 43_000
 """An ordinary house connection: three phases of 63 A at 230 V."""
@@ -66,12 +68,15 @@ def make_home(directory: Path, configuration: Configuration, endpoint: Endpoint,
 
     Raises:
         FoundingError: something is there already.
+        AddressBookError: its name cannot be.
     """
     with made_whole(directory) as home:
         node_key, meter_key = create_key(home.node_key), create_key(home.meter_key)
         home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
         claim = claim_meter(node_key.public_key, meter_key, capacity_w)
         home.request.write_bytes(make_request(configuration.node.name, home.node_key, endpoint, claim))
+        own = call(configuration.node.name)
+        change_book(home.address_book, lambda book: book.with_entry(node_key.address, own))
     return home
 
 
@@ -83,21 +88,25 @@ def found_from(home: Home, founding: Founding, everybody: Sequence[Founder]) -> 
 
     Args:
         home: with its keys.
-        founding: with this home among the members.
+        founding: with this home among the members. The names on its cards go into the home's address book.
         everybody: what `check_founding` says of it.
 
     Raises:
         FoundingError: it does not have this home, or has another meter than its own; or the home takes part in
             another chain already.
+        AddressBookError: its address book calls another one so.
     """
     signature = sign_founding(founding, load_key(home.node_key))
     own = next(founder for founder in everybody if founder.address == signature.member)
     if own.member.meter_key != load_key(home.meter_key).public_key:
-        raise FoundingError(f"{own.member.name}: the founding names another meter than {home.meter_key}")
-    if _known_chain(home) == chain_id(founding.genesis):
-        return signature
-    if home.ledger.exists():
+        raise FoundingError(f"{own.name}: the founding names another meter than {home.meter_key}")
+    is_known = _known_chain(home) == chain_id(founding.genesis)
+    if not is_known and home.ledger.exists():
         raise FoundingError(f"{home.directory}: takes part in another chain already, and is not changed")
+    called = [(founder.address, founder.called) for founder in everybody if founder.called is not None]
+    change_book(home.address_book, lambda book: with_all(book, called))
+    if is_known:
+        return signature
     if not home.sign_state.exists():
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
     write_whole(home.authority_certificate, founding.authority.encode())
@@ -115,7 +124,7 @@ def _known_chain(home: Home) -> bytes | None:
 
 def _peer(founder: Founder) -> PeerEntry:
     host, port = founder.endpoint
-    return PeerEntry(name=founder.member.name, address=founder.address.hex(), host=host, port=port)
+    return PeerEntry(address=founder.address.hex(), host=host, port=port)
 
 
 def configured(home: Home, rules: Genesis, peers: tuple[PeerEntry, ...]) -> str:

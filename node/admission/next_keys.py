@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from cryptography.x509.oid import NameOID
-
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, PublicKey
 from contracts.transactions import KeyUse, ReplaceMeter, RotateKey, replacement, rotation
@@ -62,12 +60,13 @@ def begun_exchange(home: Home) -> KeyUse | None:
     return KeyUse.METER if home.next.meter_key.exists() else None
 
 
-def prepare(home: Home, use: KeyUse, capacity_w: int) -> None:
+def prepare(home: Home, use: KeyUse, *, name: str, capacity_w: int) -> None:
     """Makes the next key and the request for its certificate; what is there already stays.
 
     Args:
         home: with its present keys and certificate.
         use: which key gets a next one.
+        name: of the household, for the authority.
         capacity_w: of the home's connection, as the chain has it.
 
     Raises:
@@ -84,12 +83,11 @@ def prepare(home: Home, use: KeyUse, capacity_w: int) -> None:
         return
     node_key, meter_key = (home.next, home) if use is KeyUse.NODE else (home, home.next)
     certificate = load_chain(home.certificate)[0]
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     endpoint = endpoint_of(certificate.extensions)
-    if endpoint is None or not names:
-        raise IdentityError(f"{home.certificate}: names no place where this home is reached, or no name")
+    if endpoint is None:
+        raise IdentityError(f"{home.certificate}: names no place where this home is reached")
     claim = claim_meter(load_key(node_key.node_key).public_key, load_key(meter_key.meter_key), capacity_w)
-    request = make_request(str(names[0].value), node_key.node_key, endpoint, claim)
+    request = make_request(name, node_key.node_key, endpoint, claim)
     with _writing(home.next):
         write_whole(home.next.request, request)
 

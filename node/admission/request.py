@@ -5,7 +5,7 @@ Whoever sends one shows that it has the key, and says where its home will be rea
 
 import warnings
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,9 +19,7 @@ from node.admission.identity import load_private_key
 from node.admission.meter_claim import MeterClaim, meter_claim_of
 from node.errors import IdentityError
 from node.home.bounded_file import FileTooLargeError, read_bounded
-
-NAME_LENGTH_MAX: Final = 64
-"""Of a member in genesis, and of a common name (RFC 5280)."""
+from node.names.rules import require_name
 
 
 class Request(NamedTuple):
@@ -84,19 +82,3 @@ def read_request(path: Path) -> Request:
     except IdentityError as error:
         raise IdentityError(f"{path}: {error}") from None
     return Request(names[0], node_key, endpoint, meter)
-
-
-def require_name(name: str, *, field: str = "name") -> None:
-    """Refuses a name that people would misread, or that cannot be that of a member or a file.
-
-    Raises:
-        IdentityError: names the field, and the character.
-    """
-    if not 1 <= len(name) <= NAME_LENGTH_MAX:
-        raise IdentityError(f"{field}: has {len(name)} characters, and 1 to {NAME_LENGTH_MAX} are allowed")
-    # neither control characters nor those that turn the direction of writing are printable
-    wrong = next((character for character in name if not character.isprintable() or character == "/"), None)
-    if wrong is not None:
-        raise IdentityError(f"{field}: {name!a} has the character U+{ord(wrong):04X}, which no name has")
-    if name in {".", ".."} or name.strip() != name:
-        raise IdentityError(f"{field}: {name!a} is a step in a path, or has a space at an end")

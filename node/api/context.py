@@ -19,6 +19,7 @@ from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.household.agent import AgentProgress
 from node.metrics.counters import NodeMetrics
+from node.names.names import Names
 from node.replies.problem import ProblemReason
 from node.stories.slices import Slices, between_turns
 
@@ -76,6 +77,8 @@ class ApiNode:
 
     name: str
     """Its name in the configuration."""
+    names: Callable[[], Names]
+    """How its home calls the members, as of now."""
     address: Address
     """Its member address."""
     signer: SigningKey = field(repr=False)
@@ -88,7 +91,7 @@ class ApiNode:
     halted: Callable[[], str | None]
     """Why the node has stopped taking part; None while it does."""
     recovery_status: Callable[[], RecoveryStatus]
-    link_notices: Callable[[], Sequence[str]]
+    link_notices: Callable[[Callable[[Address], str]], Sequence[str]]
     """What somebody must put right so that the links to the other members work."""
     damaged: Callable[[LedgerDamaged], None]
     """Stops the node when a read shows that the ledger is damaged: nobody is answered from it."""

@@ -32,6 +32,7 @@ from node.api.state import (
 )
 from node.api.stories import (
     list_evidence,
+    list_own_transactions,
     list_trades,
     show_evidence,
     show_receipt,
@@ -62,6 +63,7 @@ from node.replies.parameters import (
     EvidenceParameters,
     HistoryParameters,
     NoParameters,
+    OwnTransactionsParameters,
     Parameters,
     ReceiptParameters,
     ScoreHistoryParameters,
@@ -80,6 +82,7 @@ from node.replies.state import (
     HistoryReply,
     MemberChangesReply,
     MembersReply,
+    OwnTransactionsReply,
     ScoresReply,
     StateReply,
     TradesReply,
@@ -324,6 +327,18 @@ ROUTES: Final[tuple[Route, ...]] = (
         replies={200: Reply(description="The wallet.", models=(AccountReply,))},
         problems=(Reason.UNKNOWN_ACCOUNT,),
         handler=show_account,
+    ),
+    Route(
+        method="GET",
+        path="/v1/accounts/{address}/transactions",
+        operation="listOwnTransactions",
+        tag="members",
+        summary="Decided transactions that an owner signed, or that name it, oldest first",
+        description="One reply covers at most 4,096 blocks; follow `next_after` until it is null.",
+        parameters=OwnTransactionsParameters,
+        replies={200: Reply(description="The transactions.", models=(OwnTransactionsReply,))},
+        problems=(Reason.TOO_MANY_READS,),
+        handler=list_own_transactions,
     ),
     Route(
         method="GET",

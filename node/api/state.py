@@ -8,7 +8,7 @@ from aiohttp import web
 from consensus.codec import Record, decode, encode
 from consensus.identifiers import Address, Height
 from contracts.state import Account, StateKey, StateValue, account_key
-from contracts.state_reading import read, read_members
+from contracts.state_reading import read
 from ledger.errors import NothingToProve, StateKeyRefused
 from ledger.ledger import Ledger
 from ledger.state_keys import parse_state_key, state_key_text
@@ -25,8 +25,6 @@ from node.replies.problem import ProblemReason
 from node.replies.state import (
     AccountReply,
     HistoryReply,
-    MemberModel,
-    MembersReply,
     StateProofModel,
     StateRecord,
     StateReply,
@@ -34,7 +32,7 @@ from node.replies.state import (
 )
 from node.replies.views import record_fields, record_kind
 from node.stories.applications import applications_of, last_application_of
-from node.stories.lists import offices_of, scores_of
+from node.stories.lists import members_of, offices_of, scores_of
 from node.stories.member_changes import changes_of
 
 
@@ -108,40 +106,30 @@ def _proof(ledger: Ledger, key: StateKey) -> StateProofModel:
 async def list_members(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with all members."""
     connected = context.node.replica.connected() | {context.node.address}
-    members = [
-        MemberModel(
-            address=state.address.hex(),
-            name=state.member.name,
-            node_key=state.member.node_key.hex(),
-            meter_key=state.member.meter_key.hex(),
-            capacity_w=state.member.capacity_w,
-            connected=state.address in connected,
-        )
-        for state in read_members(context.chain.ledger)
-    ]
-    return answer(MembersReply(members=members, quorum=context.chain.ledger.membership().quorum))
+    return answer(members_of(context.chain.ledger, context.node.names(), connected))
 
 
 async def list_offices(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with the offices and the keys that act for them."""
-    return answer(offices_of(context.chain.ledger))
+    return answer(offices_of(context.chain.ledger, context.node.names()))
 
 
 async def list_member_changes(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with what changes of the members wait, or are under way, and who left."""
-    return answer(changes_of(context.chain.ledger, context.chain.mempool.of_sender))
+    return answer(changes_of(context.chain.ledger, context.node.names(), context.chain.mempool.of_sender))
 
 
 async def list_applications(context: ApiContext, parameters: ApplicationsParameters, _: web.Request) -> web.Response:
     """Answers with homes that asked to join, or with one of them."""
+    ledger, names = context.chain.ledger, context.node.names()
     if parameters.address is None:
-        return answer(applications_of(context.chain.ledger))
-    return answer(last_application_of(context.chain.ledger, Address(bytes.fromhex(parameters.address))))
+        return answer(applications_of(ledger, names))
+    return answer(last_application_of(ledger, names, Address(bytes.fromhex(parameters.address))))
 
 
 async def list_scores(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with every member's quality of transaction as of the tip's slot."""
-    return answer(scores_of(context.chain.ledger))
+    return answer(scores_of(context.chain.ledger, context.node.names()))
 
 
 async def show_account(context: ApiContext, parameters: AccountParameters, _: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from node.proofs.receipt_file import export_receipt
 from node.replies.parameters import (
     EvidenceParameters,
     NoParameters,
+    OwnTransactionsParameters,
     ReceiptParameters,
     ScoreHistoryParameters,
     StatementParameters,
@@ -23,6 +24,7 @@ from node.replies.problem import ProblemReason
 from node.replies.stories import ReceiptFileReply
 from node.stories.lists import trade_list
 from node.stories.misconduct import list_misconduct, show_misconduct
+from node.stories.own_transactions import own_transactions
 from node.stories.score_history import score_history
 from node.stories.statement import month_statement
 from node.stories.trade_story import trade_story
@@ -31,7 +33,8 @@ from node.stories.trade_story import trade_story
 async def show_trade(context: ApiContext, parameters: TradeParameters, _: web.Request) -> web.Response:
     """Answers with everything that the chain knows of a contract."""
     with _problems():
-        return answer(await context.read_slowly(trade_story(context.chain.ledger, parameters.trade)))
+        work = trade_story(context.chain.ledger, context.node.names(), parameters.trade)
+        return answer(await context.read_slowly(work))
 
 
 async def show_receipt(context: ApiContext, parameters: ReceiptParameters, _: web.Request) -> web.Response:
@@ -46,27 +49,29 @@ async def show_score_history(context: ApiContext, parameters: ScoreHistoryParame
     """Answers with the versions of a member's score."""
     with _problems():
         after = None if parameters.after is None else Height(parameters.after)
-        work = score_history(context.chain.ledger, parameters.member, after=after, versions_max=parameters.limit)
+        work = score_history(
+            context.chain.ledger, context.node.names(), parameters.member, after=after, versions_max=parameters.limit
+        )
         return answer(await context.read_slowly(work))
 
 
 async def list_evidence(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with all proven misconduct."""
-    return answer(list_misconduct(context.chain.ledger))
+    return answer(list_misconduct(context.chain.ledger, context.node.names()))
 
 
 async def show_evidence(context: ApiContext, parameters: EvidenceParameters, _: web.Request) -> web.Response:
     """Answers with a proven misconduct and both statements."""
     with _problems():
-        return answer(show_misconduct(context.chain.ledger, parameters.misconduct))
+        return answer(show_misconduct(context.chain.ledger, context.node.names(), parameters.misconduct))
 
 
 async def show_statement(context: ApiContext, parameters: StatementParameters, _: web.Request) -> web.Response:
     """Answers with a household's month."""
     with _problems():
-        return answer(
-            await context.read_slowly(month_statement(context.chain.ledger, parameters.member, parameters.month))
-        )
+        names = context.node.names()
+        work = month_statement(context.chain.ledger, names, parameters.member, parameters.month)
+        return answer(await context.read_slowly(work))
 
 
 @contextmanager
@@ -75,6 +80,13 @@ def _problems() -> Iterator[None]:
         yield
     except NotFound as missing:
         raise ProblemError(ProblemReason(missing.reason), str(missing)) from None
+
+
+async def list_own_transactions(
+    context: ApiContext, parameters: OwnTransactionsParameters, _: web.Request
+) -> web.Response:
+    """Answers with what the chain has of an owner's transactions."""
+    return answer(await context.read_slowly(own_transactions(context.chain.ledger, parameters)))
 
 
 async def list_trades(context: ApiContext, parameters: TradesParameters, _: web.Request) -> web.Response:

@@ -8,7 +8,6 @@ from consensus.explanation import Explanation, MemberFacts, SlotFacts, Support
 from consensus.identifiers import Address, Digest
 from consensus.messages import Claim
 from consensus.verdict import sentence_of, step_text, verdict_of
-from contracts.state_reading import member_name
 from node.api.context import ApiContext, answer
 from node.replies.parameters import NoParameters
 from node.replies.why import (
@@ -27,11 +26,12 @@ from node.stories.member_changes import departure_of
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with why nothing is decided."""
-    ledger = context.chain.ledger
+    name_of = context.node.names().of
     explanation = context.node.replica.explain()
-    departure = departure_of(ledger, explanation.own)
-    notices = [*([] if departure is None else [departure.sentence]), *context.node.link_notices()]
-    return answer(why_view(context.node.name, explanation, lambda address: member_name(ledger, address), notices))
+    departure = departure_of(context.chain.ledger, context.node.names(), explanation.own)
+    links = context.node.link_notices(name_of)
+    notices = [*([] if departure is None else [departure.sentence]), *links]
+    return answer(why_view(context.node.name, explanation, name_of, notices))
 
 
 def why_view(

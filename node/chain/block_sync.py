@@ -11,7 +11,7 @@ thread first. The simulator calls the same steps on its own clock.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +24,7 @@ from node.chain.application import Application
 from node.chain.sync_planner import SyncFault, SyncPlanner
 from node.logs import get_logger
 from node.mesh.messages import Blocks, BlocksRequest, PeerMessage
+from node.names.names import label_of
 
 PLAN_INTERVAL_S: Final = 0.25
 """Longest time between two looks at deadlines and links."""
@@ -67,8 +68,6 @@ class SyncLinks:
     """Hands an event to the driver."""
     refused: Callable[[str, Address], None]
     """Counts wrong data: the reason, and who sent it."""
-    names: Mapping[Address, str]
-    """Labels of the peers, for the log."""
 
 
 class BlockSync:
@@ -175,7 +174,7 @@ class BlockSync:
         self._planner.ban(sender, self._now_ms())
         self._log.warning(
             "a member sent wrong blocks and is not asked for a while",
-            peer=self._links.names.get(sender, sender.hex()),
+            peer=label_of(sender),
             reason=fault.value,
             height=height,
         )

@@ -4,7 +4,7 @@ The daemon and the simulator make it of the same parts and hand it the same mess
 lead to. All methods belong to one thread.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +50,6 @@ class Ports:
     """Counts what was refused: the reason, and who sent it, where one member did."""
     phase_ended: Callable[[str], None]
     """Hears that the undecided height has passed a durable phase."""
-    names: Mapping[Address, str]
-    """Labels of the peers, for the log."""
 
 
 class Participant:
@@ -95,7 +93,6 @@ class Participant:
                 connected=ports.connected,
                 post=self.driver.post,
                 refused=ports.refused,
-                names=ports.names,
             ),
             clock_s=clock_s,
         )
@@ -109,7 +106,6 @@ class Participant:
                 silent_through=self.driver.silent_through,
                 keep_silent_through=self.driver.keep_silent_through,
                 refused=ports.refused,
-                names=ports.names,
             ),
             clock_s=clock_s,
             draw=ports.draw,

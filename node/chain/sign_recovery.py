@@ -7,7 +7,7 @@ answer one to this question. A node that keeps silent itself does not answer: it
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from node.chain.application import Application
 from node.chain.question_relay import Pace, QuestionRelay, may_relay
 from node.logs import get_logger
 from node.mesh.messages import PeerMessage
+from node.names.names import label_of
 
 ASK_INTERVAL_S: Final = 1.0
 """Between two questions to a member that has not answered."""
@@ -48,7 +49,6 @@ class RecoveryLinks:
     """Makes the end of the silence durable."""
     refused: Callable[[str, Address], None]
     """Counts answers that do not count: the reason, and who sent it."""
-    names: Mapping[Address, str]
 
 
 class SignRecovery:
@@ -133,7 +133,7 @@ class SignRecovery:
         refusal = self._inquiry.take(answer, self._application.memberships())
         if refusal is not None:
             self._links.refused(refusal.value, sender)
-            self._log.warning("an answer does not count", peer=self._links.names.get(sender), reason=refusal.value)
+            self._log.warning("an answer does not count", peer=label_of(sender), reason=refusal.value)
         self._conclude()
 
     def _pass_on(self, sender: Address, answer: HeightAnswer) -> None:

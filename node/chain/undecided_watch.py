@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.explanation import Explanation
-from consensus.identifiers import Address, Height
+from consensus.identifiers import Height
 from consensus.verdict import sentence_of, verdict_of
 from node.logs import get_logger
+from node.names.names import label_of
 
 WARNING_AFTER_SLOTS: Final = 10
 """Of waiting at one height: an ordinary view change is over by then."""
@@ -41,13 +42,11 @@ class UndecidedWatch:
         *,
         waiting: Callable[[], Waiting],
         explain: Callable[[], Explanation],
-        name_of: Callable[[Address], str],
         slot_duration_ms: int,
     ) -> None:
-        """Takes what tells where the replica stands, what explains it, the members' names and the slot duration."""
+        """Takes what tells where the replica stands, what explains it, and the slot duration."""
         self._waiting = waiting
         self._explain = explain
-        self._name_of = name_of
         self._slot_duration_ms = slot_duration_ms
         self._warned: Waiting | None = None
         """The height that was warned of and is not decided, as last seen."""
@@ -82,7 +81,7 @@ class UndecidedWatch:
             height=waiting.height,
             waiting_s=waiting.waiting_s,
             verdict=verdict_of(explanation).value,
-            why=sentence_of(explanation, self._name_of),
+            why=sentence_of(explanation, label_of),
         )
         self._warned = waiting
         while self._next_warning_ms < (waiting.waiting_ms or 0):

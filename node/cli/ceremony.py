@@ -434,16 +434,14 @@ def _refuse_new_home(home: CeremonyHome, plan: Plan) -> None:
 
 
 def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[str]) -> list[Departure]:
-    addresses = {name: address for address, name in admission.names.items()}
-    members = [member.name for member in admission.genesis.members]
-
     def address(name: str) -> Address:
-        if name in members:
-            return addresses[name]
+        called = admission.names.called(name)
+        if called:
+            return called[0]
         if ADDRESS_FORM.fullmatch(name):
             return Address(bytes.fromhex(name))
         raise NodeError(
-            f"{name}: no member has this name; there are {', '.join(members)}, and who joined later has its address"
+            f"{name}: no member has this name in this home's address book (p2pnode names list), and it is no address"
         )
 
     departures = [Departure(address=address(name), node_key=None) for name in gone]

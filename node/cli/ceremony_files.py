@@ -4,7 +4,7 @@ Nothing here writes. What a plan follows from is computed (`consensus.plans`); h
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,7 +28,7 @@ from node.errors import FileRefused, IdentityError
 from node.home.era_files import JoinFile, PlanFile, StatementFile, kept_plans, read_record
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
-from node.stories.member_names import names_of
+from node.names.names import Names, names_of_home
 
 DIGEST_DIGITS: Final = 16
 """Hexadecimal digits of a plan or chain in a sentence."""
@@ -88,11 +88,11 @@ class Admission(NamedTuple):
 
     genesis: Genesis
     authority: x509.Certificate
-    names: Mapping[Address, str]
+    names: Names
 
     def name_of(self, address: Address) -> str:
-        """Returns how people call a member; of nobody that genesis names, the address."""
-        return self.names.get(address, address.hex())
+        """Returns how this home calls a member."""
+        return self.names.of(address)
 
 
 class CheckedPlan(NamedTuple):
@@ -134,7 +134,7 @@ def admission_of(home: Home) -> Admission:
         NodeError: a file is missing or damaged.
     """
     genesis = load_genesis(home)
-    return Admission(genesis, load_root(home.authority_certificate), names_of(genesis))
+    return Admission(genesis, load_root(home.authority_certificate), names_of_home(home))
 
 
 # --- statements ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
+from node.names.names import names_of_home
 from node.proofs.evidence_file import (
     Proof,
     check_evidence_file,
@@ -29,7 +30,7 @@ from node.proofs.evidence_file import (
 )
 from node.proofs.signed_file import read_file
 from node.replies.stories import MisconductReply, MisconductsReply, PendingMisconduct
-from node.stories.member_names import PREFIX, names_of
+from node.stories.member_names import PREFIX
 from node.stories.misconduct import OFFENCES, UNKNOWN_EVIDENCE, list_misconduct, show_misconduct
 from node.stories.slices import Slices
 
@@ -48,9 +49,9 @@ evidence_app = typer.Typer(
 def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """List proven misconduct on the chain, and what this node keeps that no block has yet (pending)."""
 
-    def read(ledger: Ledger, _: Home) -> Slices[MisconductsReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[MisconductsReply]:
         yield from ()
-        return list_misconduct(ledger)
+        return list_misconduct(ledger, names_of_home(home))
 
     reply = ask(config, Question(path="/v1/evidence", model=MisconductsReply, read=read))
     if as_json:
@@ -67,7 +68,7 @@ def _pending(home: Home, known: set[str]) -> list[tuple[str, str, str]]:
     for proof in _kept_proofs(home, genesis):
         if proof.name.hex() not in known:
             words = f"{OFFENCES[proof.offence]} ({proof.offence})"
-            rows.append((proof.name.hex(), names_of(genesis)[proof.evidence.offender], words))
+            rows.append((proof.name.hex(), names_of_home(home).of(proof.evidence.offender), words))
     return rows
 
 
@@ -96,9 +97,9 @@ def show(
     if output is not None:
         require_new_file(output, option="--output")
 
-    def read(ledger: Ledger, _: Home) -> Slices[MisconductReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[MisconductReply]:
         yield from ()
-        return show_misconduct(ledger, name)
+        return show_misconduct(ledger, names_of_home(home), name)
 
     reply: MisconductReply | PendingMisconduct
     try:
@@ -110,7 +111,7 @@ def show(
     if output is not None:
         genesis = load_genesis(load_configuration(config).home)
         proof = prove_evidence(bytes.fromhex(reply.encoded), genesis)
-        text = evidence_text(proof.evidence, proof.offence, names_of(genesis))
+        text = evidence_text(proof.evidence, proof.offence)
         write_new_file(output, text.encode("ascii"))
         typer.echo(f"evidence {proof.name.hex()} in {output}")
     elif as_json:
@@ -128,7 +129,7 @@ def _pending_one(home: Home, name: str, unknown: NotFound) -> PendingMisconduct:
         raise NotFound("ambiguous_name", f"{name} is the beginning of {len(found)} ids: give more digits")
     if not found:
         raise NotFound(unknown.reason, f"{unknown}, and this node keeps none") from None
-    return show_pending(found[0], names_of(genesis))
+    return show_pending(found[0], names_of_home(home))
 
 
 @evidence_app.command(epilog=VERIFY_EXAMPLE)
@@ -145,6 +146,6 @@ def verify(
     except FileRefused as refused:
         raise FileRefused(f"{file} is NOT valid: {refused}") from None
     offender = proof.evidence.offender
-    typer.echo(f"ok  both statements are signed by the node key of {names_of(chain)[offender]} ({offender.hex()})")
+    typer.echo(f"ok  both statements are signed by the node key of {offender.hex()}")
     typer.echo(f"ok  together they prove {proof.offence}: it {OFFENCES[proof.offence]}")
     typer.echo(f"{file} is valid: misconduct {proof.name.hex()}")

@@ -10,8 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from consensus.cryptography import address_of
-from consensus.identifiers import DIGEST_SIZE_BYTES, GENESIS_HEIGHT, Digest, Height
+from consensus.identifiers import DIGEST_SIZE_BYTES, GENESIS_HEIGHT, Address, Digest, Height
 from ledger.ledger import Ledger
 from ledger.show import BlockRow, block_rows, show_block, show_history, show_state, show_transaction
 from ledger.state_keys import parse_state_key
@@ -24,6 +23,7 @@ from node.home.folder import CONFIGURATION_NAME, Home
 from node.home.genesis_file import load_genesis
 from node.home.halt import clear_halt
 from node.home.storage import eras_of
+from node.names.names import Names, names_of_home
 
 ledger_app = typer.Typer(
     no_args_is_help=True,
@@ -99,7 +99,7 @@ def show(
         else:
             _require_blocks(ledger, first, last)
             rows = block_rows(ledger, first=Height(first), last=ledger.height if last is None else Height(last))
-            _list_blocks(ledger, rows, as_json=as_json)
+            _list_blocks(ledger, rows, names_of_home(_node_home(home)), as_json=as_json)
 
 
 def _node_home(directory: Path) -> Home:
@@ -165,8 +165,7 @@ def _require_blocks(ledger: Ledger, first: int, last: int | None) -> None:
         raise NodeError(f"the chain holds no block {first}; the tip is {ledger.height}")
 
 
-def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], *, as_json: bool) -> None:
-    names = {address_of(member.node_key).hex(): member.name for member in ledger.genesis.members}
+def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], names: Names, *, as_json: bool) -> None:
     listed = list(rows)
     if as_json:
         _print_json([{name: getattr(row, name) for name in row.__struct_fields__} for row in listed])
@@ -183,8 +182,8 @@ def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], *, as_json: bool) -> 
             *([f"{row.era:,}"] if eras else []),
             f"{row.slot:,}",
             f"{row.transactions:,}",
-            names.get(row.leader, row.leader),
-            names.get(row.expected_leader, row.expected_leader),
+            names.of(Address(bytes.fromhex(row.leader))),
+            names.of(Address(bytes.fromhex(row.expected_leader))),
             row.digest,
         )
     other = sum(row.leader != row.expected_leader for row in listed)

@@ -13,11 +13,13 @@ from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
+from node.cli.homes.export import EXPORT_EXAMPLE, export_data
 from node.cli.homes.genesis import genesis_app
 from node.cli.homes.home import home_app
 from node.cli.homes.init import INIT_EXAMPLE, init
 from node.cli.homes.join import join_app
 from node.cli.homes.member import member_app
+from node.cli.homes.names import names_app
 from node.cli.homes.verify_queue import verify_queue_app
 from node.cli.ledger import ledger_app
 from node.cli.offices.office import office_app
@@ -55,11 +57,13 @@ app = typer.Typer(
 app.command(epilog=INIT_EXAMPLE)(init)
 app.command(epilog=WHY_EXAMPLE)(why)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
+app.command("export-data", epilog=EXPORT_EXAMPLE)(export_data)
 app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")
 app.add_typer(home_app, name="home")
 app.add_typer(member_app, name="member")
 app.add_typer(join_app, name="join")
+app.add_typer(names_app, name="names")
 app.add_typer(verify_queue_app, name="verify-queue")
 app.add_typer(ca_app, name="ca")
 app.add_typer(office_app, name="office")
@@ -94,7 +98,7 @@ def start(
 @app.command()
 def config() -> None:
     """Print an example meter.toml in which every key is explained."""
-    peer = PeerEntry(name="node2", address="0" * 64, host="192.0.2.2", port=7000)
+    peer = PeerEntry(address="0" * 64, host="192.0.2.2", port=7000)
     example = Configuration(
         node=NodeTable(name="node1"),
         p2p=PeerToPeerTable(port=7000, peers=(peer,)),

@@ -13,6 +13,7 @@ from node.cli.story_tables import show_score_history
 from node.cli.terminal import output_console
 from node.client import path_of
 from node.home.folder import Home
+from node.names.names import names_of_home
 from node.replies.parameters import VERSIONS_PER_PAGE_MAX
 from node.replies.state import ScoresReply
 from node.replies.stories import ScoreHistoryReply, ScoreVersion
@@ -34,9 +35,9 @@ qscore_app = typer.Typer(
 def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Show every member's score, stake and standing."""
 
-    def read(ledger: Ledger, _: Home) -> Slices[ScoresReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[ScoresReply]:
         yield from ()
-        return scores_of(ledger)
+        return scores_of(ledger, names_of_home(home))
 
     reply = ask(config, Question(path="/v1/scores", model=ScoresReply, read=read))
     if as_json:
@@ -69,10 +70,9 @@ def history(
     """Explain a score line by line: every version with block, change, cause, stake, suspension and way back."""
     require_member_text(member)
 
-    def read(ledger: Ledger, _: Home) -> Slices[ScoreHistoryReply]:
-        return (
-            yield from score_history(ledger, member, after=None, versions_max=ledger.height + 1)
-        )  # one per block, and genesis
+    def read(ledger: Ledger, home: Home) -> Slices[ScoreHistoryReply]:
+        names, versions_max = names_of_home(home), ledger.height + 1  # one per block, and genesis
+        return (yield from score_history(ledger, names, member, after=None, versions_max=versions_max))
 
     versions: list[ScoreVersion] = []
     after: int | None = None

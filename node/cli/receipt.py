@@ -19,12 +19,13 @@ from node.errors import FileRefused, NodeError
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
+from node.names.names import label_of
 from node.proofs.genesis_members import genesis_membership
 from node.proofs.receipt_check import check_receipt, check_receipt_file
 from node.proofs.receipt_file import SignedReceipt, answer_of, export_receipt, parse_receipt
 from node.proofs.signed_file import file_text, read_file
 from node.replies.stories import ReceiptFileReply
-from node.stories.member_names import names_of, require_id
+from node.stories.member_names import require_id
 from node.stories.slices import Slices
 
 EXPORT_EXAMPLE: Final = (
@@ -106,7 +107,7 @@ def ask_command(
     answers = asyncio.run(_ask_all(url, name, chain))
     needed = genesis_membership(chain).weak_quorum
     groups = _groups([receipt for _, receipt, _ in answers if receipt is not None])
-    _show_answers(answers, groups, chain)
+    _show_answers(answers, groups)
     equal = max((len(members) for members in groups.values()), default=0)
     typer.echo(f"equal answers of different members: {equal}; needed: F + 1 = {needed}")
     if equal < needed:
@@ -146,8 +147,8 @@ def _groups(receipts: Sequence[SignedReceipt]) -> dict[bytes, set[bytes]]:
     return groups
 
 
-def _show_answers(answers: Sequence[Answer], groups: dict[bytes, set[bytes]], genesis: Genesis) -> None:
-    names, order = names_of(genesis), sorted(groups, key=lambda answer: -len(groups[answer]))
+def _show_answers(answers: Sequence[Answer], groups: dict[bytes, set[bytes]]) -> None:
+    order = sorted(groups, key=lambda answer: -len(groups[answer]))
     table = Table()
     for heading in ("asked", "member", "outcome", "answer", "proof"):
         table.add_column(heading, overflow="fold")
@@ -158,7 +159,7 @@ def _show_answers(answers: Sequence[Answer], groups: dict[bytes, set[bytes]], ge
         answer, outcome = answer_of(receipt), receipt.content.proof.receipt
         group = f"number {order.index(answer) + 1}" if answer in groups else "contradicts itself"
         exporter = receipt.content.exporter
-        table.add_row(url, names.get(exporter, exporter.hex()), outcome.status.value, group, words)
+        table.add_row(url, label_of(exporter), outcome.status.value, group, words)
     output_console().print(table)
 
 

@@ -19,6 +19,7 @@ from node.client import path_of
 from node.errors import NodeError
 from node.home.folder import Home
 from node.home.new_file import require_new_file, write_new_file
+from node.names.names import names_of_home
 from node.replies.stories import StatementLine, StatementReply
 from node.stories.member_names import require_member_text
 from node.stories.slices import Slices
@@ -54,8 +55,8 @@ def statement(
     if csv_file is not None:
         require_new_file(csv_file, option="--csv")
 
-    def read(ledger: Ledger, _: Home) -> Slices[StatementReply]:
-        return (yield from month_statement(ledger, member, month))
+    def read(ledger: Ledger, home: Home) -> Slices[StatementReply]:
+        return (yield from month_statement(ledger, names_of_home(home), member, month))
 
     path = path_of(f"/v1/statements/{quote(member, safe='')}", month=month)
     reply = ask(config, Question(path=path, model=StatementReply, read=read))

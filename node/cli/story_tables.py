@@ -1,13 +1,15 @@
 """What `p2pnode trade`, `qscore`, `statement` and `evidence` print, for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from consensus.identifiers import Address
 from contracts.units import WH_PER_KWH
+from node.names.names import Names
 from node.replies.node import PostingModel
 from node.replies.state import TradeModel, TradesReply
 from node.replies.stories import (
@@ -181,7 +183,7 @@ def _scores(moves: Sequence[ScoreMove]) -> Table:
     return table
 
 
-def show_trades(console: Console, reply: TradesReply, names: Mapping[str, str]) -> None:
+def show_trades(console: Console, reply: TradesReply, names: Names) -> None:
     """Prints a list of contracts that executed."""
     table = Table(title="Trades, the newest first", title_justify="left", box=SIMPLE_HEAD, padding=0)
     for heading in ("trade", "energy of (UTC)", "seller", "buyer", "Wh", "per kWh", "tokens", "status", "block"):
@@ -190,8 +192,8 @@ def show_trades(console: Console, reply: TradesReply, names: Mapping[str, str]) 
         table.add_row(
             trade.trade[:LISTED_DIGITS],
             hour_text(trade.interval_start_ms).removesuffix(" UTC"),
-            names.get(trade.seller, short(trade.seller)),
-            names.get(trade.buyer, short(trade.buyer)),
+            names.of(Address(bytes.fromhex(trade.seller))),
+            names.of(Address(bytes.fromhex(trade.buyer))),
             _delivered_text(trade),
             price_text(trade.price_micro_per_kwh),
             tokens_text(trade.amount_micro + trade.fee_micro),

@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 import typer
 
-from consensus.identifiers import Address
 from ledger.ledger import Ledger
 from node.cli.asking import Question, ask
 from node.cli.options import ConfigOption, JsonOption
@@ -14,12 +13,12 @@ from node.cli.terminal import output_console
 from node.client import path_of
 from node.home.configuration import load_configuration
 from node.home.folder import Home
-from node.home.genesis_file import load_genesis
+from node.names.names import names_of_home
 from node.replies.parameters import TRADES_PER_PAGE_MAX, TradesParameters
 from node.replies.state import TradesReply
 from node.replies.stories import TradeStoryReply
 from node.stories.lists import trade_list
-from node.stories.member_names import names_of, require_id
+from node.stories.member_names import require_id
 from node.stories.slices import Slices
 from node.stories.trade_story import trade_story
 
@@ -46,8 +45,8 @@ def show(
     """
     require_id(name)
 
-    def read(ledger: Ledger, _: Home) -> Slices[TradeStoryReply]:
-        return (yield from trade_story(ledger, name))
+    def read(ledger: Ledger, home: Home) -> Slices[TradeStoryReply]:
+        return (yield from trade_story(ledger, names_of_home(home), name))
 
     story = ask(config, Question(path=f"/v1/trades/{quote(name, safe='')}", model=TradeStoryReply, read=read))
     if as_json:
@@ -72,5 +71,4 @@ def list_command(
     if as_json:
         typer.echo(reply.model_dump_json(indent=2))
         return
-    names = names_of(load_genesis(load_configuration(config).home))
-    show_trades(output_console(), reply, {Address(address).hex(): label for address, label in names.items()})
+    show_trades(output_console(), reply, names_of_home(load_configuration(config).home))

@@ -29,6 +29,7 @@ from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.evidence_folder import EVIDENCE_SUFFIX, evidence_files
 from node.logs import get_logger
 from node.mesh.messages import EvidenceNote
+from node.names.names import label_of
 from node.proofs.signed_file import FILE_SIZE_BYTES_MAX
 from node.stories.misconduct import Evidence
 
@@ -174,7 +175,7 @@ class EvidenceKeeper:
         if not is_stored:
             self._store(name, evidence)
             self._log.warning(
-                "a member contradicted itself", offence=offence, offender=member.name, evidence=name.hex()
+                "a member contradicted itself", offence=offence, offender=label_of(offender), evidence=name.hex()
             )
             self._links.broadcast(EvidenceNote(evidence=evidence))
         due = Slot(self._links.present_slot() + self._place(name) * TURN_SLOTS)

@@ -90,7 +90,11 @@ class _Table(BaseModel):
 class NodeTable(_Table):
     """This node."""
 
-    name: str = Field(min_length=1, max_length=64, description="Label of this node in logs, metrics and tables.")
+    name: str = Field(
+        min_length=1,
+        max_length=64,
+        description="What this household calls its node, in its own commands and API; told to nobody.",
+    )
     home: _Path = Field(
         default=Path(),
         description="Folder of the keys, the sign state and the ledger; relative to the folder of this file.",
@@ -108,7 +112,6 @@ class NodeTable(_Table):
 class PeerEntry(_Table):
     """Where to find another member."""
 
-    name: str = Field(min_length=1, max_length=64, description="Label for people.")
     address: str = Field(
         pattern="^[0-9a-f]{64}$",
         description="Hash of its node key, in hex: the identity that its certificate must show.",
@@ -130,7 +133,7 @@ class PeerToPeerTable(_Table):
     peers: tuple[PeerEntry, ...] = Field(
         default=(),
         max_length=PEERS_MAX,
-        description="The other members: name (a label), address (hash of the node key, in hex, that the "
+        description="The other members: address (hash of the node key, in hex, that the "
         "certificate of the peer must show), host and port. Host and port are for the first contact: members tell "
         "each other where they are.",
     )

@@ -19,6 +19,7 @@
 | `join-request.json` | what this home asked to join with (`p2pnode join request`) | 0644 |
 | `join-identity.json` | who lives here, with the salt of what the chain has of it: for verifiers alone | 0600 |
 | `endpoints` | where the members said that they are; a cache (`node/mesh/endpoint_file.py`) | 0644 |
+| `address-book.json` | how this home calls the members (`p2pnode names`) | 0600 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
@@ -119,6 +120,11 @@ class Home:
     def join_identity(self) -> Path:
         """Who lives here, with the salt of the commitment: for the verifiers alone."""
         return self.directory / "join-identity.json"
+
+    @property
+    def address_book(self) -> Path:
+        """How this home calls the members."""
+        return self.directory / "address-book.json"
 
     @property
     def evidence(self) -> Path:

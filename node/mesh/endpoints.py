@@ -30,7 +30,7 @@ def endpoints_of(peers: Sequence[PeerEntry], begun: Sequence[BegunEra]) -> list[
                     moved[departure.address] = endpoint
     going = {address for address, _ in begun[-1].proof.plan.members} if begun else None
     return [
-        PeerEndpoint(name=peer.name, address=peer.address_bytes, host=place.host, port=place.port)
+        PeerEndpoint(address=peer.address_bytes, host=place.host, port=place.port)
         for peer in peers
         if going is None or peer.address_bytes in going
         for place in [moved.get(peer.address_bytes, Endpoint(peer.host, peer.port))]

@@ -10,6 +10,7 @@ from aiolimiter import AsyncLimiter
 from consensus.identifiers import Address, PublicKey
 from node.admission.endpoint import Endpoint
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
+from node.names.names import label_of
 
 MemberOf = Callable[[PublicKey], Address | None]
 """Says whose node key this is, as the chain's state has it now; None for a key of nobody."""
@@ -22,13 +23,16 @@ MESH_PATH: Final = "/p2p"
 class PeerEndpoint:
     """Another member, and where it is looked for as long as it said nothing itself (`endpoints.places_of`)."""
 
-    name: str
-    """Label for logs and metrics; nothing is decided by it."""
     address: Address
     """Whose its certificate's key must be, whichever side dialled."""
     host: str | None = None
     """None where no file of this home says where it is: it says so itself, or dials."""
     port: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Returns how logs and metrics call it."""
+        return label_of(self.address)
 
     @property
     def first(self) -> Endpoint | None:
@@ -111,7 +115,7 @@ class MeshRefusal(Enum):
 
 
 class MeshCounters(Protocol):
-    """What the mesh counts; `peer` is the endpoint's name. `NodeMetrics` is one."""
+    """What the mesh counts; `peer` is the endpoint's label. `NodeMetrics` is one."""
 
     def on_frame_sent(self, peer: str, size_bytes: int) -> None:
         """A frame was written to the peer's link."""

@@ -179,19 +179,12 @@ class PeerLink:
         self._problem = ""
         self._told: set[str] = set()
         """What was logged since the link came up or went down."""
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(
-            component="mesh", peer=endpoint.name, peer_address=endpoint.address.hex()[:8]
-        )
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(component="mesh", peer=endpoint.label)
 
     @property
     def connected(self) -> bool:
         """Says whether a connection is up."""
         return self._used is not None
-
-    @property
-    def name(self) -> str:
-        """The peer's label."""
-        return self.endpoint.name
 
     @property
     def problem(self) -> str:
@@ -215,12 +208,12 @@ class PeerLink:
     def put(self, frame: bytes) -> None:
         """Queues a frame for the peer; never waits."""
         for _ in range(self._queue.put(frame)):
-            self._counters.on_message_dropped(self.endpoint.name)
+            self._counters.on_message_dropped(self.endpoint.label)
 
     def put_bulk(self, frame: bytes) -> None:
         """Queues a frame behind all others; never waits."""
         if not self._queue.put_bulk(frame):
-            self._counters.on_message_dropped(self.endpoint.name)
+            self._counters.on_message_dropped(self.endpoint.label)
 
     def end(self, reason: str) -> None:
         """Has every connection closed soon."""
@@ -321,7 +314,7 @@ class PeerLink:
         if self._used is None:
             self._is_up.clear()
             self._is_down.set()
-            self._counters.on_reconnect(self.endpoint.name)
+            self._counters.on_reconnect(self.endpoint.label)
             self.note(reason)
 
     # --- sending -------------------------------------------------------------------------------------------
@@ -337,12 +330,12 @@ class PeerLink:
                 async with asyncio.timeout(self._limits.write_s):
                     await connection.websocket.send_bytes(frame)
             except NETWORK_ERRORS as error:
-                self._counters.on_message_dropped(self.endpoint.name)
+                self._counters.on_message_dropped(self.endpoint.label)
                 reason = f"sending failed: {type(error).__name__}"
                 connection.end(reason)
                 self._leave(connection, reason)
             else:
-                self._counters.on_frame_sent(self.endpoint.name, len(frame))
+                self._counters.on_frame_sent(self.endpoint.label, len(frame))
 
     # --- receiving -----------------------------------------------------------------------------------------
 
@@ -358,7 +351,7 @@ class PeerLink:
                 case WSMsgType.BINARY:
                     frame: bytes = incoming.data
                     await self._quota.spend(len(frame))
-                    self._counters.on_frame_received(self.endpoint.name, len(frame))
+                    self._counters.on_frame_received(self.endpoint.label, len(frame))
                     try:
                         message = decode_peer_message(frame)
                     except DecodeError:

@@ -9,7 +9,7 @@ fills a bounded queue, receiving is bounded in rate and size (`link.py`) and in 
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -67,7 +67,7 @@ class Mesh:
         self._identity = identity
         self._other = other
         self._peers = tuple(peers)
-        self._admitted: dict[Address, str] = {}
+        self._admitted: frozenset[Address] = frozenset()
         self._places_of = places_of
         self._member_of = member_of
         self._listen_host = listen_host
@@ -130,7 +130,7 @@ class Mesh:
             self._open(peer)
 
     def _known_by_state(self) -> list[PeerEndpoint]:
-        return [PeerEndpoint(name=name, address=address) for address, name in self._admitted.items()]
+        return [PeerEndpoint(address=address) for address in self._admitted]
 
     def _open(self, peer: PeerEndpoint) -> None:
         """Begins to dial a peer, and to admit it."""
@@ -160,24 +160,24 @@ class Mesh:
         self._supervise(dialler.run(), peer.address)
         self._supervise(link.send_queued(), peer.address)
 
-    def admit(self, names: Mapping[Address, str]) -> None:
+    def admit(self, known: Iterable[Address]) -> None:
         """Has links to these, besides the peers that this home's files name, and to nobody else any more; and under
         no key that was exchanged since.
 
         Args:
-            names: labels of who the chain's state says is a member, a candidate, or was a member lately.
+            known: who the chain's state says is a member, a candidate, or was a member lately.
         """
         configured = {peer.address for peer in self._peers}
-        wanted = {address: name for address, name in names.items() if address not in configured}
+        wanted = frozenset(known) - configured
         before, self._admitted = self._admitted, wanted
         if self._incoming is None:
             return
-        for address in before.keys() - wanted.keys():
+        for address in before - wanted:
             self._close(address)
         for link in self._links.values():
             link.end_other_keys(self._member_of)
-        for address in wanted.keys() - before.keys():
-            self._open(PeerEndpoint(name=wanted[address], address=address))
+        for address in wanted - before:
+            self._open(PeerEndpoint(address=address))
 
     def _close(self, address: Address) -> None:
         assert self._incoming is not None, "the mesh is started"
@@ -235,15 +235,19 @@ class Mesh:
         """Returns the peers to which a link is up."""
         return frozenset(address for address, link in self._links.items() if link.connected)
 
-    def notices(self) -> tuple[str, ...]:
-        """Returns what somebody must put right so that the links work, a sentence each."""
-        links = self._links.values()
-        told_by = ", ".join(link.name for link in links if link.is_own_key_shared)
+    def notices(self, name_of: Callable[[Address], str]) -> tuple[str, ...]:
+        """Returns what somebody must put right so that the links work, a sentence each.
+
+        Args:
+            name_of: how the reader calls the others.
+        """
+        links = [(name_of(address), link) for address, link in self._links.items()]
+        told_by = ", ".join(name for name, link in links if link.is_own_key_shared)
         own = [f"Another process connects with this node's key, as {told_by} noticed: {STOP_ONE}."] if told_by else []
         return (
             *own,
-            *(f"Two processes use the key of {link.name}: {STOP_ONE}." for link in links if link.is_peer_key_shared),
-            *(f"The link to {link.name} is down: {link.problem}" for link in links if "certificate" in link.problem),
+            *(f"Two processes use the key of {name}: {STOP_ONE}." for name, link in links if link.is_peer_key_shared),
+            *(f"The link to {name} is down: {link.problem}" for name, link in links if "certificate" in link.problem),
         )
 
     def _supervise(self, work: Coroutine[Any, Any, None], peer: Address | None = None) -> None:

@@ -30,6 +30,7 @@ from contracts.transactions import (
 )
 from contracts.units import Milliseconds, WattHours
 from node.mesh.endpoint_record import RECORDS_MAX, RawRecord
+from node.names.card import RawForget
 
 FRAME_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX + 1
 """Largest frame: the largest consensus message in its `Frame`. What this file adds is bounded to fit."""
@@ -39,6 +40,9 @@ TRANSACTIONS_PER_MESSAGE_MAX: Final = 1_024
 
 BLOCKS_PER_ANSWER_MAX: Final = 64
 """Blocks asked for, and answered, at once."""
+
+FORGETS_PER_MESSAGE_MAX: Final = 64
+"""Told at once; each of them costs the check of a signature once."""
 
 WireTransaction = Annotated[bytes, Meta(min_length=1, max_length=TRANSACTION_SIZE_BYTES_MAX)]
 Energy = Annotated[WattHours, Meta(ge=0, le=ENERGY_WH_MAX)]
@@ -122,6 +126,14 @@ class EndpointRecords(Record, frozen=True, kw_only=True, tag="endpoints"):
     raw: Annotated[tuple[RawRecord, ...], Meta(min_length=1, max_length=RECORDS_MAX)]
 
 
+class ForgetNotes(Record, frozen=True, kw_only=True, tag="forgets"):
+    """Who left and wants nobody to know its name any more (`Forget`): all that the sender knows, as a link comes up
+    and every hour, and what it learnt since.
+    """
+
+    raw: Annotated[tuple[RawForget, ...], Meta(min_length=1, max_length=FORGETS_PER_MESSAGE_MAX)]
+
+
 PeerMessage = (
     Message
     | HeightQuestion
@@ -132,6 +144,7 @@ PeerMessage = (
     | MarketMessage
     | EvidenceNote
     | EndpointRecords
+    | ForgetNotes
 )
 
 

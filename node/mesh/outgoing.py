@@ -25,10 +25,11 @@ from node.mesh.link import Connection, PeerLink
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 from node.mesh.own_certificates import OwnCertificates
 from node.mesh.shared_key import PROCESS_HEADER
+from node.names.names import label_of
 
 _CLOCK_REFUSALS: Final = {
-    9: "the certificate of {name} is not valid yet on this node's clock: is the clock right?",
-    10: "the certificate of {name} has expired on this node's clock: is the clock right, or is a new one needed?",
+    9: "the peer's certificate is not valid yet on this node's clock: is the clock right?",
+    10: "the peer's certificate has expired on this node's clock: is the clock right, or is a new one needed?",
 }
 """By OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
@@ -101,7 +102,7 @@ class Dialler:
         try:
             connection = await self._dial(place)
         except Exception as error:  # noqa: BLE001  (whatever a peer's bytes do in a library never stops the node)
-            self._note(_reason(error, self._link.name))
+            self._note(_reason(error))
             self._schedule.failed(place, clock.time())
             return
         self._schedule.found(place)
@@ -135,7 +136,7 @@ class Dialler:
             await websocket.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION)
             if isinstance(key, WrongRole):
                 raise ConnectionRefusedError(f"no member answers at {place}: {key}")
-            shown = "nobody that the chain knows" if actual is None else actual.hex()[:8]
+            shown = "nobody that the chain knows" if actual is None else label_of(actual)
             raise ConnectionRefusedError(f"another member answers at {place}: {shown}")
         assert isinstance(key, bytes), "it is the peer's"
         return Connection(websocket, key=key, is_dialled=True, process_id=websocket.process_id)
@@ -157,20 +158,20 @@ def _key_of(websocket: aiohttp.ClientWebSocketResponse) -> PublicKey | WrongRole
         return None
 
 
-def _reason(error: BaseException, name: str) -> str:
+def _reason(error: BaseException) -> str:
     """Returns why a peer cannot be dialled, in words that stay the same from one attempt to the next."""
     match error:
         case aiohttp.WSServerHandshakeError():
             is_stranger = error.status == HTTPStatus.FORBIDDEN
-            nobody = f"{name} knows no member with the key of this node's certificate: was it removed or replaced?"
+            nobody = "the peer knows no member with the key of this node's certificate: was it removed or replaced?"
             return nobody if is_stranger else f"the peer refuses the link: status {error.status}"
         case aiohttp.ClientConnectorCertificateError():
             refused = error.certificate_error
             code = refused.verify_code if isinstance(refused, ssl.SSLCertVerificationError) else 0
             words = _CLOCK_REFUSALS.get(code)
-            return f"the peer's certificate is refused: {refused}" if words is None else words.format(name=name)
+            return f"the peer's certificate is refused: {refused}" if words is None else words
         case aiohttp.ServerDisconnectedError():
-            return f"{name} ends the connection, as where its clock or its authority refuses this node's certificate"
+            return "the peer ends the connection, as where its clock or its authority refuses this node's certificate"
         case aiohttp.ClientConnectorError():
             return error.os_error.strerror or type(error.os_error).__name__
         case TimeoutError():

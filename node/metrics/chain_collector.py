@@ -18,6 +18,7 @@ from contracts.units import MICRO_TOKENS_PER_TOKEN
 from ledger.ledger import Ledger
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
+from node.names.names import label_of
 from qscore.parameters import ONE
 
 MS_PER_S: Final = 1_000
@@ -136,7 +137,7 @@ def _tokens_family() -> GaugeMetricFamily:
 
 
 def _scores_family() -> GaugeMetricFamily:
-    return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["name"])
+    return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["member"])
 
 
 def _trades(totals: Totals) -> Iterator[Metric]:
@@ -186,5 +187,5 @@ def _tokens(totals: Totals, sums: TokenSums) -> Metric:
 def _scores(members: Iterable[MemberState], ledger: Ledger) -> Metric:
     family = _scores_family()
     for state in members:
-        family.add_metric([state.member.name], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
+        family.add_metric([label_of(state.address)], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
     return family

@@ -4,7 +4,7 @@ Two kinds of figures. What happens in this process (messages refused, requests a
 is counted by the methods of `NodeMetrics` as it happens and starts at zero with the process. What the chain
 knows (height, energy, tokens, scores, trades) is read from the newest state at each scrape by `ChainCollector`
 (`chain_collector.py`), so it is right from the first scrape after a restart. Names carry their unit. Labels take
-their values from enums, routes and member names only, so their number is bounded.
+their values from enums, routes and the beginnings of members' addresses only, so their number is bounded.
 """
 
 import time

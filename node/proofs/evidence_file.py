@@ -4,13 +4,13 @@ An offence is proven by two statements that one member signed: whoever holds bot
 nobody else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Digest
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.misconduct import misconduct_name, proven
@@ -18,11 +18,12 @@ from contracts.state import Overlay
 from node.errors import FileRefused
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.evidence_folder import evidence_files
+from node.names.names import Names
 from node.proofs.genesis_members import genesis_membership
 from node.proofs.signed_file import FILE_SIZE_BYTES_MAX, bytes_of, file_text, parse_file, require_unchanged
-from node.replies.stories import NamedMember, PendingMisconduct
-from node.stories.member_names import names_of
+from node.replies.stories import PendingMisconduct
 from node.stories.misconduct import OFFENCES, Evidence, statements_of
+from node.stories.named import named
 
 EVIDENCE_FORMAT: Final = "p2pnode-evidence-2"
 
@@ -37,12 +38,12 @@ class Proof:
     """Misconduct id."""
 
 
-def show_pending(proof: Proof, names: Mapping[Address, str]) -> PendingMisconduct:
+def show_pending(proof: Proof, names: Names) -> PendingMisconduct:
     """Returns a proof that no block has yet as `show_misconduct` returns those of the chain."""
     offender = proof.evidence.offender
     return PendingMisconduct(
         misconduct=proof.name.hex(),
-        offender=NamedMember(name=names[offender], address=offender.hex()),
+        offender=named(names, offender),
         offence=proof.offence,
         words=OFFENCES[proof.offence],
         statements=statements_of(proof.evidence),
@@ -50,19 +51,18 @@ def show_pending(proof: Proof, names: Mapping[Address, str]) -> PendingMisconduc
     )
 
 
-def evidence_text(evidence: Evidence, offence: str, names: Mapping[Address, str]) -> str:
+def evidence_text(evidence: Evidence, offence: str) -> str:
     """Returns the file of an evidence."""
-    return file_text(_document(evidence, offence, names))
+    return file_text(_document(evidence, offence))
 
 
-def _document(evidence: Evidence, offence: str, names: Mapping[Address, str]) -> dict[str, Any]:
+def _document(evidence: Evidence, offence: str) -> dict[str, Any]:
     offender = evidence.offender
     return {
         "format": EVIDENCE_FORMAT,
         "about": {
             "misconduct": misconduct_name(evidence, offence).hex(),
-            "offender": names.get(offender, offender.hex()),
-            "address": offender.hex(),
+            "offender": offender.hex(),
             "offence": offence,
             "words": OFFENCES[offence],
             "statements": [
@@ -83,7 +83,7 @@ def check_evidence_file(content: bytes, genesis: Genesis) -> Proof:
         return prove_evidence(content, genesis)
     document = parse_file(content, EVIDENCE_FORMAT)
     proof = prove_evidence(bytes_of(document, "content"), genesis)
-    require_unchanged(content, _document(proof.evidence, proof.offence, names_of(genesis)))
+    require_unchanged(content, _document(proof.evidence, proof.offence))
     return proof
 
 
@@ -101,8 +101,9 @@ def prove_evidence(encoded: bytes, genesis: Genesis) -> Proof:
         raise FileRefused(f"{evidence.offender.hex()} is no member of this genesis")
     offence = proven(evidence, Overlay(genesis_state(genesis)), chain_id(genesis))
     if offence is None:
-        name = names_of(genesis)[evidence.offender]
-        raise FileRefused(f"the two statements do not prove that {name} contradicted itself on this chain")
+        raise FileRefused(
+            f"the two statements do not prove that {evidence.offender.hex()} contradicted itself on this chain"
+        )
     return Proof(evidence=evidence, offence=offence, name=misconduct_name(evidence, offence))
 
 

@@ -37,8 +37,8 @@ from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_p
 from ledger.trusted_sets import SetStep
 from ledger.validation import certificate_fault
 from node.errors import FileRefused
+from node.names.names import office_names
 from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of, trusted_sets
-from node.stories.member_names import names_of
 from node.stories.words import tokens_text
 
 ENDED: Final = frozenset({TradeStatus.COMPLETED, TradeStatus.EXPIRED, TradeStatus.CANCELLED})
@@ -67,7 +67,7 @@ class _Check:
         self._genesis = genesis
         self._chain = chain_id(genesis)
         self._sets = trusted_sets(receipt.content, genesis)
-        self._names = names_of(genesis)
+        self._names = office_names(genesis)
         self._content = receipt.content
         self._receipt = receipt.content.proof.receipt
         self._transaction = decode_transaction(receipt.content.transaction)

@@ -30,8 +30,8 @@ from ledger.ledger import Ledger
 from ledger.proofs import PostingProof, ReceiptProof, StateProof, prove_postings
 from ledger.trusted_sets import CHANGES_MAX, SetStep, TrustedSets
 from node.errors import FileRefused
+from node.names.names import office_names
 from node.proofs.signed_file import bytes_of, file_text, parse_file, require_unchanged
-from node.stories.member_names import names_of
 from node.stories.slices import Slices
 from node.stories.trade_search import Found, find_receipt
 from node.stories.words import hour_text, price_text, tokens_text
@@ -147,7 +147,7 @@ def parse_receipt(content: bytes, genesis: Genesis) -> SignedReceipt:
     if key is None:
         raise FileRefused(f"its exporter {exporter.hex()} is no member of this genesis' chain")
     if not verify(key, signed, signature):
-        name = names_of(genesis).get(exporter, exporter.hex())
+        name = office_names(genesis).get(exporter, exporter.hex())
         raise FileRefused(f"the signature of its exporter, {name}, does not hold")
     require_unchanged(content, receipt.document(genesis))
     return receipt
@@ -181,7 +181,7 @@ def answer_of(receipt: SignedReceipt) -> bytes:
 
 
 def _about(content: ReceiptContent, genesis: Genesis) -> dict[str, Any]:
-    names = names_of(genesis)
+    names = office_names(genesis)
     header, receipt = content.proof.header, content.proof.receipt
     action = decode_transaction(content.transaction).envelope.action
     about: dict[str, Any] = {

@@ -15,6 +15,7 @@ BLOCKS_PER_PAGE_MAX: Final = 200
 
 VERSIONS_PER_PAGE_MAX: Final = 500
 TRADES_PER_PAGE_MAX: Final = 1_000
+OWN_TRANSACTIONS_PER_PAGE_MAX: Final = 200
 """Trades in one reply: about 600 kB."""
 
 WAIT_MAX_S: Final = 60.0
@@ -132,6 +133,17 @@ class AccountParameters(Parameters):
 
     address: DigestText
     """Address: BLAKE2b-256 of the owner's public key."""
+
+
+class OwnTransactionsParameters(Parameters):
+    """Whose transactions to list."""
+
+    address: DigestText
+    """Address: BLAKE2b-256 of the owner's public key."""
+    limit: Annotated[int, Field(ge=1, le=OWN_TRANSACTIONS_PER_PAGE_MAX), INTEGER_FORM] = 100
+    """Most transactions returned."""
+    after: Annotated[str, StringConstraints(pattern=PLACE)] | None = None
+    """Continues behind this place, `HEIGHT.INDEX`: a `next_after` of an earlier reply."""
 
 
 class TradesParameters(Parameters):

@@ -8,7 +8,7 @@ from contracts.applicants import Standing, Verdict
 from contracts.member_changes import Hindrance
 from contracts.member_records import ChangeKind, RemovalCause
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
-from node.replies.node import ReceiptModel
+from node.replies.node import ReceiptModel, TransactionModel
 from node.replies.proposals import ExpulsionProposalModel
 
 # --- state -------------------------------------------------------------------------------------------------
@@ -115,6 +115,8 @@ class LeftMember(ApiModel):
 
     address: Hash
     name: str
+    node_key: Hash
+    """The last that it had."""
     last_height: HeightNumber
     """The last height that it was a member of."""
     removed_for: RemovalCause | None
@@ -193,6 +195,26 @@ class ApplicationsReply(ApiModel):
     """Open applications and candidates, in the order in which they came; or the last application of one home."""
 
     applications: list[ApplicationView]
+
+
+class OwnTransaction(ApiModel):
+    """A decided transaction that somebody signed, or that names it, with its outcome."""
+
+    height: HeightNumber
+    index: Count
+    """Its place in the block."""
+    slot: SlotNumber
+    digest: Hash
+    transaction: TransactionModel
+    receipt: ReceiptModel
+
+
+class OwnTransactionsReply(ApiModel):
+    """Decided transactions that somebody signed or that name it, oldest first."""
+
+    transactions: list[OwnTransaction]
+    next_after: str | None
+    """Value of `after` that continues the list; null at its end."""
 
 
 class AccountReply(ApiModel):

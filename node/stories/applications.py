@@ -5,24 +5,25 @@ from contracts.applicants import Applicant, Standing, Verdict
 from contracts.joining import read_unfinished
 from contracts.panels import verdicts_needed
 from contracts.state import Overlay, applicant_key
-from contracts.state_reading import member_name, read
+from contracts.state_reading import read
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.state import ApplicationsReply, ApplicationView, Verifier
 
 
-def applications_of(ledger: Ledger) -> ApplicationsReply:
+def applications_of(ledger: Ledger, names: Names) -> ApplicationsReply:
     """Returns open applications and candidates as of the tip."""
     unfinished = read_unfinished(Overlay(ledger))
-    return ApplicationsReply(applications=[_view(ledger, address, one) for address, one in unfinished])
+    return ApplicationsReply(applications=[_view(names, address, one) for address, one in unfinished])
 
 
-def last_application_of(ledger: Ledger, address: Address) -> ApplicationsReply:
+def last_application_of(ledger: Ledger, names: Names, address: Address) -> ApplicationsReply:
     """Returns what a home asked for last, as of the tip, whatever became of it; nothing if it never asked."""
     applicant = read(ledger, applicant_key(address), Applicant)
-    return ApplicationsReply(applications=[] if applicant is None else [_view(ledger, address, applicant)])
+    return ApplicationsReply(applications=[] if applicant is None else [_view(names, address, applicant)])
 
 
-def _view(ledger: Ledger, address: Address, applicant: Applicant) -> ApplicationView:
+def _view(names: Names, address: Address, applicant: Applicant) -> ApplicationView:
     said = {given.verifier: given.verdict for given in applicant.verdicts}
     return ApplicationView(
         address=address.hex(),
@@ -36,10 +37,7 @@ def _view(ledger: Ledger, address: Address, applicant: Applicant) -> Application
         identity=applicant.identity.hex(),
         terms=applicant.terms.hex(),
         person=applicant.person.hex(),
-        verifiers=[
-            Verifier(address=one.hex(), name=member_name(ledger, one), verdict=said.get(one))
-            for one in applicant.panel
-        ],
+        verifiers=[Verifier(address=one.hex(), name=names.of(one), verdict=said.get(one)) for one in applicant.panel],
         needed=verdicts_needed(len(applicant.panel)),
         until_slot=applicant.until_slot,
     )

@@ -1,14 +1,17 @@
 """Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
-from consensus.identifiers import Height
+from collections.abc import Collection
+
+from consensus.identifiers import Address, Height
 from contracts.office_records import Office
 from contracts.offices import office_addresses
 from contracts.state import office_key
 from contracts.state_reading import read_members, require
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.offices import OfficeModel, OfficesReply
 from node.replies.parameters import TradesParameters
-from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
+from node.replies.state import MemberModel, MembersReply, ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
 from node.stories.proposals import office_proposals
 from node.stories.slices import Slices
@@ -42,7 +45,7 @@ def _parse_place(text: str | None) -> Place | None:
     return Place(Height(int(height)), int(index))
 
 
-def offices_of(ledger: Ledger) -> OfficesReply:
+def offices_of(ledger: Ledger, names: Names) -> OfficesReply:
     """Returns the offices with their present keys, and the members' last proposals about them."""
     addresses = office_addresses(ledger.genesis).values()
     offices = {address: require(ledger, office_key(address), Office) for address in addresses}
@@ -57,17 +60,40 @@ def offices_of(ledger: Ledger) -> OfficesReply:
             )
             for address, office in offices.items()
         ],
-        proposals=list(office_proposals(ledger)),
+        proposals=list(office_proposals(ledger, names)),
     )
 
 
-def scores_of(ledger: Ledger) -> ScoresReply:
+def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()) -> MembersReply:
+    """Returns all members as of the tip.
+
+    Args:
+        ledger: whose tip it is.
+        names: how the reader calls the members.
+        connected: whom a node that runs has a link to, and itself.
+    """
+    membership = ledger.membership()
+    members = [
+        MemberModel(
+            address=state.address.hex(),
+            name=names.of(state.address),
+            node_key=(membership.key_of(state.address) or state.member.node_key).hex(),
+            meter_key=state.member.meter_key.hex(),
+            capacity_w=state.member.capacity_w,
+            connected=state.address in connected,
+        )
+        for state in read_members(ledger)
+    ]
+    return MembersReply(members=members, quorum=membership.quorum)
+
+
+def scores_of(ledger: Ledger, names: Names) -> ScoresReply:
     """Returns every member's quality of transaction as of the tip's slot."""
     slot, parameters = ledger.tip_slot, ledger.genesis.scores
     scores = [
         ScoreModel(
             address=state.address.hex(),
-            name=state.member.name,
+            name=names.of(state.address),
             score_millionths=state.score_at(slot, parameters),
             staked_millionths=state.score.staked,
             is_suspended=state.score.is_suspended,

@@ -6,11 +6,20 @@ from typing import Final
 from consensus.codec import decode
 from consensus.identifiers import FIXED_AHEAD, Address, Height
 from contracts.member_changes import Hindrance, Prospect, prospect
-from contracts.member_records import ChangeKind, MemberChange, MemberQueue, Removal, RemovalCause, change_kind
+from contracts.member_records import (
+    ChangeKind,
+    MemberChange,
+    MemberQueue,
+    MemberTerm,
+    Removal,
+    RemovalCause,
+    change_kind,
+)
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay
-from contracts.state_reading import member_name, require
+from contracts.state_reading import require
 from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, WaitingChange
 from node.stories.proposals import expulsion_proposals
 
@@ -26,11 +35,12 @@ CAUSES: Final = {
 }
 
 
-def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
+def changes_of(ledger: Ledger, names: Names, undecided: OfSender = lambda _: ()) -> MemberChangesReply:
     """Returns what waits as of the tip, what is under way there, and who left.
 
     Args:
         ledger: whose tip it is.
+        names: how the reader calls the members.
         undecided: what a node that runs has in its mempool.
     """
     overlay = Overlay(ledger)
@@ -41,39 +51,36 @@ def changes_of(ledger: Ledger, undecided: OfSender = lambda _: ()) -> MemberChan
     ]
     present = require(ledger, MEMBER_LIST_KEY, MemberList).addresses
     return MemberChangesReply(
-        under_way=[
-            one for address in sorted(present) for one in _last_word(member_name(ledger, address), undecided(address))
-        ],
-        waiting=[waiting_view(one, member_name(ledger, one.change.address)) for one in found],
-        expulsions=list(expulsion_proposals(ledger)),
-        left=list(_left(ledger)),
+        under_way=[one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))],
+        waiting=[waiting_view(one, names.of(one.change.address)) for one in found],
+        expulsions=list(expulsion_proposals(ledger, names)),
+        left=list(_left(ledger, names)),
     )
 
 
-def departure_of(ledger: Ledger, address: Address) -> LeftMember | None:
+def departure_of(ledger: Ledger, names: Names, address: Address) -> LeftMember | None:
     """Returns how somebody ceased to be a member; None of who is one, or never was."""
-    return next((one for one in _left(ledger) if one.address == address.hex()), None)
+    return next((one for one in _left(ledger, names) if one.address == address.hex()), None)
 
 
-def _left(ledger: Ledger) -> Iterator[LeftMember]:
+def _left(ledger: Ledger, names: Names) -> Iterator[LeftMember]:
     """Yields who is no member any more; who left last comes last."""
     terms = require(ledger, MEMBER_LIST_KEY, MemberList).terms
     present = {term.address for term in terms if term.last_height is None}
-    ended = {
-        term.address: term.last_height
-        for term in terms
-        if term.last_height is not None and term.address not in present
-    }
-    for address, last in sorted(ended.items(), key=lambda one: one[1]):
-        yield _left_view(ledger, address, last)
+    ended = {term.address: term for term in terms if term.last_height is not None and term.address not in present}
+    for address, term in sorted(ended.items(), key=lambda one: one[1].last_height or 0):
+        yield _left_view(ledger, names, address, term)
 
 
-def _left_view(ledger: Ledger, address: Address, last: Height) -> LeftMember:
-    name, removal = member_name(ledger, address), _removal_of(ledger, address, last)
+def _left_view(ledger: Ledger, names: Names, address: Address, term: MemberTerm) -> LeftMember:
+    assert term.last_height is not None, "it ended"
+    name, last = names.of(address), term.last_height
+    removal = _removal_of(ledger, address, last)
     said = "left" if removal is None else f"was removed, as {CAUSES[removal.cause]}"
     return LeftMember(
         address=address.hex(),
         name=name,
+        node_key=term.node_key.hex(),
         last_height=last,
         removed_for=None if removal is None else removal.cause,
         reference=None if removal is None else removal.reference.hex(),

@@ -4,28 +4,20 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from consensus.cryptography import address_of
-from consensus.identifiers import Address
-from contracts.genesis import Genesis
-from contracts.office_records import OfficeName
-from contracts.offices import office_addresses
-from contracts.state import MEMBER_LIST_KEY, Member, MemberList, StateReader, member_key
+from consensus.identifiers import Address, PublicKey
+from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader
 from contracts.state_reading import require
+from ledger.ledger import Ledger
 from node.errors import NotFound
+from node.names.names import Names
 
 PREFIX_DIGITS_MIN: Final = 8
 """Fewest hexadecimal digits of a name: 32 bits tell a few thousand names apart."""
 
 PREFIX: Final = re.compile(rf"[0-9a-fA-F]{{{PREFIX_DIGITS_MIN},64}}")
 
-_OFFICES: Final = {
-    OfficeName.AUTHORITY: "the authority",
-    OfficeName.ISSUER: "the issuer",
-    OfficeName.GRID: "the grid account",
-}
-
 NAME_LENGTH_MAX: Final = 64
-"""Of an id, an address and a member's name in genesis alike."""
+"""Of an id, an address and a member's name alike."""
 
 
 def require_id(text: str) -> None:
@@ -51,14 +43,14 @@ def require_member_text(text: str) -> None:
         raise _unknown_member(text)
 
 
-def find_member(source: StateReader, text: str) -> Address:
-    """Returns the member that `text` names: its name, its address, or the first 8 or more digits of it.
+def find_member(source: StateReader, names: Names, text: str) -> Address:
+    """Returns the member that `text` names: its name in this home, its address, or the first 8 or more digits of it.
 
     Raises:
         NotFound: no member, or several.
     """
     addresses = require(source, MEMBER_LIST_KEY, MemberList).addresses
-    named = [address for address in addresses if require(source, member_key(address), Member).name == text]
+    named = [address for address in names.called(text) if address in addresses]
     if not named and PREFIX.fullmatch(text):
         named = [address for address in addresses if address.hex().startswith(text.lower())]
     if len(named) > 1:
@@ -68,12 +60,17 @@ def find_member(source: StateReader, text: str) -> Address:
     return named[0]
 
 
+def keys_of_who_left(ledger: Ledger) -> Mapping[PublicKey, Address]:
+    """Returns who left the chain by the last node keys that they had: one that was replaced before is nobody's."""
+    known = require(ledger, MEMBER_LIST_KEY, MemberList)
+    present = frozenset(known.addresses)
+    last = {term.address: term.node_key for term in known.terms}
+    return {key: address for address, key in last.items() if address not in present}
+
+
 def _unknown_member(text: str) -> NotFound:
     shown = repr(text[:NAME_LENGTH_MAX])
-    return NotFound("unknown_member", f"{shown} is neither a member's name nor the beginning of an address")
-
-
-def names_of(genesis: Genesis) -> Mapping[Address, str]:
-    """Returns the names of the members and of the accounts that are no member's."""
-    names = {address_of(member.node_key): member.name for member in genesis.members}
-    return names | {office: _OFFICES[name] for name, office in office_addresses(genesis).items()}
+    return NotFound(
+        "unknown_member",
+        f"{shown} is neither a member's name nor the beginning of an address",
+    )

@@ -12,6 +12,7 @@ from contracts.state import Misconduct, StateKey, Table
 from contracts.transactions import DoubleOffer, ReportMisconduct, decode_transaction
 from ledger.ledger import Ledger
 from node.errors import NotFound
+from node.names.names import Names
 from node.replies.stories import MisconductModel, MisconductReply, MisconductsReply, SignedStatementModel
 from node.stories.member_names import PREFIX, PREFIX_DIGITS_MIN
 from node.stories.named import named
@@ -30,13 +31,13 @@ OFFENCES: Final[Mapping[str, str]] = {
 }
 
 
-def list_misconduct(ledger: Ledger) -> MisconductsReply:
+def list_misconduct(ledger: Ledger, names: Names) -> MisconductsReply:
     """Returns what the chain has, in its order."""
     found = sorted(_records(ledger), key=lambda item: (item[1].height, item[0]))
-    return MisconductsReply(misconducts=[_model(ledger, name, record) for name, record in found])
+    return MisconductsReply(misconducts=[_model(names, name, record) for name, record in found])
 
 
-def show_misconduct(ledger: Ledger, text: str) -> MisconductReply:
+def show_misconduct(ledger: Ledger, names: Names, text: str) -> MisconductReply:
     """Returns the misconduct whose id begins with `text`, with both statements.
 
     Raises:
@@ -52,7 +53,9 @@ def show_misconduct(ledger: Ledger, text: str) -> MisconductReply:
     name, record = found[0]
     evidence = _evidence_of(ledger, record)
     return MisconductReply(
-        misconduct=_model(ledger, name, record), statements=statements_of(evidence), encoded=encode(evidence).hex()
+        misconduct=_model(names, name, record),
+        statements=statements_of(evidence),
+        encoded=encode(evidence).hex(),
     )
 
 
@@ -61,10 +64,10 @@ def _records(ledger: Ledger) -> Iterator[tuple[Digest, Misconduct]]:
         yield Digest(StateKey(key)[1:]), decode(raw, Misconduct)
 
 
-def _model(ledger: Ledger, name: Digest, record: Misconduct) -> MisconductModel:
+def _model(names: Names, name: Digest, record: Misconduct) -> MisconductModel:
     return MisconductModel(
         misconduct=name.hex(),
-        offender=named(ledger, record.offender),
+        offender=named(names, record.offender),
         offence=record.offence,
         words=OFFENCES[record.offence],
         transaction=record.transaction.hex(),

@@ -8,8 +8,9 @@ from consensus.quorum import quorum
 from contracts.office_records import Office, OfficeKeyChange
 from contracts.proposal_records import Expulsion, Proposal, ProposalStatus
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
-from contracts.state_reading import member_name, read, require
+from contracts.state_reading import read, require
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.offices import OfficeProposalModel
 from node.replies.proposals import ExpulsionProposalModel, ProposalStatusText
 
@@ -28,23 +29,23 @@ class _Common(TypedDict):
     until_ms: int
 
 
-def office_proposals(ledger: Ledger) -> Iterator[OfficeProposalModel]:
+def office_proposals(ledger: Ledger, names: Names) -> Iterator[OfficeProposalModel]:
     """Yields what members proposed last, where it is about the key of an office."""
     for proposer, proposal in _proposals(ledger):
         if isinstance(proposal.subject, OfficeKeyChange):
             office = require(ledger, office_key(proposal.subject.office), Office)
             yield OfficeProposalModel(
-                **_common(ledger, proposer, proposal), office=office.name.value, key=proposal.subject.key.hex()
+                **_common(ledger, names, proposer, proposal), office=office.name.value, key=proposal.subject.key.hex()
             )
 
 
-def expulsion_proposals(ledger: Ledger) -> Iterator[ExpulsionProposalModel]:
+def expulsion_proposals(ledger: Ledger, names: Names) -> Iterator[ExpulsionProposalModel]:
     """Yields what members proposed last, where it is that somebody is expelled."""
     for proposer, proposal in _proposals(ledger):
         if isinstance(proposal.subject, Expulsion):
             member = proposal.subject.member
             yield ExpulsionProposalModel(
-                **_common(ledger, proposer, proposal), member=member.hex(), member_name=member_name(ledger, member)
+                **_common(ledger, names, proposer, proposal), member=member.hex(), member_name=names.of(member)
             )
 
 
@@ -57,14 +58,14 @@ def _proposals(ledger: Ledger) -> Iterator[tuple[Address, Proposal]]:
             yield address, proposal
 
 
-def _common(ledger: Ledger, proposer: Address, proposal: Proposal) -> _Common:
+def _common(ledger: Ledger, names: Names, proposer: Address, proposal: Proposal) -> _Common:
     genesis, is_open = ledger.genesis, proposal.status is ProposalStatus.OPEN
     present = frozenset(require(ledger, MEMBER_LIST_KEY, MemberList).addresses)
     counting = [address for address in proposal.approvals if not is_open or address in present]
     return {
         "proposal": proposal.name.hex(),
         "proposer": proposer.hex(),
-        "proposer_name": member_name(ledger, proposer),
+        "proposer_name": names.of(proposer),
         "status": proposal.status.value,
         "approvals": [address.hex() for address in counting],
         "quorum": quorum(len(present)),

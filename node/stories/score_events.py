@@ -37,10 +37,10 @@ from contracts.state import (
     score_key,
     trade_key,
 )
-from contracts.state_reading import member_name
 from contracts.transactions import PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.stories.words import hour_text, short
 from qscore.way_back import present_score
 
@@ -60,14 +60,15 @@ class ScoreEvent:
     words: str
 
 
-def score_events(ledger: Ledger, address: Address, height: Height) -> list[ScoreEvent]:
+def score_events(ledger: Ledger, names: Names, address: Address, height: Height) -> list[ScoreEvent]:
     """Returns what a block, not genesis, did to a member's score."""
-    return list(_BlockEvents(ledger, address, height).all())
+    return list(_BlockEvents(ledger, names, address, height).all())
 
 
 class _BlockEvents:
-    def __init__(self, ledger: Ledger, address: Address, height: Height) -> None:
+    def __init__(self, ledger: Ledger, names: Names, address: Address, height: Height) -> None:
         self._ledger = ledger
+        self._names = names
         self._address = address
         self._height = height
         self._before = Height(height - 1)
@@ -140,7 +141,7 @@ class _BlockEvents:
         other = trade.buyer if is_seller else trade.seller
         verb, to = ("sold", "to") if is_seller else ("bought", "from")
         what = f"{verb} {trade.delivered_wh:,} Wh of {hour_text(trade.interval_start_ms)}"
-        words = f"{what} {to} {member_name(self._ledger, other)} (trade {short(name.hex())})"
+        words = f"{what} {to} {self._names.of(other)} (trade {short(name.hex())})"
         cause: ScoreCause | None = ScoreCause.SELLER if is_seller else ScoreCause.BUYER
         pair = rewarded_pair_key(trade.seller, trade.buyer, trade.interval_start_ms)
         marked = self._at(pair, RewardedPair, self._height)
@@ -173,7 +174,7 @@ class _BlockEvents:
         if at_fault == self._address:
             yield ScoreEvent(cause=ScoreCause.FAULT, reference=name, words=f"at fault: {words}")
         else:
-            who = "nobody" if at_fault is None else member_name(self._ledger, at_fault)
+            who = "nobody" if at_fault is None else self._names.of(at_fault)
             yield ScoreEvent(cause=None, reference=name, words=f"{words}, at fault: {who}")
 
     def _forward_fault(self, trade: Trade, as_of: Height) -> Address | None:

@@ -9,6 +9,7 @@ from consensus.identifiers import GENESIS_HEIGHT, Address, Height, Slot
 from contracts.state import Score, score_key
 from contracts.state_reading import require
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.stories import ScoreHistoryReply, ScoreVersion
 from node.stories.member_names import find_member
 from node.stories.named import named
@@ -21,12 +22,13 @@ EVENTS_TOLD_MAX: Final = 32
 
 
 def score_history(
-    ledger: Ledger, member: str, *, after: Height | None, versions_max: int
+    ledger: Ledger, names: Names, member: str, *, after: Height | None, versions_max: int
 ) -> Slices[ScoreHistoryReply]:
     """Returns the versions of a member's score above a height, oldest first.
 
     Args:
         ledger: of any member.
+        names: how the reader calls the members.
         member: name, address or its first 8 or more digits.
         after: a height; None for all versions, genesis' first.
         versions_max: most versions returned, at least one.
@@ -34,7 +36,7 @@ def score_history(
     Raises:
         NotFound: no such member.
     """
-    address = find_member(ledger, member)
+    address = find_member(ledger, names, member)
     key, parameters = score_key(address), ledger.genesis.scores
     found = list(islice(ledger.history(key, above=after), versions_max + 1))
     page = found[:versions_max]
@@ -43,12 +45,12 @@ def score_history(
     versions = []
     for height, raw in page:
         score = decode(raw, Score)
-        versions.append(_version(ledger, address, height, score, previous))
+        versions.append(_version(ledger, names, address, height, score, previous))
         previous = score
         yield Progress(len(versions), len(page))
     newest = require(ledger, key, Score)
     return ScoreHistoryReply(
-        member=named(ledger, address),
+        member=named(names, address),
         present_millionths=present_score(newest.value, newest.way_back, ledger.tip_slot, parameters),
         tip_slot=ledger.tip_slot,
         threshold_trade_millionths=parameters.threshold_trade,
@@ -57,7 +59,9 @@ def score_history(
     )
 
 
-def _version(ledger: Ledger, address: Address, height: Height, score: Score, previous: Score | None) -> ScoreVersion:
+def _version(
+    ledger: Ledger, names: Names, address: Address, height: Height, score: Score, previous: Score | None
+) -> ScoreVersion:
     slot = Slot(0) if height == 0 else ledger.decided_block(height).header.slot
     parameters = ledger.genesis.scores
     before = 0 if previous is None else present_score(previous.value, previous.way_back, slot, parameters)
@@ -68,7 +72,7 @@ def _version(ledger: Ledger, address: Address, height: Height, score: Score, pre
         change_millionths=0 if previous is None else score.value - before,
         cause=score.cause.value,
         reference=score.reference.hex(),
-        words=_words(ledger, address, height),
+        words=_words(ledger, names, address, height),
         staked_millionths=score.staked,
         is_suspended=score.is_suspended,
         falls=score.falls,
@@ -76,11 +80,11 @@ def _version(ledger: Ledger, address: Address, height: Height, score: Score, pre
     )
 
 
-def _words(ledger: Ledger, address: Address, height: Height) -> str:
+def _words(ledger: Ledger, names: Names, address: Address, height: Height) -> str:
     """Returns all that moved a score in a block, which writes one version of it."""
     if height == GENESIS_HEIGHT:
         return "every member starts with it"
-    events = score_events(ledger, address, height)
+    events = score_events(ledger, names, address, height)
     words = [event.words for event in events[:EVENTS_TOLD_MAX]]
     rest = Counter("nothing" if event.cause is None else event.cause.value for event in events[EVENTS_TOLD_MAX:])
     if rest:

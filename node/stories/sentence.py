@@ -2,22 +2,21 @@
 
 from contracts.receipts import Status
 from contracts.state import Trade, TradeStatus
-from contracts.state_reading import member_name
-from ledger.ledger import Ledger
+from node.names.names import Names
 from node.stories.trade_search import Contract
 from node.stories.words import hour_text, price_text, tokens_text
 
 
-def story_sentence(ledger: Ledger, contract: Contract, trade: Trade | None, refunded_micro: int) -> str:
+def story_sentence(names: Names, contract: Contract, trade: Trade | None, refunded_micro: int) -> str:
     """Returns what became of a contract, in one or two sentences."""
     terms = contract.terms
-    seller, buyer = member_name(ledger, terms.seller), member_name(ledger, terms.buyer)
+    seller, buyer = names.of(terms.seller), names.of(terms.buyer)
     wanted = f"{terms.energy_wh:,} Wh at {price_text(terms.price_micro_per_kwh)} tokens per kWh"
     if trade is None:
         receipt = contract.decisive.receipt
         if receipt.status is Status.EXECUTED:
             return f"{seller} and {buyer} cancelled a contract over {wanted} before it executed."
-        at_fault = "nobody" if receipt.fault is None else member_name(ledger, receipt.fault)
+        at_fault = "nobody" if receipt.fault is None else names.of(receipt.fault)
         why = f"{receipt.reason.value}: {receipt.detail}"
         declined = f"{seller} was to sell {buyer} {wanted}; it was declined, no energy and no tokens moved"
         return f"{declined} ({why}). At fault: {at_fault}."

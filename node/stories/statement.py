@@ -33,6 +33,7 @@ from contracts.transactions import packet_id
 from contracts.units import Milliseconds, contract_amount
 from ledger.ledger import Ledger
 from node.errors import NotFound
+from node.names.names import Names
 from node.replies.parameters import MONTH_PATTERN
 from node.replies.stories import StatementLine, StatementReply
 from node.stories.member_names import find_member
@@ -68,18 +69,19 @@ class _Day:
     last_height: Height = GENESIS_HEIGHT
 
 
-def month_statement(ledger: Ledger, member: str, month: str) -> Slices[StatementReply]:
+def month_statement(ledger: Ledger, names: Names, member: str, month: str) -> Slices[StatementReply]:
     """Returns a household's statement of a month.
 
     Args:
         ledger: of any member.
+        names: how the reader calls the members.
         member: name, address or its first 8 or more digits.
         month: such as 2016-08, in meter time.
 
     Raises:
         NotFound: no such member, or its meter has no reading in the month.
     """
-    address, tip = find_member(ledger, member), ledger.height
+    address, tip = find_member(ledger, names, member), ledger.height
     days: dict[str, _Day] = {}
     for day, start in _intervals(ledger.genesis, month):
         if start is None:
@@ -95,7 +97,7 @@ def month_statement(ledger: Ledger, member: str, month: str) -> Slices[Statement
     if not lines:
         raise NotFound("nothing_metered", f"the chain has no reading of {member} in {month}")
     return StatementReply(
-        member=named(ledger, address),
+        member=named(names, address),
         month=month,
         height=tip,
         retail_micro_per_kwh=ledger.genesis.price_max_micro_per_kwh,

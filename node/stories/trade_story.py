@@ -15,6 +15,7 @@ from contracts.state_reading import read
 from contracts.transactions import ForwardTerms, SpotTerms, contract_kind
 from ledger.block import block_digest
 from ledger.ledger import Ledger
+from node.names.names import Names
 from node.replies.stories import (
     ScoreMove,
     TradeAttempt,
@@ -63,14 +64,14 @@ CONDITIONS: Final[tuple[tuple[str, Stage, Asset, frozenset[Party], Reason], ...]
 """Of each condition: what it says, and which postings show it."""
 
 
-def trade_story(ledger: Ledger, text: str) -> Slices[TradeStoryReply]:
+def trade_story(ledger: Ledger, names: Names, text: str) -> Slices[TradeStoryReply]:
     """Returns the story of the contract that `text` names (its trade id or a transaction, 8 digits or more).
 
     Raises:
         NotFound: none, or several.
     """
     contract = yield from find_contract(ledger, text)
-    return (yield from _Story(ledger, contract).reply())
+    return (yield from _Story(ledger, names, contract).reply())
 
 
 def trade_versions(ledger: Ledger, contract: Contract) -> dict[Height, Trade]:
@@ -79,8 +80,9 @@ def trade_versions(ledger: Ledger, contract: Contract) -> dict[Height, Trade]:
 
 
 class _Story:
-    def __init__(self, ledger: Ledger, contract: Contract) -> None:
+    def __init__(self, ledger: Ledger, names: Names, contract: Contract) -> None:
         self._ledger = ledger
+        self._names = names
         self._contract = contract
         self._versions = trade_versions(ledger, contract)
         self._heights = sorted({*self._versions, *(attempt.height for attempt in contract.attempts)})
@@ -109,11 +111,11 @@ class _Story:
         return TradeStoryReply(
             trade=self._contract.name.hex(),
             status=self._status,
-            sentence=story_sentence(self._ledger, self._contract, trade, self._refunded_micro),
+            sentence=story_sentence(self._names, self._contract, trade, self._refunded_micro),
             kind=contract_kind(terms).value,
             offer_counter=terms.offer_counter,
-            seller=named(self._ledger, terms.seller),
-            buyer=named(self._ledger, terms.buyer),
+            seller=named(self._names, terms.seller),
+            buyer=named(self._names, terms.buyer),
             interval_start_ms=interval_start_of(self._ledger, self._contract, trade),
             energy_wh=terms.energy_wh,
             delivered_wh=0 if trade is None else trade.delivered_wh,
@@ -168,13 +170,13 @@ class _Story:
             {
                 "transaction": receipt.transaction.hex(),
                 "kind": action.__struct_config__.tag,
-                "sender": named(self._ledger, receipt.sender),
+                "sender": named(self._names, receipt.sender),
                 "height": attempt.height,
                 "index": attempt.index,
                 "status": receipt.status.value,
                 "reason": receipt.reason.value,
                 "detail": receipt.detail,
-                "fault": None if receipt.fault is None else named(self._ledger, receipt.fault),
+                "fault": None if receipt.fault is None else named(self._names, receipt.fault),
             }
         )
 
@@ -186,8 +188,8 @@ class _Story:
             digest=block_digest(header).hex(),
             slot=header.slot,
             slot_start_ms=genesis.start_ms + header.slot * genesis.slot_duration_ms,
-            leader=named(self._ledger, header.leader),
-            validators=[named(self._ledger, address) for address in self._voters(height)],
+            leader=named(self._names, header.leader),
+            validators=[named(self._names, address) for address in self._voters(height)],
             record=None if version is None else _version_view(version),
             postings=[posting_view(posting) for posting in self._postings[height]],
         )
@@ -244,7 +246,7 @@ class _Story:
         return ScoreMove.model_validate(
             {
                 "role": role,
-                "member": named(self._ledger, address),
+                "member": named(self._names, address),
                 "height": height,
                 "before_millionths": self._present(before, slot),
                 "after_millionths": self._present(after, slot),

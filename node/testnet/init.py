@@ -20,7 +20,7 @@ from contracts.units import MICRO_TOKENS_PER_TOKEN, WH_PER_KWH, MicroTokensPerKw
 from node.admission.authority import MEMBER_VALIDITY, present
 from node.admission.authority_folder import create_authority, open_authority, order_of
 from node.admission.endpoint import Endpoint
-from node.admission.founding import begin_founding, check_founding, with_member, with_signature
+from node.admission.founding import begin_founding, check_founding, with_card, with_member, with_signature
 from node.admission.founding_file import FOUNDING_NAME, write_founding
 from node.admission.founding_rules import GRID_FEE_MICRO_PER_KWH, WALLET_MICRO, Accounts, Tariffs, make_rules
 from node.admission.identity import certificate_key, create_key, load_key
@@ -46,6 +46,7 @@ from node.meter.readings_file import (
     read_readings,
     write_household,
 )
+from node.names.card import call, sign_card
 from node.testnet.folder import (
     AUTHORITY_KEY_FILE_NAME,
     AUTHORITY_NAME,
@@ -199,6 +200,8 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
     founding = begin_founding(make_rules(NETWORK, accounts, Tariffs()), root)
     for chain in chains:
         founding = with_member(founding, chain.decode("ascii"), WALLET_MICRO, now=present())
+    for node, home in made:
+        founding = with_card(founding, sign_card(load_key(home.node_key), call(node.name)))
     everybody = check_founding(founding, now=present())
     for _, home in made:
         founding = with_signature(founding, found_from(home, founding, everybody))

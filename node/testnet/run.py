@@ -20,6 +20,7 @@ from node.client import NodeClient, open_client
 from node.errors import NodeError, TestnetError
 from node.home.configuration import load_configuration
 from node.meter.readings_file import EnergySummary, summarise
+from node.names.names import names_of_home
 from node.replies.node import StatusReply
 from node.stories.member_changes import changes_of
 from node.testnet.folder import Testnet, TestnetNode, hours_to_run
@@ -90,7 +91,10 @@ def homes_that_left(testnet: Testnet) -> frozenset[str]:
             continue
         with suppress(LedgerError, NodeError), closing(open_ledger(home)) as ledger:
             if ledger.height > longest:
-                longest, left = ledger.height, frozenset(one.address for one in changes_of(ledger).left)
+                longest, left = (
+                    ledger.height,
+                    frozenset(one.address for one in changes_of(ledger, names_of_home(home)).left),
+                )
     return frozenset(node.name for node in testnet.nodes if node.address in left)
 
 

@@ -22,6 +22,7 @@ from consensus.codec import encode
 from consensus.events import fresh_sign_state
 from consensus.identifiers import Height
 from node.home.sign_state import SignStateFile
+from node.names.names import label_of
 from tests.faults.block_liars import BLOCK_SERVERS
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Running, Street, cleaned_up, daemon, wait_until
@@ -148,7 +149,7 @@ def metric(node: Node, name: str) -> float:
 
 
 def _received_from(node: Node) -> str:
-    return f'p2pnode_mesh_bytes_total{{direction="received",peer="{node.name}"}}'
+    return f'p2pnode_mesh_bytes_total{{direction="received",peer="{label_of(node.address)}"}}'
 
 
 # --- beside a liar ---------------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ def _sync_beside(street: Street, behaviour: str, blocks: int) -> LiarFigures:
         _require_same(street)
         blamed = REASON.findall(running.errors())
         assert {reason for _, reason in blamed} == expected, (behaviour, blamed)
-        assert {name for name, _ in blamed} <= {liar.name}
+        assert {name for name, _ in blamed} <= {label_of(liar.address)}
         for reason in expected:
             assert metric(last, f'p2pnode_messages_refused_total{{reason="{reason}"}}') >= 1
     return LiarFigures(

@@ -48,7 +48,6 @@ from node.proofs.receipt_file import RECEIPT_FORMAT, ReceiptContent, SignedRecei
 from node.proofs.signed_file import file_text
 from node.replies.node import Problem, TransactionBody
 from node.replies.problem import ProblemReason
-from node.stories.member_names import names_of
 from node.stories.misconduct import Evidence
 from tests.fuzz.decoder import Decoder, Form, through
 from tests.fuzz.specimens import encodings
@@ -123,10 +122,7 @@ def _readings_decoder(directory: Path) -> Decoder:
 
 
 def _configuration_decoder(directory: Path) -> Decoder:
-    peers = tuple(
-        PeerEntry(name=f"node{index}", address=f"{index:064x}", host=f"host{index}", port=7_000 + index)
-        for index in (2, 3)
-    )
+    peers = tuple(PeerEntry(address=f"{index:064x}", host=f"host{index}", port=7_000 + index) for index in (2, 3))
     full = Configuration(
         node=NodeTable(name='node "one" ☀', log_format="json"),
         p2p=PeerToPeerTable(port=7_001, peers=peers),
@@ -202,7 +198,7 @@ def _evidence_decoders(chain: StoryChain, random: Random) -> Iterator[Decoder]:
 
     def text(evidence: Equivocation | DoubleOffer) -> bytes:
         proof = prove_evidence(encode(evidence), genesis)
-        return evidence_text(proof.evidence, proof.offence, names_of(genesis)).encode()
+        return evidence_text(proof.evidence, proof.offence).encode()
 
     yield Decoder(
         name="evidence-file",

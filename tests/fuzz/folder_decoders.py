@@ -41,12 +41,13 @@ from node.admission.founding import (
     begin_founding,
     check_founding,
     sign_founding,
+    with_card,
     with_member,
     with_signature,
 )
 from node.admission.founding_file import (
-    read_certificate_or_signature,
     read_founding,
+    read_from_home,
     render_founding,
     write_signature,
 )
@@ -73,6 +74,7 @@ from node.admission.register import (
 from node.admission.request import make_request, read_request
 from node.admission.revocations import load_revocations
 from node.errors import (
+    AddressBookError,
     EndpointsDamaged,
     FileRefused,
     FoundingError,
@@ -82,11 +84,13 @@ from node.errors import (
     TestnetError,
 )
 from node.home.append_log import AppendLog, AppendLogError, Entry
+from node.home.json_record import json_of
 from node.home.sign_state import PAYLOAD_SIZE_BYTES_MAX, SignStateStore
 from node.home.storage import read_sign_state
 from node.household import own_transactions, promises
 from node.mesh.endpoint_file import StoredEndpoints, load_endpoints
 from node.meter.meter import Meter, MeterIdentity
+from node.names.card import call, sign_card
 from node.proofs.revocation_file import make_revocation, read_revocation
 from node.testnet.folder import MANIFEST_NAME, Manifest, Testnet, TestnetNode
 from tests.fuzz.decoder import Decoder, Form, through
@@ -352,7 +356,7 @@ def _identity_decoders(directory: Path) -> Iterator[Decoder]:
 
     def chain(home: _Home) -> bytes:
         host, port = home.endpoint or ("localhost", None)
-        return authority.issue("node", home.node_key, host=host, port=port, meter=home.meter)
+        return authority.issue(home.node_key, host=host, port=port, meter=home.meter)
 
     def certified(home: _Home) -> bytes:
         return read_chain(chain(home))[0].public_bytes(Encoding.DER)
@@ -440,11 +444,10 @@ def _founding_decoders(directory: Path) -> Iterator[Decoder]:
     for number in (1, 2):
         key, meter = seeded_key("node", number), seeded_key("meter", number)
         claim = claim_meter(key.public_key, meter, 11_000)
-        certificate = authority.issue(
-            f"home{number}", key.public_key, host="192.0.2.4", port=7_000 + number, meter=claim
-        )
+        certificate = authority.issue(key.public_key, host="192.0.2.4", port=7_000 + number, meter=claim)
         founding = with_member(founding, certificate.decode("ascii"), MicroTokens(1), now=present())
         states.append(founding)
+    states.append(with_card(founding, sign_card(seeded_key("node", 1), call("Müller", "0221 4710815"))))
     signature = sign_founding(founding, seeded_key("node", 1))
     states.append(with_signature(founding, signature))
 
@@ -463,13 +466,14 @@ def _founding_decoders(directory: Path) -> Iterator[Decoder]:
         is_text=True,
     )
     write_signature(directory / "home1.signature", signature)
+    (card, *_) = states[3].cards
     text = (directory / "home1.signature").read_bytes()
     yield Decoder(
         name="founding-signature",
-        read=through(directory / "home1.signature", read_certificate_or_signature),
+        read=through(directory / "home1.signature", read_from_home),
         write=lambda found: found.encode() if isinstance(found, str) else json.dumps(render(found)).encode(),
-        refusals=(FoundingError,),
-        specimens=(text, authority.certificate_pem()),
+        refusals=(FoundingError, AddressBookError),
+        specimens=(text, authority.certificate_pem(), json_of(card)),
         form=Form.FREE,
         is_text=True,
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.codec import Record
 from consensus.identifiers import Digest
 from contracts.vouchers import Vouchers
 from node.admission.authority import Authority
@@ -25,11 +26,15 @@ from node.admission.join_file import (
 )
 from node.admission.meter_claim import claim_meter
 from node.admission.voucher import home_uri, issuing_uri, vouchers_of
-from node.errors import IdentityError, JoinError
+from node.errors import AddressBookError, IdentityError, JoinError
 from node.home.configuration import PeerEntry
+from node.home.json_record import json_of
+from node.names.address_book import AddressBook, Forgotten, load_book
+from node.names.card import call, read_card, read_forget, sign_card, sign_forget
 from tests.fuzz.decoder import Decoder, Form, through
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.joining import newcomer, request_of
+from tests.support.names import book_of
 
 PERSON: Final = Digest(bytes([7]) * 32)
 
@@ -43,7 +48,7 @@ def joining_decoders(directory: Path) -> Iterator[Decoder]:
 def _file_decoders(directory: Path) -> Iterator[Decoder]:
     homes, root = make_genesis(4), Authority("fuzz").root
     peers = tuple(
-        PeerEntry(name=f"home {number}", address=f"{number:064x}", host=host, port=7_000 + number)
+        PeerEntry(address=f"{number:064x}", host=host, port=7_000 + number)
         for number, host in enumerate(("192.0.2.4", "meter.lan", "2001:db8::1"))
     )
     streets = tuple(Street(genesis=homes.genesis, root=root, peers=peers[: 1 + last]) for last in range(3))
@@ -51,10 +56,17 @@ def _file_decoders(directory: Path) -> Iterator[Decoder]:
     identities = tuple(
         JoinIdentity(salt=PERSON, identity=identity) for identity in ("", "Ada Löwe\nSunny Street 5 ☀")
     )
+    key = seeded_key("node", 1)
+    cards = (sign_card(key, call("Müller")), sign_card(key, call("The Millers", "0221 4710815")))
+    forget = Forgotten(address=key.address, forget=sign_forget(key))
+    books = (AddressBook(), book_of(homes.genesis), book_of(homes.genesis).forgetting(forget))
     kinds: tuple[tuple[str, Callable[[Path], Any], Callable[[Path, Any], None], tuple[Any, ...]], ...] = (
         ("street-file", read_street, write_street, streets),
         ("join-request", read_join_request, write_join_request, requests),
         ("join-identity", read_join_identity, write_join_identity, identities),
+        ("card", read_card, _write_record, cards),
+        ("forget-file", read_forget, _write_record, (forget.forget,)),
+        ("address-book", load_book, _write_record, books),
     )
     for name, read, write, values in kinds:
         written = _content_by(write, directory / f"{name}.written")
@@ -62,11 +74,15 @@ def _file_decoders(directory: Path) -> Iterator[Decoder]:
             name=name,
             read=through(directory / name, read),
             write=written,
-            refusals=(JoinError,),
+            refusals=(JoinError, AddressBookError),
             specimens=tuple(map(written, values)),
             form=Form.FREE,
             is_text=True,
         )
+
+
+def _write_record(path: Path, record: Record) -> None:
+    path.write_bytes(json_of(record))
 
 
 def _content_by(write: Callable[[Path, Any], None], path: Path) -> Callable[[Any], bytes]:
@@ -82,7 +98,7 @@ def _voucher_decoders() -> Iterator[Decoder]:
     authority, key = Authority("fuzz"), seeded_key("node", 1)
     root_key, meter = certificate_key(authority.root), claim_meter(key.public_key, seeded_key("meter", 1), 11_000)
     home, issuing = read_chain(
-        authority.issue("node1", key.public_key, meter=meter, person=PERSON, validity=timedelta(days=9))
+        authority.issue(key.public_key, meter=meter, person=PERSON, validity=timedelta(days=9))
     )
     right = vouchers_of((home, issuing), root_key)
     uris = (home_uri(PERSON, right.home_signature), issuing_uri(right.issuing_signature))

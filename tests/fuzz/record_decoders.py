@@ -19,6 +19,7 @@ from ledger.startup import _check_format, _read_tip
 from ledger.store import Store, StoredFormat, StoredTip, height_bytes, location_bytes
 from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
+from node.names.card import Forget, decode_forget
 from node.stories.misconduct import Evidence
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.specimens import encodings
@@ -46,6 +47,7 @@ ROOTS: Final = (
     Frame,
     SignedTransaction,
     EndpointRecord,
+    Forget,
     StoredFormat,
     StoredTip,
     *PLAIN.values(),
@@ -78,6 +80,7 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
         ("frame", Frame, decode_peer_message, encode_peer_message, (DecodeError,)),
         ("transaction", SignedTransaction, decode_transaction, encode, (DecodeError,)),
         ("endpoint", EndpointRecord, decode_record, encode, (DecodeError,)),
+        ("forget", Forget, decode_forget, encode, (DecodeError,)),
         ("tip", StoredTip, lambda data: _read_tip(store_of(data)), encode, (LedgerDamaged,)),
     ]
     rows += [(name, root, _decoder_of(root), encode, (DecodeError,)) for name, root in PLAIN.items()]

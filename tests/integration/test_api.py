@@ -30,6 +30,7 @@ from node.replies.node import Problem
 from node.stories.misconduct import list_misconduct
 from tests.support.api import ApiHarness, exchange, running_api
 from tests.support.contracts import make_genesis
+from tests.support.names import names_in
 from tests.support.stories import two_votes
 
 HOURS = 3
@@ -50,11 +51,11 @@ def membership(api: ApiHarness) -> Membership:
 
 def reported(api: ApiHarness) -> str:
     """Returns the id of a misconduct that the chain has."""
-    known = list_misconduct(api.ledger).misconducts
+    known = list_misconduct(api.ledger, names_in(api.ledger)).misconducts
     if not known:
         report = ReportMisconduct(evidence=two_votes(api.community, 3))
         api.builder.append([api.builder.transaction(1, report)])
-        known = list_misconduct(api.ledger).misconducts
+        known = list_misconduct(api.ledger, names_in(api.ledger)).misconducts
     return known[0].misconduct
 
 
@@ -75,6 +76,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "listMemberChanges": "/v1/members/changes",
         "listApplications": "/v1/applications",
         "showAccount": f"/v1/accounts/{account}",
+        "listOwnTransactions": f"/v1/accounts/{account}/transactions",
         "listTrades": "/v1/trades?limit=2&order=newest",
         "listScores": "/v1/scores",
         "showTrade": f"/v1/trades/{transaction[:8]}",
@@ -274,7 +276,7 @@ async def test_receipt_is_a_file_that_proves_itself(api: ApiHarness) -> None:
     receipt = await api.get(f"/v1/trades/{story['trade'][:8]}/receipt")
     lines = check_receipt_file(file_text(receipt).encode(), api.community.genesis)
     assert lines[-1] == f"record: the contract is {story['status']} after block {api.ledger.height}"
-    assert receipt["about"]["exported_by"] == "home1"
+    assert receipt["about"]["exported_by"] == api.community.addresses[0].hex()
 
 
 async def test_state_now_then_and_with_proof(api: ApiHarness) -> None:
@@ -389,7 +391,7 @@ async def test_metrics_show_the_chain(api: ApiHarness) -> None:
     assert 'p2pnode_deficit_wh{state="bought"} 300.0' in lines
     assert 'p2pnode_tokens{state="issued"} 40000.0' in lines
     assert 'p2pnode_tokens{state="traded"} 0.06' in lines
-    assert 'p2pnode_q_score{name="home4"}' in "\n".join(lines)
+    assert f'p2pnode_q_score{{member="{api.community.addresses[3].hex()[:16]}"}}' in "\n".join(lines)
     assert 'p2pnode_http_requests_total{method="GET",route="/v1/status",status="200"} 1.0' in lines
 
 

@@ -21,7 +21,7 @@ def at(node: Node) -> Endpoint:
 
 
 def admit(node: Node, *others: Node) -> None:
-    meshed(node).admit({other.address: other.endpoint.name for other in others})
+    meshed(node).admit([other.address for other in others])
 
 
 async def two(town: Town) -> tuple[Node, Node]:
@@ -104,7 +104,7 @@ async def test_who_is_admitted_before_the_start_is_dialled_from_it_on(town: Town
     first, second = await two(town)
     admit(second, first)
     await first.stop()
-    await first.start(admitted={second.address: "second"})
+    await first.start(admitted=[second.address])
     await linked(first, second)
 
 

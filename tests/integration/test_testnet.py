@@ -101,7 +101,8 @@ def test_every_leader_is_the_one_of_eq_1(first_run: tuple[Street, Ended]) -> Non
     by_name = {node.name: led[node.address.hex()] for node in street.nodes}
     assert by_name == json.loads(ended.output)["blocks_per_leader"]
     shown = p2pnode(street.directory, "ledger", "show", "--home", street.node(1).home.directory)
-    names = [member["name"] for member in genesis["members"]]
+    names = [node.name for node in street.nodes]
+    assert [member["address"] for member in genesis["members"]] == [node.address.hex() for node in street.nodes]
     assert SHOWN_BLOCK.findall(shown.output) == [
         (str(row["height"]), str(row["slot"]), *[names[row["slot"] % 5]] * 2, row["digest"]) for row in lists[0]
     ]

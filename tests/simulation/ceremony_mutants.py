@@ -105,7 +105,6 @@ def who_lives_in_another_era_is_asked_again() -> None:
             connected=lambda: frozenset((other,)),
             post=lambda _: None,
             refused=lambda _reason, _peer: None,
-            names={},
         )
         sync = BlockSync(application=home, links=links, clock_s=lambda: 100.0)
         status = Status(era=FIRST_ERA, undecided=Height(50), tip=CHAIN, clock_slot=Slot(0), origin=other, hears=b"")

@@ -203,7 +203,6 @@ class Host:
                 failed=self.fail,
                 refused=self.note_refused,
                 phase_ended=lambda _: None,
-                names={},
             ),
         )
         self.has_participant = True

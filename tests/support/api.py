@@ -30,6 +30,7 @@ from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
+from tests.support.names import names_in
 
 CLIENT_CONNECTIONS_MAX = 100
 """Connections of the test's client at once, within the limit of the API."""
@@ -84,6 +85,7 @@ class ApiHarness:
         self.api = Api(
             node=ApiNode(
                 name="home1",
+                names=lambda: names_in(self.ledger),
                 address=self.community.addresses[0],
                 signer=self.community.node_keys[0],
                 chain=self.chain,
@@ -92,7 +94,7 @@ class ApiHarness:
                 meter_progress=lambda: self.surroundings.meter,
                 halted=lambda: self.surroundings.halted,
                 recovery_status=lambda: self.surroundings.recovery,
-                link_notices=lambda: self.surroundings.notices,
+                link_notices=lambda _: self.surroundings.notices,
                 damaged=self.surroundings.damage.append,
             ),
             host="127.0.0.1",

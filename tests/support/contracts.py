@@ -119,7 +119,6 @@ def make_genesis(
         ),
         "members": tuple(
             GenesisMember(
-                name=f"home{index + 1}",
                 node_key=node_keys[index].public_key,
                 meter_key=meter_keys[index].public_key,
                 capacity_w=capacity_w,

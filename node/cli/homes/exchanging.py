@@ -135,7 +135,7 @@ def _exchange(config: Path, use: KeyUse, certificate: Path | None, *, discard: b
         known = asyncio.run(_asked(configuration))
         if begun is None:
             confirm(words.question, yes=yes)
-        next_keys.prepare(home, use, known.capacity_w)
+        next_keys.prepare(home, use, name=configuration.node.name, capacity_w=known.capacity_w)
     if certificate is not None:
         next_keys.take_certificate(home, use, _content(certificate))
     again = f"p2pnode {words.command} --config {config}"

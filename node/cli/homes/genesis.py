@@ -19,24 +19,26 @@ from node.admission.founding import (
     begin_founding,
     check_founding,
     missing_signatures,
+    with_card,
     with_member,
     with_signature,
 )
 from node.admission.founding_file import (
     FOUNDING_NAME,
-    read_certificate_or_signature,
     read_founding,
+    read_from_home,
     write_founding,
     write_signature,
 )
 from node.admission.founding_rules import WALLET_MICRO, Accounts, Tariffs, make_rules
 from node.admission.identity import certificate_key, create_key, load_root
 from node.admission.new_home import found_from, made_whole
-from node.admission.request import require_name
 from node.cli.options import YesOption, confirm
 from node.cli.terminal import output_console
 from node.errors import FoundingError
 from node.home.configuration import load_configuration
+from node.names.card import Card
+from node.names.rules import require_name
 from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
 
 GENESIS_HELP: Final = """\
@@ -46,11 +48,11 @@ Found a chain: several homes, each with keys of its own, agree on one genesis.
 1. init            at each home: keys, meter.toml, a request (node.csr)
 2. ca issue        the authority answers each request with a certificate
 3. genesis new     whoever coordinates: the rules, in a file founding.json
-4. genesis add     there: every home's certificate
+4. genesis add     there: every home's certificate, and its card if it gave one
 5. genesis sign    at each home, with the file that came back; then start
 6. genesis add     there: the signatures of the homes
 
-The file holds public keys and names only. Compare the chain's name, which
+The file holds public keys, and the cards of those who gave one. Compare the chain's name, which
 `genesis show` prints, with your neighbours: who has the same name has the
 same members and the same rules."""
 
@@ -131,25 +133,29 @@ def new(
 def add(
     founding: FoundingArgument,
     files: Annotated[
-        list[Path], typer.Argument(help="Certificates and signatures of homes, in any mix.", show_default=False)
+        list[Path], typer.Argument(help="Certificates, cards and signatures of homes.", show_default=False)
     ],
     tokens: Annotated[
         int, typer.Option(parser=_tokens, metavar="TOKENS", help="What the wallet of each home added starts with.")
     ] = _in_tokens(WALLET_MICRO),  # type: ignore[assignment]
 ) -> None:
-    """Add homes by their certificates, or signatures of homes; all of them or, if one is refused, none.
+    """Add homes by their certificates; their cards; their signatures: all of them or, if one is refused, none.
 
     Homes are numbered in the order in which they are added: the slots' leaders
     follow it. Another home makes another chain, so signatures given before go.
+    A home's card (p2pnode names share) says how it is called: those who sign
+    take it into their address books, and the chain does not have it.
     """
     now, grown = datetime.now(UTC), read_founding(founding)
     check_founding(grown, now=now)  # each step below rests on it
     dropped = 0
     for path in files:
-        brought = read_certificate_or_signature(path)
+        brought = read_from_home(path)
         try:
             if isinstance(brought, FoundingSignature):
                 grown = with_signature(grown, brought)
+            elif isinstance(brought, Card):
+                grown = with_card(grown, brought)
             else:
                 dropped += len(grown.signatures)
                 grown = with_member(grown, brought, MicroTokens(tokens), now=now)
@@ -206,7 +212,7 @@ def _show(founding: Founding, everybody: Sequence[Founder]) -> None:
         table.add_column(heading)
     for founder in everybody:
         table.add_row(
-            founder.member.name,
+            founder.name,
             str(founder.endpoint),
             f"{founder.member.capacity_w / 1_000:g} kW",
             f"{_in_tokens(founder.member.tokens_micro)} tokens",

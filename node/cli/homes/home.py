@@ -9,7 +9,7 @@ import typer
 from consensus.codec import encode
 from consensus.cryptography import address_of
 from consensus.events import fresh_sign_state
-from consensus.identifiers import FIRST_HEIGHT
+from consensus.identifiers import FIRST_HEIGHT, Address
 from contracts.genesis import Genesis
 from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import create_key, load_chain
@@ -19,9 +19,13 @@ from node.cli.homes.place import ANY_HOST, place_of
 from node.errors import NodeError
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerEntry, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
+from node.home.folder import Home
 from node.home.genesis_file import load_genesis, write_genesis
 from node.home.hosts import PORT_MAX
 from node.home.sign_state import SignStateFile
+from node.names.address_book import change_book
+from node.names.card import call
+from node.names.names import label_of, names_of_home
 
 HOME_HELP: Final = """\
 Make a new home for a member whose old one is lost for good.
@@ -48,7 +52,7 @@ LikeOption = Annotated[
     Path,
     typer.Option(
         help="meter.toml of any member's home, or of a copy of its public files: meter.toml, genesis.msgpack, "
-        "ca.crt, node.crt. Nothing else is read there.",
+        "ca.crt, node.crt. Nothing else is read there, but for address-book.json if --member is a name.",
         show_default=False,
     ),
 ]
@@ -60,7 +64,9 @@ home_app = typer.Typer(help=HOME_HELP, epilog=HOME_EXAMPLE, no_args_is_help=True
 def new_home(
     directory: Annotated[Path, typer.Argument(help="The new home's folder; must not exist.", show_default=False)],
     like: LikeOption,
-    member: Annotated[str, typer.Option(help="Name of the member whose home it becomes.", show_default=False)],
+    member: Annotated[
+        str, typer.Option(help="Name or address of the member whose home it becomes.", show_default=False)
+    ],
     host: Annotated[str, typer.Option(help="Where the others reach it: a name or an address.", show_default=False)],
     port: Annotated[int, typer.Option(help="Its port for the others.", min=1, max=PORT_MAX, show_default=False)],
     api_port: Annotated[
@@ -78,9 +84,10 @@ def new_home(
     endpoint = place_of(host, listen, port=port, api_port=api_port)
     pattern = load_configuration(like)
     genesis = load_genesis(pattern.home)
-    peers = _peers(pattern, genesis, member)
+    address = _member(pattern.home, genesis, member)
+    peers, label = _peers(pattern, genesis, address), names_of_home(pattern.home).of(address)
     configuration = Configuration(
-        node=NodeTable(name=member),
+        node=NodeTable(name=label),
         p2p=PeerToPeerTable(host=listen or host, port=port, peers=peers),
         api=ApiTable(port=api_port),
     )
@@ -90,27 +97,40 @@ def new_home(
         write_genesis(home, genesis)
         shutil.copyfile(pattern.home.authority_certificate, home.authority_certificate)
         home.configuration.write_text(render_configuration(configuration), encoding="utf-8")
-        home.request.write_bytes(make_request(member, home.node_key, endpoint))
+        home.request.write_bytes(make_request(label, home.node_key, endpoint))
+        if label != label_of(address):
+            own = call(label)
+            change_book(home.address_book, lambda book: book.with_entry(address, own))
         SignStateFile.create(home.sign_state, encode(fresh_sign_state(FIRST_HEIGHT)))
     typer.echo(
-        f"{directory}: a new home for {member} at {endpoint}. Bring {home.request} to the authority "
+        f"{directory}: a new home for {label} at {endpoint}. Bring {home.request} to the authority "
         "(p2pnode ca issue), and its answer back as node.crt"
     )
 
 
-def _peers(pattern: Configuration, genesis: Genesis, member: str) -> tuple[PeerEntry, ...]:
+def _member(home: Home, genesis: Genesis, text: str) -> Address:
+    """Returns the member that a person means: by its name in a home's address book, or by its address."""
+    members = [address_of(one.node_key) for one in genesis.members]
+    meant = [*names_of_home(home).called(text), *(one for one in members if one.hex() == text)]
+    if not meant or meant[0] not in members:
+        raise NodeError(
+            f"--member {text}: no member has this name in {home.address_book}, or this address; there are "
+            f"{', '.join(one.hex() for one in members)}"
+        )
+    return meant[0]
+
+
+def _peers(pattern: Configuration, genesis: Genesis, member: Address) -> tuple[PeerEntry, ...]:
     """Returns the other members as a member's configuration has them, that member among them."""
-    addresses = {address_of(one.node_key).hex(): one.name for one in genesis.members}
-    if member not in addresses.values():
-        raise NodeError(f"--member {member}: no member has this name; there are {', '.join(addresses.values())}")
+    addresses = [address_of(one.node_key).hex() for one in genesis.members]
     known = {peer.address: peer for peer in pattern.p2p.peers}
     (own, *more) = [address for address in addresses if address not in known]
     if more:
-        missing = f"{addresses[more[0]]} or {addresses[own]} is missing"
+        missing = f"{more[0]} or {own} is missing"
         raise NodeError(f"{pattern.home.configuration}: [p2p] peers: {missing}")
     host, port = _reached(pattern)
-    known[own] = PeerEntry(name=addresses[own], address=own, host=host, port=port)
-    return tuple(known[address] for address, name in addresses.items() if name != member)
+    known[own] = PeerEntry(address=own, host=host, port=port)
+    return tuple(known[address] for address in addresses if address != member.hex())
 
 
 def _reached(pattern: Configuration) -> Endpoint:

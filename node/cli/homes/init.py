@@ -8,10 +8,11 @@ import typer
 
 from contracts.genesis import CAPACITY_W_MAX
 from node.admission.new_home import CAPACITY_W_DEFAULT, make_home
-from node.admission.request import require_name
 from node.cli.homes.place import place_of
 from node.home.configuration import ApiTable, Configuration, MeterTable, NodeTable, PeerToPeerTable
 from node.home.hosts import PORT_MAX
+from node.names.card import reads_as_address
+from node.names.rules import require_name
 
 DEFAULT_DIRECTORY: Final = Path("p2pnode-home")
 
@@ -59,7 +60,7 @@ def init(
     """
     reached = socket.gethostname() if host is None else host
     endpoint = place_of(reached, listen, port=port, api_port=api_port)
-    name = socket.gethostname() if name is None else name
+    name = _machine() if name is None else name
     require_name(name, field="--name")
     if household is not None:
         require_name(household, field="--household")
@@ -74,3 +75,9 @@ def init(
         f"{directory}: the home of {configuration.node.name}, to be reached at {endpoint}. Its keys stay here; "
         f"give {home.request} to the authority of your chain"
     )
+
+
+def _machine() -> str:
+    """Returns this machine's name; a container's reads as an address, which no household is called by."""
+    machine = socket.gethostname()
+    return f"home-{machine}" if reads_as_address(machine) else machine

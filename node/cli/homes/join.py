@@ -34,6 +34,8 @@ from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.configuration import PEERS_MAX, Configuration, PeerEntry, load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
+from node.names.address_book import load_book
+from node.names.names import Names, names_of_home
 from node.replies.state import ApplicationsReply, ApplicationView
 from node.stories.applications import applications_of, last_application_of
 from node.stories.slices import Slices
@@ -92,7 +94,7 @@ def _own_place(configuration: Configuration, config: Path) -> PeerEntry:
     if certified is None:
         raise JoinError(f"{home.certificate}: names no place where this home is reached")
     address = ask(config, Question(path="/v1/status", model=_OwnAddress, read=_address_of)).address
-    return PeerEntry(name=configuration.node.name, address=address, host=certified.host, port=certified.port)
+    return PeerEntry(address=address, host=certified.host, port=certified.port)
 
 
 @join_app.command(epilog=REQUEST_EXAMPLE)
@@ -123,7 +125,7 @@ def request(
     if Home(home).join_request.exists() and not again:
         raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")
     found = read_street(street_file)
-    verifiers = verifiers_of(found.genesis)
+    verifiers = verifiers_of(found.genesis, Home(home))
     confirm(
         f"Chain {chain_id(found.genesis).hex()}: is that the chain of your neighbours? Who lives here is to be shown "
         f"to its verifiers, {', '.join(verifiers)}, and to nobody else. Ask to join?",
@@ -160,10 +162,11 @@ def _text(path: Path) -> str:
     return text
 
 
-def verifiers_of(genesis: Genesis) -> list[str]:
-    """Returns the names of the founding verifiers."""
-    named = set(genesis.membership.verifier_keys)
-    return [member.name for member in genesis.members if not named or member.node_key in named]
+def verifiers_of(genesis: Genesis, home: Home) -> list[str]:
+    """Returns how a home calls the founding verifiers."""
+    names = Names(genesis, load_book(home.address_book))
+    keys = genesis.membership.verifier_keys or [member.node_key for member in genesis.members]
+    return [names.of(address_of(key)) for key in keys]
 
 
 @join_app.command(epilog=SUBMIT_EXAMPLE)
@@ -226,11 +229,12 @@ def ask_applications(config: Path, address: str | None = None) -> list[Applicati
     if address is not None and ADDRESS.fullmatch(address) is None:
         raise JoinError(f"{address[:64]!r} is no address of a home: it has 64 digits, 0 to 9 and a to f")
 
-    def read(ledger: Ledger, _: Home) -> Slices[ApplicationsReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[ApplicationsReply]:
         yield from ()
+        names = names_of_home(home)
         if address is None:
-            return applications_of(ledger)
-        return last_application_of(ledger, Address(bytes.fromhex(address)))
+            return applications_of(ledger, names)
+        return last_application_of(ledger, names, Address(bytes.fromhex(address)))
 
     path = "/v1/applications" if address is None else f"/v1/applications?address={address}"
     return ask(config, Question(path=path, model=ApplicationsReply, read=read)).applications

@@ -26,6 +26,7 @@ from node.errors import NodeError
 from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
+from node.names.names import names_of_home
 from node.proofs.revocation_file import read_revocation
 from node.replies.proposals import ExpulsionProposalModel
 from node.replies.state import MemberChangesReply, MemberModel, MembersReply
@@ -66,9 +67,9 @@ member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
 def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Show which changes of the members are under way or wait, who is to be expelled, who left, and why."""
 
-    def read(ledger: Ledger, _: Home) -> Slices[MemberChangesReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[MemberChangesReply]:
         yield from ()
-        return changes_of(ledger)
+        return changes_of(ledger, names_of_home(home))
 
     reply = ask(config, Question(path=CHANGES_PATH, model=MemberChangesReply, read=read))
     if as_json:

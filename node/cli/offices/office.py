@@ -32,6 +32,7 @@ from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, load_genesis_file
 from node.home.new_file import require_new_file, write_new_file
+from node.names.names import names_of_home
 from node.replies.offices import OfficeModel, OfficeProposalModel, OfficesReply
 from node.stories.lists import offices_of
 from node.stories.member_names import require_id
@@ -100,9 +101,9 @@ def show(
 ) -> None:
     """Show the offices, and the keys that act for them."""
 
-    def read(ledger: Ledger, _: Home) -> Slices[OfficesReply]:
+    def read(ledger: Ledger, home: Home) -> Slices[OfficesReply]:
         yield from ()
-        return offices_of(ledger)
+        return offices_of(ledger, names_of_home(home))
 
     reply = ask(config, Question(path=PATH, model=OfficesReply, read=read))
     if as_json:

@@ -63,11 +63,9 @@ ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_fields(grid_key=HOMES.genesis.issuer_key), GenesisFault.DUPLICATE_KEY),
     (lambda: with_fields(grid_fee_micro_per_kwh=-1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(grid_fee_micro_per_kwh=10**12 + 1), GenesisFault.OUT_OF_RANGE),
-    (lambda: with_member(name=FIRST.name), GenesisFault.DUPLICATE_NAME),
     (lambda: with_verifiers(HOMES.genesis.issuer_key), GenesisFault.VERIFIERS),
     (lambda: with_verifiers(FIRST.node_key, FIRST.node_key), GenesisFault.VERIFIERS),
     (lambda: with_verifiers(FIRST.meter_key), GenesisFault.VERIFIERS),
-    (lambda: with_member(name=""), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(tokens_micro=-1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(tokens_micro=10**15 + 1), GenesisFault.OUT_OF_RANGE),
     (lambda: with_member(capacity_w=0), GenesisFault.OUT_OF_RANGE),
@@ -132,8 +130,8 @@ def test_state_at_height_0() -> None:
             reference=b"",
         )
         registered = decode(state[member_key(address)], Member)
-        assert (registered.name, registered.meter_key) == (member.name, member.meter_key)
-        assert (registered.node_key, registered.capacity_w) == (member.node_key, member.capacity_w)
+        assert (registered.node_key, registered.meter_key) == (member.node_key, member.meter_key)
+        assert registered.capacity_w == member.capacity_w
     for key in (community.issuer_key, community.grid_key):
         assert decode(state[account_key(key.address)], Account) == Account(available_micro=0, held_micro=0, nonce=-1)
         assert score_key(key.address) not in state, "no member"

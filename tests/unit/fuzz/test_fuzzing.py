@@ -120,6 +120,8 @@ PARSED_IN = {
     "node/home/genesis_file.py": "genesis-json",
     "node/home/json_record.py": "street-file",
     "node/meter/readings_file.py": "readings",
+    "node/names/address_book.py": "address-book",
+    "node/names/card.py": "card",
     "node/proofs/signed_file.py": "receipt-file",
     "node/testnet/folder.py": "testnet-manifest",
     "node/client.py": "node-answer",

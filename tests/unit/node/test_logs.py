@@ -66,7 +66,7 @@ EXPECTED = {
 def said(trouble: str, log_format: str) -> str:
     """Returns what a program with this trouble writes to standard error."""
     program = "import asyncio, gc, logging, socket, threading, warnings\nfrom node.logs import configure_logs\n"
-    program += f"configure_logs(log_format={log_format!r}, log_level='info', name='node7')\n{TROUBLES[trouble]}"
+    program += f"configure_logs(log_format={log_format!r}, log_level='info', node='node7')\n{TROUBLES[trouble]}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, env=environment

@@ -89,7 +89,7 @@ def public(key: Ed25519PrivateKey) -> SigningKey:
 
 
 def leaf_of(authority: Authority, key: Ed25519PrivateKey) -> x509.Certificate:
-    return read_chain(authority.issue("node", public(key).public_key))[0]
+    return read_chain(authority.issue(public(key).public_key))[0]
 
 
 # --- what is taken ---------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_homes_of_an_earlier_and_a_renewed_issuing_authority_know_each_other(
 
 
 def test_the_lives_of_certificates_lie_within_each_other(network: Network) -> None:
-    leaf, issuing = read_chain(network.authority.issue("node", public(Ed25519PrivateKey.generate()).public_key))
+    leaf, issuing = read_chain(network.authority.issue(public(Ed25519PrivateKey.generate()).public_key))
     root = network.authority.root
     assert root.not_valid_before_utc <= issuing.not_valid_before_utc <= leaf.not_valid_before_utc
     assert leaf.not_valid_after_utc < issuing.not_valid_after_utc < root.not_valid_after_utc
@@ -278,7 +278,7 @@ def test_what_is_no_certificate_is_said_to_be_none(certificates: tuple[bytes, ..
 
 
 def test_a_plan_takes_no_provider_for_a_home(network: Network) -> None:
-    issued = network.authority.issue("grid", SigningKey(bytes(32)).public_key, role=Role.PROVIDER)
+    issued = network.authority.issue(SigningKey(bytes(32)).public_key, role=Role.PROVIDER)
     with pytest.raises(WrongRole, match="has the role provider, and only one with the role member"):
         certified_home(der(read_chain(issued)), network.authority.root)
 
@@ -320,9 +320,9 @@ def of_elliptic_curve() -> x509.Certificate:
 def test_nobody_outlives_who_signed_it(network: Network) -> None:
     key = public(Ed25519PrivateKey.generate()).public_key
     with pytest.raises(IdentityError, match=r"would outlive the issuing authority.*renew --issuing.*fewer --days"):
-        network.authority.issue("node", key, validity=ISSUING_VALIDITY)
+        network.authority.issue(key, validity=ISSUING_VALIDITY)
     with pytest.raises(IdentityError, match=r"end before the issuing authority begins.*is the clock right"):
-        network.authority.issue("node", key, now=LONG_AGO - timedelta(days=9), validity=timedelta(days=1))
+        network.authority.issue(key, now=LONG_AGO - timedelta(days=9), validity=timedelta(days=1))
     late = LONG_AGO + timedelta(days=16 * 365)
     with pytest.raises(IdentityError, match=r"the root ends before.*needs a new root"):
         certify_issuing(network.root_key, network.authority.root, late)
@@ -330,7 +330,7 @@ def test_nobody_outlives_who_signed_it(network: Network) -> None:
 
 def test_a_clock_that_was_set_back_starts_nothing_before_the_issuing_authority(network: Network) -> None:
     key = public(Ed25519PrivateKey.generate()).public_key
-    chain = read_chain(network.authority.issue("node", key, now=LONG_AGO - timedelta(days=9)))
+    chain = read_chain(network.authority.issue(key, now=LONG_AGO - timedelta(days=9)))
     require_chain(chain, network.authority.root)
 
 

@@ -19,19 +19,22 @@ from consensus.identifiers import FIRST_HEIGHT
 from contracts.genesis import chain_id
 from contracts.units import MicroTokens
 from node.admission.authority import Authority
+from node.admission.chain import read_chain
 from node.admission.endpoint import Endpoint
 from node.admission.founding import (
     Founding,
     begin_founding,
     check_founding,
+    founding_digest,
     missing_signatures,
     sign_founding,
+    with_card,
     with_member,
     with_signature,
 )
 from node.admission.founding_file import (
-    read_certificate_or_signature,
     read_founding,
+    read_from_home,
     render_founding,
     write_founding,
     write_signature,
@@ -54,6 +57,8 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
+from node.names.address_book import load_book
+from node.names.card import Card, call, sign_card
 from tests.support.contracts import seeded_key
 
 NOW = datetime.now(UTC)
@@ -86,19 +91,25 @@ class Street:
     def certificate(self, home: Home) -> str:
         asked = read_request(home.request)
         host, port = asked.endpoint
-        return self.authority.issue(asked.name, asked.node_key, host=host, port=port, meter=asked.meter).decode()
+        return self.authority.issue(asked.node_key, host=host, port=port, meter=asked.meter).decode()
 
     def founding(self) -> Founding:
         founding = self.begun
         for home in self.homes:
             founding = with_member(founding, self.certificate(home), TOKENS, now=NOW)
+        for number, home in enumerate(self.homes, start=1):
+            founding = with_card(founding, card_of(home, f"home{number}"))
         return founding
 
     def issue(self, key: SigningKey, *, authority: Authority | None = None, **options: Any) -> str:
-        """A certificate for another home, called home9."""
+        """A certificate for another home."""
         claim = claim_meter(key.public_key, seeded_key("meter", 9), CAPACITY_W)
-        options = {"name": "home9", "host": "127.0.0.1", "port": 7_009, "meter": claim} | options
-        return (authority or self.authority).issue(options.pop("name"), key.public_key, **options).decode()
+        options = {"host": "127.0.0.1", "port": 7_009, "meter": claim} | options
+        return (authority or self.authority).issue(key.public_key, **options).decode()
+
+
+def card_of(home: Home, name: str) -> Card:
+    return sign_card(load_key(home.node_key), call(name))
 
 
 @pytest.fixture
@@ -118,16 +129,67 @@ def test_homes_found_a_chain_and_keep_their_keys(street: Street) -> None:
         assert load_genesis(home) == founding.genesis
         assert load_identity(home).address == everybody[number - 1].address
         configuration = load_configuration(home.configuration)
-        assert [(peer.name, peer.port) for peer in configuration.p2p.peers] == [
-            (f"home{other}", 7_000 + other) for other in range(1, 5) if other != number
+        assert [(peer.address_bytes, peer.port) for peer in configuration.p2p.peers] == [
+            (everybody[other - 1].address, 7_000 + other) for other in range(1, 5) if other != number
         ]
+        assert [(entry.address, entry.called.name) for entry in load_book(home.address_book).entries] == [
+            (founder.address, f"home{other}") for other, founder in enumerate(everybody, start=1)
+        ]
+        assert stat.S_IMODE(home.address_book.stat().st_mode) == 0o600
         assert stat.S_IMODE(home.sign_state.stat().st_mode) == 0o600
         file = SignStateFile(home.sign_state)
         assert read_sign_state(file) == fresh_sign_state(FIRST_HEIGHT)
         file.close()
     assert keys == [home.node_key.read_bytes() + home.meter_key.read_bytes() for home in street.homes]
     member = founding.genesis.members[0]
-    assert (member.name, member.capacity_w, member.tokens_micro) == ("home1", CAPACITY_W, TOKENS)
+    assert (member.capacity_w, member.tokens_micro) == (CAPACITY_W, TOKENS)
+
+
+def test_no_name_is_in_genesis_or_in_what_peers_see(street: Street) -> None:
+    founding = street.founding()
+    found_from(street.homes[0], founding, check_founding(founding, now=NOW))
+    home = street.homes[0]
+    for path in (home.genesis, home.genesis_text, home.certificate):
+        assert not [number for number in range(1, 5) if f"home{number}".encode() in path.read_bytes()]
+    der = [one.public_bytes(Encoding.DER) for one in read_chain(home.certificate.read_bytes())]
+    assert b"home1" not in b"".join(der)
+
+
+def test_a_card_changes_neither_the_chain_nor_what_was_signed(street: Street) -> None:
+    founding, home = street.founding(), street.homes[0]
+    without = replace(founding, cards=())
+    signed = with_signature(without, found_from(home, without, check_founding(without, now=NOW)))
+    own = [entry.called.name for entry in load_book(home.address_book).entries]
+    assert own == ["home1"], "its own, from its beginning"
+    with_cards = replace(signed, cards=founding.cards)
+    assert founding_digest(with_cards) == founding_digest(signed)
+    everybody = check_founding(with_cards, now=NOW)
+    assert [founder.has_signed for founder in everybody] == [True, False, False, False]
+    found_from(home, with_cards, everybody)  # signing again takes the cards that came since
+    assert len(load_book(home.address_book).entries) == 4
+    assert [founder.name for founder in check_founding(without, now=NOW)] == [
+        founder.address.hex()[:16] for founder in everybody
+    ]
+
+
+def test_a_card_that_does_not_fit_is_refused(street: Street) -> None:
+    founding, (first, second, *_) = street.founding(), street.homes
+    stranger = sign_card(KEY, call("home9"))
+    forged = replace(card_of(first, "home1"), called=call("home7"))
+    for wrong, words in (
+        (stranger, "is not among the members"),
+        (card_of(second, "home1"), "two homes are called 'home1'"),
+        (forged, "the signature of its card is wrong"),
+    ):
+        with pytest.raises(FoundingError, match=words):
+            with_card(founding, wrong)
+        cards = tuple(card for card in founding.cards if card.node_key != wrong.node_key)
+        with pytest.raises(FoundingError, match=words):
+            check_founding(replace(founding, cards=(*cards, wrong)), now=NOW)
+    with pytest.raises(FoundingError, match="two cards"):
+        check_founding(replace(founding, cards=(*founding.cards, card_of(first, "home8"))), now=NOW)
+    renamed = with_card(founding, card_of(first, "home8"))
+    assert check_founding(renamed, now=NOW)[0].name == "home8"
 
 
 def test_no_private_key_is_in_what_goes_out(street: Street, tmp_path: Path) -> None:
@@ -162,7 +224,6 @@ REFUSED: dict[str, tuple[str, Callable[[Street], str]]] = {
     ),
     "valid from tomorrow": ("is valid from", lambda street: street.issue(KEY, now=yesterday(-2))),
     "the same home twice": ("duplicate_key", lambda street: street.certificate(street.homes[1])),
-    "the name of another": ("duplicate_name", lambda street: street.issue(KEY, name="home2")),
     "the meter of another": ("duplicate_key", lambda street: street.issue(KEY, meter=taken_meter(street))),
     "a meter that signed for another home": (
         "meter: it did not sign",
@@ -195,12 +256,12 @@ def test_who_does_not_fit_is_not_added(street: Street, case: str) -> None:
 
 def test_a_home_that_fits_is_added(street: Street) -> None:
     grown = with_member(street.founding(), street.issue(KEY), TOKENS, now=NOW)
-    assert [founder.member.name for founder in check_founding(grown, now=NOW)][-1] == "home9"
+    assert check_founding(grown, now=NOW)[-1].address == KEY.address
 
 
 def test_two_homes_at_one_place_found_nothing(street: Street) -> None:
     crowded = with_member(street.founding(), street.issue(KEY, port=7_002), TOKENS, now=NOW)
-    with pytest.raises(FoundingError, match=r"home9 would be at .*:7002, where home2 is"):
+    with pytest.raises(FoundingError, match=r"would be at .*:7002, where [0-9a-f]{16} is"):
         check_founding(crowded, now=NOW)
 
 
@@ -273,12 +334,12 @@ def test_a_signature_is_read_back_exactly_or_refused(street: Street, tmp_path: P
         sign_founding(street.founding(), load_key(street.homes[0].node_key)),
     )
     write_signature(path, signature)
-    assert read_certificate_or_signature(path) == signature
+    assert read_from_home(path) == signature
     fields = json.loads(path.read_text(encoding="utf-8"))
     for wrong in (fields | {"surplus": 1}, fields | {"type": "other"}, fields | {"member": fields["member"].upper()}):
         path.write_text(json.dumps(wrong), encoding="utf-8")
         with pytest.raises(FoundingError):
-            read_certificate_or_signature(path)
+            read_from_home(path)
 
 
 def altered(fields: dict[str, Any]) -> list[dict[str, Any]]:
@@ -310,7 +371,7 @@ def test_what_was_altered_is_refused(street: Street, tmp_path: Path) -> None:
 def test_what_was_altered_with_its_digest_is_refused_by_whom_it_concerns(street: Street) -> None:
     founding = street.founding()
     swapped = replace(founding, certificates=founding.certificates[::-1])
-    with pytest.raises(FoundingError, match="names another name, key, meter or capacity"):
+    with pytest.raises(FoundingError, match="names another key, meter or capacity"):
         check_founding(swapped, now=NOW)
     with pytest.raises(FoundingError, match="4 members and 3 certificates"):
         check_founding(replace(founding, certificates=founding.certificates[:3]), now=NOW)

@@ -37,7 +37,7 @@ def make_home(directory: Path, authority: Authority, *, issuer: Authority | None
     key = create_key(home.node_key)
     create_key(home.meter_key)
     signer = authority if issuer is None else issuer
-    home.certificate.write_bytes(signer.issue(directory.name, key.public_key, **issue))
+    home.certificate.write_bytes(signer.issue(key.public_key, **issue))
     home.authority_certificate.write_bytes(authority.certificate_pem())
     return home
 
@@ -194,9 +194,9 @@ def test_a_missing_authority_is_named(tmp_path: Path, authority: Authority) -> N
 
 def test_a_certificate_says_who_the_node_is(authority: Authority) -> None:
     key = SigningKey(bytes(32))
-    certificate, issuing = x509.load_pem_x509_certificates(authority.issue("node1", key.public_key, host="node1"))
+    certificate, issuing = x509.load_pem_x509_certificates(authority.issue(key.public_key, host="node1"))
     assert issuing == authority.issuing
-    assert certificate.subject.rfc4514_string() == "CN=node1"
+    assert certificate.subject.rfc4514_string() == f"CN={key.address.hex()[:16]}"
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     assert uris == [f"urn:p2pnode:{key.address.hex()}", "urn:p2pnode:role:member"]

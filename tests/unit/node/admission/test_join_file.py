@@ -31,7 +31,7 @@ from tests.support.joining import newcomer, request_of
 HOMES = make_genesis(4)
 AUTHORITY = Authority("street")
 PEERS = tuple(
-    PeerEntry(name=f"home {number}", address=f"{number:064x}", host=host, port=7_000 + number)
+    PeerEntry(address=f"{number:064x}", host=host, port=7_000 + number)
     for number, host in enumerate(("192.0.2.4", "meter.lan", "2001:db8::1"))
 )
 STREET = Street(genesis=HOMES.genesis, root=AUTHORITY.root, peers=PEERS)
@@ -72,7 +72,7 @@ REFUSED_STREETS: dict[str, tuple[Callable[[Fields], Fields], str]] = {
     "no root": (pem(b""), "is not a certificate in PEM form"),
     "a root and another certificate": (pem(ROOT + Authority("other").certificate_pem()), "there are 2 certificates"),
     "a home's certificate for a root": (
-        pem(AUTHORITY.issue("home", HOMES.node_keys[0].public_key).split(b"-----END CERTIFICATE-----\n")[0]
+        pem(AUTHORITY.issue(HOMES.node_keys[0].public_key).split(b"-----END CERTIFICATE-----\n")[0]
             + b"-----END CERTIFICATE-----\n"),
         "it is not the root's certificate",
     ),
@@ -88,9 +88,8 @@ REFUSED_STREETS: dict[str, tuple[Callable[[Fields], Fields], str]] = {
     "no port": (contact(port=0), "contacts.port: Input should be greater"),
     "a port that is none": (contact(port=65_536), "contacts.port: Input should be less"),
     "an address that is none": (contact(address="ff"), "is no street file"),
-    "a name that steers a terminal": (contact(name="home\x1b[2J"), "contacts.name: 'home\\x1b[2J' has the character"),
-    "a name from right to left": (contact(name="\u202eemoh"), "has the character U+202E"),
-    "half of a character": (contact(name="\ud800"), "is no street file"),
+    "a name, which none has": (contact(name="home1"), "changed by hand, or damaged"),
+    "half of a character": (contact(host="\ud800"), "is no street file"),
 }  # fmt: skip
 
 
@@ -110,13 +109,6 @@ def test_a_street_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
     ("genesis", "text"),
     [
         (make_genesis(4, price_min_micro_per_kwh=320_001).genesis, "lowest price 320001 is above the highest"),
-        (
-            replace(
-                HOMES.genesis,
-                members=(replace(HOMES.genesis.members[0], name="\u202e"), *HOMES.genesis.members[1:]),
-            ),
-            "genesis.members.name: '\\u202e' has the character U+202E",
-        ),
     ],
 )
 def test_rules_that_no_chain_may_have_are_refused(tmp_path: Path, genesis: Genesis, text: str) -> None:

@@ -64,14 +64,14 @@ class Joining:
         )
         self.home = make_home(directory / "fifth", configuration, Endpoint("127.0.0.1", 7_005), capacity_w=11_000)
         self.address = address_of(read_request(self.home.request).node_key)
-        peers = (PeerEntry(name="home1", address=founders.addresses[0].hex(), host="192.0.2.1", port=7_001),)
+        peers = (PeerEntry(address=founders.addresses[0].hex(), host="192.0.2.1", port=7_001),)
         self.street = Street(genesis=genesis, root=self.authority.root, peers=peers)
 
     def certificate(self, *, authority: Authority | None = None, person: Digest | None = PERSON) -> bytes:
         asked = read_request(self.home.request)
         host, port = asked.endpoint
         return (authority or self.authority).issue(
-            asked.name, asked.node_key, host=host, port=port, meter=asked.meter, person=person
+            asked.node_key, host=host, port=port, meter=asked.meter, person=person
         )
 
     def ask(self, *, street: Street | None = None, certificate: bytes | None = None) -> RequestJoin:
@@ -114,7 +114,7 @@ def test_a_chain_takes_what_a_home_asks_with(joining: Joining) -> None:
 
 
 def test_it_writes_all_that_a_node_starts_with(joining: Joining) -> None:
-    itself = PeerEntry(name="fifth", address=joining.address.hex(), host="127.0.0.1", port=7_005)
+    itself = PeerEntry(address=joining.address.hex(), host="127.0.0.1", port=7_005)
     joining.ask(street=with_fields(joining.street, peers=(itself, *joining.street.peers)))
     home = joining.home
     assert load_identity(home).address == joining.address
@@ -228,13 +228,13 @@ def alone(joining: Joining) -> bytes:
 
 def of_a_provider(joining: Joining) -> bytes:
     asked = read_request(joining.home.request)
-    return joining.authority.issue("p", asked.node_key, meter=asked.meter, person=PERSON, role=Role.PROVIDER)
+    return joining.authority.issue(asked.node_key, meter=asked.meter, person=PERSON, role=Role.PROVIDER)
 
 
 def of_a_neighbour(joining: Joining) -> bytes:
     key = seeded_key("neighbour", 0)
     claim = claim_meter(key.public_key, seeded_key("meter", 9), 11_000)
-    return joining.authority.issue("home9", key.public_key, meter=claim, person=PERSON)
+    return joining.authority.issue(key.public_key, meter=claim, person=PERSON)
 
 
 @pytest.mark.parametrize(

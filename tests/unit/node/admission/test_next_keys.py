@@ -57,13 +57,11 @@ class Street:
     def certificate(self, request: Path, *, person: Digest | None = PERSON) -> bytes:
         asked = read_request(request)
         host, port = asked.endpoint
-        return self.authority.issue(
-            asked.name, asked.node_key, host=host, port=port, meter=asked.meter, person=person
-        )
+        return self.authority.issue(asked.node_key, host=host, port=port, meter=asked.meter, person=person)
 
     def begin(self, use: KeyUse) -> SigningKey:
         """Goes as far as the chain could be asked."""
-        prepare(self.home, use, CAPACITY_W)
+        prepare(self.home, use, name="home", capacity_w=CAPACITY_W)
         take_certificate(self.home, use, self.certificate(self.home.next.request))
         return load_key(self.home.next.node_key if use is KeyUse.NODE else self.home.next.meter_key)
 
@@ -106,7 +104,7 @@ def test_preparing_again_makes_no_other_key(street: Street, use: KeyUse) -> None
     """As after a crash behind any of the files."""
     new = street.begin(use)
     request = street.home.next.request.read_bytes()
-    prepare(street.home, use, CAPACITY_W)
+    prepare(street.home, use, name="home", capacity_w=CAPACITY_W)
     assert street.home.next.request.read_bytes() == request
     street.home.next.request.unlink()
     assert street.begin(use).public_key == new.public_key
@@ -114,7 +112,7 @@ def test_preparing_again_makes_no_other_key(street: Street, use: KeyUse) -> None
 
 @USES
 def test_a_certificate_of_another_key_or_meter_is_refused(street: Street, use: KeyUse) -> None:
-    prepare(street.home, use, CAPACITY_W)
+    prepare(street.home, use, name="home", capacity_w=CAPACITY_W)
     earlier = street.home.certificate.read_bytes()
     with pytest.raises(IdentityError, match=r"of another meter|not of the key"):
         take_certificate(street.home, use, earlier)
@@ -125,7 +123,7 @@ def test_a_certificate_of_another_key_or_meter_is_refused(street: Street, use: K
 
 
 def test_a_certificate_of_another_authority_is_refused(street: Street) -> None:
-    prepare(street.home, KeyUse.NODE, CAPACITY_W)
+    prepare(street.home, KeyUse.NODE, name="home", capacity_w=CAPACITY_W)
     street.authority = Authority("other")
     with pytest.raises(IdentityError):
         take_certificate(street.home, KeyUse.NODE, street.certificate(street.home.next.request))
@@ -148,7 +146,7 @@ def test_the_next_key_is_in_use_once_the_chain_has_it_and_takes_the_place_once_t
 
 def test_a_node_has_both_keys_while_it_exchanges_them(street: Street) -> None:
     assert len(load_identities(street.home)) == 1
-    prepare(street.home, KeyUse.NODE, CAPACITY_W)
+    prepare(street.home, KeyUse.NODE, name="home", capacity_w=CAPACITY_W)
     assert len(load_identities(street.home)) == len(home_keys(street.home)) == 1, "no certificate yet"
     new = street.begin(KeyUse.NODE)
     keys = [one.node_key.public_key for one in load_identities(street.home)]
@@ -234,7 +232,7 @@ def test_a_key_that_is_cut_off_is_told(street: Street) -> None:
     create_key(home.next.node_key)
     home.next.node_key.write_bytes(home.next.node_key.read_bytes()[:40])
     with pytest.raises(IdentityError, match="not a private key"):
-        prepare(home, KeyUse.NODE, CAPACITY_W)
+        prepare(home, KeyUse.NODE, name="home", capacity_w=CAPACITY_W)
     shutil.rmtree(home.next.directory)
 
 
@@ -243,7 +241,7 @@ def test_a_disk_that_takes_nothing_is_told_and_loses_nothing(street: Street, use
     home, before = street.home, street.keys()
     home.next.directory.write_bytes(b"in the way")
     with pytest.raises(IdentityError, match="cannot be written or moved"):
-        prepare(home, use, CAPACITY_W)
+        prepare(home, use, name="home", capacity_w=CAPACITY_W)
     home.next.directory.unlink()
     new = street.begin(use)
     home.taken.directory.mkdir()

@@ -80,7 +80,7 @@ def test_another_networks_list_is_foreign() -> None:
 def test_a_member_signs_no_lists() -> None:
     """Its certificate leads to the root, and is no issuing authority's."""
     key = Ed25519PrivateKey.generate()
-    member = x509.load_pem_x509_certificates(AUTHORITY.issue("node", key.public_key().public_bytes_raw()))[0]  # type: ignore[arg-type]
+    member = x509.load_pem_x509_certificates(AUTHORITY.issue(key.public_key().public_bytes_raw()))[0]  # type: ignore[arg-type]
     assert fault_of(listed(Authority.of(key, member, ROOT)), member, AUTHORITY.issuing)[0] is RevocationsFault.FOREIGN
 
 

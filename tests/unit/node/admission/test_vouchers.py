@@ -25,7 +25,7 @@ def chain_of(
     authority: Authority, *, person: Digest | None = PERSON, has_meter: bool = True
 ) -> tuple[x509.Certificate, ...]:
     meter = claim_meter(NODE.public_key, METER, 11_000) if has_meter else None
-    pem = authority.issue("home", NODE.public_key, meter=meter, person=person, now=NOW, validity=timedelta(days=9))
+    pem = authority.issue(NODE.public_key, meter=meter, person=person, now=NOW, validity=timedelta(days=9))
     return read_chain(pem)
 
 

@@ -62,7 +62,6 @@ class Behind:
             connected=lambda: frozenset(PEERS),
             post=self.post,
             refused=lambda reason, _: self.refused.append(reason),
-            names={},
         )
         self.sync = BlockSync(application=application_on(self.ledger, PEERS[0]), links=links, clock_s=self.clock_s)
         self.servers = {peer: self.serve(peer) for peer in PEERS}

@@ -49,7 +49,6 @@ class Node:
             silent_through=lambda: self.silent_through,
             keep_silent_through=self.keep_silent_through,
             refused=lambda reason, _: self.refused.append(reason),
-            names={},
         )
         self.keys = KeyRing(self.community.node_keys[self.own])
         self.recovery = SignRecovery(

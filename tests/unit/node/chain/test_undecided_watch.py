@@ -8,8 +8,8 @@ from structlog.typing import EventDict
 
 from consensus.identifiers import Height
 from node.chain.undecided_watch import WARNING_AFTER_SLOTS, UndecidedWatch, Waiting
-from tests.support.consensus import TAU_MS
-from tests.support.explaining import explained, name_of, stalled_view_change
+from tests.support.consensus import TAU_MS, Members
+from tests.support.explaining import explained, stalled_view_change
 
 FIRST_MS = WARNING_AFTER_SLOTS * TAU_MS
 
@@ -42,7 +42,6 @@ def watch(position: Height1) -> UndecidedWatch:
     return UndecidedWatch(
         waiting=position,
         explain=explain,
-        name_of=lambda address: name_of(scenario, address),
         slot_duration_ms=TAU_MS,
     )
 
@@ -64,7 +63,8 @@ def test_the_warning_says_who_is_missing(watch: UndecidedWatch, position: Height
     (line,) = look_at(watch, position, FIRST_MS + 1)
     assert (line["log_level"], line["event"], line["height"]) == ("warning", "nothing is decided", 1)
     assert (line["waiting_s"], line["verdict"]) == (10.0, "too_few_members")
-    assert line["why"].startswith("Only 2 of 4 members can take part and a decision needs 3: home-2 ")
+    assert line["why"].startswith("Only 2 of 4 members can take part and a decision needs 3: ")
+    assert f"{Members(4).address(2).hex()[:16]} (never heard)" in line["why"]
 
 
 def test_warnings_come_at_doubling_intervals(watch: UndecidedWatch, position: Height1) -> None:

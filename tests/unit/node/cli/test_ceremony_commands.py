@@ -435,7 +435,7 @@ def test_an_export_at_a_home_that_is_no_members_leaves_no_ledger(street: Street,
     passphrase = read_passphrase_file(testnet / AUTHORITY_KEY_FILE_NAME)
     stranger = AuthorityFolder(testnet / AUTHORITY_NAME).open(passphrase)
     home.node_key.unlink()
-    home.certificate.write_bytes(stranger.issue("new", create_key(home.node_key).public_key, host="::1", port=1))
+    home.certificate.write_bytes(stranger.issue(create_key(home.node_key).public_key, host="::1", port=1))
     said = recover("export", *config(home), "--output", street.file("0.statement"))
     assert "this node's key is none of the members'. Nothing was changed" in said
     assert not home.ledger.exists()
@@ -500,7 +500,7 @@ def test_a_plan_is_shown_by_its_digits_with_the_new_homes_key(street: Street, re
     key = create_key(street.file("new.key")).public_key
     passphrase = read_passphrase_file(testnet / AUTHORITY_KEY_FILE_NAME)
     issuer = AuthorityFolder(testnet / AUTHORITY_NAME).open(passphrase)
-    certificate.write_bytes(issuer.issue("node4", key, host="192.0.2.4", port=7_000))
+    certificate.write_bytes(issuer.issue(key, host="192.0.2.4", port=7_000))
     statements, agreed = [export(street, recover, number) for number in range(3)], street.file("era.plan")
     replaced = ("--replaced", f"node4={certificate}", *authority(testnet), "--output", agreed)
     made = recover("plan", *statements, *config(street.homes[0]), *replaced)

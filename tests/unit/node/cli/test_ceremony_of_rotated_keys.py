@@ -55,7 +55,8 @@ class Street:
 
     def _next_key(self) -> SigningKey:
         home, testnet = self.homes[WHO], self.directory / "testnet"
-        prepare(home, KeyUse.NODE, self.community.genesis.members[WHO].capacity_w)
+        capacity_w = self.community.genesis.members[WHO].capacity_w
+        prepare(home, KeyUse.NODE, name="home3", capacity_w=capacity_w)
         key_file, output = testnet / AUTHORITY_KEY_FILE_NAME, self.directory / "new.crt"
         issue = (testnet / AUTHORITY_NAME, home.next.request, "--output", output, "--key-file", key_file, "--yes")
         assert p2pnode("ca", "issue", *issue) == ""

@@ -351,7 +351,7 @@ def root_key_of(street: Street) -> SigningKey:
 
 
 def certificates_of(issuer: Authority, key: SigningKey) -> tuple[bytes, ...]:
-    pem = issuer.issue("node4", key.public_key, host="127.0.0.1", port=27_004)
+    pem = issuer.issue(key.public_key, host="127.0.0.1", port=27_004)
     return tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem))
 
 
@@ -531,7 +531,7 @@ def test_what_a_plan_is_told_of_absent_members_must_hold(
 
 
 def certificate_pem(issuer: Authority) -> bytes:
-    return issuer.issue("node4", FOREIGN.public_key, host="127.0.0.1", port=27_004)
+    return issuer.issue(FOREIGN.public_key, host="127.0.0.1", port=27_004)
 
 
 def test_steps_that_the_home_refuses_change_its_ledger_and_sign_state_in_nothing(

@@ -41,7 +41,7 @@ COMMANDS = [
 def home(tmp_path: Path) -> Home:
     """The home of a stopped node of two, with a peer to fetch blocks from, whose ledger has tables and a seal."""
     home = Home(tmp_path)
-    peer = PeerEntry(name="other", address=COUPLE.addresses[0].hex(), host="localhost", port=1)
+    peer = PeerEntry(address=COUPLE.addresses[0].hex(), host="localhost", port=1)
     configuration = Configuration(
         node=NodeTable(name="node2", home=tmp_path),
         p2p=PeerToPeerTable(port=7_000, peers=(peer,)),

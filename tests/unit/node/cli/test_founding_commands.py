@@ -10,6 +10,7 @@ import pytest
 
 from node.admission.authority import Authority
 from node.admission.founding_file import read_founding
+from node.admission.identity import load_key
 from node.admission.request import read_request
 from node.cli.main import main
 from node.home.configuration import load_configuration
@@ -45,16 +46,20 @@ class Street:
     def __init__(self, p2pnode: Command) -> None:
         authority = Authority("street")
         Path("ca.crt").write_bytes(authority.certificate_pem())
-        self.certificates = []
+        self.certificates: list[Path] = []
+        self.cards: list[Path] = []
         for number in range(1, 5):
             place = ("--host", "127.0.0.1", "--port", str(7_000 + number))
             p2pnode("init", f"home{number}", "--name", f"home{number}", *place)
             certificate = Path(f"home{number}.crt")
             asked = read_request(Path(f"home{number}/node.csr"))
             host, port = asked.endpoint
-            chain = authority.issue(asked.name, asked.node_key, host=host, port=port, meter=asked.meter)
+            chain = authority.issue(asked.node_key, host=host, port=port, meter=asked.meter)
             certificate.write_bytes(chain)
             self.certificates.append(certificate)
+            card = Path(f"home{number}.card")
+            p2pnode("names", "share", "--config", f"home{number}/meter.toml", "--output", card)
+            self.cards.append(card)
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ def test_init_refuses_what_is_no_home(p2pnode: Command, options: tuple[str, str]
 
 
 def test_a_street_is_founded_by_the_commands(p2pnode: Command, street: Street) -> None:
-    said = p2pnode("genesis", "add", FOUNDING, *street.certificates)
+    said = p2pnode("genesis", "add", FOUNDING, *street.certificates, *street.cards)
     assert "4 members, 3 must agree on every block; 1 may be down or lie." in said
     assert "Not signed yet: home1, home2, home3, home4." in said
     for number in range(1, 5):
@@ -144,8 +149,9 @@ def test_rules_that_are_none_make_nothing(
 def test_one_refused_certificate_adds_none(p2pnode: Command, street: Street) -> None:
     before = FOUNDING.read_bytes()
     first, second, *_ = street.certificates
+    address = load_key(Path("home1/node.key")).address.hex()[:16]
     said = p2pnode("genesis", "add", FOUNDING, first, second, first, exit_code=1)
-    assert said.startswith("p2pnode: home1.crt: home1: duplicate_key")
+    assert said.startswith(f"p2pnode: home1.crt: {address}: duplicate_key")
     assert said.endswith("Nothing was added\n")
     assert FOUNDING.read_bytes() == before
 

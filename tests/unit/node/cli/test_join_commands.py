@@ -13,6 +13,7 @@ from contracts.applicants import Verdict
 from contracts.genesis import chain_id
 from contracts.transactions import Action
 from ledger.ledger import Ledger
+from node.admission.identity import load_key
 from node.admission.join_file import JoinIdentity, read_street, write_join_identity, write_join_request
 from node.cli.main import app, main
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerToPeerTable, load_configuration
@@ -23,6 +24,7 @@ from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.contracts import make_genesis
 from tests.support.joining import newcomer, request_of, verdict_on
 from tests.support.ledger import ChainBuilder
+from tests.support.names import write_book
 
 HOMES = make_genesis(4)
 NEW, OTHER = newcomer(1), newcomer(2)
@@ -52,6 +54,7 @@ def make_stopped(directory: Path, *blocks: list[tuple[int, Action]]) -> Home:
     )
     home.configuration.write_text(render_configuration(configuration))
     write_genesis(home, HOMES.genesis)
+    write_book(home.address_book, HOMES.genesis)
     builder = ChainBuilder.create(home.ledger, HOMES)
     for block in blocks:
         builder.append([builder.transaction(sender, action) for sender, action in block])
@@ -230,7 +233,8 @@ def test_any_member_gives_the_street(member: Home, tmp_path: Path, run: Command)
     assert (code, street.genesis) == (0, genesis)
     assert shown == f"{path}: chain {chain_id(genesis).hex()}, {len(genesis.members)} members to be found\n"
     others = load_configuration(member.configuration).p2p.peers
-    assert [peer.name for peer in street.peers] == ["node1", *(peer.name for peer in others)]
+    own = load_key(member.node_key).address.hex()
+    assert [peer.address for peer in street.peers] == [own, *(peer.address for peer in others)]
 
 
 @pytest.mark.parametrize(

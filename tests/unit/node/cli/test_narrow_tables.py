@@ -4,16 +4,22 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from consensus.identifiers import Address
 from contracts.state import TradeStatus
 from node.cli.main import app
 from node.cli.story_tables import LISTED_DIGITS, show_month, show_trades
 from node.meter.readings_file import COLUMNS as READINGS_COLUMNS
+from node.names.address_book import AddressBook
+from node.names.card import call
+from node.names.names import Names
 from node.replies.node import MeterStatus, StatusReply
 from node.replies.state import TradeModel, TradesReply
 from node.replies.stories import NamedMember, StatementLine, StatementReply
 from node.testnet.folder import TestnetNode
 from node.testnet.tables import show_status
+from tests.support.contracts import make_genesis
 
+GENESIS = make_genesis(4).genesis
 WIDTH = 80
 ADDRESS = "4f" * 32
 
@@ -61,8 +67,9 @@ def test_a_list_of_trades_shows_ids_that_commands_take(console: Console) -> None
     numbers = dict.fromkeys(TradeModel.model_fields, 0) | {"energy_wh": 20_000, "amount_micro": 1_234_567_891}
     status = {"status": TradeStatus.PENDING.value, "kind": "forward", "quality_total": None}
     trade = TradeModel.model_validate(numbers | hashes | status | {"interval_start_ms": 1_464_739_200_000})
+    book = AddressBook().with_entry(Address(bytes.fromhex(ADDRESS)), call("a household's long name"))
     with console.capture() as captured:
-        show_trades(console, TradesReply(trades=[trade], next_after=None), {ADDRESS: "a household's long name"})
+        show_trades(console, TradesReply(trades=[trade], next_after=None), Names(GENESIS, book))
     assert {ADDRESS[:LISTED_DIGITS], "2016-06-01", "1,234.567891", "20,000"} <= words_of(captured.get())
 
 

@@ -19,6 +19,7 @@ from node.home.configuration_text import render_configuration
 from node.home.folder import Home
 from node.home.genesis_file import write_genesis
 from tests.support.contracts import make_genesis
+from tests.support.names import write_book
 from tests.support.stories import two_votes
 
 COMMUNITY = make_genesis()
@@ -36,6 +37,7 @@ def home(tmp_path: Path) -> Home:
     )
     home.configuration.write_text(render_configuration(configuration))
     write_genesis(home, COMMUNITY.genesis)
+    write_book(home.address_book, COMMUNITY.genesis)
     Ledger.create(home.ledger, COMMUNITY.genesis).close()
     return home
 

@@ -39,10 +39,7 @@ def refusal(tmp_path: Path, text: str) -> str:
 
 
 def full_configuration() -> Configuration:
-    peers = tuple(
-        PeerEntry(name=f"node{index}", address=f"{index:064x}", host=f"host{index}", port=7000 + index)
-        for index in (2, 3)
-    )
+    peers = tuple(PeerEntry(address=f"{index:064x}", host=f"host{index}", port=7000 + index) for index in (2, 3))
     return Configuration(
         node=NodeTable(name='node "one" ☀', log_format="json", log_level="debug"),
         p2p=PeerToPeerTable(host="0.0.0.0", port=7001, peers=peers),
@@ -125,7 +122,7 @@ def test_a_bad_file_is_refused_naming_file_table_and_key(tmp_path: Path, text: s
 
 
 def test_two_peers_with_one_address_are_refused(tmp_path: Path) -> None:
-    peer = f'{{name = "a", address = "{"0" * 64}", host = "h", port = 1}}'
+    peer = f'{{address = "{"0" * 64}", host = "h", port = 1}}'
     assert "same address" in refusal(tmp_path, MINIMAL.replace("[api]", f"peers = [{peer}, {peer}]\n[api]"))
 
 

@@ -49,7 +49,7 @@ def make_home(
     community: Community = COMMUNITY,
 ) -> Configuration:
     home = Home(directory)
-    entries = [PeerEntry(name="other", address=community.addresses[0].hex(), host="localhost", port=1)]
+    entries = [PeerEntry(address=community.addresses[0].hex(), host="localhost", port=1)]
     configuration = Configuration(
         node=NodeTable(name="node2", home=directory),
         p2p=PeerToPeerTable(port=7_000, peers=tuple(entries) if peers else ()),

@@ -21,8 +21,7 @@ from node.mesh.endpoints import endpoints_of, own_places, places_of
 
 KEYS = [SigningKey(bytes([number]) * 32) for number in range(1, 5)]
 PEERS = [
-    PeerEntry(name=f"node{number}", address=key.address.hex(), host="192.0.2.1", port=7000 + number)
-    for number, key in enumerate(KEYS, 1)
+    PeerEntry(address=key.address.hex(), host="192.0.2.1", port=7000 + number) for number, key in enumerate(KEYS, 1)
 ]
 AUTHORITY = Authority("test")
 
@@ -47,16 +46,17 @@ def begun(era: int, departures: Sequence[Departure], gone: Sequence[int] = ()) -
 
 def replaced(number: int, port: int | None, *, host: str = "meter.lan") -> Departure:
     key = SigningKey(bytes([number + 100]) * 32)
-    pem = AUTHORITY.issue("new", key.public_key, host=host, port=port)
+    pem = AUTHORITY.issue(key.public_key, host=host, port=port)
     certificates = tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(pem))
     return Departure(address=KEYS[number - 1].address, node_key=key.public_key, certificates=certificates)
 
 
 def found(*eras: BegunEra) -> dict[str, tuple[str, int]]:
-    return {peer.name: (peer.host, peer.port) for peer in endpoints_of(PEERS, eras)}
+    return {peer.label: (peer.host, peer.port) for peer in endpoints_of(PEERS, eras)}
 
 
-AS_CONFIGURED = {f"node{number}": ("192.0.2.1", 7000 + number) for number in range(1, 5)}
+LABELS = [key.address.hex()[:16] for key in KEYS]
+AS_CONFIGURED = {label: ("192.0.2.1", 7000 + number) for number, label in enumerate(LABELS, 1)}
 
 
 def test_without_a_ceremony_peers_are_where_the_configuration_says() -> None:
@@ -65,11 +65,11 @@ def test_without_a_ceremony_peers_are_where_the_configuration_says() -> None:
 
 
 def test_a_new_home_is_where_its_newest_certificate_says() -> None:
-    moved = AS_CONFIGURED | {"node2": ("meter.lan", 9001)}
+    moved = AS_CONFIGURED | {LABELS[1]: ("meter.lan", 9001)}
     assert found(begun(1, [replaced(2, 9001)])) == moved
     assert found(begun(1, [replaced(2, 9001)]), begun(2, [])) == moved, "an era that changes nothing"
     again = begun(2, [replaced(2, 9002, host="2001:db8::1")])
-    assert found(begun(1, [replaced(2, 9001)]), again)["node2"] == ("2001:db8::1", 9002)
+    assert found(begun(1, [replaced(2, 9001)]), again)[LABELS[1]] == ("2001:db8::1", 9002)
 
 
 def test_a_certificate_without_an_endpoint_is_of_a_home_in_the_old_place() -> None:
@@ -78,7 +78,7 @@ def test_a_certificate_without_an_endpoint_is_of_a_home_in_the_old_place() -> No
 
 def test_who_is_gone_is_no_peer() -> None:
     gone = Departure(address=KEYS[2].address, node_key=None)
-    assert list(found(begun(1, [gone], gone=(3,)))) == ["node1", "node2", "node4"]
+    assert list(found(begun(1, [gone], gone=(3,)))) == [LABELS[0], LABELS[1], LABELS[3]]
 
 
 # --- where a member is ------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ from node.mesh.messages import (
     BlocksRequest,
     EndpointRecords,
     EvidenceNote,
+    ForgetNotes,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -179,6 +180,7 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
             second_signature=SIGNATURES,
         ),
     ),
+    ForgetNotes: st.builds(ForgetNotes, raw=st.lists(SOME_BYTES, min_size=1, max_size=3).map(tuple)),
     EndpointRecords: st.builds(EndpointRecords, raw=st.lists(SOME_BYTES, min_size=1, max_size=3).map(tuple)),
 }
 MESSAGES = st.one_of(list(KINDS.values()))

@@ -13,9 +13,9 @@ from contracts.transactions import DoubleOffer
 from node.cli.story_tables import show_misconduct as print_misconduct
 from node.errors import FileRefused, NotFound
 from node.proofs.evidence_file import check_evidence_file, evidence_text, pending_evidence, prove_evidence
-from node.stories.member_names import names_of
 from node.stories.misconduct import list_misconduct, show_misconduct
 from tests.support.contracts import make_genesis, trade_terms
+from tests.support.names import names_in
 from tests.support.stories import StoryChain, two_votes
 
 
@@ -42,14 +42,14 @@ def double_offer(chain: StoryChain) -> DoubleOffer:
 def file_of(chain: StoryChain, evidence) -> bytes:  # type: ignore[no-untyped-def]
     genesis = chain.community.genesis
     proof = prove_evidence(encode(evidence), genesis)
-    return evidence_text(proof.evidence, proof.offence, names_of(genesis)).encode()
+    return evidence_text(proof.evidence, proof.offence).encode()
 
 
 def test_the_chain_lists_and_shows_what_was_proven(chain: StoryChain) -> None:
-    (listed,) = list_misconduct(chain.ledger).misconducts
+    (listed,) = list_misconduct(chain.ledger, names_in(chain.ledger)).misconducts
     assert (listed.offender.name, listed.offence) == ("home4", "two_votes")
     assert listed.words == "voted for two different blocks in one slot"
-    reply = show_misconduct(chain.ledger, listed.misconduct[:10])
+    reply = show_misconduct(chain.ledger, names_in(chain.ledger), listed.misconduct[:10])
     assert reply.misconduct == listed
     first, second = reply.statements
     assert first.fields["slot"] == second.fields["slot"] == 9
@@ -63,13 +63,13 @@ def test_the_chain_lists_and_shows_what_was_proven(chain: StoryChain) -> None:
 @pytest.mark.parametrize("text", ["abc", "0" * 64, "home4"])
 def test_what_was_not_proven_is_told(chain: StoryChain, text: str) -> None:
     with pytest.raises(NotFound) as refused:
-        show_misconduct(chain.ledger, text)
+        show_misconduct(chain.ledger, names_in(chain.ledger), text)
     assert refused.value.reason == "unknown_evidence"
 
 
 def test_a_file_from_the_chain_convinces_with_genesis_alone(chain: StoryChain) -> None:
-    (listed,) = list_misconduct(chain.ledger).misconducts
-    encoded = bytes.fromhex(show_misconduct(chain.ledger, listed.misconduct).encoded)
+    (listed,) = list_misconduct(chain.ledger, names_in(chain.ledger)).misconducts
+    encoded = bytes.fromhex(show_misconduct(chain.ledger, names_in(chain.ledger), listed.misconduct).encoded)
     for content in (encoded, file_of(chain, two_votes(chain.community, 3))):
         proof = check_evidence_file(content, chain.community.genesis)
         assert (proof.offence, proof.name.hex()) == ("two_votes", listed.misconduct)
@@ -97,8 +97,8 @@ def test_what_proves_nothing_is_refused(chain: StoryChain) -> None:
     blamed = replace(evidence, offender=chain.community.addresses[0])
     stranger = replace(evidence, offender=chain.ledger.tip)
     for wrong, reason in (
-        (encode(twice), "do not prove that home4"),
-        (encode(blamed), "do not prove that home1"),
+        (encode(twice), f"do not prove that {chain.community.addresses[3].hex()}"),
+        (encode(blamed), f"do not prove that {chain.community.addresses[0].hex()}"),
         (encode(stranger), "is no member of this genesis"),
         (b"", "its content is damaged"),
         (b"{", "it is not JSON"),

@@ -18,8 +18,10 @@ from contracts.transactions import (
     transaction_digest,
 )
 from node.stories.member_changes import CAUSES, changes_of, departure_of, waiting_view
+from node.stories.member_names import keys_of_who_left
 from tests.support.contracts import make_genesis, transfer
 from tests.support.ledger import ChainBuilder, verified
+from tests.support.names import names_in
 
 HOMES = make_genesis(5)
 
@@ -59,12 +61,16 @@ def test_each_reason_to_wait_is_told_in_words(hindrance: Hindrance | None, words
 def test_who_waits_and_who_left_is_read_from_the_chain(tmp_path: Path) -> None:
     chain = ChainBuilder.create(tmp_path / "ledger", HOMES)
     chain.append([chain.transaction(member, SetLeaving(leaving=True)) for member in (1, 2)])
-    reply = changes_of(chain.ledger)
+    reply = changes_of(chain.ledger, names_in(chain.ledger))
     assert [(one.name, one.hindrance) for one in reply.waiting] == [("home3", Hindrance.ONE_IS_PENDING)]
-    assert [(one.name, one.last_height) for one in reply.left] == [("home2", 2)]
+    key = HOMES.node_keys[1].public_key
+    assert [(one.name, one.node_key, one.last_height) for one in reply.left] == [("home2", key.hex(), 2)]
+    assert keys_of_who_left(chain.ledger) == {key: HOMES.addresses[1]}
     chain.append()
     chain.append()
-    assert [one.hindrance for one in changes_of(chain.ledger).waiting] == [Hindrance.TOO_FEW_MEMBERS]
+    assert [one.hindrance for one in changes_of(chain.ledger, names_in(chain.ledger)).waiting] == [
+        Hindrance.TOO_FEW_MEMBERS
+    ]
     chain.ledger.close()
 
 
@@ -86,12 +92,13 @@ def test_who_was_removed_reads_why(tmp_path: Path) -> None:
     for _ in range(3):
         chain.append()
     chain.append([chain.transaction(3, Propose(subject=Expulsion(member=HOMES.addresses[0])))])
-    reply = changes_of(chain.ledger)
+    names = names_in(chain.ledger)
+    reply = changes_of(chain.ledger, names)
     (left,) = reply.left
     assert left.sentence == "home2 was removed, as the authority revoked its key; height 2 was its last."
     assert (left.removed_for, left.reference) == (RemovalCause.REVOKED, transaction_digest(brought).hex())
-    assert departure_of(chain.ledger, HOMES.addresses[1]) == left
-    assert departure_of(chain.ledger, HOMES.addresses[2]) is None
+    assert departure_of(chain.ledger, names, HOMES.addresses[1]) == left
+    assert departure_of(chain.ledger, names, HOMES.addresses[2]) is None
     (proposal,) = reply.expulsions
     assert (proposal.member_name, proposal.status, proposal.quorum) == ("home1", "open", 3)
     chain.ledger.close()
@@ -117,7 +124,7 @@ def test_of_what_is_under_way_the_last_word_counts(tmp_path: Path) -> None:
         HOMES.addresses[member]: verified(chain.ledger, [chain.transaction(member, action) for action in actions])
         for member, actions in words.items()
     }
-    reply = changes_of(chain.ledger, lambda sender: waiting.get(sender, []))
+    reply = changes_of(chain.ledger, names_in(chain.ledger), lambda sender: waiting.get(sender, []))
     said = {one.name: (one.leaving, one.nonce, one.sentence) for one in reply.under_way}
     assert said == {
         "home2": (False, 1, "home2 stays after all: no block has taken it yet."),

@@ -9,6 +9,7 @@ from contracts.transactions import Approve, Propose, SetLeaving, office_successo
 from node.stories.lists import offices_of
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.ledger import ChainBuilder
+from tests.support.names import names_in
 
 HOMES = make_genesis(5)
 SLOT = 7
@@ -29,23 +30,23 @@ def chain(tmp_path: Path) -> Iterator[ChainBuilder]:
 
 
 def test_approvals_of_who_left_are_not_shown_as_if_they_counted(chain: ChainBuilder) -> None:
-    (proposal,) = offices_of(chain.ledger).proposals
+    (proposal,) = offices_of(chain.ledger, names_in(chain.ledger)).proposals
     assert (len(proposal.approvals), proposal.quorum, proposal.status) == (3, 4, "open")
     chain.append([chain.transaction(0, SetLeaving(leaving=True))])
-    (proposal,) = offices_of(chain.ledger).proposals
+    (proposal,) = offices_of(chain.ledger, names_in(chain.ledger)).proposals
     counting = [address.hex() for address in HOMES.addresses[1:3]]
     assert (proposal.approvals, proposal.quorum, proposal.status) == (counting, 3, "open")
 
 
 def test_of_what_is_approved_all_are_shown_who_approved_it(chain: ChainBuilder) -> None:
-    (proposal,) = offices_of(chain.ledger).proposals
+    (proposal,) = offices_of(chain.ledger, names_in(chain.ledger)).proposals
     approval = Approve(proposer=HOMES.addresses[0], proposal=bytes.fromhex(proposal.proposal))
     chain.append([chain.transaction(3, approval)])
     chain.append([chain.transaction(0, SetLeaving(leaving=True))])
-    (proposal,) = offices_of(chain.ledger).proposals
+    (proposal,) = offices_of(chain.ledger, names_in(chain.ledger)).proposals
     assert (len(proposal.approvals), proposal.status) == (4, "approved")
 
 
 def test_until_when_is_told_by_the_clock_and_not_from_a_block_of_long_ago(chain: ChainBuilder) -> None:
-    (proposal,) = offices_of(chain.ledger).proposals
+    (proposal,) = offices_of(chain.ledger, names_in(chain.ledger)).proposals
     assert proposal.until_ms == HOMES.genesis.start_ms + SLOT * HOMES.genesis.slot_duration_ms + DAY_MS

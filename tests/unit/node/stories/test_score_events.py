@@ -38,6 +38,7 @@ from tests.support.contracts import (
     transaction_of,
 )
 from tests.support.ledger import HOUR_MS, ChainBuilder
+from tests.support.names import names_in
 from tests.support.stories import StoryChain, told, two_votes
 
 Written = tuple[Address, ScoreCause, bytes]
@@ -104,7 +105,7 @@ def require_explained(builder: ChainBuilder, written: list[Written]) -> set[Scor
         execute_again(builder, height)
         for address in builder.community.addresses:
             wrote = [(cause, bytes(reference)) for whom, cause, reference in written if whom == address]
-            events = score_events(builder.ledger, address, height)
+            events = score_events(builder.ledger, names_in(builder.ledger), address, height)
             explained = [(event.cause, bytes(event.reference)) for event in events if event.cause is not None]
             assert explained == wrote, (height, [event.words for event in events])
             seen |= {cause for cause, _ in wrote}
@@ -231,7 +232,14 @@ def test_service_below_the_threshold_is_told_as_nothing(tmp_path: Path, written:
     signers = builder.ledger.decided_block(Height(builder.ledger.height)).parent_certificate
     assert signers is not None
     assert builder.community.addresses[0] in {item.signer for item in signers.endorsements}
-    assert len(told(score_history(builder.ledger, "home1", after=None, versions_max=99)).versions) == 2
+    assert (
+        len(
+            told(
+                score_history(builder.ledger, names_in(builder.ledger), "home1", after=None, versions_max=99)
+            ).versions
+        )
+        == 2
+    )
     builder.ledger.close()
 
 
@@ -276,7 +284,11 @@ def forged(builder: ChainBuilder, counter: int) -> bytes:
 
 
 def words_of(builder: ChainBuilder, member: str) -> list[str]:
-    newest = told(score_history(builder.ledger, member, after=builder.ledger.height - 1, versions_max=1)).versions[0]
+    newest = told(
+        score_history(
+            builder.ledger, names_in(builder.ledger), member, after=builder.ledger.height - 1, versions_max=1
+        )
+    ).versions[0]
     return newest.words.split("; ")
 
 

@@ -10,6 +10,7 @@ from node.errors import NotFound
 from node.stories.score_history import score_history
 from tests.support.contracts import resign, seeded_key, signed_trade
 from tests.support.ledger import ChainBuilder
+from tests.support.names import names_in
 from tests.support.stories import StoryChain, told
 
 
@@ -22,7 +23,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoryChain]:
 
 def test_every_version_follows_from_the_one_before(chain: StoryChain) -> None:
     for member in ("home1", "home2", "home3", "home4"):
-        history = told(score_history(chain.ledger, member, after=None, versions_max=100))
+        history = told(score_history(chain.ledger, names_in(chain.ledger), member, after=None, versions_max=100))
         value = 1_000_000
         for version in history.versions:
             assert version.value_millionths == value + version.change_millionths
@@ -33,7 +34,9 @@ def test_every_version_follows_from_the_one_before(chain: StoryChain) -> None:
 
 
 def test_trades_service_and_faults_are_named(chain: StoryChain) -> None:
-    versions = told(score_history(chain.ledger, "home1", after=None, versions_max=100)).versions
+    versions = told(
+        score_history(chain.ledger, names_in(chain.ledger), "home1", after=None, versions_max=100)
+    ).versions
     words = {version.height: version.words for version in versions}
     spot = chain.names.spot.hex()[:16]
     assert words[2] == f"sold 100 Wh of 2016-06-01 00:00 UTC to home2 (trade {spot}…)"
@@ -48,7 +51,7 @@ def test_trades_service_and_faults_are_named(chain: StoryChain) -> None:
 
 
 def test_suspension_is_shown_with_what_proved_it(chain: StoryChain) -> None:
-    history = told(score_history(chain.ledger, "home4", after=None, versions_max=100))
+    history = told(score_history(chain.ledger, names_in(chain.ledger), "home4", after=None, versions_max=100))
     last = history.versions[-1]
     assert (last.cause, last.is_suspended) == ("suspension", True)
     assert last.reference == chain.names.misconduct_transaction.hex()
@@ -65,7 +68,9 @@ def test_a_way_back_is_shown_and_changes_count_from_where_it_had_come(tmp_path) 
     forged = resign(honest, seller=seeded_key("stranger", 0))
     for slot in (1, 2, 3, 100_003):  # each halves the score of who submits it
         builder.append([builder.transaction(1, forged)], slot=slot)
-    versions = told(score_history(builder.ledger, "home2", after=None, versions_max=100)).versions
+    versions = told(
+        score_history(builder.ledger, names_in(builder.ledger), "home2", after=None, versions_max=100)
+    ).versions
     assert [version.value_millionths for version in versions[:4]] == [1_000_000, 500_000, 250_000, 125_000]
     assert [version.falls for version in versions] == [0, 0, 0, 1, 1]
     back = builder.ledger.genesis.scores.way_back_slots
@@ -77,10 +82,10 @@ def test_a_way_back_is_shown_and_changes_count_from_where_it_had_come(tmp_path) 
 
 
 def test_pages_add_up_to_the_whole(chain: StoryChain) -> None:
-    whole = told(score_history(chain.ledger, "home2", after=None, versions_max=100)).versions
+    whole = told(score_history(chain.ledger, names_in(chain.ledger), "home2", after=None, versions_max=100)).versions
     found, after = [], None
     while True:
-        page = told(score_history(chain.ledger, "home2", after=after, versions_max=2))
+        page = told(score_history(chain.ledger, names_in(chain.ledger), "home2", after=after, versions_max=2))
         found += page.versions
         after = page.next_after
         if after is None:
@@ -92,8 +97,11 @@ def test_pages_add_up_to_the_whole(chain: StoryChain) -> None:
 def test_a_meter_is_named_by_name_address_or_first_digits(chain: StoryChain) -> None:
     address = chain.community.addresses[2].hex()
     for text in ("home3", address, address[:8].upper()):
-        assert told(score_history(chain.ledger, text, after=None, versions_max=1)).member.address == address
+        assert (
+            told(score_history(chain.ledger, names_in(chain.ledger), text, after=None, versions_max=1)).member.address
+            == address
+        )
     for text in ("home9", address[:7], "", "0" * 64):
         with pytest.raises(NotFound) as refused:
-            told(score_history(chain.ledger, text, after=None, versions_max=1))
+            told(score_history(chain.ledger, names_in(chain.ledger), text, after=None, versions_max=1))
         assert refused.value.reason == "unknown_member"

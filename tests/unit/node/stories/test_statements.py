@@ -13,6 +13,7 @@ from node.replies.stories import StatementReply
 from node.stories.statement import month_statement
 from tests.support.contracts import FIRST_INTERVAL_MS, make_genesis, signed_reading, signed_trade
 from tests.support.ledger import HOUR_MS, ChainBuilder
+from tests.support.names import names_in
 from tests.support.stories import GRID_FEE_MICRO_PER_KWH, StoryChain, told
 
 DAY_MS = 24 * HOUR_MS
@@ -49,7 +50,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainBuilder]:
 
 
 def statement(builder: ChainBuilder, member: str, name: str = "2016-06") -> StatementReply:
-    return told(month_statement(builder.ledger, member, name))
+    return told(month_statement(builder.ledger, names_in(builder.ledger), member, name))
 
 
 def test_the_buyers_month(month: ChainBuilder) -> None:
@@ -104,7 +105,7 @@ def test_it_is_printed_for_people(month: ChainBuilder) -> None:
 def test_forward_trades_and_open_energy_are_counted(tmp_path) -> None:  # type: ignore[no-untyped-def]
     chain = StoryChain(tmp_path / "ledger")
     for member, traded in (("home2", 150), ("home1", 200)):
-        reply = told(month_statement(chain.ledger, member, "2016-06"))
+        reply = told(month_statement(chain.ledger, names_in(chain.ledger), member, "2016-06"))
         assert reply.is_balanced
         assert reply.total.bought_wh + reply.total.sold_wh == traded
     chain.ledger.close()

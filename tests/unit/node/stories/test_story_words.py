@@ -4,12 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.identifiers import Address
 from contracts.state import TradeStatus
 from node.cli.story_tables import show_trades
 from node.cli.terminal import output_console
+from node.names.address_book import AddressBook
+from node.names.card import call
+from node.names.names import Names
 from node.replies.state import TradeModel, TradesReply
 from node.stories.words import day_text, hour_text, moment_text
+from tests.support.contracts import make_genesis
 
+GENESIS = make_genesis(4).genesis
 LAST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
@@ -43,9 +49,10 @@ def test_every_number_of_milliseconds_is_told(milliseconds: int) -> None:
 
 def test_a_list_with_an_hour_beyond_the_calendar_and_a_name_like_markup_is_printed() -> None:
     console = output_console()
+    book = AddressBook().with_entry(Address(bytes(32)), call("[red]:bomb:"))
     reply = TradesReply(trades=[trade_of(0), trade_of(2**63 - 808)], next_after=None)
     with console.capture() as captured:
-        show_trades(console, reply, {"00" * 32: "[/red]:bomb:"})
+        show_trades(console, reply, Names(GENESIS, book))
     assert "1970-01-01 00:00" in captured.get()
     assert "9223372036854775000 ms since 1970" in captured.get()
-    assert captured.get().count("[/red]:bomb:") == 4
+    assert captured.get().count("[red]:bomb:") == 4

@@ -14,6 +14,7 @@ from node.replies.stories import TradeStoryReply
 from node.stories.trade_story import trade_story
 from tests.support.contracts import signed_cancellation, signed_reading, signed_trade, trade_terms
 from tests.support.ledger import ChainBuilder
+from tests.support.names import names_in
 from tests.support.stories import StoryChain, told
 
 
@@ -25,7 +26,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoryChain]:
 
 
 def story_of(chain: StoryChain, name: bytes) -> TradeStoryReply:
-    return told(trade_story(chain.ledger, name.hex()))
+    return told(trade_story(chain.ledger, names_in(chain.ledger), name.hex()))
 
 
 def shown(story: TradeStoryReply) -> str:
@@ -89,7 +90,7 @@ def test_conditions_before_the_one_that_failed_held(tmp_path) -> None:  # type: 
     builder.append([builder.transaction(member, reading) for member, reading in enumerate(readings)])
     contract = signed_trade(builder.community, 0, 1, 120)
     builder.append([builder.transaction(1, contract)])
-    story = told(trade_story(builder.ledger, trade_id(contract.terms).hex()))
+    story = told(trade_story(builder.ledger, names_in(builder.ledger), trade_id(contract.terms).hex()))
     assert [condition.outcome for condition in story.conditions] == ["held", "held", "failed", "not_asked"]
     assert story.conditions[2].detail == "buyer's open deficit is 100 Wh, contract 120 Wh"
     assert story.scores[1].cause == "fault"
@@ -142,15 +143,17 @@ def test_a_contract_is_found_by_the_beginning_of_its_id_or_of_a_transaction(chai
     whole = story_of(chain, chain.names.spot)
     for name in (chain.names.spot.hex(), chain.names.spot_transaction.hex()):
         for digits in (8, 9, 63):
-            assert told(trade_story(chain.ledger, name[:digits].upper())) == whole
+            assert told(trade_story(chain.ledger, names_in(chain.ledger), name[:digits].upper())) == whole
     declined = story_of(chain, chain.names.altered).attempts[0].transaction
-    assert told(trade_story(chain.ledger, declined[:12])) == story_of(chain, chain.names.altered)
+    assert told(trade_story(chain.ledger, names_in(chain.ledger), declined[:12])) == story_of(
+        chain, chain.names.altered
+    )
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1234567", "z" * 8, "00" * 33, "0" * 64])
 def test_what_is_no_name_is_told(chain: StoryChain, text: str) -> None:
     with pytest.raises(NotFound) as refused:
-        told(trade_story(chain.ledger, text))
+        told(trade_story(chain.ledger, names_in(chain.ledger), text))
     assert refused.value.reason == "unknown_trade"
 
 
@@ -175,9 +178,9 @@ def test_two_contracts_that_begin_alike_are_told_apart_by_more_digits(tmp_path) 
         contract = signed_trade(chain.community, 0, 1, 1, offer_counter=counter)
         chain.builder.append([chain.builder.transaction(1, contract)])
     with pytest.raises(NotFound) as refused:
-        told(trade_story(chain.ledger, first[0][:8]))
+        told(trade_story(chain.ledger, names_in(chain.ledger), first[0][:8]))
     assert refused.value.reason == "ambiguous_name"
-    assert told(trade_story(chain.ledger, first[0])).trade == first[0]
+    assert told(trade_story(chain.ledger, names_in(chain.ledger), first[0])).trade == first[0]
     chain.ledger.close()
 
 

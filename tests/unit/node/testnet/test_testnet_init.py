@@ -17,6 +17,8 @@ from node.home.configuration import load_configuration
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.meter.readings_file import SHIPPED_READINGS, read_readings
+from node.names.address_book import load_book
+from node.names.names import names_of_home
 from node.testnet import init as testnet_init
 from node.testnet.folder import Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
@@ -76,7 +78,10 @@ def test_all_nodes_have_one_genesis_that_names_them_in_order(made: Testnet) -> N
         assert identity.address.hex() == node.address
         assert identity.node_key.public_key == member.node_key
         assert identity.meter_key.public_key == member.meter_key
-        assert member.name == node.name
+        assert names_of_home(home).of(identity.address) == node.name
+        assert {entry.called.name for entry in load_book(home.address_book).entries} == {
+            other.name for other in made.nodes
+        }
         assert member.tokens_micro == 10_000 * 1_000_000
         assert member.capacity_w == 43_000
     assert genesis.interval_ms == 3_600_000
