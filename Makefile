@@ -43,7 +43,7 @@ unit: setup  ## pure functions and single parts
 coverage: setup  ## the unit tests once more, with the branches that they do not reach
 	@$(BIN)/pytest tests/unit -q -n auto --cov --cov-report=term:skip-covered
 
-simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins, 500 ceremonies, 1,000 changes of members; 100,000 damaged inputs
+simulation: setup  ## the production replica on a virtual clock, network and disk: rules, mutants, 2,000 seeds, Twins, 500 ceremonies, 900 changes of members; 100,000 damaged inputs
 	@$(BIN)/pytest tests/simulation tests/fuzz -q -n auto
 	@$(BIN)/p2pnode-sim run --seeds 0:2000
 	@$(BIN)/p2pnode-sim twins --every 11
@@ -53,7 +53,7 @@ simulation: setup  ## the production replica on a virtual clock, network and dis
 mutants: setup  ## rules, driver, disk, ledger and block sync broken on purpose, one by one: each must be noticed (part of `simulation`)
 	@$(BIN)/pytest tests/simulation/test_mutants.py -q -n auto
 
-sim: setup  ## 20,000 seeds, every Twins scenario, dead links, small chains in full, 2,000 ceremonies, 10,000 changes of members; writes docs/simulation-result.json, docs/links-result.json, docs/models-result.json, docs/ceremony-simulation.json, docs/changes-result.json
+sim: setup  ## 20,000 seeds, every Twins scenario, dead links, small chains in full, 2,000 ceremonies, 9,000 changes of members; writes docs/simulation-result.json, docs/links-result.json, docs/models-result.json, docs/ceremony-simulation.json, docs/changes-result.json
 	@$(BIN)/p2pnode-sim record --seeds 0:20000 --output docs/simulation-result.json
 	@$(BIN)/p2pnode-sim links --members 4:7 --output docs/links-result.json
 	@$(BIN)/p2pnode-sim models --output docs/models-result.json

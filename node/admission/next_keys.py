@@ -13,6 +13,7 @@ file by file, before anything else is read.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from consensus.cryptography import SigningKey
@@ -73,7 +74,7 @@ def prepare(home: Home, use: KeyUse, *, name: str, capacity_w: int) -> None:
         IdentityError: the home has no certificate that names where it is reached, a key file is not usable, or the
             disk does not take it.
     """
-    own = home.next.node_key if use is KeyUse.NODE else home.next.meter_key
+    own = _next_key_file(home, use)
     with _writing(home.next):
         home.next.directory.mkdir(mode=FOLDER_MODE, exist_ok=True)
         if not own.exists():
@@ -81,13 +82,14 @@ def prepare(home: Home, use: KeyUse, *, name: str, capacity_w: int) -> None:
             sync_directory(home.next.directory)
     if home.next.request.exists():
         return
-    node_key, meter_key = (home.next, home) if use is KeyUse.NODE else (home, home.next)
     certificate = load_chain(home.certificate)[0]
     endpoint = endpoint_of(certificate.extensions)
     if endpoint is None:
         raise IdentityError(f"{home.certificate}: names no place where this home is reached")
-    claim = claim_meter(load_key(node_key.node_key).public_key, load_key(meter_key.meter_key), capacity_w)
-    request = make_request(name, node_key.node_key, endpoint, claim)
+    node_key, meter_key = _keys_asked_for(home, use)
+    claim = claim_meter(node_key.public_key, meter_key, capacity_w)
+    asking = home.next if use is KeyUse.NODE else home
+    request = make_request(name, asking.node_key, endpoint, claim)
     with _writing(home.next):
         write_whole(home.next.request, request)
 
@@ -135,6 +137,19 @@ def discard(home: Home) -> None:
         sync_directory(home.directory)
 
 
+def next_key(home: Home, use: KeyUse) -> PublicKey:
+    """Returns the next key of a home.
+
+    Raises:
+        IdentityError: its file is not usable.
+    """
+    return load_key(_next_key_file(home, use)).public_key
+
+
+def _next_key_file(home: Home, use: KeyUse) -> Path:
+    return home.next.node_key if use is KeyUse.NODE else home.next.meter_key
+
+
 def _keys_asked_for(home: Home, use: KeyUse) -> tuple[SigningKey, SigningKey]:
     nodes, meters = (home.next, home) if use is KeyUse.NODE else (home, home.next)
     return load_key(nodes.node_key), load_key(meters.meter_key)
@@ -166,13 +181,10 @@ def load_identities(home: Home) -> tuple[Identity, ...]:
 
 def is_in_force(home: Home, state: StateOfKeys) -> bool:
     """Says whether the chain has the next key, so that the node takes it into use."""
-    match begun_exchange(home):
-        case KeyUse.NODE:
-            return _is_certified(home, KeyUse.NODE) and load_key(home.next.node_key).public_key == state.acting
-        case KeyUse.METER:
-            return _is_certified(home, KeyUse.METER) and load_key(home.next.meter_key).public_key == state.meter
-        case None:
-            return False
+    use = begun_exchange(home)
+    if use is None or not _is_certified(home, use):
+        return False
+    return next_key(home, use) == (state.acting if use is KeyUse.NODE else state.meter)
 
 
 def may_take(home: Home, state: StateOfKeys) -> bool:

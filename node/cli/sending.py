@@ -5,13 +5,16 @@ from typing import Final
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
+from contracts.genesis import chain_id
 from contracts.transactions import Action, sign_transaction, transaction_digest
 from node.admission.next_keys import home_keys
 from node.cli.asking import ask_url
 from node.cli.terminal import error_console
-from node.client import open_client, require_url
+from node.client import api_url, open_client, require_url
 from node.errors import NodeAway, NodeError
+from node.home.configuration import Configuration
 from node.home.folder import Home
+from node.home.genesis_file import load_genesis
 from node.replies.node import StatusReply, SubmissionReply
 from node.replies.state import AccountReply, StateReply
 
@@ -27,7 +30,18 @@ NONCE_STEP: Final = 1_000
 """Above the sender's last nonce: a node that runs signs with the ones in between, and its transactions go first."""
 
 
-def member_key(home: Home, url: str) -> SigningKey:
+def send_as_member(configuration: Configuration, action: Action) -> SubmissionReply:
+    """Signs an action by the key that acts for this home's member, and brings it to its own node, which must run.
+
+    Raises:
+        NodeError: as `send_action`.
+        IdentityError: the home has no key and certificate that belong together.
+    """
+    home, url = configuration.home, api_url(configuration)
+    return send_action(url, _member_key(home, url), chain_id(load_genesis(home)), action)
+
+
+def _member_key(home: Home, url: str) -> SigningKey:
     """Returns the key of a home that acts for the member that its node says it is: its address may be that of an
     earlier key.
 

@@ -28,7 +28,7 @@ from tests.support.testnet import write_readings as write_rows
 @pytest.fixture
 def street(tmp_path: Path) -> Iterator[Street]:
     """Four households that have more hours to trade than the test takes."""
-    readings = write_rows(tmp_path / "readings.csv", households=4, hours=480)
+    readings = write_rows(tmp_path / "readings.csv", households=4, hours=4_000)
     directory = tmp_path / "testnet"
     initialise_testnet(directory, TestnetPlan(readings=readings.path))
     with cleaned_up(directory):

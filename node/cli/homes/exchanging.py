@@ -11,13 +11,12 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from consensus.identifiers import Address, PublicKey
+from consensus.identifiers import Address
 from contracts.genesis import chain_id
 from contracts.member_records import ChangeKind
 from contracts.transactions import KeyUse
 from node.admission import next_keys
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
-from node.admission.identity import load_key
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.options import YesOption, confirm
 from node.cli.terminal import error_console, output_console
@@ -171,16 +170,12 @@ def _discard(home: Home, use: KeyUse, known: _Known) -> None:
     if next_keys.begun_exchange(home) is None:
         raise NodeError("no next key is there: nothing was changed")
     was_asked = home.next.certificate.exists() and (
-        known.waiting is not None or _next_key(home, use).hex() in (known.node_key, known.meter_key)
+        known.waiting is not None or next_keys.next_key(home, use).hex() in (known.node_key, known.meter_key)
     )
     if was_asked:
         raise NodeError("the chain was asked for the next key already, and it cannot be given up any more")
     next_keys.discard(home)
     typer.echo(f"{home.next.directory}: the next {_WORDS[use].key} is erased; the present one stays")
-
-
-def _next_key(home: Home, use: KeyUse) -> PublicKey:
-    return load_key(home.next.node_key if use is KeyUse.NODE else home.next.meter_key).public_key
 
 
 async def _known(own: OwnNode) -> _Known:
@@ -205,7 +200,7 @@ async def _follow(own: OwnNode, home: Home, use: KeyUse) -> None:
     Raises:
         NodeError: it was declined.
     """
-    key, raw = _next_key(home, use).hex(), None
+    key, raw = next_keys.next_key(home, use).hex(), None
     while True:
         known = await _known(own)
         if key in (known.node_key, known.meter_key):

@@ -26,9 +26,8 @@ from node.admission.joining_home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
 from node.cli.homes.member import RunningConfig
 from node.cli.options import ConfigOption, YesOption, confirm
-from node.cli.sending import member_key, send_action
+from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
-from node.client import api_url
 from node.errors import JoinError
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.configuration import PEERS_MAX, Configuration, PeerEntry, load_configuration
@@ -184,8 +183,7 @@ def submit(
     chain = chain_id(load_genesis(configuration.home))
     if asked.application.chain != chain:
         raise JoinError(f"{file}: is for chain {asked.application.chain.hex()}, and this home is on {chain.hex()}")
-    url = api_url(configuration)
-    send_action(url, member_key(configuration.home, url), chain, asked)
+    send_as_member(configuration, asked)
     typer.echo(
         f"home {address_of(asked.application.node_key).hex()} applied; `p2pnode join status --config {config}` says "
         "where that stands"

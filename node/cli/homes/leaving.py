@@ -84,7 +84,7 @@ class OwnNode:
         """
         status = await self._client.status(self._url)
         if status is None:
-            raise NodeError(f"{self._url} does not answer: is the node running? It must, until it has left")
+            raise NodeError(f"{self._url} does not answer: is the node running? It must, until this is over")
         registered = await self._client.get(self._url, f"/v1/state/member:{status.address}", StateReply)
         fields = {} if registered.record is None else registered.record.fields
         acting = [key for key in self._keys if key.public_key.hex() == fields.get("node_key")]

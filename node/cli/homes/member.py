@@ -19,7 +19,7 @@ from node.cli.asking import Question, ask, ask_url
 from node.cli.homes.exchanging import METER_EXAMPLE, ROTATE_EXAMPLE, replace_meter, rotate
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.options import ConfigOption, JsonOption, YesOption, confirm
-from node.cli.sending import member_key, send_action
+from node.cli.sending import send_as_member
 from node.cli.terminal import error_console, output_console
 from node.client import api_url, open_client
 from node.errors import NodeError
@@ -151,7 +151,7 @@ def revoke(
     typer.echo(f"The authority revokes key {key} ({reason}), which is that of {name}.")
     typer.echo(_arithmetic_of(members))
     confirm("Bring that to the chain?", yes=yes)
-    reply = send_action(url, member_key(configuration.home, url), chain, action)
+    reply = send_as_member(configuration, action)
     typer.echo(f"Block {reply.height:,} took it. p2pnode member changes shows what it waits for, or that it is done")
 
 
@@ -175,7 +175,7 @@ def expel(
     typer.echo(_arithmetic_of(members))
     confirm("Propose that? Talk to its household first.", yes=yes)
     action = Propose(subject=Expulsion(member=Address(bytes.fromhex(found.address))))
-    reply = send_action(url, member_key(configuration.home, url), chain_id(load_genesis(configuration.home)), action)
+    reply = send_as_member(configuration, action)
     typer.echo(f"Proposal {reply.digest}. The others: p2pnode member approve {reply.digest[:16]}")
 
 
@@ -187,12 +187,11 @@ def approve(proposal: ProposalArgument, config: RunningConfig, yes: YesOption = 
     withdraws then ends it only if too few are left.
     """
     configuration = load_configuration(config)
-    url = api_url(configuration)
-    one = _proposal(url, proposal)
+    one = _proposal(api_url(configuration), proposal)
     typer.echo(f"{one.proposer_name} proposes that {one.member_name} ({one.member}) is expelled.")
     confirm("Approve that?", yes=yes)
     action = Approve(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
-    reply = send_action(url, member_key(configuration.home, url), chain_id(load_genesis(configuration.home)), action)
+    reply = send_as_member(configuration, action)
     typer.echo(f"Approved in block {reply.height:,}.")
 
 
@@ -200,10 +199,9 @@ def approve(proposal: ProposalArgument, config: RunningConfig, yes: YesOption = 
 def withdraw(proposal: ProposalArgument, config: RunningConfig) -> None:
     """Take this home's approval back, while the proposal is open or waits. The node must run."""
     configuration = load_configuration(config)
-    url = api_url(configuration)
-    one = _proposal(url, proposal)
+    one = _proposal(api_url(configuration), proposal)
     action = Withdraw(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
-    reply = send_action(url, member_key(configuration.home, url), chain_id(load_genesis(configuration.home)), action)
+    reply = send_as_member(configuration, action)
     typer.echo(f"Withdrawn in block {reply.height:,}.")
 
 

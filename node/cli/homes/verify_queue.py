@@ -7,18 +7,15 @@ import typer
 
 from consensus.identifiers import Address
 from contracts.applicants import Standing, Verdict
-from contracts.genesis import chain_id
 from contracts.transactions import GiveVerdict
 from node.admission.join_file import read_join_identity
 from node.cli.homes.join import ask_applications
 from node.cli.homes.member import RunningConfig
 from node.cli.options import ConfigOption, YesOption, confirm
-from node.cli.sending import member_key, send_action
+from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
-from node.client import api_url
 from node.errors import JoinError
 from node.home.configuration import load_configuration
-from node.home.genesis_file import load_genesis
 from node.replies.state import ApplicationView
 
 LIST_EXAMPLE: Final = "Example: p2pnode verify-queue list --config node1/meter.toml"
@@ -103,7 +100,5 @@ def _shown_identity(path: Path, one: ApplicationView) -> str:
 def _say(config: Path, one: ApplicationView, verdict: Verdict) -> None:
     configuration = load_configuration(config)
     action = GiveVerdict(applicant=Address(bytes.fromhex(one.address)), number=one.number, verdict=verdict)
-    chain = chain_id(load_genesis(configuration.home))
-    url = api_url(configuration)
-    send_action(url, member_key(configuration.home, url), chain, action)
+    send_as_member(configuration, action)
     typer.echo(f"{one.address[:16]}: {verdict.value}")

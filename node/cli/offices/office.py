@@ -24,7 +24,7 @@ from node.admission.office_keys import (
 from node.admission.passphrase import create_passphrase_file
 from node.cli.asking import Question, ask, ask_url
 from node.cli.options import ConfigOption, GenesisOption, JsonOption, YesOption, confirm, passphrase_of
-from node.cli.sending import member_key, send_action
+from node.cli.sending import send_action, send_as_member
 from node.cli.terminal import output_console
 from node.client import api_url
 from node.errors import NodeError
@@ -225,7 +225,7 @@ def propose(
     office = _office_of(successor, following, ask_url(url, PATH, OfficesReply))
     typer.echo(f"Key {following.key.hex()} is to act for the {office.name}.")
     confirm("Propose that? Ask whoever keeps the office's key first.", yes=yes)
-    reply = send_action(url, member_key(configuration.home, url), chain, Propose(subject=following))
+    reply = send_as_member(configuration, Propose(subject=following))
     typer.echo(f"Proposal {reply.digest}. The others: p2pnode office approve {reply.digest[:ADDRESS_DIGITS]}")
 
 
@@ -237,13 +237,11 @@ def approve(
 ) -> None:
     """Agree, as a member, to a proposal. The node must run."""
     configuration = load_configuration(config)
-    url = api_url(configuration)
-    one = _proposal(url, proposal)
+    one = _proposal(api_url(configuration), proposal)
     typer.echo(f"{one.proposer_name} proposes that key {one.key} acts for the {one.office}.")
     confirm("Approve that? Compare the key with whoever is to have it.", yes=yes)
     action = Approve(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
-    chain = chain_id(load_genesis(configuration.home))
-    reply = send_action(url, member_key(configuration.home, url), chain, action)
+    reply = send_as_member(configuration, action)
     typer.echo(f"Approved in block {reply.height:,}.")
 
 
@@ -251,11 +249,9 @@ def approve(
 def withdraw(proposal: ProposalArgument, config: ConfigOption) -> None:
     """Take this home's approval back, while the proposal is open or waits. The node must run."""
     configuration = load_configuration(config)
-    url = api_url(configuration)
-    one = _proposal(url, proposal)
+    one = _proposal(api_url(configuration), proposal)
     action = Withdraw(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
-    chain = chain_id(load_genesis(configuration.home))
-    reply = send_action(url, member_key(configuration.home, url), chain, action)
+    reply = send_as_member(configuration, action)
     typer.echo(f"Withdrawn in block {reply.height:,}.")
 
 

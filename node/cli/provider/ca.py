@@ -383,7 +383,7 @@ def _sign(
         )
         others = {one.address for one in register.certificates if one.name == order.name and one.revoked is None}
         if others - {address_of(order.node_key).hex()}:
-            typer.echo("  has another key, too: this one is of a new home in its place, or a mistake")
+            typer.echo("  has another key, too: that one is exchanged, this is a new home in its place, or a mistake")
     confirm("Sign?", yes=yes)
     chains = folder.issue(folder.open(passphrase_of(key_file)), orders, now=now, validity=validity)
     _write_outputs(outputs, chains)
