@@ -59,8 +59,8 @@ def running(*nodes: Node) -> Iterator[None]:
 
 def output(node: Node) -> str:
     """Everything that the node's daemons said."""
-    paths = node.home.directory.parent.glob("start-*.err")
-    return "".join(path.read_text() for path in sorted(paths) if f"node={node.name}" in path.read_text())
+    paths, named = node.home.directory.parent.glob("start-*.err"), f"node={node.address.hex()[:16]}"
+    return "".join(path.read_text() for path in sorted(paths) if named in path.read_text())
 
 
 def decide_blocks(street: Street, count: int, *, by: int = 1) -> None:
