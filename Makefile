@@ -7,6 +7,9 @@ BIN := .venv/bin
 SETUP := .venv/.ready
 SIMULATOR := $(BIN)/p2pnode-sim
 
+# Tests start thousands of processes: with it, each would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run test unit coverage simulation mutants sim soak integration api-long long endurance faults ceremonies fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
@@ -64,7 +67,7 @@ soak: setup  ## seeds until one fails
 	@$(BIN)/p2pnode-sim soak
 
 integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie
-	@$(BIN)/pytest tests/integration tests/faults -q
+	@$(BIN)/pytest tests/integration tests/faults -q -n 3 --dist loadfile --no-loadscope-reorder
 
 api-long: setup  ## 1,000 requests to each operation of the API, made from its OpenAPI document: 15 minutes
 	@$(BIN)/python -m tests.conformance --cases 1000

@@ -16,7 +16,6 @@ from contracts.transactions import Action, sign_transaction, transaction_digest
 from node.home.era_files import JoinFile, PlanFile, read_record
 from node.home.folder import Home
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
-from node.testnet.init import free_ports
 from tests.ceremonies.cases import Case
 from tests.ceremonies.deaf import deaf_file
 from tests.ceremonies.homes import burn_down, has_records, height_of, lose_records, lose_sign_state
@@ -27,6 +26,7 @@ from tests.support.ceremony_commands import authority
 from tests.support.contracts import FIRST_INTERVAL_MS, Community, signed_reading, signed_trade
 from tests.support.ledger import HOUR_MS, ChainBuilder
 from tests.support.long_chain import community_of, decide_beforehand, make_street
+from tests.support.ports import free_port
 from tests.support.testnet import VALID_UNTIL_HEIGHT, Node, Street, wait_until
 
 ERA: Final = 1
@@ -272,7 +272,7 @@ class CeremonyRun:
             "--host",
             "127.0.0.1",
             "--port",
-            str(free_ports(1)),
+            str(free_port()),
             "--api-port",
             self.nodes[-1].url.split(":")[-1],
         )

@@ -30,6 +30,7 @@ from tests.faults.daemon import main
 from tests.faults.sellers import write_agreed_contracts
 from tests.faults.tricks import DIARY_NAME
 from tests.support.forking import FORKING
+from tests.support.ports import free_ports
 from tests.support.testnet import VALID_UNTIL_HEIGHT, Node, Street, wait_until
 
 SLOT_DURATION_MS_PER_NODE: Final = 25
@@ -105,7 +106,7 @@ def make_street(directory: Path, plan: Plan) -> Street:
     if readings is None:
         readings = directory.with_name(f"{directory.name}.csv")
         write_street_readings(readings, plan.n, plan.hours)
-    testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings))
+    testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings, base_port=free_ports(2 * plan.n)))
     first = testnet.home(testnet.nodes[0])
     genesis = replace(
         load_genesis(first),

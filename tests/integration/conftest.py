@@ -1,12 +1,41 @@
-"""The testnet that several modules look at: run once, stopped, and copied by whoever wants to change it."""
+"""The order of the modules, and the testnet that several look at: run once by each process, stopped, and copied by
+whoever wants to change it.
+"""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from tests.support.testnet import FIRST_RUN_HOURS, Ended, Street, cleaned_up, p2pnode
+from tests.support.testnet import FIRST_RUN_HOURS, Ended, Street, cleaned_up, init_testnet, p2pnode
+
+LONGEST: Final = (
+    "test_street_that_changes.py",
+    "test_testnet.py",
+    "test_recovery.py",
+    "test_offices_of_daemons.py",
+    "test_exchanged_keys.py",
+    "test_crashes.py",
+    "test_ceremony_of_daemons.py",
+    "test_moved_homes.py",
+    "test_faults.py",
+    "test_flood.py",
+    "test_removing.py",
+    "test_block_sync_peers.py",
+    "test_founding.py",
+    "test_testnet_signals.py",
+    "test_joining.py",
+    "test_leaving.py",
+)
+"""Each module is run by one process; the longest begin, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest modules first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -14,9 +43,9 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Street
     """Five households that traded 48 hours and stopped; its tests leave it as it is."""
     directory = tmp_path_factory.mktemp("first") / "testnet"
     with cleaned_up(directory):
-        ended = p2pnode(
-            directory.parent, "testnet", "run", "--dir", directory, "--hours", str(FIRST_RUN_HOURS), "--json"
-        )
+        init_testnet(directory, nodes=5)
+        hours = ("--hours", str(FIRST_RUN_HOURS))
+        ended = p2pnode(directory.parent, "testnet", "run", "--dir", directory, *hours, "--json")
         yield Street(directory), ended
 
 

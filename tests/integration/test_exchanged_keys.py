@@ -11,6 +11,7 @@ from node.admission.identity import load_key
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import config, height, running
+from tests.support.ports import free_ports
 from tests.support.testnet import (
     Node,
     Street,
@@ -30,7 +31,7 @@ def street(tmp_path: Path) -> Iterator[Street]:
     """Four households that have more hours to trade than the test takes."""
     readings = write_rows(tmp_path / "readings.csv", households=4, hours=4_000)
     directory = tmp_path / "testnet"
-    initialise_testnet(directory, TestnetPlan(readings=readings.path))
+    initialise_testnet(directory, TestnetPlan(readings=readings.path, base_port=free_ports(8)))
     with cleaned_up(directory):
         yield Street(directory)
 

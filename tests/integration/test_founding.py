@@ -14,9 +14,9 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.meter.readings_file import Readings, read_readings, write_household
 from node.testnet.folder import Manifest, Testnet, TestnetNode
-from tests.integration.test_mesh import free_port
 from tests.support.ceremony_commands import running
 from tests.support.pages import commands_of, run
+from tests.support.ports import free_port
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
 HOURS = 3

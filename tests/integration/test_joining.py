@@ -10,8 +10,9 @@ from consensus.identifiers import Digest
 from node.admission.identity import load_key
 from node.home.folder import Home
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
-from node.testnet.init import TestnetPlan, free_ports, initialise_testnet
+from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.ports import free_ports
 from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until, write_readings
 
 WHO = "The Fifths, Sunny Street 5, fifths@example.org"
@@ -22,7 +23,7 @@ def street(tmp_path: Path) -> Iterator[Street]:
     """Four households that have some hours to trade."""
     readings = write_readings(tmp_path / "readings.csv", households=4, hours=4)
     directory = tmp_path / "testnet"
-    initialise_testnet(directory, TestnetPlan(readings=readings.path))
+    initialise_testnet(directory, TestnetPlan(readings=readings.path, base_port=free_ports(8)))
     with cleaned_up(directory):
         yield Street(directory)
 

@@ -9,6 +9,7 @@ import pytest
 
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.ports import free_ports
 from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, refused, wait_until, write_readings
 
 
@@ -17,7 +18,7 @@ def street(tmp_path: Path) -> Iterator[Street]:
     """Five households with one hour to measure."""
     readings = write_readings(tmp_path / "readings.csv", households=5, hours=1)
     directory = tmp_path / "testnet"
-    initialise_testnet(directory, TestnetPlan(readings=readings.path))
+    initialise_testnet(directory, TestnetPlan(readings=readings.path, base_port=free_ports(10)))
     with cleaned_up(directory):
         yield Street(directory)
 

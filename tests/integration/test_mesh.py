@@ -29,7 +29,7 @@ from node.mesh.limits import MESH_PATH, MeshLimits, MeshRefusal, PeerEndpoint
 from node.mesh.link import USE_THIS
 from node.mesh.mesh import Mesh
 from node.mesh.messages import FRAME_SIZE_BYTES_MAX, OfferDecline, PeerMessage, encode_peer_message
-from node.testnet.init import free_ports
+from tests.support.ports import free_port
 
 DEADLINE_S = 20.0
 """Longest wait for a condition: only a failing test waits so long."""
@@ -128,10 +128,6 @@ class Node:
 
 def name_of(address: Address) -> str:
     return address.hex()[:16]
-
-
-def free_port() -> int:
-    return free_ports(1)
 
 
 def make_identity(folder: Path, authority: Authority, role: Role = Role.MEMBER) -> Identity:

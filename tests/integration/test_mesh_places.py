@@ -9,7 +9,8 @@ import pytest
 
 from node.admission.authority import Authority
 from node.admission.endpoint import Endpoint
-from tests.integration.test_mesh import QUICK, Node, Town, free_port, meshed, status, town, until
+from tests.integration.test_mesh import QUICK, Node, Town, meshed, status, town, until
+from tests.support.ports import free_port
 
 __all__ = ["town"]
 

@@ -13,8 +13,8 @@ from node.home.genesis_file import load_genesis
 from node.mesh.endpoint_file import load_endpoints
 from node.mesh.endpoint_record import decode_record
 from tests.integration.test_links import cannot_dial, transfer_at
-from tests.integration.test_mesh import free_port
 from tests.support.long_chain import make_street
+from tests.support.ports import free_port
 from tests.support.testnet import Node, Street, cleaned_up, daemon, wait_until
 
 NODES = 4
@@ -108,17 +108,21 @@ def test_a_home_that_was_away_hears_from_others_where_one_is_that_moved_meanwhil
 
 
 def test_a_home_that_knows_nobody_is_dialled_where_it_said_that_it_is(street: Street) -> None:
-    """At an address of the other kind, behind a name that is none; it told that once, and can tell nobody now."""
+    """At an address of the other kind, behind a name that is none; it told that once, and can tell nobody now.
+
+    The others start after it: whoever looked for it in vain meanwhile makes pauses of up to a minute.
+    """
     *others, home = street.nodes
-    with running(*others):
-        port = move(home, host="::1", advertise=["nobody.invalid", "[::1]"])
-        with running(home):
-            linked(*street.nodes)
-            wait_until(lambda: all(port_of(other, home) == port for other in others), "all wrote it down")
-        home.home.endpoints.unlink()
-        for other in others:
-            cannot_dial(home, other)
-        with running(home):
+    port = move(home, host="::1", advertise=["nobody.invalid", "[::1]"])
+    with running(*street.nodes):
+        linked(*street.nodes)
+        wait_until(lambda: all(port_of(other, home) == port for other in others), "all wrote it down")
+    home.home.endpoints.unlink()
+    for other in others:
+        cannot_dial(home, other)
+    with running(home):
+        wait_until(home.status, "it answers")
+        with running(*others):
             linked(*street.nodes)
             wait_until(lambda: len(ports_known(home)) == NODES, "it was told of all")
             transfer_at(home, others[0])

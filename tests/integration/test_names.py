@@ -14,6 +14,7 @@ import pytest
 from ledger.side_files import database_path
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import config, decide_blocks, running
+from tests.support.ports import free_ports
 from tests.support.testnet import Node, Street, cleaned_up, p2pnode, refused, wait_until, write_readings
 
 NAMES = {number: f"Quittenbaum{number}" for number in range(1, 6)}
@@ -27,7 +28,7 @@ def street(tmp_path: Path) -> Iterator[Street]:
     """Five households that measure three hours, each with a name on a card that it gave to all."""
     readings = write_readings(tmp_path / "readings.csv", households=5, hours=3)
     directory = tmp_path / "testnet"
-    initialise_testnet(directory, TestnetPlan(readings=readings.path))
+    initialise_testnet(directory, TestnetPlan(readings=readings.path, base_port=free_ports(10)))
     street = Street(directory)
     for number, node in enumerate(street.nodes, start=1):
         text = node.home.configuration.read_text().replace(f'name = "{node.name}"', f'name = "{NAMES[number]}"')

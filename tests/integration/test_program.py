@@ -11,6 +11,7 @@ import pytest
 
 from node.testnet.folder import Testnet
 from node.testnet.init import TestnetPlan, initialise_testnet
+from tests.support.ports import free_ports
 
 MODULE = (sys.executable, "-m", "node")
 INSTALLED = (str(Path(sys.executable).with_name("p2pnode")),)
@@ -33,7 +34,8 @@ NO_SPACE = "p2pnode: standard output cannot be written: No space left on device\
 
 @pytest.fixture(scope="module")
 def testnet(tmp_path_factory: pytest.TempPathFactory) -> Testnet:
-    return initialise_testnet(tmp_path_factory.mktemp("program") / "testnet", TestnetPlan())[0]
+    directory = tmp_path_factory.mktemp("program") / "testnet"
+    return initialise_testnet(directory, TestnetPlan(base_port=free_ports(10)))[0]
 
 
 def run(

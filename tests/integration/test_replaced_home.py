@@ -14,7 +14,6 @@ import pytest
 from consensus.identifiers import Height
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
-from tests.integration.test_mesh import free_port
 from tests.support.ceremony_commands import (
     apply_at,
     authority,
@@ -30,6 +29,7 @@ from tests.support.ceremony_commands import (
     running,
 )
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
+from tests.support.ports import free_port
 from tests.support.testnet import Node, Street, cleaned_up, daemon, wait_until
 
 TIP = 20

@@ -16,7 +16,7 @@ from contracts.transactions import DoubleOffer, ForwardTerms
 from node.cli.main import app
 from node.cli.story_tables import LISTED_DIGITS
 from node.errors import FileRefused, NodeError, NotFound
-from tests.support.testnet import Street, cleaned_up, p2pnode, refused, write_readings
+from tests.support.testnet import Street, cleaned_up, init_testnet, p2pnode, refused, write_readings
 
 HOURS = 4
 
@@ -27,8 +27,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     directory = tmp_path_factory.mktemp("stories") / "testnet"
     readings = write_readings(directory.parent / "street.csv", households=4, hours=HOURS)
     with cleaned_up(directory):
-        arguments = ("testnet", "run", "--dir", directory, "--readings", readings.path, "--keep", "--json")
-        p2pnode(directory.parent, *arguments)
+        init_testnet(directory, "--readings", readings.path, nodes=4)
+        p2pnode(directory.parent, "testnet", "run", "--dir", directory, "--keep", "--json")
         street = Street(directory)
         street.at_one_tip()
         yield street

@@ -18,9 +18,9 @@ from consensus.identifiers import PublicKey
 from node.admission.identity import load_key
 from node.meter.readings_file import read_readings
 from tests.integration.test_founding import found, node_of
-from tests.integration.test_mesh import free_port
 from tests.integration.test_moved_homes import move
 from tests.support.ceremony_commands import config, height, running
+from tests.support.ports import free_port
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
 HOURS = 3_000

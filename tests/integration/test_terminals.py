@@ -15,7 +15,7 @@ from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
 from tests.support.authority_commands import Provider
 from tests.support.ceremony_commands import config, export_all, file, plan_of
-from tests.support.testnet import COMMAND, Street, p2pnode
+from tests.support.testnet import COMMAND, Street, init_testnet
 
 SHELL_SIGNAL_BASE = 128
 CTRL_C = b"\x03"
@@ -50,7 +50,7 @@ def on_a_terminal(directory: Path, *arguments: str | Path, answers: tuple[bytes,
 def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Street, Path]:
     """Five homes that never ran, and a plan that nobody agreed to yet."""
     directory = tmp_path_factory.mktemp("planned") / "testnet"
-    p2pnode(directory.parent, "testnet", "init", "--dir", directory)
+    init_testnet(directory, nodes=5)
     street = Street(directory)
     return street, plan_of(street, export_all(street, 1, 2, 3, 4, 5))
 

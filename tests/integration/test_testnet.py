@@ -20,6 +20,7 @@ from tests.support.testnet import (
     background,
     cleaned_up,
     daemon,
+    init_testnet,
     p2pnode,
     processes_about,
     refused,
@@ -139,7 +140,7 @@ def without_times(ended: Ended) -> dict[str, Any]:
 @pytest.mark.parametrize("victim_number", [pytest.param(1, id="seller"), pytest.param(2, id="buyer")])
 def test_a_node_killed_in_the_middle_comes_back_and_all_is_traded(tmp_path: Path, victim_number: int) -> None:
     directory = tmp_path / "testnet"
-    p2pnode(tmp_path, "testnet", "init", "--dir", directory)
+    init_testnet(directory, nodes=5)
     street = Street(directory)
     street.shorten_grace()
     victim = street.node(victim_number)
@@ -246,7 +247,7 @@ def test_other_readings_trade_their_own_optimum(tmp_path: Path, households: int,
     with cleaned_up(directory):
         chosen = ("--dir", directory, "--readings", readings.path)
         if nodes != households:
-            p2pnode(tmp_path, "testnet", "init", *chosen, "--nodes", str(nodes))
+            init_testnet(directory, "--readings", readings.path, nodes=nodes)
             Street(directory).shorten_grace()
         summary = json.loads(p2pnode(tmp_path, "testnet", "run", *chosen, "--json").output)
         street = Street(directory)

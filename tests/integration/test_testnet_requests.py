@@ -13,7 +13,7 @@ import pytest
 
 from consensus.identifiers import Digest
 from node.api.quota import BURST_MAX, RATE_PER_S
-from tests.support.testnet import MESSAGEPACK_TYPE, STACK_TRACE, Node, Street, cleaned_up, p2pnode
+from tests.support.testnet import MESSAGEPACK_TYPE, STACK_TRACE, Node, Street, cleaned_up, init_testnet, p2pnode
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     """Five daemons that traded an hour and go on running; its tests leave them running."""
     directory = tmp_path_factory.mktemp("market") / "testnet"
     with cleaned_up(directory):
+        init_testnet(directory, nodes=5)
         arguments = ("testnet", "run", "--dir", directory, "--hours", "1", "--keep", "--json")
         ended = p2pnode(directory.parent, *arguments)
         assert json.loads(ended.output)["hours"] == 1

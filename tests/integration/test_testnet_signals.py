@@ -13,6 +13,7 @@ from tests.support.testnet import (
     Street,
     background,
     cleaned_up,
+    init_testnet,
     p2pnode,
     processes_about,
     refused,
@@ -27,7 +28,7 @@ HOURS = 12
 @pytest.fixture
 def street(tmp_path: Path) -> Street:
     readings = write_readings(tmp_path / "street.csv", households=4, hours=HOURS)
-    p2pnode(tmp_path, "testnet", "init", "--dir", tmp_path / "testnet", "--readings", readings.path)
+    init_testnet(tmp_path / "testnet", "--readings", readings.path, nodes=4)
     return Street(tmp_path / "testnet")
 
 

@@ -16,6 +16,7 @@ from tests.support.testnet import (
     Node,
     Street,
     cleaned_up,
+    init_testnet,
     p2pnode,
     refused,
     wait_until,
@@ -31,8 +32,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     directory = tmp_path_factory.mktemp("why") / "testnet"
     readings = write_readings(directory.parent / "street.csv", households=4, hours=1)
     with cleaned_up(directory):
-        arguments = ("testnet", "run", "--dir", directory, "--readings", readings.path, "--keep", "--json")
-        p2pnode(directory.parent, *arguments)
+        init_testnet(directory, "--readings", readings.path, nodes=4)
+        p2pnode(directory.parent, "testnet", "run", "--dir", directory, "--keep", "--json")
         yield Street(directory)
         p2pnode(directory.parent, "testnet", "stop", "--dir", directory)
 

@@ -19,7 +19,7 @@ from node.home.sign_state import SignStateFile
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, GRID_KEY_NAME, ISSUER_KEY_NAME
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
-from tests.support.testnet import Street, p2pnode, succeeded, write_readings
+from tests.support.testnet import Street, init_testnet, write_readings
 
 METER_TABLE: Final = "[meter]"
 
@@ -41,7 +41,7 @@ def make_street(directory: Path, *, nodes: int) -> Street:
     """Makes a testnet in `directory` whose members measure nothing: blocks come from whoever asks for them."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     readings = write_readings(directory.with_name(f"{directory.name}.csv"), households=nodes, hours=1)
-    succeeded(p2pnode(directory.parent, "testnet", "init", "--dir", directory, "--readings", readings.path))
+    init_testnet(directory, "--readings", readings.path, nodes=nodes)
     street = Street(directory)
     for node in street.nodes:
         text = node.home.configuration.read_text(encoding="utf-8")

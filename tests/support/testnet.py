@@ -31,6 +31,7 @@ from node.home.genesis_file import load_genesis
 from node.home.process import running_process
 from node.testnet.folder import Testnet
 from tests.support.contracts import Community, make_genesis
+from tests.support.ports import free_ports
 
 T = TypeVar("T")
 
@@ -142,6 +143,12 @@ def p2pnode(directory: Path, *arguments: str | Path) -> Ended:
     """Runs `p2pnode arguments`, which must succeed, to its end."""
     with background(directory, *arguments) as running:
         return succeeded(running.wait())
+
+
+def init_testnet(directory: Path, *options: str | Path, nodes: int) -> None:
+    """Makes a testnet of so many nodes by the command, on ports of this process's own."""
+    chosen = ("--dir", directory, "--base-port", str(free_ports(2 * nodes)), "--nodes", str(nodes))
+    p2pnode(directory.parent, "testnet", "init", *chosen, *options)
 
 
 def succeeded(ended: Ended) -> Ended:
