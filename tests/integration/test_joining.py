@@ -11,7 +11,7 @@ from node.admission.identity import load_key
 from node.home.folder import Home
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import TestnetPlan, free_ports, initialise_testnet
-from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.ceremony_commands import config, decide_blocks, height, members_at, running
 from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until, write_readings
 
 WHO = "The Fifths, Sunny Street 5, fifths@example.org"
@@ -57,10 +57,6 @@ def ask_to_join(street: Street, new: NewHome) -> Path:
     )  # fmt: skip
     assert new.address.hex() in said.output
     return new.home.join_request
-
-
-def members_at(node: Node) -> int:
-    return int(node.present_status()["members"])
 
 
 def test_a_fifth_home_joins_four_that_trade(street: Street) -> None:
