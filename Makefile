@@ -72,7 +72,7 @@ integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie
 api-long: setup  ## 1,000 requests to each operation of the API, made from its OpenAPI document: 15 minutes
 	@$(BIN)/python -m tests.conformance --cases 1000
 
-endurance: setup  ## kills, pauses, flipped bytes and long catching up, at full length; writes docs/endurance-result.json
+endurance: setup  ## kills, pauses, joins and leaves, flipped bytes and long catching up, at full length; writes docs/endurance-result.json
 	@$(BIN)/python -m tests.endurance record --output docs/endurance-result.json
 
 faults: setup  ## every behaviour of docs/threat-model.md at 4 and 7 nodes, and in 48 hours of 7 homes: 7 minutes; writes build/faults.json, build/street-of-seven.json

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from tests.endurance.changes import changes
 from tests.endurance.flips import flips
 from tests.endurance.flood import flood
 from tests.endurance.kills import kills
@@ -20,6 +21,7 @@ SUBJECTS: Final = {
     "kills": ("kills",),
     "phases": ("phases",),
     "pauses": ("pauses",),
+    "changes": ("changes",),
     "flips": ("flips", "--json"),
     "sync": ("sync", "--json"),
     "flood": ("flood", "--json"),
@@ -30,6 +32,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Long tests o
 app.command()(kills)
 app.command()(phases)
 app.command()(pauses)
+app.command()(changes)
 app.command()(flips)
 app.command()(flood)
 app.command()(sync)

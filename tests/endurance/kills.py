@@ -46,12 +46,12 @@ def run_kills(*, nodes: int, kills: int, seed: int, tell: bool = False) -> dict[
     return {
         "nodes": nodes,
         "kills": number,
-        "recovery_s": _percentiles(recoveries),
+        "recovery_s": percentiles(recoveries),
         **figures,
     }
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float]:
+def percentiles(seconds: list[float]) -> dict[str, float]:
     parts = quantiles(seconds, n=20, method="inclusive") if len(seconds) > 1 else seconds * 19
     return {"p50": round(parts[9], 2), "p95": round(parts[18], 2), "max": round(max(seconds), 2)}
 

@@ -24,7 +24,16 @@ from ledger.ledger import Ledger
 from node.home.genesis_file import load_genesis
 from tests.endurance.witness import contradictions, read_statements
 from tests.support.long_chain import make_street, scratch
-from tests.support.testnet import STACK_TRACE, Node, Street, background, succeeded, wait_until
+from tests.support.testnet import (
+    STACK_TRACE,
+    STOP_DEADLINE_S,
+    Node,
+    Street,
+    at_one_tip,
+    background,
+    succeeded,
+    wait_until,
+)
 
 CLIENTS: Final = 3
 REPLY_WAIT_S: Final = 5
@@ -56,18 +65,20 @@ class Replied:
 
 
 class Pack:
-    """The daemons of one testnet, as child processes."""
+    """The daemons of one testnet, and of homes that join it, as child processes."""
 
     def __init__(self, street: Street) -> None:
         self.street: Final = street
+        self.nodes: Final = dict(enumerate(street.nodes, 1))
+        """Those that are looked at in the end, by number; who leaves is taken out."""
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     @property
-    def numbers(self) -> range:
-        return range(1, len(self.street.nodes) + 1)
+    def numbers(self) -> list[int]:
+        return list(self.nodes)
 
     def node(self, number: int) -> Node:
-        return self.street.node(number)
+        return self.nodes[number]
 
     def start(self, number: int, *module: str) -> None:
         """Starts a daemon, with `module` by a way of its own."""
@@ -91,13 +102,19 @@ class Pack:
     def signal(self, number: int, which: signal.Signals) -> None:
         self.processes[number].send_signal(which)
 
+    def end(self, number: int) -> None:
+        """Stops one daemon as its people do."""
+        process = self.processes.pop(number)
+        process.terminate()
+        process.wait(timeout=STOP_DEADLINE_S)
+
     def stop(self) -> None:
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)
             process.terminate()
         for process in self.processes.values():
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=STOP_DEADLINE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -141,9 +158,16 @@ def running_pack(nodes: int) -> Iterator[Pack]:
 class Load:
     """Clients that each send one transfer after the other to any node, and remember what they are told."""
 
-    def __init__(self, street: Street, seed: int) -> None:
-        """Asks the nodes, which run, where their wallets are: later any of them may be down."""
+    def __init__(self, street: Street, seed: int, *, pause_s: float = 0.0) -> None:
+        """Asks the nodes, which run, where their wallets are: later any of them may be down.
+
+        Args:
+            street: whose founders have the wallets, and are asked.
+            seed: of whom a client asks next.
+            pause_s: a client's between a reply and its next transfer.
+        """
         self._nodes = street.nodes
+        self._pause_s = pause_s
         self._ended = threading.Event()
         self._clients = [
             threading.Thread(
@@ -172,13 +196,14 @@ class Load:
             asked = choice.choice(self._nodes)
             try:
                 reply = asked.submit(raw, wait_s=REPLY_WAIT_S)
+                if reply.status == 200 and reply.document.get("status") == "executed":
+                    self.remember(asked, reply.document)
+                    self._ended.wait(self._pause_s)
+                    continue
+                nonce = max(nonce, int(asked.account(wallet.address)["nonce"]) + 1)  # its people act, too
             except (OSError, HTTPException, ValueError):
-                self._ended.wait(RETRY_PAUSE_S)
-                continue
-            if reply.status == 200 and reply.document.get("status") == "executed":
-                self.remember(asked, reply.document)
-            else:
-                self._ended.wait(RETRY_PAUSE_S)
+                pass
+            self._ended.wait(RETRY_PAUSE_S)
 
     def remember(self, asked: Node, document: dict[str, Any]) -> None:
         """Notes that a node said so of a transaction: the answer to its submission."""
@@ -201,14 +226,14 @@ def check_end(pack: Pack, replied: Sequence[Replied]) -> dict[str, Any]:
     Raises:
         AssertionError: something was lost, the chains differ, or somebody contradicted himself.
     """
-    statuses = pack.street.at_one_tip()
+    statuses = at_one_tip(list(pack.nodes.values()))
     pack.stop()
     for number in pack.numbers:
         lost = _missing(pack, number, replied)
         assert not lost, f"of {len(replied)} replied, node {number} does not have {lost[:3]} ... ({len(lost)})"
     _verify(pack)
-    logs = pack.street.logs()
-    assert not (said := [words for words in NEVER_SAID if words in logs]), said
+    for node in pack.nodes.values():
+        check_log(node)
     statements = read_statements(pack.node(number).home.directory for number in pack.numbers)
     assert not (found := contradictions(statements)), found
     moments_s = sorted(one.replied_s for one in replied)
@@ -219,6 +244,12 @@ def check_end(pack: Pack, replied: Sequence[Replied]) -> dict[str, Any]:
         "without_reply_s_max": round(max((after - before for before, after in pairwise(moments_s)), default=0.0), 2),
         "statements": len(statements),
     }
+
+
+def check_log(node: Node) -> None:
+    """Looks whether a daemon said what none ever says."""
+    log = node.log()
+    assert not (said := [words for words in NEVER_SAID if words in log]), (node.name, said)
 
 
 def _verify(pack: Pack) -> None:

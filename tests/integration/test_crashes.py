@@ -1,7 +1,10 @@
-"""Some kills, a leader that dies in the middle of a block, and a pause; `make endurance` has all of them."""
+"""Some kills, a leader that dies in the middle of a block, a pause, a home that comes and goes; `make endurance` has
+all of them.
+"""
 
 import pytest
 
+from tests.endurance.changes import run_changes
 from tests.endurance.kills import run_kills
 from tests.endurance.pauses import SHORT_SLOT_MS, run_pause
 from tests.endurance.phases import run_phase
@@ -21,6 +24,12 @@ def test_a_leader_dies_in_the_middle_of_a_block(point: str) -> None:
 
 def test_commits_go_on_after_half_of_the_network_was_paused() -> None:
     assert run_pause(slots=100, slot_ms=SHORT_SLOT_MS)["replied"] > 0
+
+
+def test_a_home_joins_and_leaves_under_load() -> None:
+    figures = run_changes(count=2, seed=1)
+    assert (figures["joins"], figures["leaves"]) == (1, 1)
+    assert figures["replied"] > 0
 
 
 def says(kind: str, slot: int, content: str, *, signer: str = "a", height: int = 7) -> Statement:

@@ -10,7 +10,7 @@ from consensus.cryptography import SigningKey
 from node.admission.identity import load_key
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import TestnetPlan, initialise_testnet
-from tests.support.ceremony_commands import config, height, running
+from tests.support.ceremony_commands import config, height, newest_trade, running
 from tests.support.ports import free_ports
 from tests.support.testnet import (
     Node,
@@ -61,12 +61,6 @@ def registered(at: Node, of: Node) -> dict[str, str]:
 
 def key_is(at: Node, of: Node, name: str, key: SigningKey) -> None:
     wait_until(lambda: registered(at, of)[name] == key.public_key.hex(), f"{at.name} has the new {name}")
-
-
-def newest_trade(node: Node) -> tuple[str, int]:
-    """Returns its name and its height."""
-    (found,) = node.request("/v1/trades?order=newest&limit=1").document["trades"]
-    return str(found["trade"]), int(found["height"])
 
 
 def test_one_home_exchanges_its_node_key_and_another_its_meter_while_all_trade(street: Street) -> None:

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from consensus.identifiers import Digest
-from node.admission.identity import load_key
-from node.home.folder import Home
-from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from node.testnet.init import TestnetPlan, initialise_testnet
-from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.ceremony_commands import config, decide_blocks, height, members_at, running
+from tests.support.new_homes import NewHome, ask_to_join, let_in
 from tests.support.ports import free_ports
-from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, refused, wait_until, write_readings
+from tests.support.testnet import Street, cleaned_up, daemon, p2pnode, refused, wait_until, write_readings
 
 WHO = "The Fifths, Sunny Street 5, fifths@example.org"
 
@@ -28,60 +25,21 @@ def street(tmp_path: Path) -> Iterator[Street]:
         yield Street(directory)
 
 
-class NewHome(Node):
-    """A home that was no part of the founding."""
-
-    def __init__(self, street: Street, name: str) -> None:
-        self.home = Home(street.directory / name)  # type: ignore[misc]
-        self.name = name  # type: ignore[misc]
-        port = free_ports(2)
-        self.url = f"http://127.0.0.1:{port + 1}"  # type: ignore[misc]
-        made = ("--name", name, "--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", str(port))
-        p2pnode(street.directory, "init", self.home.directory, *made, "--api-port", str(port + 1))
-        self.key = load_key(self.home.node_key)  # type: ignore[misc]
-        self.address = self.key.address  # type: ignore[misc]
-        self._chain = Digest(bytes.fromhex(street.node(1)._chain.hex()))
-
-
-def ask_to_join(street: Street, new: NewHome) -> Path:
-    """What the household and the authority do: init, ca issue, join request."""
-    directory = street.directory
-    key_file = directory / AUTHORITY_KEY_FILE_NAME
-    p2pnode(directory, "ca", "issue", directory / AUTHORITY_NAME, new.home.request, "--key-file", key_file, "--yes")
-    p2pnode(directory, "join", "street", *config(street.node(1)), "--output", directory / "street.json")
-    (directory / "who.txt").write_text(WHO, encoding="utf-8")
-    (directory / "contract.txt").write_text("the main contract", encoding="utf-8")
-    said = p2pnode(
-        directory, "join", "request", new.home.directory, "--street", directory / "street.json",
-        "--certificate", new.home.request.with_suffix(".crt"), "--identity", directory / "who.txt",
-        "--terms", directory / "contract.txt", "--yes",
-    )  # fmt: skip
-    assert new.address.hex() in said.output
-    return new.home.join_request
-
-
-def members_at(node: Node) -> int:
-    return int(node.present_status()["members"])
-
-
 def test_a_fifth_home_joins_four_that_trade(street: Street) -> None:
     founders = [street.node(number) for number in range(1, 5)]
     with running(*founders):
         new = NewHome(street, "fifth")
-        request = ask_to_join(street, new)
+        request = ask_to_join(street, new, who=WHO)
         with daemon(new):
             wait_until(lambda: new.status() is not None, "it runs, and waits to be let in")
             assert members_at(new) == 4
             p2pnode(street.directory, "join", "submit", request, *config(founders[0]))
             status = p2pnode(street.directory, "join", "status", *config(founders[1])).output
             assert "3 of 4 verifiers must say the same" in status
-            identity = ("--identity", new.home.join_identity, "--yes")
             for verifier in founders[:3]:
                 listed = p2pnode(street.directory, "verify-queue", "list", *config(verifier)).output
                 assert new.address.hex()[:16] in listed
-                p2pnode(
-                    street.directory, "verify-queue", "accept", new.address.hex()[:12], *config(verifier), *identity
-                )
+                let_in(street, new, [verifier])
             wait_until(lambda: all(members_at(node) == 5 for node in (*founders, new)), "five members")
             again = refused(street.directory, "join", "submit", request, *config(founders[0]))
             assert "join_replayed" in again

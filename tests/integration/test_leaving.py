@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.testnet.init import TestnetPlan, initialise_testnet
-from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.ceremony_commands import config, decide_blocks, height, members_at, running
 from tests.support.ports import free_ports
 from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, refused, wait_until, write_readings
 
@@ -32,10 +32,6 @@ def member_changes(node: Node) -> dict[str, object]:
 def have_measured(street: Street) -> bool:
     """From then on nothing is decided that the test does not ask for."""
     return all(node.present_status()["meter"]["finished"] for node in street.nodes)
-
-
-def members_at(node: Node) -> int:
-    return int(node.present_status()["members"])
 
 
 def test_one_leaves_and_the_others_decide_with_fewer(street: Street) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from contracts.genesis import chain_id
 from node.home.genesis_file import load_genesis, write_genesis
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, MANIFEST_NAME
-from tests.support.ceremony_commands import config, decide_blocks, height, running
+from tests.support.ceremony_commands import config, decide_blocks, height, members_at, running
 from tests.support.long_chain import make_street
 from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, refused, wait_until
 
@@ -46,10 +46,6 @@ def soon(tmp_path: Path) -> Iterator[Street]:
     target = tmp_path / "testnet"
     with cleaned_up(target):
         yield make_waiting_street(target, SHORT_WAIT_SLOTS)
-
-
-def members_at(node: Node) -> int:
-    return int(node.present_status()["members"])
 
 
 def declined(street: Street, *arguments: str | Path) -> str:

@@ -19,7 +19,7 @@ from node.admission.identity import load_key
 from node.meter.readings_file import read_readings
 from tests.integration.test_founding import found, node_of
 from tests.integration.test_moved_homes import move
-from tests.support.ceremony_commands import config, height, running
+from tests.support.ceremony_commands import config, height, members_at, newest_trade, running
 from tests.support.ports import free_port
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
@@ -54,18 +54,8 @@ def community(tmp_path: Path) -> Iterator[Community]:
         yield Community(tmp_path, tmp_path / "provider", found(places, read_readings(readings.path)))
 
 
-def members_at(node: Node) -> int:
-    return int(node.present_status()["members"])
-
-
 def are(members: int, *nodes: Node) -> None:
     wait_until(lambda: all(members_at(node) == members for node in nodes), f"{members} members")
-
-
-def newest_trade(node: Node) -> tuple[str, int]:
-    """Returns its name and its height."""
-    trades = node.request("/v1/trades?order=newest&limit=1").document["trades"]
-    return (str(trades[0]["trade"]), int(trades[0]["height"])) if trades else ("", 0)
 
 
 def receipt_after(community: Community, above: int) -> Path:

@@ -106,6 +106,20 @@ class Faults:
     """Of the first F members in an order drawn from the seed; more roles than F are not given."""
 
 
+def trouble(until_ms: int, *, is_parted: bool, crash_per_tick: float = 0.002, crash_per_point: float = 0.0) -> Faults:
+    """Returns a bad network, with crashes and pauses, for a while; with partitions, if it is parted."""
+    return Faults(
+        until_ms=until_ms,
+        loss=0.05,
+        duplication=0.05,
+        delay_ms_max=150,
+        crash_per_tick=crash_per_tick,
+        crash_per_point=crash_per_point,
+        pause_per_tick=0.001,
+        partition_ms=1_500 if is_parted else 0,
+    )
+
+
 STRAGGLER_MS_MAX: Final = 5_000
 CALM_DELAY_MS_MAX: Final = 20
 """Of messages once faults have ended."""

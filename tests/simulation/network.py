@@ -451,3 +451,11 @@ def run_requests(network: Network, *, requests: int, spread_ms: int, limit_ms: i
         last_ms = network.now_ms + delay_ms
         network.push(delay_ms, "submit", network.honest[number % len(network.honest)], number)
     return network.run(lambda: network.now_ms > last_ms and network.is_everything_executed(), limit_ms)
+
+
+def outlive_faults(network: Network, *, requests: int, until_ms: int) -> None:
+    """Has clients ask while faults last, and asserts that all honest members execute it, and are up, soon after."""
+    after_ms = RECOVERY_SLOTS_MAX * TAU_MS
+    is_done = run_requests(network, requests=requests, spread_ms=until_ms - 2_000, limit_ms=until_ms + after_ms)
+    assert is_done, f"stuck at heights {[host.application.height for host in network.hosts]}"
+    assert network.run(lambda: all(host.is_up for host in network.honest), after_ms), "a member stays down"

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.applicants import Standing
 from contracts.transactions import SetLeaving
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Faults, trouble
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.joining import Street
 from tests.support.joining import request_of
@@ -60,16 +60,7 @@ def test_homes_come_and_go_at_once_in_a_network_in_trouble(tmp_path: Path, seed:
     that once failed; `p2pnode-sim changes` draws others.
     """
     random, founders, newcomers = Random(seed), 5, 3
-    faults = Faults(
-        until_ms=FAULTS_UNTIL_MS,
-        loss=0.05,
-        duplication=0.05,
-        delay_ms_max=150,
-        crash_per_tick=0.003,
-        crash_per_point=0.002,
-        pause_per_tick=0.001,
-        partition_ms=1_500 if seed % 2 else 0,
-    )
+    faults = trouble(FAULTS_UNTIL_MS, is_parted=bool(seed % 2), crash_per_tick=0.003, crash_per_point=0.002)
     street = Street(tmp_path, founders=founders, newcomers=newcomers, seed=seed, faults=faults)
     leaver, again = street.hosts[seed % founders], street.hosts[founders]
     sponsors = [host for host in street.hosts[:founders] if host is not leaver]

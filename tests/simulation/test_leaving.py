@@ -8,10 +8,10 @@ from contracts.member_records import MemberQueue
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList
 from contracts.state_reading import require
 from contracts.transactions import SetLeaving
-from tests.simulation.faults import Faults, Role
+from tests.simulation.faults import Faults, Role, trouble
 from tests.simulation.host import TAU_MS
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
-from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
+from tests.simulation.network import Network, outlive_faults
 from tests.support.contracts import Community
 
 REQUESTS = 30
@@ -53,14 +53,7 @@ def run(
         is_encoded=True,
     )
     try:
-        is_done = run_requests(
-            network,
-            requests=REQUESTS,
-            spread_ms=FAULTS_UNTIL_MS - 2_000,
-            limit_ms=FAULTS_UNTIL_MS + RECOVERY_SLOTS_MAX * TAU_MS,
-        )
-        assert is_done, f"stuck at heights {[host.application.height for host in network.hosts]}"
-        assert network.run(lambda: all(host.is_up for host in network.honest), RECOVERY_SLOTS_MAX * TAU_MS)
+        outlive_faults(network, requests=REQUESTS, until_ms=FAULTS_UNTIL_MS)
         staying = max(MEMBERS_MIN, members - leaving)
         for host in network.honest:
             ledger = host.application.ledger  # type: ignore[attr-defined]
@@ -99,14 +92,6 @@ def test_leaving_comes_into_force_though_nobody_asks_for_anything_else(tmp_path:
 
 @pytest.mark.parametrize("seed", [2])  # a mutant shows in it; `p2pnode-sim changes` draws others
 def test_members_leave_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
-    faults = Faults(
-        until_ms=FAULTS_UNTIL_MS,
-        loss=0.05,
-        duplication=0.05,
-        delay_ms_max=150,
-        crash_per_tick=0.002,
-        pause_per_tick=0.001,
-        partition_ms=1_500 if seed % 2 else 0,
-    )
+    faults = trouble(FAULTS_UNTIL_MS, is_parted=bool(seed % 2))
     role = (None, Role.SILENT, Role.EQUIVOCATING, Role.FORGING)[seed % 4]
     run(tmp_path, members=5 + seed % 3, leaving=1 + seed % 3, seed=seed, faults=faults, role=role)

@@ -22,10 +22,10 @@ from contracts.transactions import (
     SetLeaving,
     ShowPresence,
 )
-from tests.simulation.faults import Faults, Role
+from tests.simulation.faults import Faults, Role, trouble
 from tests.simulation.host import TAU_MS
 from tests.simulation.ledger_application import LedgerApplication
-from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
+from tests.simulation.network import Network, outlive_faults
 from tests.simulation.opaque import BLOCK_REQUESTS_MAX
 from tests.support.contracts import Community, make_genesis
 
@@ -135,10 +135,7 @@ def run(directory: Path, *, members: int, seed: int, faults: Faults, role: Role 
         return all(host.is_up for host in network.honest) and all(gone.isdisjoint(home.members()) for home in homes)
 
     try:
-        limit_ms = FAULTS_UNTIL_MS + RECOVERY_SLOTS_MAX * TAU_MS
-        assert run_requests(network, requests=REQUESTS, spread_ms=FAULTS_UNTIL_MS - 2_000, limit_ms=limit_ms), (
-            f"stuck at heights {[host.application.height for host in network.hosts]}"
-        )
+        outlive_faults(network, requests=REQUESTS, until_ms=FAULTS_UNTIL_MS)
         for more in range(20):  # what is due by time alone comes with the next block
             if network.run(is_done, 2 * WAIT_SLOTS * TAU_MS):
                 break
@@ -158,14 +155,6 @@ def test_a_member_is_removed_from_a_calm_network_and_it_goes_on(tmp_path: Path, 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_member_is_removed_from_a_network_in_trouble(tmp_path: Path, seed: int) -> None:
-    faults = Faults(
-        until_ms=FAULTS_UNTIL_MS,
-        loss=0.05,
-        duplication=0.05,
-        delay_ms_max=150,
-        crash_per_tick=0.002,
-        pause_per_tick=0.001,
-        partition_ms=1_500 if seed % 4 > 1 else 0,
-    )
+    faults = trouble(FAULTS_UNTIL_MS, is_parted=seed % 4 > 1)
     role = (None, Role.EQUIVOCATING, Role.FORGING, Role.SILENT)[seed // 2]
     run(tmp_path, members=4 + seed % 4, seed=seed, faults=faults, role=role)

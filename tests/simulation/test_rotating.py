@@ -16,10 +16,10 @@ from contracts.member_records import MemberQueue
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList
 from contracts.state_reading import require
 from contracts.transactions import Action, SetLeaving, decode_transaction
-from tests.simulation.faults import BYZANTINE, Faults, Role
+from tests.simulation.faults import BYZANTINE, Faults, Role, trouble
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
-from tests.simulation.network import RECOVERY_SLOTS_MAX, Network, run_requests
+from tests.simulation.network import Network, outlive_faults
 from tests.support.contracts import Community, raw_transaction, seeded_key
 from tests.support.vouchers import rotate_to
 
@@ -175,14 +175,7 @@ def run(
     if role in BYZANTINE:
         network.push(FAULTS_UNTIL_MS // 3, "submit", network.hosts[-1], LIAR_ROTATES_WITH)
     try:
-        is_done = run_requests(
-            network,
-            requests=REQUESTS,
-            spread_ms=FAULTS_UNTIL_MS - 2_000,
-            limit_ms=FAULTS_UNTIL_MS + RECOVERY_SLOTS_MAX * TAU_MS,
-        )
-        assert is_done, f"stuck at heights {[host.application.height for host in network.hosts]}"
-        assert network.run(lambda: all(host.is_up for host in network.honest), RECOVERY_SLOTS_MAX * TAU_MS)
+        outlive_faults(network, requests=REQUESTS, until_ms=FAULTS_UNTIL_MS)
         lying = {members - 1} if role in BYZANTINE else set()
         for host in network.honest:
             check_lists(host, community, next_keys, rotating={*range(rotating)}, leaving=leaving, lying=lying)
@@ -226,17 +219,8 @@ def test_members_of_a_calm_network_exchange_their_keys_and_it_goes_on(
     assert not network.occurred["a member crashed"]
 
 
-def trouble(seed: int) -> Faults:
-    return Faults(
-        until_ms=FAULTS_UNTIL_MS,
-        loss=0.05,
-        duplication=0.05,
-        delay_ms_max=150,
-        crash_per_tick=0.002,
-        crash_per_point=0.001,
-        pause_per_tick=0.001,
-        partition_ms=1_500 if seed % 2 else 0,
-    )
+def trouble_of(seed: int) -> Faults:
+    return trouble(FAULTS_UNTIL_MS, is_parted=bool(seed % 2), crash_per_point=0.001)
 
 
 ROLES: Final = (
@@ -262,7 +246,7 @@ def test_members_of_a_network_in_trouble_exchange_their_keys(tmp_path: Path, see
         rotating=members - 1 - leaving if seed % 2 else 1,
         leaving=leaving,
         seed=seed,
-        faults=trouble(seed),
+        faults=trouble_of(seed),
         role=role,
     )
 
@@ -275,7 +259,7 @@ def test_who_has_the_old_keys_does_no_harm(tmp_path: Path, seed: int) -> None:
         members=4 + seed % 4,
         rotating=3,
         seed=seed,
-        faults=trouble(seed) if seed % 2 else Faults(until_ms=FAULTS_UNTIL_MS),
+        faults=trouble_of(seed) if seed % 2 else Faults(until_ms=FAULTS_UNTIL_MS),
         role=Role.FORGING,
         is_thief_there=True,
     )
@@ -285,4 +269,4 @@ def test_who_has_the_old_keys_does_no_harm(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("role", [Role.FORGETS, Role.LOSES_BLOCKS, Role.OLD_SIGN_STATE])
 def test_who_loses_what_it_signed_exchanges_its_key_all_the_same(tmp_path: Path, role: Role, seed: int) -> None:
     """Two keys and one sign state: what it signed under the old one binds it, what it asks is asked under the new."""
-    run(tmp_path, members=4 + seed, rotating=4 + seed, seed=seed, faults=trouble(seed), role=role)
+    run(tmp_path, members=4 + seed, rotating=4 + seed, seed=seed, faults=trouble_of(seed), role=role)

@@ -28,6 +28,16 @@ def height(node: Node) -> int:
     return -1 if status is None else int(status["height"])
 
 
+def members_at(node: Node) -> int:
+    return int(node.present_status()["members"])
+
+
+def newest_trade(node: Node) -> tuple[str, int]:
+    """Returns its name and its height; without any, no name and zero."""
+    trades = node.request("/v1/trades?order=newest&limit=1").document["trades"]
+    return (str(trades[0]["trade"]), int(trades[0]["height"])) if trades else ("", 0)
+
+
 def decide_blocks(street: Street, count: int, *, by: int = 1) -> list[str]:
     """Decides blocks, one transfer each; returns the transfers' names."""
     sender, names = street.node(by), []

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -297,16 +297,7 @@ class Street:
 
     def at_one_tip(self) -> list[dict[str, Any]]:
         """Returns all status once nothing waits anywhere and all nodes stand at one tip."""
-
-        def look() -> list[dict[str, Any]] | None:
-            found = [status for node in self.nodes if (status := node.status()) is not None]
-            quiet = len(found) == len(self.nodes) and not any(status["mempool_transactions"] for status in found)
-            return found if quiet and len({status["tip"] for status in found}) == 1 else None
-
-        statuses = wait_until(look, "all nodes at one tip")
-        assert len({status["state_root"] for status in statuses}) == 1
-        assert all(status["conserved"] for status in statuses)
-        return statuses
+        return at_one_tip(self.nodes)
 
     def shorten_grace(self) -> None:
         """Lets no hour of the next run wait long for a household that is down: once is enough, but 5 s long."""
@@ -318,6 +309,20 @@ class Street:
 
     def logs(self) -> str:
         return "".join(node.log() for node in self.nodes)
+
+
+def at_one_tip(nodes: Sequence[Node]) -> list[dict[str, Any]]:
+    """Returns the status of nodes once nothing waits at any of them and all stand at one tip."""
+
+    def look() -> list[dict[str, Any]] | None:
+        found = [status for node in nodes if (status := node.status()) is not None]
+        quiet = len(found) == len(nodes) and not any(status["mempool_transactions"] for status in found)
+        return found if quiet and len({status["tip"] for status in found}) == 1 else None
+
+    statuses = wait_until(look, "all nodes at one tip")
+    assert len({status["state_root"] for status in statuses}) == 1
+    assert all(status["conserved"] for status in statuses)
+    return statuses
 
 
 def community_of(testnet: Testnet) -> Community:

@@ -109,7 +109,7 @@ def share(
     output: Annotated[Path, typer.Option(help="Where the card goes.", show_default=False)],
     contact: ContactOption = "",
 ) -> None:
-    """Make a card: this home's name ([node] name), signed with its key, for those whom you give it.
+    """Make a card: this home's name, as meter.toml has it, signed with its key, for those whom you give it.
 
     Who has it can call this home so, and show the card to others.
     """

@@ -1,0 +1,59 @@
+"""Homes that were no part of the founding of a testnet, from their keys to their place among the members, by the
+commands of docs/operations.md.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from consensus.identifiers import Digest
+from node.admission.identity import load_key
+from node.home.folder import Home
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
+from tests.support.ceremony_commands import config
+from tests.support.ports import free_ports
+from tests.support.testnet import Node, Street, p2pnode
+
+
+class NewHome(Node):
+    """A home with keys of its own, made beside those of a testnet."""
+
+    def __init__(self, street: Street, name: str) -> None:
+        self.home = Home(street.directory / name)  # type: ignore[misc]
+        self.name = name  # type: ignore[misc]
+        port = free_ports(2)
+        self.url = f"http://127.0.0.1:{port + 1}"  # type: ignore[misc]
+        made = ("--name", name, "--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", str(port))
+        p2pnode(street.directory, "init", self.home.directory, *made, "--api-port", str(port + 1))
+        self.key = load_key(self.home.node_key)  # type: ignore[misc]
+        self.address = self.key.address  # type: ignore[misc]
+        self._chain = Digest(bytes.fromhex(street.node(1)._chain.hex()))
+
+
+def ask_to_join(street: Street, new: NewHome, *, who: str) -> Path:
+    """What the authority and the household do: ca issue, join request; returns the request.
+
+    Args:
+        street: at least its first node runs.
+        new: the home.
+        who: the identity that the verifiers are shown.
+    """
+    directory = street.directory
+    key_file = directory / AUTHORITY_KEY_FILE_NAME
+    p2pnode(directory, "ca", "issue", directory / AUTHORITY_NAME, new.home.request, "--key-file", key_file, "--yes")
+    files = [directory / f"{new.name}.{what}" for what in ("street", "who", "contract")]
+    p2pnode(directory, "join", "street", *config(street.node(1)), "--output", files[0])
+    files[1].write_text(who, encoding="utf-8")
+    files[2].write_text("the main contract", encoding="utf-8")
+    said = p2pnode(
+        directory, "join", "request", new.home.directory, "--street", files[0],
+        "--certificate", new.home.request.with_suffix(".crt"), "--identity", files[1], "--terms", files[2], "--yes",
+    )  # fmt: skip
+    assert new.address.hex() in said.output
+    return new.home.join_request
+
+
+def let_in(street: Street, new: NewHome, verifiers: Sequence[Node]) -> None:
+    """The verifiers accept a home whose request the chain has."""
+    for verifier in verifiers:
+        accept = ("verify-queue", "accept", new.address.hex()[:12], *config(verifier))
+        p2pnode(street.directory, *accept, "--identity", new.home.join_identity, "--yes")
