@@ -32,8 +32,11 @@ def street(tmp_path: Path) -> Iterator[Street]:
     readings = write_rows(tmp_path / "readings.csv", households=4, hours=4_000)
     directory = tmp_path / "testnet"
     initialise_testnet(directory, TestnetPlan(readings=readings.path, base_port=free_ports(8)))
+    street = Street(directory)
+    for node in street.nodes:
+        node.trade_hour_by_hour()
     with cleaned_up(directory):
-        yield Street(directory)
+        yield street
 
 
 def certified(street: Street, node: Node) -> Path:

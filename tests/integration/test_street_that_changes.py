@@ -50,8 +50,11 @@ def community(tmp_path: Path) -> Iterator[Community]:
     for place in places:
         place.mkdir()
     readings = write_readings(tmp_path / "readings.csv", households=4, hours=HOURS)
+    founders = found(places, read_readings(readings.path))
+    for node in founders:
+        node.trade_hour_by_hour()
     with cleaned_up(tmp_path):
-        yield Community(tmp_path, tmp_path / "provider", found(places, read_readings(readings.path)))
+        yield Community(tmp_path, tmp_path / "provider", founders)
 
 
 def are(members: int, *nodes: Node) -> None:
