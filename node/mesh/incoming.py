@@ -144,12 +144,12 @@ class IncomingLinks:
                     await asyncio.sleep(ACCEPT_PAUSE_S)
                 # else: the connection was gone before it was accepted
             else:
-                connection.setblocking(False)
+                connection.settimeout(0)  # as the event loop wants it: never blocking
                 return connection
 
     async def _readable(self) -> None:
-        """Waits for a connection to accept. `sock_accept` accepts and then wakes its caller: a caller that is cancelled
-        in between never gets the connection, and nobody closes it.
+        """Waits for a connection to accept. `sock_accept` accepts and then wakes its caller: one that is cancelled in
+        between never gets the connection, and nobody closes it.
         """
         loop, readable = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._listener, readable.set)
