@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
+from consensus.codec import Record
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import Digest, Height, Slot
 
@@ -36,8 +37,17 @@ class Candidate(NamedTuple):
     region: int
 
 
+class RandomnessStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-randomness"):
+    """What the leader of a height proves: neither slot nor content, or it could try others until it likes one."""
+
+    chain: Digest
+    height: Height
+    previous: Digest
+    """rho_{h-1}."""
+
+
 def randomness_after(previous: Digest, output: bytes) -> Digest:
-    """Returns rho_h from rho_{h-1} and `vrf.output`, which is empty where the header carries no proof."""
+    """Returns rho_h from rho_{h-1} and `vrf.output`; without a proof in the header the value stays."""
     return digest(HashKind.RANDOMNESS, previous + output)
 
 

@@ -8,7 +8,7 @@ Verification is stricter than the RFC: key and Gamma lie in the main subgroup an
 honest prover always do. That keeps Gamma, and so the output, unique.
 
 One key signs with Ed25519 and proves here: their nonces are SHA-512(prefix || message) and SHA-512(prefix || H), and
-could only be the same if a signed message were exactly the 32 bytes of H. Nothing of 32 bytes is ever signed.
+could only be the same if a signed message were exactly the 32 bytes of H. `SigningKey.sign` takes none of that size.
 """
 
 from hashlib import sha512
@@ -30,10 +30,10 @@ from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, PublicKey
 
 PROOF_SIZE_BYTES: Final = 80
 OUTPUT_SIZE_BYTES: Final = 64
+POINT_SIZE_BYTES: Final = 32
 
 _SUITE: Final = b"\x03"
 _ENCODE, _CHALLENGE, _OUTPUT, _END = b"\x01", b"\x02", b"\x03", b"\x00"
-_COORDINATE_SIZE_BYTES: Final = 32
 _CHALLENGE_SIZE_BYTES: Final = 16
 _COUNTERS: Final = 256
 
@@ -42,7 +42,7 @@ _P: Final = 2**255 - 19
 _D: Final = -121665 * pow(121666, -1, _P) % _P
 _SQUARE_ROOT_OF_MINUS_1: Final = pow(2, (_P - 1) // 4, _P)
 _ORDER: Final = 2**252 + 27742317777372353535851937790883648493
-_EIGHT: Final = (8).to_bytes(_COORDINATE_SIZE_BYTES, "little")
+_EIGHT: Final = (8).to_bytes(POINT_SIZE_BYTES, "little")
 _SIGN_BIT: Final = 1 << 255
 _IDENTITY: Final = (0, 1)
 
@@ -72,7 +72,7 @@ def verify(public_key: PublicKey, alpha: bytes, proof: bytes) -> bytes | None:
     """Returns the 64 bytes of output that `proof` shows for `alpha`; None for anything that is no proof."""
     if len(proof) != PROOF_SIZE_BYTES or len(public_key) != PUBLIC_KEY_SIZE_BYTES:
         return None
-    gamma, rest = proof[:_COORDINATE_SIZE_BYTES], proof[_COORDINATE_SIZE_BYTES:]
+    gamma, rest = proof[:POINT_SIZE_BYTES], proof[POINT_SIZE_BYTES:]
     challenge, answer = rest[:_CHALLENGE_SIZE_BYTES], rest[_CHALLENGE_SIZE_BYTES:]
     if int.from_bytes(answer, "little") >= _ORDER:
         return None  # the same proof again under another name
@@ -94,7 +94,7 @@ def verify(public_key: PublicKey, alpha: bytes, proof: bytes) -> bytes | None:
 
 def output(proof: bytes) -> bytes:
     """Returns the 64 bytes of output of a proof that was verified, by whoever it was."""
-    cleared = crypto_scalarmult_ed25519_noclamp(_EIGHT, proof[:_COORDINATE_SIZE_BYTES])
+    cleared = crypto_scalarmult_ed25519_noclamp(_EIGHT, proof[:POINT_SIZE_BYTES])
     return sha512(_SUITE + _OUTPUT + cleared + _END).digest()
 
 
@@ -104,12 +104,12 @@ def _expanded(seed: bytes) -> tuple[bytes, bytes]:
     expanded[0] &= 0b1111_1000
     expanded[31] &= 0b0111_1111
     expanded[31] |= 0b0100_0000
-    secret, prefix = bytes(expanded[:_COORDINATE_SIZE_BYTES]), bytes(expanded[_COORDINATE_SIZE_BYTES:])
-    return crypto_core_ed25519_scalar_reduce(secret + bytes(_COORDINATE_SIZE_BYTES)), prefix
+    secret, prefix = bytes(expanded[:POINT_SIZE_BYTES]), bytes(expanded[POINT_SIZE_BYTES:])
+    return crypto_core_ed25519_scalar_reduce(secret + bytes(POINT_SIZE_BYTES)), prefix
 
 
 def _scalar(challenge: bytes) -> bytes:
-    return challenge + bytes(_COORDINATE_SIZE_BYTES - _CHALLENGE_SIZE_BYTES)
+    return challenge + bytes(POINT_SIZE_BYTES - _CHALLENGE_SIZE_BYTES)
 
 
 def _challenge(*points: bytes) -> bytes:
@@ -121,7 +121,7 @@ def _encode_to_curve(public_key: PublicKey, alpha: bytes) -> bytes:
     """RFC 9381, 5.4.1.1: try and increment, salted with the public key."""
     for counter in range(_COUNTERS):
         hashed = sha512(_SUITE + _ENCODE + public_key + alpha + bytes([counter]) + _END).digest()
-        point = _decode(hashed[:_COORDINATE_SIZE_BYTES])
+        point = _decode(hashed[:POINT_SIZE_BYTES])
         if point is not None:
             cleared = _times_eight(point)
             if cleared != _IDENTITY:
@@ -148,7 +148,7 @@ def _decode(encoded: bytes) -> _Point | None:
 
 def _encode(point: _Point) -> bytes:
     x, y = point
-    return (y | (x & 1) * _SIGN_BIT).to_bytes(_COORDINATE_SIZE_BYTES, "little")
+    return (y | (x & 1) * _SIGN_BIT).to_bytes(POINT_SIZE_BYTES, "little")
 
 
 def _times_eight(point: _Point) -> _Point:

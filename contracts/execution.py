@@ -1,9 +1,9 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
-A block runs in a fixed order: the era that it begins, service rewards for block h - 1, what is due by itself, the
-transactions one by one, what they made due, a change of the members, then the books are checked. Everything happens
-on an overlay, the temporary ledger; the state below is only read. The same state, context and transactions give the
-same bytes on every node.
+A block runs in a fixed order: the era that it begins, what its leader proved, service rewards for block h - 1, what
+is due by itself, the transactions one by one, what they made due, a change of the members, then the books are
+checked. Everything happens on an overlay, the temporary ledger; the state below is only read. The same state, context
+and transactions give the same bytes on every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ from contracts.misconduct import execute_report
 from contracts.office_records import ProposalTurn
 from contracts.offices import acting_key, execute_replacement
 from contracts.proposals import execute_approval, execute_objection, execute_proposal, take_turn
+from contracts.randomness import season_keys, take_output
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.rewards import reward_service
@@ -101,6 +102,7 @@ def execute_block(
     overlay = Overlay(state)
     run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
     begin_era(run)
+    take_output(run)
     reward_service(run)
     for voter in context.parent_voters:
         note_seen(run, voter)
@@ -114,6 +116,7 @@ def execute_block(
     change = carry_out_change(run)
     if isinstance(change, Join):
         become_member(run, change)
+    season_keys(run)
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 

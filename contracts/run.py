@@ -61,6 +61,10 @@ class BlockContext(Record, frozen=True, kw_only=True):
     """Of an era's first block."""
     decided: tuple[DecidedBlock, ...] = ()
     """Of the blocks that transactions of this one name, those that are decided."""
+    parent_slot: Slot = Slot(0)
+    """Of the header of block h - 1; 0 at height 1."""
+    randomness_output: bytes = b""
+    """What the leader's proof shows, 64 bytes; empty if the header carries none."""
 
 
 class Refusal(Record, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Totals` |
+| | | `Randomness` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -36,6 +37,7 @@ from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.applicants import Applicant, ApplicationEnd, Applications
 from contracts.member_records import Activity, KeyOwner, MemberQueue
 from contracts.office_records import Office, Proposal, ProposalTurn
+from contracts.randomness_records import Randomness
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -412,6 +414,7 @@ StateValue = (
     | Packet
     | PromiseBook
     | Proposal
+    | Randomness
     | RewardedPair
     | Score
     | Totals
@@ -425,6 +428,7 @@ MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
+RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
 
 
 def _eight_bytes(number: int) -> bytes:

@@ -177,7 +177,6 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras:
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
         (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
-        (BlockRefusalReason.VRF_PROOF, header.vrf_proof, b""),
     )
     return first_difference(comparisons)
 

@@ -25,6 +25,7 @@ from ledger.block import Block, block_digest
 from ledger.eras import BegunEra, BegunEras
 from ledger.errors import LedgerDamaged, LedgerMissing
 from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal
+from ledger.randomness import proof_refusal
 from ledger.side_files import database_path, locked, read_tip_mark, seal_faults
 from ledger.snapshot import snapshot
 from ledger.store import (
@@ -241,6 +242,7 @@ class _Audit:
             form_refusal(block, parent, self._genesis, begun)
             or ceremony_refusal(block, self._genesis, begun, self._state)
             or parent_certificate_refusal(block, parent, begun)
+            or proof_refusal(block.header, parent, begun, self._state)
         )
         if refusal is not None:
             return refusal

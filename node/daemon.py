@@ -175,7 +175,13 @@ class Daemon:
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
         applied.listen(lambda _: self._admit())
-        application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
+        application = LedgerApplication(
+            own=identity.address,
+            prove=identity.node_key.prove,
+            ledger=self.ledger,
+            pool=pool,
+            applied=applied.publish,
+        )
         self.participant = self._make_participant(identity, application, opened.sign_state)
         self.chain = self._make_chain(pool, applied)
         driver = self.participant.driver

@@ -96,12 +96,16 @@ class LedgerApplication:
         self,
         *,
         own: Address,
+        prove: Callable[[bytes], bytes],
         ledger: Ledger,
         pool: TransactionPool,
         applied: Callable[[AppliedBlock], None],
     ) -> None:
-        """Takes this member's address, its ledger and pool, and who is told of each block after its write."""
+        """Takes this member's address and verifiable random function, its ledger and pool, and who is told of each
+        block after its write.
+        """
         self._own = own
+        self._prove = lru_cache(1)(prove)  # once per height, however often its block is built
         self._ledger = ledger
         self._pool = pool
         self._applied = applied
@@ -185,7 +189,7 @@ class LedgerApplication:
         candidates = self._pool.mempool.candidates(
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
-        block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
+        block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates, prove=self._prove)
         if not block.transactions and not may_be_empty and not self._ledger.wants_block:
             return None
         return block_digest(block.header), encode(block)

@@ -20,6 +20,7 @@ from tests.simulation.joining_mutants import JOINING_MUTANTS
 from tests.simulation.leaving_mutants import LEAVING_MUTANTS
 from tests.simulation.ledger_mutants import LEDGER_MUTANTS
 from tests.simulation.mutant import Mutant
+from tests.simulation.randomness_mutants import RANDOMNESS_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
 from tests.simulation.sync_mutants import SYNC_MUTANTS
 
@@ -31,4 +32,5 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEDGER_MUTANTS,
     *LEAVING_MUTANTS,
     *JOINING_MUTANTS,
+    *RANDOMNESS_MUTANTS,
 )

@@ -83,7 +83,7 @@ class LedgerApplication(application.LedgerApplication):
         return _named(self._build(block.header.slot, () if block.transactions else waiting))
 
     def _build(self, slot: Slot, candidates: Iterable[Transaction]) -> Block:
-        return self.ledger.build(slot=slot, leader=self._key.address, candidates=candidates)
+        return self.ledger.build(slot=slot, leader=self._key.address, candidates=candidates, prove=self._key.prove)
 
     def invalid(self, proposal: bytes, random: Random) -> tuple[Digest, bytes]:
         block = decode(proposal, Block)
@@ -147,7 +147,13 @@ class LedgerApplication(application.LedgerApplication):
             mempool=Mempool(limits=MempoolLimits()),
             monotonic_ms=lambda: self.monotonic_ms(),  # noqa: PLW0108  (its host sets it later)
         )
-        super().__init__(own=self._key.address, ledger=self.ledger, pool=pool, applied=lambda _: None)
+        super().__init__(
+            own=self._key.address,
+            prove=self._key.prove,
+            ledger=self.ledger,
+            pool=pool,
+            applied=lambda _: None,
+        )
 
     def lose_blocks(self, random: Random) -> None:
         self.occurred["blocks were lost"] += 1

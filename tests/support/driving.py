@@ -45,10 +45,14 @@ class World:
 
 
 def application_on(
-    ledger: Ledger, own: Address, applied: Callable[[AppliedBlock], None] = lambda _: None
+    ledger: Ledger,
+    own: Address,
+    applied: Callable[[AppliedBlock], None] = lambda _: None,
+    *,
+    prove: Callable[[bytes], bytes] = lambda _: b"",
 ) -> LedgerApplication:
     pool = TransactionPool(ledger=ledger, mempool=Mempool(limits=MempoolLimits()), monotonic_ms=lambda: 0)
-    return LedgerApplication(own=own, ledger=ledger, pool=pool, applied=applied)
+    return LedgerApplication(own=own, prove=prove, ledger=ledger, pool=pool, applied=applied)
 
 
 def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[Driver, World]:
@@ -71,6 +75,6 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
         phase_ended=lambda _: None,
     )
     parameters = Parameters(slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms)
-    application = application_on(ledger, key.address)
+    application = application_on(ledger, key.address, prove=key.prove)
     driver = Driver(signer=key, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
     return driver, world

@@ -76,3 +76,11 @@ def test_points_outside_the_main_subgroup_prove_nothing() -> None:
 def test_scalars_of_zero_are_refused_and_not_raised() -> None:
     assert vrf.verify(PUBLIC_KEY, ALPHA, PROOF[:32] + bytes(48)) is None
     assert vrf.verify(PUBLIC_KEY, ALPHA, PROOF[:48] + bytes(32)) is None
+
+
+def test_nothing_of_a_points_size_is_signed() -> None:
+    """Its signature and a proof could share a nonce, and show the key."""
+    with pytest.raises(AssertionError, match="nonce"):
+        SigningKey(SEED).sign(bytes(32))
+    for size in (0, 31, 33):
+        SigningKey(SEED).sign(bytes(size))

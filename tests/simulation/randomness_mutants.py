@@ -1,0 +1,214 @@
+"""Deliberate breaks of the chain's randomness: what is drawn, what proves an output, who proves what and when.
+
+Left out are breaks that nothing can notice, for they change nothing:
+
+| break | why |
+|---|---|
+| `vrf.verify` does not ask whether key and Gamma lie in the main subgroup | libsodium multiplies no other points |
+| a block proposed again is checked under its proposer's key | the ledger hears of its header's leader alone |
+"""
+
+from typing import Any, Final
+
+from consensus import sampling, vrf
+from contracts import execution, randomness
+from ledger import ledger as ledger_module
+from ledger import verify
+from tests.simulation.directed import directed
+from tests.simulation.mutant import Killer, Mutant, edited
+from tests.unit.consensus import test_sampling, test_vrf
+from tests.unit.contracts import test_randomness
+from tests.unit.ledger import test_proofs_of_leaders
+
+D: Final = test_sampling
+F: Final = test_vrf
+R: Final = test_randomness
+P: Final = test_proofs_of_leaders
+
+same_everywhere = directed(R.test_a_leader_that_tries_65536_slots_proves_the_same_in_all)
+seasons = directed(R.test_a_new_member_proves_nothing_until_64_slots_began_with_a_block)
+regions = [vector for vector in D.VECTORS["clusters"] if len(set(vector["regions"])) > 1]
+
+
+def broken(name: str, owner: Any, function: str, old: str, new: str, *killers: Killer) -> Mutant:
+    return Mutant(name=name, rule="randomness", breaks=(edited(owner, function, (old, new)),), killers=killers)
+
+
+def clusters(vectors: list[Any]) -> Killer:
+    """A killer: clusters of vectors are drawn as they say."""
+
+    def killer() -> None:
+        for vector in vectors:
+            D.test_clusters(vector)
+
+    return killer
+
+
+DRAWS: Final = (
+    broken(
+        "numbers below a bound are words modulo the bound",
+        sampling.Draws,
+        "below",
+        "if word < limit:",
+        "if True:",
+        directed(D.test_words_and_numbers_below_a_bound),
+    ),
+    broken(
+        "each region is as likely, whatever its size",
+        sampling,
+        "_draw_region",
+        "ticket = draws.below(sum(map(len, regions.values())))",
+        "return sorted(regions)[draws.below(len(regions))]; ticket = 0",
+        clusters(regions),
+    ),
+    broken(
+        "who was drawn leads in the order of the regions",
+        D,
+        "draw_cluster",
+        "return tuple(draws.take(chosen, size))",
+        "return tuple(chosen)",
+        clusters(D.VECTORS["clusters"]),
+    ),
+)
+
+PROOFS: Final = (
+    broken(
+        "a scalar above the order is the same proof again",
+        vrf,
+        "verify",
+        'if int.from_bytes(answer, "little") >= _ORDER:',
+        "if False:",
+        directed(F.test_the_same_proof_has_no_second_form),
+    ),
+    broken(
+        "any proof shows its output",
+        vrf,
+        "verify",
+        "if _challenge(public_key, point, gamma, first, second) == challenge else None",
+        "",
+        directed(F.test_no_proof_with_one_bit_changed_is_one),
+        directed(F.test_a_proof_is_of_one_key_and_one_input),
+    ),
+)
+
+RULES: Final = (
+    broken(
+        "a leader proves another output in each of its slots",
+        randomness,
+        "input_to_prove",
+        "height=height,",
+        "height=height + slot,",
+        same_everywhere,
+    ),
+    broken(
+        "outputs are known before the height begins",
+        randomness,
+        "input_to_prove",
+        "previous=randomness.value",
+        "previous=chain",
+        directed(R.test_another_height_and_another_value_are_proved_anew),
+    ),
+    broken(
+        "every block of a slot carries a proof",
+        randomness,
+        "input_to_prove",
+        "slot == parent_slot or ",
+        "",
+        directed(R.test_only_the_first_block_of_a_slot_carries_one),
+    ),
+    broken(
+        "blocks carry proofs though nobody joins",
+        randomness,
+        "input_to_prove",
+        " or not _is_wanted(overlay, randomness)",
+        "",
+        directed(R.test_nobody_proves_anything_while_nobody_joins),
+        directed(R.test_an_application_asks_for_proofs_until_it_is_over),
+    ),
+    broken(
+        "a new key proves at once",
+        randomness,
+        "input_to_prove",
+        "is_seasoning(randomness, key) or ",
+        "",
+        seasons,
+    ),
+    broken(
+        "a key seasons by blocks, though one leader makes many",
+        execution,
+        "season_keys",
+        "passed = run.context.slot > run.context.parent_slot",
+        "passed = True",
+        seasons,
+    ),
+    broken(
+        "who leaves before its key has seasoned proves at its last height",
+        randomness,
+        "_member_keys",
+        " or term.last_height > height",
+        "",
+        directed(R.test_the_seasoning_of_who_left_ends_with_its_last_height),
+    ),
+    broken(
+        "keys season for ever",
+        execution,
+        "season_keys",
+        "missing.items() if slots",
+        "missing.items()",
+        seasons,
+    ),
+    Mutant(
+        name="no output moves anything",
+        rule="randomness",
+        breaks=((execution, "take_output", lambda _: None),),
+        killers=(
+            directed(R.test_an_output_moves_the_value_and_a_block_without_one_does_not),
+            directed(P.test_a_block_carries_its_leaders_proof_and_moves_the_randomness),
+        ),
+    ),
+    broken(
+        "execution does not hear of the proof",
+        ledger_module,
+        "execute",
+        'vrf.output(draft.vrf_proof) if draft.vrf_proof else b""',
+        'b""',
+        directed(P.test_a_block_carries_its_leaders_proof_and_moves_the_randomness),
+    ),
+)
+
+CHECKS: Final = (
+    broken(
+        "a leader's proof is believed",
+        ledger_module,
+        "proof_refusal",
+        "vrf.verify(key, statement, header.vrf_proof) is not None",
+        "True",
+        *(directed(P.test_a_changed_proof_is_refused, bit=bit) for bit in (8 * 32, 8 * 48)),
+    ),
+    broken(
+        "a leader may leave its proof out",
+        ledger_module,
+        "proof_refusal",
+        'return _refusal("its header carries no proof, should carry one")',
+        "return None",
+        directed(P.test_no_proof_and_those_of_others_and_of_other_heights_are_refused),
+    ),
+    broken(
+        "a block may carry a proof that nothing asks for",
+        ledger_module,
+        "proof_refusal",
+        "if header.vrf_proof else None",
+        "if False else None",
+        directed(P.test_a_proof_that_nothing_asks_for_is_refused),
+    ),
+    broken(
+        "the check from genesis leaves proofs out",
+        verify._Audit,
+        "_execute",
+        "or proof_refusal(block.header, parent, begun, self._state)",
+        "",
+        directed(P.test_the_check_from_genesis_finds_a_wrong_proof),
+    ),
+)
+
+RANDOMNESS_MUTANTS: Final = (*DRAWS, *PROOFS, *RULES, *CHECKS)
