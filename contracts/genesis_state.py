@@ -194,6 +194,7 @@ def new_score(genesis: Genesis) -> Score:
     return Score(
         value=genesis.scores.initial,
         staked=Millionths(0),
+        unlocking=None,
         is_suspended=False,
         falls=0,
         way_back=None,

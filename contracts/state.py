@@ -38,6 +38,7 @@ from contracts.applicants import Applicant, ApplicationEnd, Applications
 from contracts.member_records import Activity, KeyOwner, MemberQueue
 from contracts.office_records import Office, Proposal, ProposalTurn
 from contracts.randomness_records import Randomness
+from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -331,6 +332,8 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     """When this version was written; on the way back it rises from then on (`qscore.way_back`)."""
     staked: Millionths
     """Part of `value` that stands as stake."""
+    unlocking: Unlocking | None
+    """Another part of it."""
     is_suspended: bool
     """Proven misconduct bars trading, sampling, stake and rewards."""
     falls: int

@@ -14,7 +14,7 @@ from node.cli.terminal import output_console
 from node.client import path_of
 from node.home.folder import Home
 from node.replies.parameters import VERSIONS_PER_PAGE_MAX
-from node.replies.state import ScoresReply
+from node.replies.state import ScoreModel, ScoresReply
 from node.replies.stories import ScoreHistoryReply, ScoreVersion
 from node.stories.lists import scores_of
 from node.stories.member_names import require_member_text
@@ -51,11 +51,18 @@ def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # 
             score.name,
             short(score.address),
             score_text(score.score_millionths),
-            score_text(score.staked_millionths) if score.staked_millionths else "-",
+            _stake_text(score),
             score.cause,
             "suspended" if score.is_suspended else back or "-",
         )
     output_console().print(table)
+
+
+def _stake_text(score: ScoreModel) -> str:
+    staked = score_text(score.staked_millionths) if score.staked_millionths else "-"
+    if score.unlocked_at_slot is None:
+        return staked
+    return f"{staked}, {score_text(score.unlocking_millionths)} locked until slot {score.unlocked_at_slot:,}"
 
 
 @qscore_app.command(epilog=HISTORY_EXAMPLE)

@@ -205,6 +205,10 @@ class ScoreModel(ApiModel):
     score_millionths: Annotated[int, Field(ge=0, description="1000000 is 1.0.")]
     staked_millionths: Annotated[int, Field(ge=0)]
     """Part of it that stands as stake."""
+    unlocking_millionths: Annotated[int, Field(ge=0)]
+    """Another part, that was taken back: misconduct still takes it."""
+    unlocked_at_slot: SlotNumber | None
+    """When that is over; null where nothing was taken back lately."""
     is_suspended: bool
     """Proven misconduct bars trading, sampling, stake and rewards."""
     returns_at_slot: SlotNumber | None

@@ -1,12 +1,13 @@
 """Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
-from consensus.identifiers import Address, Height
+from consensus.identifiers import Address, Height, Slot
 from consensus.quorum import quorum
 from contracts.office_records import Office, OfficeName, Proposal, ProposalStatus
 from contracts.offices import office_addresses
-from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
+from contracts.state import MEMBER_LIST_KEY, MemberList, Score, office_key, proposal_key
 from contracts.state_reading import member_name, read, read_members, require
 from ledger.ledger import Ledger
 from node.replies.offices import OfficeModel, OfficesReply, ProposalModel
@@ -96,11 +97,20 @@ def _proposal_view(
     )
 
 
+def _unlocking(score: Score, slot: Slot) -> dict[str, Any]:
+    """Returns what of a stake that was taken back is still locked at a slot."""
+    unlocking = score.unlocking
+    if unlocking is None or unlocking.until_slot <= slot:
+        return {"unlocking_millionths": 0, "unlocked_at_slot": None}
+    return {"unlocking_millionths": unlocking.amount, "unlocked_at_slot": unlocking.until_slot}
+
+
 def scores_of(ledger: Ledger) -> ScoresReply:
     """Returns every member's quality of transaction as of the tip's slot."""
     slot, parameters = ledger.tip_slot, ledger.genesis.scores
     scores = [
         ScoreModel(
+            **_unlocking(state.score, slot),
             address=state.address.hex(),
             name=state.member.name,
             score_millionths=state.score_at(slot, parameters),

@@ -1,4 +1,5 @@
-"""Deliberate breaks of the chain's randomness: what is drawn, what proves an output, who proves what and when.
+"""Deliberate breaks of the chain's randomness: what is drawn, what proves an output, who proves what and when; and of
+the stakes of those who may be drawn.
 
 Left out are breaks that nothing can notice, for they change nothing:
 
@@ -11,19 +12,20 @@ Left out are breaks that nothing can notice, for they change nothing:
 from typing import Any, Final
 
 from consensus import sampling, vrf
-from contracts import execution, randomness
+from contracts import execution, randomness, run
 from ledger import ledger as ledger_module
 from ledger import verify
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
 from tests.unit.consensus import test_sampling, test_vrf
-from tests.unit.contracts import test_randomness
+from tests.unit.contracts import test_randomness, test_stakes
 from tests.unit.ledger import test_proofs_of_leaders
 
 D: Final = test_sampling
 F: Final = test_vrf
 R: Final = test_randomness
 P: Final = test_proofs_of_leaders
+T: Final = test_stakes
 
 same_everywhere = directed(R.test_a_leader_that_tries_65536_slots_proves_the_same_in_all)
 seasons = directed(R.test_a_new_member_proves_nothing_until_64_slots_began_with_a_block)
@@ -211,4 +213,50 @@ CHECKS: Final = (
     ),
 )
 
-RANDOMNESS_MUTANTS: Final = (*DRAWS, *PROOFS, *RULES, *CHECKS)
+STAKES: Final = (
+    broken(
+        "who takes its stake back has it at once",
+        run.ScoreBoard,
+        "_unlocking_after",
+        "if left <= 0:",
+        "if True:",
+        directed(T.test_what_is_taken_back_stays_locked),
+    ),
+    broken(
+        "what is staked again frees the rest later",
+        run.ScoreBoard,
+        "_unlocking_after",
+        "if staked >= record.staked and record.unlocking is not None:",
+        "if False:",
+        directed(T.test_what_is_staked_again_is_locked_no_more),
+    ),
+    broken(
+        "misconduct takes what stands as stake alone",
+        run.ScoreBoard,
+        "suspend",
+        " - self._locked(record)",
+        "",
+        directed(
+            T.test_misconduct_takes_what_is_locked_and_no_more_once_it_is_free, after=T.LOCKED - 1, taken=700_000
+        ),
+    ),
+    broken(
+        "what was taken back is locked for ever",
+        run.ScoreBoard,
+        "_locked",
+        " or unlocking.until_slot <= self._slot",
+        "",
+        directed(T.test_misconduct_takes_what_is_locked_and_no_more_once_it_is_free, after=T.LOCKED, taken=200_000),
+        directed(T.test_what_is_free_is_forgotten_with_the_next_stake),
+    ),
+    broken(
+        "a fault leaves what is locked",
+        run,
+        "_stake_within",
+        "min(unlocking.amount, Millionths(value - staked))",
+        "unlocking.amount",
+        directed(T.test_a_fault_takes_what_is_locked_before_what_is_staked),
+    ),
+)
+
+RANDOMNESS_MUTANTS: Final = (*DRAWS, *PROOFS, *RULES, *CHECKS, *STAKES)

@@ -185,6 +185,7 @@ def make_score(value: int) -> Score:
     return Score(
         value=Millionths(value),
         staked=Millionths(0),
+        unlocking=None,
         is_suspended=False,
         falls=0,
         way_back=None,

@@ -125,6 +125,7 @@ def test_state_at_height_0() -> None:
         assert decode(state[score_key(address)], Score) == Score(
             value=ONE,
             staked=0,
+            unlocking=None,
             is_suspended=False,
             falls=0,
             way_back=None,
