@@ -22,7 +22,14 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
-from contracts.joining import become_member, end_application, execute_join_request, execute_ready, execute_verdict
+from contracts.joining import (
+    become_member,
+    draw_panels,
+    end_application,
+    execute_join_request,
+    execute_ready,
+    execute_verdict,
+)
 from contracts.member_changes import (
     carry_out_change,
     execute_set_leaving,
@@ -102,7 +109,7 @@ def execute_block(
     overlay = Overlay(state)
     run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
     begin_era(run)
-    take_output(run)
+    draw_panels(run, take_output(run))
     reward_service(run)
     for voter in context.parent_voters:
         note_seen(run, voter)
@@ -189,7 +196,7 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
         case ShowPresence():
             return execute_show_presence(run, sender)
         case RequestJoin():
-            return execute_join_request(run, sender, action)
+            return execute_join_request(run, sender, name, action)
         case GiveVerdict():
             return execute_verdict(run, sender, action)
         case SayReady():

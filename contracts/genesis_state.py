@@ -221,7 +221,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
         AGENDA_KEY: Agenda(size=0, made=0),
         APPLICATIONS_KEY: Applications(unfinished=(), admitted=()),
         LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),
-        RANDOMNESS_KEY: Randomness(value=chain_id(genesis), seasoning=()),
+        RANDOMNESS_KEY: Randomness(value=chain_id(genesis), seasoning=(), draws=()),
         TOTALS_KEY: replace(
             NOTHING_YET, issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members))
         ),

@@ -15,6 +15,7 @@ from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
+from contracts.randomness import draw_waits
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -190,7 +191,8 @@ class LedgerApplication:
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
         block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates, prove=self._prove)
-        if not block.transactions and not may_be_empty and not self._ledger.wants_block:
+        is_wanted = may_be_empty or self._ledger.wants_block or (self._draw_waits() and slot > self.tip_slot)
+        if not block.transactions and not is_wanted:
             return None
         return block_digest(block.header), encode(block)
 
@@ -247,9 +249,13 @@ class LedgerApplication:
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""
         oldest_ms = self._pool.mempool.oldest_arrival_ms()
-        if oldest_ms is None and self._ledger.wants_block:
+        if oldest_ms is None and (self._ledger.wants_block or self._draw_waits()):
             return 0  # what is wanted without a transaction waits by itself, since this height began
         return oldest_ms
+
+    def _draw_waits(self) -> bool:
+        """Says whether slots that have no block yet want one, so that its leader proves something."""
+        return draw_waits(self._ledger)
 
 
 def read_decided(ledger: Ledger, height: Height) -> Decided:

@@ -174,10 +174,11 @@ class ApplicationView(ApiModel):
     person: Hash
     """The person's tag, by the authority."""
     verifiers: list[Verifier]
+    """Empty while they are to be drawn."""
     needed: Count
     """So many equal verdicts decide."""
     until_slot: SlotNumber
-    """When it lapses."""
+    """When it lapses, or another panel is drawn."""
 
 
 class ApplicationsReply(ApiModel):

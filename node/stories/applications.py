@@ -2,8 +2,8 @@
 
 from consensus.identifiers import Address
 from contracts.applicants import Applicant, Standing, Verdict
-from contracts.joining import read_unfinished
-from contracts.panels import verdicts_needed
+from contracts.joining import PANELS_MAX, read_unfinished
+from contracts.panels import PANEL_MAX, verdicts_needed
 from contracts.state import Overlay, applicant_key
 from contracts.state_reading import member_name, read
 from ledger.ledger import Ledger
@@ -40,20 +40,29 @@ def _view(ledger: Ledger, address: Address, applicant: Applicant) -> Application
             Verifier(address=one.hex(), name=member_name(ledger, one), verdict=said.get(one))
             for one in applicant.panel
         ],
-        needed=verdicts_needed(len(applicant.panel)),
+        needed=verdicts_needed(len(applicant.panel) or PANEL_MAX),
         until_slot=applicant.until_slot,
     )
+
+
+def _next_step(applicant: Applicant) -> str:
+    return "It lapses with" if applicant.panels == PANELS_MAX else "Another panel is drawn from"
 
 
 def sentence_of(applicant: Applicant) -> str:
     """Returns where a home stands that asked to join, for people."""
     accepted = sum(given.verdict is Verdict.ACCEPT for given in applicant.verdicts)
     match applicant.standing:
+        case Standing.OPEN if not applicant.panel:
+            return (
+                f"{PANEL_MAX} of {len(applicant.may_verify)} verifiers are drawn as soon as enough leaders have made "
+                f"a block. It lapses with slot {applicant.until_slot}."
+            )
         case Standing.OPEN:
             needed, refused = verdicts_needed(len(applicant.panel)), len(applicant.verdicts) - accepted
             return (
                 f"{needed} of {len(applicant.panel)} verifiers must say the same: {accepted} accepted, "
-                f"{refused} refused. It lapses with slot {applicant.until_slot}."
+                f"{refused} refused. {_next_step(applicant)} slot {applicant.until_slot}."
             )
         case Standing.CANDIDATE:
             missing = "its node has not said yet" if applicant.ready_slot is None else "its node said"

@@ -12,19 +12,21 @@ Left out are breaks that nothing can notice, for they change nothing:
 from typing import Any, Final
 
 from consensus import sampling, vrf
-from contracts import execution, randomness, run
+from contracts import execution, joining, randomness, run
 from ledger import ledger as ledger_module
 from ledger import verify
+from node.chain.application import LedgerApplication
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
 from tests.unit.consensus import test_sampling, test_vrf
-from tests.unit.contracts import test_randomness, test_stakes
+from tests.unit.contracts import test_panels, test_randomness, test_stakes
 from tests.unit.ledger import test_proofs_of_leaders
 
 D: Final = test_sampling
 F: Final = test_vrf
 R: Final = test_randomness
 P: Final = test_proofs_of_leaders
+N: Final = test_panels
 T: Final = test_stakes
 
 same_everywhere = directed(R.test_a_leader_that_tries_65536_slots_proves_the_same_in_all)
@@ -122,10 +124,10 @@ RULES: Final = (
         "blocks carry proofs though nobody joins",
         randomness,
         "input_to_prove",
-        " or not _is_wanted(overlay, randomness)",
+        " or not _is_wanted(randomness)",
         "",
         directed(R.test_nobody_proves_anything_while_nobody_joins),
-        directed(R.test_an_application_asks_for_proofs_until_it_is_over),
+        directed(R.test_a_draw_asks_for_proofs_until_it_is_over),
     ),
     broken(
         "a new key proves at once",
@@ -162,7 +164,7 @@ RULES: Final = (
     Mutant(
         name="no output moves anything",
         rule="randomness",
-        breaks=((execution, "take_output", lambda _: None),),
+        breaks=((execution, "take_output", lambda _: ()),),
         killers=(
             directed(R.test_an_output_moves_the_value_and_a_block_without_one_does_not),
             directed(P.test_a_block_carries_its_leaders_proof_and_moves_the_randomness),
@@ -213,6 +215,137 @@ CHECKS: Final = (
     ),
 )
 
+PANELS: Final = (
+    broken(
+        "who comes first decides the draw alone",
+        execution,
+        "take_output",
+        "fault_bound(members) + 1",
+        "1",
+        directed(N.test_a_panel_is_drawn_once_so_many_different_leaders_proved_something),
+    ),
+    broken(
+        "one leader counts for several",
+        randomness,
+        "_with_leader",
+        "leader not in waiting.leaders",
+        "True",
+        directed(N.test_a_panel_is_drawn_once_so_many_different_leaders_proved_something),
+    ),
+    broken(
+        "any stake is enough",
+        N,
+        "verifiers",
+        ">= genesis.scores.threshold_stake",
+        "> 0",
+        directed(N.test_who_staked_enough_verifies_beside_the_founding_verifiers),
+    ),
+    broken(
+        "founding verifiers verify for ever",
+        N,
+        "verifiers",
+        "if len(staked) >= max(PANEL_MAX, quorum(len(members))):",
+        "if False:",
+        directed(N.test_as_soon_as_a_quorum_staked_nobody_verifies_without_a_stake, members=13, enough=10),
+    ),
+    broken(
+        "the first ten that stake verify alone",
+        N,
+        "verifiers",
+        "max(PANEL_MAX, quorum(len(members)))",
+        "PANEL_MAX",
+        directed(N.test_as_soon_as_a_quorum_staked_nobody_verifies_without_a_stake, members=31, enough=21),
+    ),
+    broken(
+        "who may verify is asked when the draw is known",
+        execution,
+        "draw_panels",
+        "applicant.may_verify,",
+        "verifiers(run.overlay, run.genesis),",
+        directed(N.test_who_stakes_after_the_request_is_not_drawn),
+    ),
+    broken(
+        "every request has the same panel",
+        N,
+        "draw_panel",
+        "PANEL + request",
+        "PANEL",
+        directed(N.test_the_last_output_and_the_request_decide_who_is_drawn),
+    ),
+    broken(
+        "the draw follows from the output before",
+        execution,
+        "take_output",
+        "replace(randomness, value=value, draws=left)",
+        "replace(randomness, draws=left)",
+        directed(N.test_the_last_output_and_the_request_decide_who_is_drawn),
+    ),
+    broken(
+        "a request with many verifiers waits for no draw",
+        joining,
+        "_ask_verifiers",
+        "wait_for_draw(run, address)",
+        "pass",
+        directed(N.test_a_panel_is_drawn_once_so_many_different_leaders_proved_something),
+    ),
+    broken(
+        "panels follow each other for ever",
+        execution,
+        "draw_panels",
+        "panels=applicant.panels + 1,",
+        "panels=1,",
+        directed(N.test_a_panel_that_does_not_decide_is_followed_by_another),
+    ),
+    broken(
+        "another panel begins without the verdicts that were given",
+        execution,
+        "draw_panels",
+        "if given.verifier in panel",
+        "if False",
+        directed(N.test_verdicts_of_who_is_drawn_again_still_count),
+    ),
+    broken(
+        "verdicts of an earlier panel count",
+        execution,
+        "draw_panels",
+        " if given.verifier in panel",
+        "",
+        directed(N.test_verdicts_of_who_is_drawn_again_still_count),
+    ),
+    broken(
+        "the draw of what is over goes on",
+        joining,
+        "_finish",
+        "wait_no_more(run, address)",
+        "pass",
+        directed(N.test_an_application_whose_draw_never_comes_lapses),
+    ),
+    broken(
+        "no block is made for a draw",
+        LedgerApplication,
+        "build",
+        " or (self._draw_waits() and slot > self.tip_slot)",
+        "",
+        directed(P.test_while_a_draw_waits_each_slot_has_one_block_of_its_own),
+    ),
+    broken(
+        "a leader fills its slot with empty blocks while a draw waits",
+        LedgerApplication,
+        "build",
+        " and slot > self.tip_slot",
+        "",
+        directed(P.test_while_a_draw_waits_each_slot_has_one_block_of_its_own),
+    ),
+    broken(
+        "nobody waits for the blocks of a draw",
+        LedgerApplication,
+        "oldest_arrival_ms",
+        " or self._draw_waits()",
+        "",
+        directed(P.test_while_a_draw_waits_each_slot_has_one_block_of_its_own),
+    ),
+)
+
 STAKES: Final = (
     broken(
         "who takes its stake back has it at once",
@@ -259,4 +392,4 @@ STAKES: Final = (
     ),
 )
 
-RANDOMNESS_MUTANTS: Final = (*DRAWS, *PROOFS, *RULES, *CHECKS, *STAKES)
+RANDOMNESS_MUTANTS: Final = (*DRAWS, *PROOFS, *RULES, *CHECKS, *PANELS, *STAKES)

@@ -5,7 +5,10 @@ from random import Random
 
 import pytest
 
+from consensus.identifiers import Height
+from consensus.quorum import fault_bound
 from contracts.applicants import Standing
+from contracts.panels import PANEL_MAX
 from contracts.transactions import SetLeaving
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS, Host
@@ -51,6 +54,24 @@ def test_a_street_grows_to_seven_and_shrinks_again(tmp_path: Path, founders: int
     staying = everybody[3:]
     street.until(lambda: street.members_everywhere(4, at=staying))
     trade_on(street, staying)
+    street.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_home_is_verified_by_a_panel_that_is_drawn(tmp_path: Path, seed: int) -> None:
+    """Of twelve founders ten are drawn, with no other work than their draw; two keep silent, as leaders too."""
+    faults = Faults(loss=0.02 * seed, delay_ms_max=50)
+    roles = {3: Role.SILENT, 4: Role.SILENT} if seed else {}
+    street = Street(tmp_path, founders=12, newcomers=1, seed=seed, faults=faults, roles=roles)
+    join(street, 0)
+    ledger = street.home(street.hosts[0]).ledger
+    applicant = street.home(street.hosts[0]).applicant(street.newcomers[0].address)
+    assert applicant is not None
+    assert len(applicant.panel) == PANEL_MAX
+    headers = [ledger.decided_block(Height(height)).header for height in range(1, ledger.height + 1)]
+    proven = [header for header in headers if header.vrf_proof]
+    assert len({header.leader for header in proven}) >= fault_bound(12) + 1
+    assert len({header.slot for header in proven}) == len(proven), "the first block of a slot, and no other"
     street.close()
 
 

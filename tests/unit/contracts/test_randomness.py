@@ -12,7 +12,7 @@ from consensus.cryptography import SigningKey
 from consensus.identifiers import Digest, Height, Slot
 from consensus.sampling import RandomnessStatement, randomness_after
 from contracts import randomness as rules
-from contracts.applicants import Verdict
+from contracts.panels import PANEL_MAX
 from contracts.randomness import SEASONING_SLOTS
 from contracts.randomness_records import Randomness
 from contracts.state import RANDOMNESS_KEY, Overlay
@@ -21,13 +21,15 @@ from tests.support.contracts import make_genesis
 from tests.support.joining import JoiningChain, newcomer
 
 HOME: Final = newcomer(1)
+MEMBERS: Final = PANEL_MAX + 3
+"""More verifiers than a panel has: there is something to draw."""
 VECTORS: Final = json.loads((Path(__file__).parents[1] / "consensus" / "vectors" / "vrf.json").read_text())
 OUTPUT: Final = b"\x07" * vrf.OUTPUT_SIZE_BYTES
 
 
 @pytest.fixture
 def chain() -> JoiningChain:
-    return JoiningChain(make_genesis(4))
+    return JoiningChain(make_genesis(MEMBERS))
 
 
 def to_prove(
@@ -53,7 +55,9 @@ def slots_missing(chain: JoiningChain) -> list[int]:
 
 
 def join(chain: JoiningChain) -> None:
-    chain.admit(HOME)
+    chain.request(HOME)
+    chain.draw()
+    chain.judge(HOME, [chain.community.addresses.index(one) for one in chain.applicant(HOME).panel])
     chain.block((HOME.node_key, chain.ready()))
 
 
@@ -63,14 +67,21 @@ def join(chain: JoiningChain) -> None:
 def test_nobody_proves_anything_while_nobody_joins(chain: JoiningChain) -> None:
     chain.block()
     assert to_prove(chain) is None
-    assert randomness(chain) == Randomness(value=chain.community.chain, seasoning=())
+    assert randomness(chain) == Randomness(value=chain.community.chain, seasoning=(), draws=())
 
 
-def test_an_application_asks_for_proofs_until_it_is_over(chain: JoiningChain) -> None:
+def test_a_draw_asks_for_proofs_until_it_is_over(chain: JoiningChain) -> None:
     chain.request(HOME)
     assert to_prove(chain) is not None
-    chain.judge(HOME, range(3), Verdict.CONTRACT_NOT_SIGNED)
+    chain.draw()
     assert to_prove(chain) is None
+
+
+def test_a_panel_that_is_everybody_needs_no_proof() -> None:
+    small = JoiningChain(make_genesis(PANEL_MAX))
+    small.request(HOME)
+    assert len(small.applicant(HOME).panel) == PANEL_MAX
+    assert to_prove(small) is None
 
 
 def test_only_the_first_block_of_a_slot_carries_one(chain: JoiningChain) -> None:

@@ -9,7 +9,9 @@ from consensus import vrf
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height, Slot
+from consensus.quorum import fault_bound
 from consensus.sampling import RandomnessStatement
+from contracts.panels import PANEL_MAX
 from contracts.randomness_records import Randomness
 from contracts.state import RANDOMNESS_KEY
 from contracts.state_reading import require
@@ -21,16 +23,20 @@ from ledger.proofs import receipt_proof_holds
 from ledger.startup import RECENT_BLOCKS
 from ledger.validation import BlockRefusalReason
 from ledger.verify import verify_ledger
+from node.chain.application import LedgerApplication
 from tests.support.contracts import make_genesis
 from tests.support.driving import application_on
 from tests.support.joining import newcomer, request_of
 from tests.support.ledger import ChainBuilder
 
+MEMBERS = PANEL_MAX + 3
+"""More verifiers than a panel has: there is something to draw."""
+
 
 @pytest.fixture
 def chain(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Somebody wants to join."""
-    builder = ChainBuilder.create(tmp_path / "ledger", make_genesis(4))
+    """Somebody wants to join, and ten of thirteen are to be drawn."""
+    builder = ChainBuilder.create(tmp_path / "ledger", make_genesis(MEMBERS))
     builder.append([builder.transaction(0, request_of(builder.community, newcomer(1)))])
     yield builder
     builder.ledger.close()
@@ -66,7 +72,7 @@ def test_a_block_carries_its_leaders_proof_and_moves_the_randomness(chain: Chain
 
 
 def test_whatever_a_leader_puts_into_its_block_it_proves_the_same(chain: ChainBuilder) -> None:
-    slots = [chain.ledger.tip_slot + 1 + 4 * turn for turn in range(3)]
+    slots = [chain.ledger.tip_slot + 1 + MEMBERS * turn for turn in range(3)]
     contents = [[], [chain.transfer(1, 2, 5)], [chain.transfer(2, 3, 7), chain.transfer(0, 1, 9)]]
     blocks = [chain.build(content, slot=slot) for slot in slots for content in contents]
     assert len({block.header.transactions_root for block in blocks}) == 3
@@ -90,7 +96,7 @@ def test_a_changed_proof_is_refused(chain: ChainBuilder, bit: int) -> None:
 
 def test_no_proof_and_those_of_others_and_of_other_heights_are_refused(chain: ChainBuilder) -> None:
     block, height = chain.build(), chain.ledger.height + 1
-    own, other = leader_key(chain, block), chain.community.node_keys[(chain.ledger.tip_slot + 2) % 4]
+    own, other = leader_key(chain, block), chain.community.node_keys[(chain.ledger.tip_slot + 2) % MEMBERS]
     assert own.address != other.address
     proofs = (
         b"",
@@ -119,7 +125,7 @@ def test_the_check_from_genesis_finds_a_wrong_proof(
     """A quorum that lies makes no proof right; neither does a home that leaves the rule out."""
     monkeypatch.setattr(ledger_module, "proof_refusal", lambda *_: None)
     slot = Slot(chain.ledger.tip_slot + 1)
-    key = chain.community.node_keys[slot % 4]
+    key = chain.community.node_keys[slot % MEMBERS]
     wrong = chain.ledger.build(slot=slot, leader=key.address, candidates=(), prove=lambda _: key.prove(b"another"))
     chain.ledger.append(wrong, chain.certify(wrong))
     chain.ledger.close()
@@ -144,6 +150,27 @@ def test_a_chain_with_proofs_is_checked_whole_and_its_receipts_hold(chain: Chain
     assert refusal(chain, chain.build()) is None
 
 
+def test_while_a_draw_waits_each_slot_has_one_block_of_its_own(chain: ChainBuilder) -> None:
+    """Not more: the leader that made it proves nothing else in this slot, and the next one's slot comes."""
+
+    def application(slot: int) -> LedgerApplication:
+        key = chain.community.node_keys[slot % MEMBERS]
+        return application_on(chain.ledger, key.address, prove=key.prove)
+
+    blocks = 0
+    while require(chain.ledger, RANDOMNESS_KEY, Randomness).draws:
+        slot = Slot(chain.ledger.tip_slot)
+        assert application(slot).oldest_arrival_ms() == 0
+        assert application(slot).build(slot, may_be_empty=False) is None
+        assert application(slot + 1).build(Slot(slot + 1), may_be_empty=False) is not None
+        assert chain.append().transactions == ()
+        blocks += 1
+    assert blocks == fault_bound(MEMBERS) + 1
+    slot = Slot(chain.ledger.tip_slot)
+    assert application(slot).oldest_arrival_ms() is None
+    assert application(slot + 1).build(Slot(slot + 1), may_be_empty=False) is None
+
+
 def test_one_height_is_proved_once(chain: ChainBuilder) -> None:
     asked = []
 
@@ -152,8 +179,8 @@ def test_one_height_is_proved_once(chain: ChainBuilder) -> None:
         return key.prove(one)
 
     slot = Slot(chain.ledger.tip_slot + 1)
-    key = chain.community.node_keys[slot % 4]
+    key = chain.community.node_keys[slot % MEMBERS]
     application = application_on(chain.ledger, key.address, prove=prove)
     for turn in range(3):
-        assert application.build(Slot(slot + 4 * turn), may_be_empty=True) is not None
+        assert application.build(Slot(slot + MEMBERS * turn), may_be_empty=True) is not None
     assert asked == [statement(chain, chain.ledger.height + 1)]

@@ -51,10 +51,15 @@ def test_panels_of_the_page(row: list[str]) -> None:
         assert f"{row[1].split()[0]} decide" in output
 
 
-def test_stakers_choose_themselves() -> None:
-    output = printed("--members", 100, "--stakers", 40)
-    assert "panels of 10 of 40 stakers, 33 of which lie; 7 decide" in output
-    assert figures(output)[-2] == "0.948"
+@pytest.mark.parametrize(
+    ("members", "stakers", "liars", "captured"),
+    [(100, 40, 33, "0.948"), (31, 21, 10, "0.063"), (100, 67, 33, "0.140")],
+)
+def test_stakers_choose_themselves(members: int, stakers: int, liars: int, captured: str) -> None:
+    output = printed("--members", members, "--stakers", stakers)
+    assert f"panels of 10 of {stakers} stakers, {liars} of which lie; 7 decide" in output
+    assert figures(output)[-2] == captured
+    assert captured in PAGE
 
 
 def test_a_small_chain_is_drawn_whole_unless_a_size_is_given() -> None:
