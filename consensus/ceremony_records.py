@@ -25,6 +25,16 @@ from consensus.messages import (
     SlotField,
 )
 
+CHANGES_MAX: Final = 16_384
+"""Changes of the members that a file brings: one a week for three hundred years."""
+
+CHANGE_SIZE_BYTES_MAX: Final = 64 * 1024
+"""Of 256 members one has some 36 KiB: a header, COMMITs of a quorum, the list."""
+
+Changes = Annotated[
+    tuple[Annotated[bytes, Meta(max_length=CHANGE_SIZE_BYTES_MAX)], ...], Meta(max_length=CHANGES_MAX)
+]
+
 STATED_BLOCKS_MAX: Final = 2
 """Newest decided blocks in a statement: more than one block above the base of another era can only be lost ones."""
 
@@ -87,6 +97,10 @@ class SignedPlan(Record, frozen=True, kw_only=True):
     """As the plan names them, in its order."""
     added: Annotated[tuple[Decided, ...], Meta(max_length=MEMBERS_MAX)]
     """Decided blocks from receipts, backups or ledgers."""
+    changes: Changes
+    """Decided headers by which the members changed up to its base, with their certificates and the members, as a
+    ledger proves them to a light client. Those that plans of earlier eras bring are not repeated.
+    """
     authority: SignatureField | None
     """Over the plan; needed where somebody is absent."""
 

@@ -33,3 +33,6 @@ SIGNATURE_SIZE_BYTES: Final = 64
 GENESIS_HEIGHT: Final = Height(0)
 FIRST_HEIGHT: Final = Height(1)
 """Of the first block."""
+
+FIXED_AHEAD: Final = 2
+"""Block b writes the list of members of height b + 2."""

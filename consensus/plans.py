@@ -17,38 +17,29 @@ one acts after it. So no low statement brings an earlier one back, and none has 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
 from consensus.ceremony_records import MemberStatement, SignedMemberStatement, SignedPlan, statement_digest
-from consensus.codec import encode
-from consensus.cryptography import verify
-from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, is_vouched_for, plan_digest
-from consensus.eras import FIRST_ERA, Era, Eras
+from consensus.era_plans import AppliedEra, Departure, Plan, StatementName, holds_quorum, is_vouched_for
+from consensus.eras import FIRST_ERA
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership
-from consensus.messages import Decided, PreparedCertificate
+from consensus.messages import Decided
+from consensus.past import Past
 from consensus.quorum import weak_quorum
-from consensus.verification import (
-    Verified,
-    commit_certificate_holds,
-    prepared_certificate_holds,
-    verify_message,
-)
+from consensus.statements import agreed_era, author_key, bad_field, decided_holds, is_whole
 
-FIRST: Final = AppliedEra(era=FIRST_ERA, plan=None)
 DECIDED_ABOVE: Final = 2**63
 """Slot of a block that an older era decided: above all that the era prepared."""
 CARRIED_BEFORE: Final = -1
 """Slot of the block that the followed plan carries: below all that its era prepared."""
 
-ParentOf = Callable[[Digest, bytes], Digest | None]
-"""Returns the parent that a proposal names, if the proposal is the block that a digest names; else None."""
 
-AuthorityIn = Callable[[bytes], PublicKey]
-"""Returns the key that acts for the authority after a block, as the block says; takes a proposal that is one."""
+_PLAN_FIELDS: Final = frozenset({"applied", "joined"})
+"""Fields of a statement that name plans."""
 
 
 class PlanRefusal(Enum):
@@ -76,77 +67,6 @@ class PlanRefusal(Enum):
     """The plan is not the one that follows from its statements."""
 
 
-class Past:
-    """The configurations that plans may follow: the first era's and those of plans that were checked before."""
-
-    def __init__(
-        self,
-        chain: Digest,
-        membership_at: Callable[[Height], Membership | None],
-        *,
-        first_authority: PublicKey,
-        parent_of: ParentOf,
-        authority_in: AuthorityIn,
-    ) -> None:
-        """Takes what a ledger or a light client knows.
-
-        Args:
-            chain: hash of genesis.
-            membership_at: M(height) of the first era, None where that is not known.
-            first_authority: the authority's key in genesis.
-            parent_of: opens a proposal.
-            authority_in: reads a later key in a proposal.
-        """
-        self.chain: Final = chain
-        self.first_authority: Final = first_authority
-        self.parent_of: Final = parent_of
-        self.authority_in: Final = authority_in
-        self._membership_at = membership_at
-        self._plans: dict[Digest, Plan] = {}
-        self._carried: dict[Digest, bytes] = {}
-
-    def add(self, signed: SignedPlan) -> PlanRefusal | None:
-        """Takes a plan that others may follow, after those that it builds on; says why not."""
-        fault = plan_fault(signed, self)
-        if fault is None:
-            self._plans[plan_digest(signed.plan)] = signed.plan
-            carried = carried_proposal(signed, self)
-            if signed.plan.carried is not None and carried is not None:
-                self._carried[signed.plan.carried] = carried
-        return fault
-
-    def carried(self, block: Digest) -> bytes | None:
-        """Returns the bytes of a block that an earlier plan carried, None if none did."""
-        return self._carried.get(block)
-
-    def knows(self, applied: AppliedEra) -> bool:
-        """Says whether the plan of an era is at hand, and is of this era."""
-        if applied.plan is None:
-            return applied.era == FIRST_ERA
-        plan = self._plans.get(applied.plan)
-        return plan is not None and plan.era == applied.era
-
-    def plan(self, applied: AppliedEra) -> Plan | None:
-        """Returns the plan that began an era, None of the first one."""
-        return None if applied.plan is None else self._plans[applied.plan]
-
-    def eras(self, applied: AppliedEra) -> Eras:
-        """Returns the eras of who takes part in one."""
-        starts = []
-        plan = self.plan(applied)
-        while plan is not None:
-            starts.append(plan.start)
-            plan = self.plan(plan.follows)
-        return Eras(self.chain, tuple(reversed(starts)))
-
-    def membership(self, applied: AppliedEra, height: Height) -> Membership | None:
-        """Returns M(height) for who takes part in an era; above a plan's base the members that it names."""
-        plan = self.plan(applied)
-        while plan is not None and height <= plan.base:
-            plan = self.plan(plan.follows)
-        return self._membership_at(height) if plan is None else Membership(plan.members)
-
-
 class _Candidate(NamedTuple):
     """A block that the height above the base may be, and how new the proof of it is."""
 
@@ -167,127 +87,12 @@ class _Stated:
     """A block above it that an older era decided."""
 
 
-# --- statements ----------------------------------------------------------------------------------------------
-
-
 def statement_fault(signed: SignedMemberStatement, past: Past) -> PlanRefusal | None:
     """Says what is wrong with a statement: each of its proofs must hold in the era that its author takes part in."""
     field = bad_field(signed, past)
     if field is None:
         return None
     return PlanRefusal.UNKNOWN_PLAN if field in _PLAN_FIELDS else PlanRefusal.BAD_STATEMENT
-
-
-def bad_field(signed: SignedMemberStatement, past: Past) -> str | None:
-    """Returns the first field of a statement that does not hold, None if all do."""
-    return next((name for name, holds in _FIELDS.items() if not holds(signed, past)), None)
-
-
-def _signature_holds(signed: SignedMemberStatement, past: Past) -> bool:
-    key = author_key(signed.statement, past)
-    return key is not None and verify(key, encode(signed.statement), signed.signature)
-
-
-def author_key(statement: MemberStatement, past: Past) -> PublicKey | None:
-    """Returns the node key that the author has at its undecided height, in the era that it takes part in."""
-    membership = past.membership(statement.applied, Height(statement.height + 1))
-    return None if membership is None else membership.key_of(statement.author)
-
-
-def _joined_is_known(statement: MemberStatement, past: Past) -> bool:
-    agreed = agreed_era(statement)
-    return agreed is None or past.knows(agreed)
-
-
-def agreed_era(statement: MemberStatement) -> AppliedEra | None:
-    """Returns the era that the author agreed to begin last, None if it agreed to none."""
-    joined = statement.joined
-    return None if joined is None else AppliedEra(era=joined.era, plan=joined.plan)
-
-
-def _decided_holds(statement: MemberStatement, past: Past) -> bool:
-    """The newest blocks have their certificates and lead to each other; the last one is the tip."""
-    if statement.height == GENESIS_HEIGHT:
-        return statement.block == past.chain and not statement.decided
-    last = len(statement.decided) - 1
-    names = [decided.certificate.block for decided in statement.decided]
-    return (
-        last >= 0
-        and names[last] == statement.block
-        and all(
-            one.certificate.height == statement.height - (last - index)
-            and decided_holds(one, statement.applied, past)
-            and (index == 0 or past.parent_of(names[index], one.proposal) == names[index - 1])
-            for index, one in enumerate(statement.decided)
-        )
-    )
-
-
-def decided_holds(decided: Decided, applied: AppliedEra, past: Past) -> bool:
-    """Says whether a block was decided in the chain of who takes part in an era."""
-    certificate = decided.certificate
-    membership = past.membership(applied, certificate.height)
-    return (
-        membership is not None
-        and commit_certificate_holds(certificate, membership, past.eras(applied).at(certificate.height))
-        and _is_whole(decided, past)
-    )
-
-
-def _voted_holds(statement: MemberStatement, past: Past) -> bool:
-    """The block voted for extends the tip, and has its leader's signature."""
-    voted = statement.voted
-    if voted is None:
-        return True
-    height, membership, era = _undecided(statement, past)
-    return (
-        voted.height == height
-        and isinstance(verify_message(voted, membership, era), Verified)
-        and past.parent_of(voted.block, voted.proposal) == statement.block
-    )
-
-
-def _prepared_holds(statement: MemberStatement, past: Past) -> bool:
-    """The prepared block extends the tip, and has its certificate."""
-    if statement.prepared is None:
-        return True
-    height, membership, era = _undecided(statement, past)
-    certificate = statement.prepared.certificate
-    return (
-        _is_prepared(certificate, height, membership, era)
-        and past.parent_of(certificate.block, statement.prepared.proposal) == statement.block
-    )
-
-
-def _undecided(statement: MemberStatement, past: Past) -> tuple[Height, Membership, Era]:
-    """Returns the height above the tip, with its members and its era."""
-    height = Height(statement.height + 1)
-    membership = past.membership(statement.applied, height)
-    assert membership is not None, "the author is one of them"
-    return height, membership, past.eras(statement.applied).at(height)
-
-
-def _is_prepared(certificate: PreparedCertificate, height: Height, membership: Membership, era: Era) -> bool:
-    return certificate.height == height and prepared_certificate_holds(certificate, membership, era)
-
-
-_FIELDS: Final[Mapping[str, Callable[[SignedMemberStatement, Past], bool]]] = {
-    "chain": lambda signed, past: signed.statement.chain == past.chain,
-    "applied": lambda signed, past: past.knows(signed.statement.applied),
-    "joined": lambda signed, past: _joined_is_known(signed.statement, past),
-    "era": lambda signed, _: signed.statement.era > signed.statement.applied.era,
-    "author": lambda signed, past: author_key(signed.statement, past) is not None,
-    "signature": _signature_holds,
-    "decided": lambda signed, past: _decided_holds(signed.statement, past),
-    "voted": lambda signed, past: _voted_holds(signed.statement, past),
-    "prepared": lambda signed, past: _prepared_holds(signed.statement, past),
-}
-"""What must hold of a statement, by the field that is at fault; each row counts on those before it."""
-
-_PLAN_FIELDS: Final = frozenset({"applied", "joined"})
-
-
-# --- the plan ------------------------------------------------------------------------------------------------
 
 
 def make_plan(
@@ -298,7 +103,7 @@ def make_plan(
     past: Past,
     added: Sequence[Decided] = (),
 ) -> SignedPlan | PlanRefusal:
-    """Makes the plan of an era, not signed by the authority yet.
+    """Makes the plan of an era, not signed by the authority yet, nor with the changes that `past` has learned.
 
     Args:
         statements: for this era; of each author the one with the highest number counts.
@@ -342,7 +147,7 @@ def make_plan(
         members=members,
         authority=_authority_known(follows, past) if last is None else past.authority_in(last),
     )
-    return SignedPlan(plan=plan, statements=chosen, added=tuple(added), authority=None)
+    return SignedPlan(plan=plan, statements=chosen, added=tuple(added), changes=(), authority=None)
 
 
 def _authority_known(follows: AppliedEra, past: Past) -> PublicKey:
@@ -362,6 +167,14 @@ def plan_fault(signed: SignedPlan, past: Past) -> PlanRefusal | None:
     if made.plan != plan or made.statements != signed.statements:
         return PlanRefusal.NOT_THE_PLAN
     return None if is_vouched_for(plan, signed.authority) else PlanRefusal.NO_AUTHORITY
+
+
+def follow(signed: SignedPlan, past: Past) -> PlanRefusal | None:
+    """Takes a plan among what others may follow, after those that it builds on; says why not."""
+    fault = plan_fault(signed, past)
+    if fault is None:
+        past.take(signed.plan, carried_proposal(signed, past))
+    return fault
 
 
 def newest_statements(
@@ -548,12 +361,8 @@ def _body_of(
 ) -> bytes | None:
     """Returns the bytes of a block that checked statements show, or that an earlier plan carried; None of no such."""
     shown = {name: body for statement in statements for name, body in _bodies_in(statement)}
-    elsewhere = {one.certificate.block: one.proposal for one in added if _is_whole(one, past)}
+    elsewhere = {one.certificate.block: one.proposal for one in added if is_whole(one, past)}
     return (shown | elsewhere).get(block, past.carried(block))
-
-
-def _is_whole(decided: Decided, past: Past) -> bool:
-    return past.parent_of(decided.certificate.block, decided.proposal) is not None
 
 
 def _bodies_in(statement: MemberStatement) -> Iterable[tuple[Digest, bytes]]:

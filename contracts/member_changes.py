@@ -15,7 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus import quorum
-from consensus.identifiers import Address, Height, Slot
+from consensus.identifiers import FIXED_AHEAD, Address, Height, Slot
 from contracts.applicants import Applicant
 from contracts.debts import owed_by
 from contracts.genesis import Genesis
@@ -32,9 +32,6 @@ from contracts.state import (
     applicant_key,
 )
 from contracts.transactions import SetLeaving
-
-FIXED_AHEAD: Final = 2
-"""Block b writes the list of height b + 2."""
 
 SEEN_PARTS: Final = 4
 """A member is noted as seen anew once the last time is this part of the window ago."""

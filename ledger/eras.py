@@ -167,6 +167,14 @@ def authority_in(proposal: bytes) -> PublicKey:
     return decode(proposal, Block).header.authority
 
 
+def members_in(proposal: bytes, era: EraNumber) -> Digest | None:
+    """Returns the digest of the members two heights above a block, as its header says; the proposal is a block. None
+    if another era made it: of a block that is carried over the era's first own block undoes what it fixed.
+    """
+    header = decode(proposal, Block).header
+    return header.membership if header.era == era else None
+
+
 def membership_in(state: StateReader, height: Height) -> Membership:
     """Returns M(height) as a state names it: the state after block height - 2, or any later one."""
     return Membership(Overlay(state).require(MEMBER_LIST_KEY, MemberList).at(height))

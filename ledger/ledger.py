@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from consensus.codec import decode, encode
+from consensus.era_plans import EraProof
 from consensus.eras import Eras
-from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
+from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
-from contracts.member_changes import FIXED_AHEAD, next_change
+from contracts.member_changes import next_change
 from contracts.receipts import Receipt
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
@@ -552,15 +553,23 @@ class Ledger:
         """Returns what leads from genesis to the members of every height: headers of changes, and ceremonies."""
         terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
         ends = [term.last_height + 1 for term in terms if term.last_height is not None]
-        steps: dict[Height, tuple[SetStep, ...]] = dict(self._begun.proofs())
-        for first in {term.first_height for term in terms}.union(ends) - {FIRST_HEIGHT, *steps}:
-            steps[Height(first)] = (self._set_change(Height(first - FIXED_AHEAD)),)
-        return tuple(step for first in sorted(steps) for step in steps[first])
+        proofs = self._begun.proofs()
+        firsts = {Height(first) for first in {term.first_height for term in terms}.union(ends, proofs)}
+        steps: list[SetStep] = []
+        for first in sorted(firsts):
+            begun = proofs.get(first, ())
+            steps += [*self._set_changes(first, begun), *begun]
+        return tuple(steps)
 
-    def _set_change(self, height: Height) -> SetChange:
-        header, certificate = self._blocks.decided_header(height)
-        members = self.membership_at(Height(height + FIXED_AHEAD)).members
-        return SetChange(header=header, certificate=certificate, members=members)
+    def _set_changes(self, first: Height, proofs: Sequence[EraProof]) -> tuple[SetChange, ...]:
+        """Returns the change from a height on, if the eras before one that begins there made one: what a base or a
+        carried block fixed is undone, and the era's first own block writes the terms without it.
+        """
+        members = proofs[0].plan.quorums[0] if proofs else self.membership_at(first).members
+        if first == FIRST_HEIGHT or members == self.membership_at(Height(first - 1)).members:
+            return ()
+        header, certificate = self._blocks.decided_header(Height(first - FIXED_AHEAD))
+        return (SetChange(header=header, certificate=certificate, members=members),)
 
     def prove_state(self, key: StateKey) -> StateProof:
         """Returns a key's newest value, or that it has none, with the proof against the tip's header.

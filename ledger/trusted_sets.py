@@ -16,12 +16,11 @@ from typing import Final
 
 from consensus.codec import Record
 from consensus.era_plans import EraProof, Members, first_height_of, is_complete, is_vouched_for
-from consensus.eras import Eras
-from consensus.identifiers import FIRST_HEIGHT, Address, Height, PublicKey
+from consensus.eras import Era, Eras
+from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, Address, Digest, Height, PublicKey
 from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
-from contracts.member_changes import FIXED_AHEAD
 from ledger.block import BlockHeader, block_digest
 from ledger.validation import certificate_fault
 
@@ -77,24 +76,13 @@ class TrustedSets:
         return None
 
     def _take_change(self, change: SetChange) -> str | None:
-        header, height = change.header, change.header.height
-        if change.first_height <= self._sets[-1][0] or height < 1:
+        height = change.header.height
+        if change.first_height <= self._sets[-1][0] or height <= self.eras.newest.base:
             return f"the change of members by block {height} is not in its order"
-        if header.chain != self.eras.chain:
-            return f"block {height} belongs to chain {header.chain.hex()}"
-        fault = certificate_fault(
-            change.certificate, height, block_digest(header), self.at(height), self.eras.at(height)
-        )
-        if fault is not None:
-            return f"the certificate does not decide block {height}: {fault}"
-        try:
-            members = Membership(change.members)
-        except AssertionError:
-            return f"block {height} names a member twice"
-        if members.digest() != header.membership:
-            return f"block {height} commits to other members"
-        self._sets.append((change.first_height, members))
-        return None
+        fault = change_fault(change, self.eras.chain, self.at(height), self.eras.at(height))
+        if fault is None:
+            self._sets.append((change.first_height, Membership(change.members)))
+        return fault
 
     def at(self, height: Height) -> Membership:
         """Returns M(height), which is right if no change was left out."""
@@ -105,3 +93,27 @@ class TrustedSets:
         """Returns the newest node key of who is or was a member."""
         keys = (members.key_of(address) for _, members in reversed(self._sets))
         return next((key for key in keys if key is not None), None)
+
+
+def change_fault(change: SetChange, chain: Digest, membership: Membership, era: Era) -> str | None:
+    """Says in words why a change does not hold, None if it does.
+
+    Args:
+        change: with the header of a height.
+        chain: hash of genesis.
+        membership: M(height).
+        era: of the height.
+    """
+    header, height = change.header, change.header.height
+    if header.chain != chain:
+        return f"block {height} belongs to chain {header.chain.hex()}"
+    fault = certificate_fault(change.certificate, height, block_digest(header), membership, era)
+    if fault is not None:
+        return f"the certificate does not decide block {height}: {fault}"
+    if header.era != era.number:
+        return f"block {height} was carried over into era {era.number}, which began with its plan's members"
+    try:
+        members = Membership(change.members)
+    except AssertionError:
+        return f"block {height} names a member twice"
+    return None if members.digest() == header.membership else f"block {height} commits to other members"

@@ -5,6 +5,7 @@ its own file goes, then opens the stopped node's home, shows what it will do, an
 before anything leaves it. What is refused has changed nothing.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,10 +17,10 @@ from rich.table import Table
 
 from consensus import ceremony
 from consensus.codec import Record, encode
-from consensus.era_plans import Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
+from consensus.era_plans import AppliedEra, Departure, EraProof, Join, Plan, is_complete, joiners, plan_digest
 from consensus.eras import ERAS_MAX
 from consensus.events import EraStanding
-from consensus.identifiers import Address, EraNumber
+from consensus.identifiers import FIXED_AHEAD, Address, EraNumber, Height
 from consensus.plans import PlanRefusal, carried_proposal, make_plan
 from consensus.quorum import quorum
 from ledger.eras import BegunEra
@@ -103,6 +104,8 @@ Example: p2pnode recover apply era1.plan node1.join node2.join node3.join node4.
 Next: `p2pnode start --config node1/meter.toml`."""
 RELEASE_EXAMPLE: Final = "Example: p2pnode recover release --config node1/meter.toml"
 
+ADDRESS_FORM: Final = re.compile(r"[0-9a-fA-F]{64}")
+
 LOSS_WORD: Final = "replace"
 """What an operator types where a decided block may be replaced."""
 
@@ -160,7 +163,7 @@ def export(
         _confirm_gap(number, home.standing, yes=yes)
         sign_state, statement = stated
         signed = ceremony.signed_statement(statement, home.signer)
-        file = StatementFile(statement=signed, plans=tuple(kept_plans(home.home)))
+        file = StatementFile(statement=signed, changes=home.changes(), plans=tuple(kept_plans(home.home)))
         ceremony_steps.export(
             sign_state,
             save=home.save,
@@ -185,7 +188,7 @@ def plan_command(
     ],
     output: OutputOption,
     gone: Annotated[
-        list[str] | None, typer.Option(help="NAME: a member that does not come back; give several.")
+        list[str] | None, typer.Option(help="NAME (or address): a member that does not come back; give several.")
     ] = None,
     replaced: Annotated[
         list[str] | None,
@@ -217,6 +220,7 @@ def plan_command(
         )
     if not made.plan.is_everybody_there:
         made = replace(made, authority=_word_of(authority, key_file, made.plan, admission))
+    made = replace(made, changes=brought.changes)
     write_record(output, PlanFile(plans=(*brought.plans, made)))
     _show(made.plan, admission)
     typer.echo(
@@ -304,6 +308,7 @@ def apply_command(
         )
         if isinstance(begun, ceremony.CeremonyRefusal):
             raise _ledger_refused(begun, signed.plan, home)
+        _require_own_members(home, checked)
         _show(signed.plan, admission)
         _confirm_loss(signed.plan, agreed, yes=yes, accept_loss=accept_loss)
         _begin(home, begun, checked, agreed)
@@ -370,6 +375,23 @@ def _ledger_refused(refusal: ceremony.CeremonyRefusal, plan: Plan, home: Ceremon
     return told
 
 
+def _require_own_members(home: CeremonyHome, checked: CheckedPlan) -> None:
+    """Refuses a plan of members whom this home's ledger knows otherwise, though its base may lie above: a quorum of a
+    past set, which has left, can decide what it likes from there.
+    """
+    ledger, standing = home.ledger, home.standing
+    applied = AppliedEra(era=standing.era, plan=standing.plan)
+    height = Height(min(ledger.height + FIXED_AHEAD, checked.signed.plan.base + 1))
+    if not checked.past.knows(applied):
+        return
+    brought = checked.past.membership(applied, height)
+    if brought is None or brought.members != ledger.membership_at(height).members:
+        raise NodeError(
+            f"plan.changes: this home's ledger has other members at height {height} than the plan: it was not made "
+            "of this chain's newest statements. Nothing was changed"
+        )
+
+
 def _begin(home: CeremonyHome, begun: ceremony.Applied, checked: CheckedPlan, agreed: Sequence[Join]) -> None:
     ceremony_steps.apply(
         begun,
@@ -416,9 +438,13 @@ def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[st
     members = [member.name for member in admission.genesis.members]
 
     def address(name: str) -> Address:
-        if name not in members:
-            raise NodeError(f"{name}: no member has this name; there are {', '.join(members)}")
-        return addresses[name]
+        if name in members:
+            return addresses[name]
+        if ADDRESS_FORM.fullmatch(name):
+            return Address(bytes.fromhex(name))
+        raise NodeError(
+            f"{name}: no member has this name; there are {', '.join(members)}, and who joined later has its address"
+        )
 
     departures = [Departure(address=address(name), node_key=None) for name in gone]
     for text in replaced:
@@ -440,7 +466,7 @@ def _word_of(authority: Path | None, key_file: Path | None, plan: Plan, admissio
     """Returns the authority's signature under a plan that members are absent from."""
     if authority is None:
         stated = {name.author for name in plan.statements}
-        absent = ", ".join(admission.names[one] for one, _ in plan.quorums[0] if one not in stated)
+        absent = ", ".join(admission.name_of(one) for one, _ in plan.quorums[0] if one not in stated)
         raise NodeError(
             f"without a statement: {absent}. --authority must name the authority's root key, which vouches for that: "
             "bring it from where it is kept. Nothing was written"

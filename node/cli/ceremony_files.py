@@ -3,6 +3,7 @@
 Nothing here writes. What a plan follows from is computed (`consensus.plans`); here it gets its words.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -10,12 +11,17 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from consensus.ceremony_records import SignedMemberStatement, SignedPlan
+from consensus.codec import DecodeError, decode
 from consensus.era_plans import Departure, Join, Plan, holds_quorum, joiners, plan_digest
 from consensus.identifiers import Address, Digest, Height, PublicKey
 from consensus.membership import Membership
-from consensus.plans import Past, PlanRefusal, author_key, bad_field, followed_era, make_plan, required_sets
+from consensus.past import Past
+from consensus.plans import PlanRefusal, follow, followed_era, make_plan, required_sets
+from consensus.statements import author_key, bad_field
 from contracts.genesis import Genesis, chain_id
-from ledger.eras import authority_in, parent_of
+from ledger.block import block_digest
+from ledger.eras import authority_in, members_in, parent_of
+from ledger.trusted_sets import SetChange, change_fault
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_root
 from node.errors import FileRefused, IdentityError
@@ -35,10 +41,11 @@ STATEMENT_FIELDS: Final = {
     "author": "expected a member",
     "signature": "expected its author's, over the statement as it is: it was changed, or the key is another one",
     "decided": "expected the newest decided blocks, in order, each with the certificate of a quorum, up to `height`",
+    "changes": "the newest blocks name other members than all files' changes lead to: one was left out or forged",
     "voted": "expected a proposal for the height above `height`, signed by its leader, on top of `block`",
     "prepared": "expected a block of the height above `height` with the votes of a quorum, on top of `block`",
 }
-"""What a statement's fields must hold, by `consensus.plans.bad_field`."""
+"""What a statement's fields must hold, by `consensus.statements.bad_field`."""
 
 PLAN_REFUSALS: Final = {
     PlanRefusal.BAD_STATEMENT: ("statements", "the signatures or blocks of one do not hold"),
@@ -65,6 +72,15 @@ PLAN_REFUSALS: Final = {
     ),
 }
 """The field of a plan that is at fault, and why."""
+
+
+class PlacedChange(NamedTuple):
+    """A change of the members in a file."""
+
+    place: str
+    """Where it stands, for people."""
+    encoded: bytes
+    change: SetChange
 
 
 class Admission(NamedTuple):
@@ -95,6 +111,8 @@ class BroughtStatements(NamedTuple):
     plans: tuple[SignedPlan, ...]
     """That they bring along, each once, by era."""
     past: Past
+    changes: tuple[bytes, ...]
+    """Of the members, that those plans do not bring."""
 
     @property
     def authors(self) -> frozenset[tuple[Address, PublicKey]]:
@@ -132,7 +150,8 @@ def read_statements(paths: Sequence[Path], admission: Admission) -> BroughtState
     plans = [(f"{path}: plans", plan) for path, one in brought for plan in one.plans]
     for path, one in brought:
         _refuse_doubled(f"{path}: plans", [plan_name(plan.plan) for plan in one.plans])
-    past = _past_of(admission, plans)
+    changes = _opened((f"{path}: changes", one.changes) for path, one in brought)
+    past = _past_of(admission, plans, changes)
     for path, one in brought:
         _require_statement(f"{path}: statement", one.statement, past)
     _require_one_era(brought)
@@ -142,6 +161,7 @@ def read_statements(paths: Sequence[Path], admission: Admission) -> BroughtState
         tuple(one.statement for _, one in brought),
         tuple(sorted(earlier.values(), key=lambda plan: plan.plan.era)),
         past,
+        _not_in(earlier.values(), changes),
     )
 
 
@@ -222,7 +242,8 @@ def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
     _refuse_doubled(f"{path}: plans", [plan_name(plan.plan) for plan in file.plans])
     *earlier, signed = file.plans
     kept = [(f"{home.eras}", plan) for plan in kept_plans(home)]
-    past = _past_of(admission, [*((f"{path}: plans", plan) for plan in earlier), *kept])
+    own = _opened([(f"{path}: plan.changes", signed.changes)])
+    past = _past_of(admission, [*((f"{path}: plans", plan) for plan in earlier), *kept], own)
     _require_plan(f"{path}: plan", signed, past, admission)
     known = {plan_digest(one.plan): one for one in (*file.plans, *(plan for _, plan in kept))}
     followed = [signed]
@@ -231,8 +252,15 @@ def read_plan(path: Path, home: Home, admission: Admission) -> CheckedPlan:
     return CheckedPlan(signed, past, tuple(reversed(followed)))
 
 
-def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> Past:
-    """Returns all configurations that statements may name: genesis' and those of plans, checked one after another."""
+def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]], changes: Iterable[PlacedChange]) -> Past:
+    """Returns all configurations that statements may name: genesis' and those of plans, checked one after another.
+
+    Whoever brought it, every change is learned before what lies above it is checked: so files that leave changes out
+    gain nothing by it, as long as one file has them.
+    """
+    plans = sorted(plans, key=lambda one: one[1].plan.era)
+    in_plans = _opened((f"{place} (era {one.plan.era}).changes", one.changes) for place, one in plans)
+    waiting = deque(_in_order([*changes, *in_plans]))
     members = Membership.of_keys([member.node_key for member in admission.genesis.members])
     past = Past(
         chain_id(admission.genesis),
@@ -240,11 +268,64 @@ def _past_of(admission: Admission, plans: Iterable[tuple[str, SignedPlan]]) -> P
         first_authority=admission.genesis.authority_key,
         parent_of=parent_of,
         authority_in=authority_in,
+        members_in=members_in,
     )
-    for place, signed in sorted(plans, key=lambda one: one[1].plan.era):
+    for place, signed in plans:
+        while waiting and waiting[0].change.header.era < signed.plan.era:
+            _learn(waiting.popleft(), past)
         if not past.knows(signed.plan.applied):
             _require_plan(f"{place} (era {signed.plan.era})", signed, past, admission)
+    for one in waiting:
+        _learn(one, past)
     return past
+
+
+def _opened(brought: Iterable[tuple[str, Sequence[bytes]]]) -> list[PlacedChange]:
+    """Returns the changes of the members in files.
+
+    Raises:
+        FileRefused: one is none.
+    """
+    found = []
+    for field, changes in brought:
+        for index, encoded in enumerate(changes):
+            place = f"{field}[{index}]"
+            try:
+                found.append(PlacedChange(place, encoded, decode(encoded, SetChange)))
+            except DecodeError as error:
+                raise FileRefused(f"{place}: is no change of the members: {error}") from None
+    return found
+
+
+def _in_order(changes: Iterable[PlacedChange]) -> list[PlacedChange]:
+    """Returns changes by era and height, each block once: homes may have different certificates of it."""
+    once = {block_digest(one.change.header): one for one in reversed(list(changes))}
+    return sorted(once.values(), key=lambda one: (one.change.header.era, one.change.header.height))
+
+
+def _not_in(plans: Iterable[SignedPlan], changes: Iterable[PlacedChange]) -> tuple[bytes, ...]:
+    """Returns the changes that plans do not bring, by era and height."""
+    brought = _opened(("plans", plan.changes) for plan in plans)
+    known = {block_digest(one.change.header) for one in brought}
+    return tuple(one.encoded for one in _in_order(changes) if block_digest(one.change.header) not in known)
+
+
+def _learn(placed: PlacedChange, past: Past) -> None:
+    """Takes a change among what is known, in the era that made it."""
+    place, _, change = placed
+    height, number = change.header.height, change.header.era
+    fault: str | None = f"block {height} is of era {number}, whose plan is not among the files"
+    for applied in past.numbered(number):
+        membership = past.membership(applied, height)
+        assert membership is not None, "all members of the first era are known"
+        fault = change_fault(change, past.chain, membership, past.eras(applied).at(height))
+        if fault is None and not past.learn(applied, change.first_height, Membership(change.members)):
+            fault = f"another block {height} with other members is proven as well: more members lied than may"
+        if fault is None:
+            return
+    raise FileRefused(
+        f"{place}: {fault}; a change before it is missing or forged, or this one is: leave the file out"
+    )
 
 
 def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admission) -> None:
@@ -260,7 +341,7 @@ def _require_plan(place: str, signed: SignedPlan, past: Past, admission: Admissi
             raise FileRefused(f"{place}.statements[{index}].era: is {statement.statement.era}, not {plan.era}")
     for index, departure in enumerate(plan.departures):
         _require_new_home(f"{place}.departures[{index}]", departure, admission)
-    fault = past.add(signed)
+    fault = follow(signed, past)
     if fault is PlanRefusal.NOT_THE_PLAN:
         raise FileRefused(f"{place}.{_differing_field(signed, past)}: is not what follows from the plan's statements")
     if fault is not None:

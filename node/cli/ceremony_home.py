@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from consensus import ceremony
+from consensus.ceremony_records import CHANGES_MAX
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.era_plans import AppliedEra, Plan
@@ -21,6 +22,7 @@ from contracts.state_reading import require
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
+from ledger.trusted_sets import SetChange
 from node.admission.identity import load_certified_key
 from node.chain.application import read_decided
 from node.chain.records import stored_start
@@ -143,6 +145,22 @@ class CeremonyHome:
             start=self._start(),
             decided=[read_decided(ledger, Height(height)) for height in newest],
         )
+
+    def changes(self) -> tuple[bytes, ...]:
+        """Returns how the members changed in the home's era, with proofs; of those before its plan brings it.
+
+        Raises:
+            NodeError: they changed more often than a file can say.
+        """
+        era = self.standing.era
+        steps = (step for step in self.ledger.set_steps() if isinstance(step, SetChange))
+        changes = tuple(encode(step) for step in steps if step.header.era == era)
+        if len(changes) > CHANGES_MAX:
+            raise NodeError(
+                f"the members changed {len(changes)} times in era {era}, and a statement says at most {CHANGES_MAX} "
+                "of them. Nothing was changed"
+            )
+        return changes
 
     def ledger_facts(self) -> ceremony.LedgerFacts:
         """Returns what the ledger says of eras."""

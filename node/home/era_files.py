@@ -18,11 +18,11 @@ from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
 
-from consensus.ceremony_records import SignedMemberStatement, SignedPlan
+from consensus.ceremony_records import Changes, SignedMemberStatement, SignedPlan
 from consensus.codec import DecodeError, Malformed, Record, decode, encode
 from consensus.era_plans import EraProof, Join, plan_digest
 from consensus.messages import DigestField
-from consensus.plans import FIRST
+from consensus.past import FIRST
 from ledger.eras import BegunEra
 from ledger.side_files import write_whole
 from node.errors import FileRefused, NodeError
@@ -44,6 +44,8 @@ class StatementFile(Record, frozen=True, kw_only=True, tag="p2pnode-statement-1"
     """What `p2pnode recover export` writes."""
 
     statement: SignedMemberStatement
+    changes: Changes
+    """Decided headers by which the members changed in the era that its author takes part in, up to its tip."""
     plans: Plans
     """That the statement names, and those that they follow; by era."""
 

@@ -24,7 +24,7 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.era_plans import AppliedEra
 from consensus.events import SignState, forgetful_sign_state, fresh_sign_state
 from consensus.identifiers import FIRST_HEIGHT
-from consensus.plans import FIRST
+from consensus.past import FIRST
 from contracts.genesis import Genesis
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerError

@@ -40,6 +40,7 @@ from consensus.messages import (
     view_change_bytes,
     vote_bytes,
 )
+from consensus.past import Past
 from consensus.quorum import fault_bound, quorum
 from tests.simulation.ceremony_checker import CeremonyChecker, ForkError, Homes, ViolationError
 from tests.simulation.ceremony_home import CHAIN, TAU_MS, Home, block_of, parent_of
@@ -209,12 +210,13 @@ class World:
         keys = keyed_hash_keys(members)
         self.authorities = (KeyedHashKey(b"authority"), KeyedHashKey(b"authority's next key"))
         self.genesis = Membership.of_keys([key.public_key for key in keys])
-        self.past = plans.Past(
+        self.past = Past(
             CHAIN,
             lambda _: self.genesis,
             first_authority=self.authorities[0].public_key,
             parent_of=parent_of,
             authority_in=lambda proposal: self.authority_after(block_of(proposal)).public_key,
+            members_in=lambda *_: None,
         )
         self.checker = CeremonyChecker(CHAIN, self.genesis.members)
         self.pool: Pool = defaultdict(list)
@@ -430,7 +432,7 @@ class World:
         if isinstance(made, plans.PlanRefusal) or not self._is_trusted(made):
             return None
         signed = self.vouched_for(made)
-        fault = self.past.add(signed)
+        fault = plans.follow(signed, self.past)
         assert fault is None, f"a plan that was made is refused: {fault}"
         if all(other.plan != signed.plan for other in self.plans):
             self.occurred["two plans of one era"] += any(other.plan.era == era for other in self.plans)

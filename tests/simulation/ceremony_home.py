@@ -28,7 +28,8 @@ from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Heig
 from consensus.member import Parameters
 from consensus.membership import Membership, Memberships, leader
 from consensus.messages import CommitCertificate, Decided, HeightAnswer, HeightQuestion, Message
-from consensus.plans import FIRST, carried_proposal
+from consensus.past import FIRST
+from consensus.plans import carried_proposal
 from consensus.recovery import Inquiry, answer_to, question_holds
 from consensus.replica import Replica
 from ledger.startup import RECENT_BLOCKS

@@ -15,6 +15,7 @@ from consensus.events import EraStanding, SignState
 from consensus.identifiers import Address, Digest, Domain, EraNumber, Height, Slot
 from consensus.member import Member, Signer
 from consensus.messages import CommitCertificate, Decided, Status
+from consensus.past import FIRST, Past
 from node.chain.block_sync import BlockSync, SyncLinks
 from node.chain.question_relay import QuestionRelay
 from node.chain.sync_planner import SyncFault
@@ -161,7 +162,7 @@ def release_everything(signed: SignState) -> SignState | CeremonyRefusal:
 
 
 def lowest_decided(
-    seen: Sequence[Any], follows: AppliedEra, past: plans.Past, _added: object
+    seen: Sequence[Any], follows: AppliedEra, past: Past, _added: object
 ) -> tuple[Height, Digest] | None:
     plan = past.plan(follows)
     floor = (Height(0), past.chain) if plan is None else (plan.base, plan.base_block)
@@ -170,7 +171,7 @@ def lowest_decided(
 
 
 def follow_nothing(statements: Sequence[MemberStatement]) -> AppliedEra | None:
-    return plans.FIRST
+    return FIRST
 
 
 def no_ledger_is_refused(_plan: Plan, _ledger: LedgerFacts) -> CeremonyRefusal | None:

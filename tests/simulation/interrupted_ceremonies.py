@@ -68,7 +68,7 @@ def planned(world: World, homes: list[Home], era: int = 1) -> SignedPlan:
     made = plans.make_plan(chosen, (), era=EraNumber(era), past=world.past)
     assert isinstance(made, SignedPlan), made
     signed = world.vouched_for(made)
-    assert world.past.add(signed) is None
+    assert plans.follow(signed, world.past) is None
     world.checker.note_plan(signed)
     world.plans.append(signed)
     return signed

@@ -11,7 +11,7 @@ from copy import copy
 from hashlib import blake2b
 from unittest.mock import patch
 
-from consensus import era_plans, evidence, plans, recovery, verification
+from consensus import era_plans, evidence, recovery, statements, verification
 from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import SIGNATURE_SIZE_BYTES, Address, PublicKey, Signature
 
@@ -58,6 +58,6 @@ def _verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool
 def keyed_hashes() -> Iterator[None]:
     """Has consensus accept the signatures of `KeyedHashKey`, and no others, while entered."""
     with ExitStack() as stack:
-        for module in (verification, evidence, recovery, era_plans, plans):
+        for module in (verification, evidence, recovery, era_plans, statements):
             stack.enter_context(patch.object(module, "verify", _verify))
         yield

@@ -12,11 +12,13 @@ from consensus.events import EraStanding, PreparedBlock, fresh_sign_state, stand
 from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
 from consensus.messages import Endorsement, PreparedCertificate, vote_bytes
-from consensus.plans import FIRST, Past, carried_proposal, make_plan
+from consensus.past import FIRST, Past
+from consensus.plans import carried_proposal, follow, make_plan
 from consensus.replica import Start
 from ledger.block import Block, block_digest
-from ledger.eras import BegunEra, authority_in, parent_of
+from ledger.eras import BegunEra, authority_in, members_in, parent_of
 from ledger.ledger import Ledger
+from ledger.trusted_sets import SetChange
 from node.chain.application import read_decided
 from tests.support.changing_members import certify_by
 from tests.support.contracts import Community
@@ -41,6 +43,7 @@ class ErasChain:
             first_authority=self.authority.public_key,
             parent_of=parent_of,
             authority_in=authority_in,
+            members_in=members_in,
         )
 
     @property
@@ -101,6 +104,9 @@ class ErasChain:
         self, era: int, *, absent: Sequence[Departure] = (), prepared: PreparedBlock | None = None
     ) -> SignedPlan:
         """All members state but those who are said to be gone or replaced."""
+        for step in self.ledger.set_steps():
+            if isinstance(step, SetChange) and step.header.era == self.applied.era:
+                self.past.learn(self.applied, step.first_height, Membership(step.members))
         left = {departure.address for departure in absent}
         there = [key for address, key in self.ledger.membership().members if address not in left]
         statements = [self.state(self.keys[key], era, prepared) for key in there]
@@ -110,9 +116,10 @@ class ErasChain:
             plan=made.plan,
             statements=made.statements,
             added=made.added,
+            changes=(),
             authority=self.authority.sign(encode(made.plan)),
         )
-        assert self.past.add(signed) is None
+        assert follow(signed, self.past) is None
         return signed
 
     def begin(self, signed: SignedPlan) -> None:

@@ -20,7 +20,8 @@ from consensus.events import PreparedBlock, SignState, forgetful_sign_state, fre
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Claim, Decided, PrePrepare
-from consensus.plans import FIRST, Past, PlanRefusal, make_plan
+from consensus.past import FIRST, Past
+from consensus.plans import PlanRefusal, follow, make_plan
 from consensus.replica import Start
 from tests.support.consensus import CHAIN, Members, block_of
 
@@ -77,6 +78,7 @@ class Street:
             first_authority=self.authority.public_key,
             parent_of=parent_of,
             authority_in=authority_in,
+            members_in=lambda *_: None,
         )
         self.homes = [TestHome(key) for key in self.members.keys]
         self.joins: dict[Digest, list[Join]] = {}
@@ -196,7 +198,7 @@ class Street:
         """A plan that is one, known to all."""
         signed = self.plan(statements, departures, era=era, added=added)
         assert isinstance(signed, SignedPlan), signed
-        fault = self.past.add(signed)
+        fault = follow(signed, self.past)
         assert fault is None, fault
         return signed
 

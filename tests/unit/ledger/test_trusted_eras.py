@@ -7,9 +7,12 @@ from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.era_plans import Departure, EraProof
 from consensus.identifiers import EraNumber, Height
+from consensus.membership import Membership
 from contracts.genesis import Genesis
-from ledger.trusted_sets import SetStep, TrustedSets
+from contracts.transactions import SetLeaving
+from ledger.trusted_sets import SetChange, SetStep, TrustedSets
 from tests.support.begun_eras import ErasChain
+from tests.support.contracts import make_genesis
 
 
 def taken(steps: tuple[SetStep, ...], genesis: Genesis) -> TrustedSets | str:
@@ -84,3 +87,49 @@ def test_a_ceremony_left_out_leads_nowhere(eras):
     first, second = eras.ledger.set_steps()
     assert "follows another" in str(taken((second,), eras.community.genesis))
     assert "not in its order" in str(taken((first, first), eras.community.genesis))
+
+
+def test_what_a_carried_block_fixed_is_no_change_of_the_era_that_carries_it(tmp_path):
+    """The era has decided it, and its header commits to the members without home 5; but the plan's go on."""
+    chain = ErasChain(tmp_path / "ledger", make_genesis(5))
+    chain.grow()
+    block = chain.builder.build([chain.builder.transaction(4, SetLeaving(leaving=True))])
+    chain.begin(chain.plan(1, prepared=chain.prepared(block)))
+    chain.grow()
+    certificate = chain.ledger.certificate(Height(2))
+    fewer = chain.ledger.membership().members[:4]
+    assert (certificate.era, block.header.membership) == (1, Membership(fewer).digest())
+    (proof,) = chain.ledger.set_steps()
+    change = SetChange(header=block.header, certificate=certificate, members=fewer)
+    assert "carried over into era 1" in str(taken((proof, change), chain.community.genesis))
+    chain.ledger.close()
+
+
+def test_what_the_base_fixed_is_undone_by_the_era_that_begins_above_it(tmp_path):
+    chain = ErasChain(tmp_path / "ledger", make_genesis(5))
+    chain.grow()
+    block = chain.grow([chain.builder.transaction(4, SetLeaving(leaving=True))])
+    (change,) = chain.ledger.set_steps()
+    assert change.header == block.header
+    chain.begin(chain.plan(1))
+    (proof,) = chain.ledger.set_steps()
+    assert [len(members) for members in proof.plan.quorums] == [5, 4]
+    for steps in ((proof, change), (change, proof)):
+        assert "not in its order" in str(taken(steps, chain.community.genesis))
+    while chain.ledger.height < 6:
+        chain.grow()
+    sets = taken(chain.ledger.set_steps(), chain.community.genesis)
+    assert [len(sets.at(Height(height))) for height in (3, 4, 5, 7)] == [5, 5, 4, 4]
+    chain.ledger.close()
+
+
+def test_a_change_in_force_right_above_the_base_comes_before_the_ceremony(tmp_path):
+    chain = ErasChain(tmp_path / "ledger", make_genesis(5))
+    chain.grow([chain.builder.transaction(4, SetLeaving(leaving=True))])
+    chain.grow()
+    chain.begin(chain.plan(1, absent=[Departure(address=chain.community.addresses[3], node_key=None)]))
+    steps = chain.ledger.set_steps()
+    assert [type(step) for step in steps] == [SetChange, EraProof]
+    sets = taken(steps, chain.community.genesis)
+    assert [len(sets.at(Height(height))) for height in (2, 3, 4)] == [5, 3, 3]
+    chain.ledger.close()

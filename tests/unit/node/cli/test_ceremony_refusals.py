@@ -165,7 +165,7 @@ STATEMENTS: dict[str, tuple[Make, str]] = {
         "statement: has an unknown field; expected none behind signature",
     ),
     "a field of another type": (
-        lambda street, _: encode(("p2pnode-statement-1", (of_another_type(street), bytes(64)), ())),
+        lambda street, _: encode(("p2pnode-statement-1", (of_another_type(street), bytes(64)), (), ())),
         "statement.statement.applied.era: Expected `int`, got `str`",
     ),
     "another chain": (
@@ -299,8 +299,8 @@ def with_unknown(file: StatementFile) -> bytes:
 
 
 def with_unknown_inside(file: StatementFile) -> bytes:
-    kind, statement, plans = builtin(file)
-    return encode((kind, (*statement, UNKNOWN), plans))
+    kind, statement, *others = builtin(file)
+    return encode((kind, (*statement, UNKNOWN), *others))
 
 
 def of_another_type(street: Street) -> tuple[Any, ...]:

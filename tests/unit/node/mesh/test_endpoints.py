@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from consensus.cryptography import SigningKey
 from consensus.era_plans import Departure, EraProof, Plan
 from consensus.identifiers import Digest, EraNumber, Height
-from consensus.plans import FIRST
+from consensus.past import FIRST
 from contracts.units import Milliseconds
 from ledger.eras import BegunEra
 from node.admission.authority import Authority
