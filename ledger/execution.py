@@ -4,7 +4,7 @@ The same function fills a leader's header and recomputes a received one, so they
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from consensus import vrf
@@ -31,6 +31,7 @@ from ledger.validation import (
     Parent,
     first_difference,
     parent_voters,
+    what_to_prove,
 )
 
 
@@ -54,6 +55,22 @@ class Draft:
     ceremony: EraProof | None
     vrf_proof: bytes
     """Of the leader; what it must prove, the state says (`randomness`)."""
+
+
+def with_proof(
+    draft: Draft, parent: Parent, begun: BegunEras, state: StateReader, prove: Callable[[bytes], bytes]
+) -> Draft:
+    """Returns a draft with its leader's proof, if its block must carry one.
+
+    Args:
+        draft: without a proof.
+        parent: what its block extends.
+        begun: eras of the chain.
+        state: after the parent.
+        prove: the leader's verifiable random function.
+    """
+    statement = what_to_prove(state, parent, begun, slot=draft.slot, leader=draft.leader)
+    return draft if statement is None else replace(draft, vrf_proof=prove(statement))
 
 
 def draft_of(block: Block) -> Draft:

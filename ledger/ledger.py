@@ -35,10 +35,9 @@ from ledger.errors import (
     NothingToProve,
     TransactionRefused,
 )
-from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal
+from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal, with_proof
 from ledger.merkle_tree import prove_inclusion
 from ledger.proofs import ReceiptProof, StateProof
-from ledger.randomness import proof_refusal, with_proof
 from ledger.reading import BlockReader, TransactionLocation
 from ledger.side_files import (
     DATABASE_FOLDER,
@@ -64,12 +63,10 @@ from ledger.validation import (
     Admission,
     BlockRefusal,
     Parent,
-    ceremony_refusal,
-    form_refusal,
     judged_in,
     key_in,
     last_nonce_in,
-    parent_certificate_refusal,
+    refusal_unexecuted,
     verified_transactions,
 )
 
@@ -430,12 +427,7 @@ class Ledger:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = (
-            form_refusal(block, parent, self.genesis, begun)
-            or ceremony_refusal(block, self.genesis, begun, self)
-            or parent_certificate_refusal(block, parent, begun)
-            or proof_refusal(block.header, parent, begun, self)
-        )
+        refusal = refusal_unexecuted(block, parent, self.genesis, begun, self)
         if refusal is not None:
             return refusal
         transactions = verified_transactions(block, self, self.verifier)

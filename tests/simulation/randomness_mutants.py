@@ -14,7 +14,7 @@ from typing import Any, Final
 from consensus import sampling, vrf
 from contracts import execution, joining, randomness, run
 from ledger import ledger as ledger_module
-from ledger import verify
+from ledger import validation, verify
 from node.chain.application import LedgerApplication
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
@@ -183,7 +183,7 @@ RULES: Final = (
 CHECKS: Final = (
     broken(
         "a leader's proof is believed",
-        ledger_module,
+        validation,
         "proof_refusal",
         "vrf.verify(key, statement, header.vrf_proof) is not None",
         "True",
@@ -191,25 +191,33 @@ CHECKS: Final = (
     ),
     broken(
         "a leader may leave its proof out",
-        ledger_module,
+        validation,
         "proof_refusal",
-        'return _refusal("its header carries no proof, should carry one")',
+        'return _proof_refusal("its header carries no proof, should carry one")',
         "return None",
         directed(P.test_no_proof_and_those_of_others_and_of_other_heights_are_refused),
     ),
     broken(
         "a block may carry a proof that nothing asks for",
-        ledger_module,
+        validation,
         "proof_refusal",
         "if header.vrf_proof else None",
         "if False else None",
         directed(P.test_a_proof_that_nothing_asks_for_is_refused),
     ),
     broken(
+        "nobody looks at proofs before it votes",
+        ledger_module,
+        "refusal_unexecuted",
+        "or proof_refusal(block.header, parent, begun, state)",
+        "",
+        directed(P.test_a_proof_that_nothing_asks_for_is_refused),
+    ),
+    broken(
         "the check from genesis leaves proofs out",
-        verify._Audit,
-        "_execute",
-        "or proof_refusal(block.header, parent, begun, self._state)",
+        verify,
+        "refusal_unexecuted",
+        "or proof_refusal(block.header, parent, begun, state)",
         "",
         directed(P.test_the_check_from_genesis_finds_a_wrong_proof),
     ),

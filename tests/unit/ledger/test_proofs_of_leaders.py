@@ -16,7 +16,7 @@ from contracts.randomness_records import Randomness
 from contracts.state import RANDOMNESS_KEY
 from contracts.state_reading import require
 from contracts.transactions import transaction_digest
-from ledger import ledger as ledger_module
+from ledger import validation
 from ledger.block import Block, block_digest
 from ledger.ledger import Ledger
 from ledger.proofs import receipt_proof_holds
@@ -119,15 +119,14 @@ def test_a_proof_that_nothing_asks_for_is_refused(chain: ChainBuilder) -> None:
     assert refusal(chain, with_proof(again, proof)) is BlockRefusalReason.VRF_PROOF
 
 
-def test_the_check_from_genesis_finds_a_wrong_proof(
-    chain: ChainBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_check_from_genesis_finds_a_wrong_proof(chain: ChainBuilder, tmp_path: Path) -> None:
     """A quorum that lies makes no proof right; neither does a home that leaves the rule out."""
-    monkeypatch.setattr(ledger_module, "proof_refusal", lambda *_: None)
     slot = Slot(chain.ledger.tip_slot + 1)
     key = chain.community.node_keys[slot % MEMBERS]
     wrong = chain.ledger.build(slot=slot, leader=key.address, candidates=(), prove=lambda _: key.prove(b"another"))
-    chain.ledger.append(wrong, chain.certify(wrong))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(validation, "proof_refusal", lambda *_: None)
+        chain.ledger.append(wrong, chain.certify(wrong))
     chain.ledger.close()
     report = verify_ledger(tmp_path / "ledger", chain.community.genesis, lambda *_: None)
     assert report.heights_checked == 1

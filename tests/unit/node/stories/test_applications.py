@@ -1,4 +1,4 @@
-"""What people read of a home that asks to join: while its verifiers are drawn, while they decide, before others do."""
+"""What people read of a home that asks to join: while its verifiers are drawn, and while they decide."""
 
 from pathlib import Path
 
