@@ -43,7 +43,9 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
     seen_window_slots: Annotated[int, Meta(ge=8, le=10**9)]
     """W: a member that the chain saw within so many slots counts as there."""
     verifier_keys: tuple[PublicKeyBytes, ...]
-    """Node keys of the founders that verify who joins, who consent by signing genesis; empty: all founders do."""
+    """Node keys of the founders that may verify who joins until enough members staked for that; they consent by
+    signing genesis; empty: all founders.
+    """
 
 
 class Genesis(Record, frozen=True, kw_only=True):
