@@ -51,14 +51,15 @@ def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # 
             score.name,
             short(score.address),
             score_text(score.score_millionths),
-            _stake_text(score),
+            stake_text(score),
             score.cause,
             "suspended" if score.is_suspended else back or "-",
         )
     output_console().print(table)
 
 
-def _stake_text(score: ScoreModel) -> str:
+def stake_text(score: ScoreModel) -> str:
+    """Returns what stands as stake, and what of it was taken back and is locked."""
     staked = score_text(score.staked_millionths) if score.staked_millionths else "-"
     if score.unlocked_at_slot is None:
         return staked
