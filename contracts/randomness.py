@@ -5,7 +5,7 @@ give the next value. A leader has one output for a height and a value, whatever 
 its slots it does: it can only keep silent, and then another one's output counts.
 
 - Only a slot's first block: a leader may make many blocks in its slot, and could stop at the one that it likes best.
-- Only where a draw waits or a key is new: a proof costs each member a millisecond.
+- Only where a draw waits or a key is new: a proof costs each member most of a millisecond.
 - Not under a key that is new: who knows the value while it makes a key could make keys until one has the output that
   it wants. So a key seasons first: `SEASONING_SLOTS` slots begin with a block, and one honest leader among them is
   enough. Keys of genesis were there before any value was.
@@ -49,13 +49,13 @@ def input_to_prove(
         key: node key of its header's leader at this height.
     """
     randomness = overlay.require(RANDOMNESS_KEY, Randomness)
-    if slot == parent_slot or is_seasoning(randomness, key) or not _is_wanted(randomness):
+    if slot == parent_slot or _is_seasoning(randomness, key) or not _is_wanted(randomness):
         return None
     return encode(RandomnessStatement(chain=chain, height=height, previous=randomness.value))
 
 
-def is_seasoning(randomness: Randomness, key: PublicKey) -> bool:
-    """Says whether a node key is too new to prove anything, or to be drawn."""
+def _is_seasoning(randomness: Randomness, key: PublicKey) -> bool:
+    """Says whether a node key is too new to prove anything."""
     return any(one.node_key == key for one in randomness.seasoning)
 
 

@@ -5,7 +5,7 @@ from consensus.identifiers import Address, Digest, PublicKey
 
 
 class SeasoningKey(Record, frozen=True, kw_only=True):
-    """A node key too new to prove anything, or to be drawn."""
+    """A node key too new to prove anything."""
 
     node_key: PublicKey
     slots_missing: int

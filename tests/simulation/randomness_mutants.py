@@ -133,7 +133,7 @@ RULES: Final = (
         "a new key proves at once",
         randomness,
         "input_to_prove",
-        "is_seasoning(randomness, key) or ",
+        "_is_seasoning(randomness, key) or ",
         "",
         seasons,
     ),
