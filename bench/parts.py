@@ -94,8 +94,11 @@ def _one_block(ledger: Ledger, keys: Sequence[SigningKey], raws: list[bytes]) ->
     """Takes one block through a ledger; returns the microseconds of its verification, building and appending."""
     slot = ledger.tip_slot
     proposer = leader(ledger.membership(), Height(ledger.height + 1), slot)
+    (key,) = (key for key in keys if key.address == proposer)
     transactions, verify_us = _timed(lambda: [ledger.verifier.verify(raw, transaction_digest(raw)) for raw in raws])
-    block, build_us = _timed(lambda: ledger.build(slot=slot, leader=proposer, candidates=transactions))
+    block, build_us = _timed(
+        lambda: ledger.build(slot=slot, leader=proposer, candidates=transactions, prove=key.prove)
+    )
     assert len(block.transactions) == len(raws)
     certificate = _certificate(ledger, keys, block)
     _, append_us = _timed(lambda: ledger.append(block, certificate))

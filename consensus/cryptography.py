@@ -12,6 +12,7 @@ from typing import Final
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError, CryptoError
 
+from consensus import vrf
 from consensus.identifiers import (
     DIGEST_SIZE_BYTES,
     PUBLIC_KEY_SIZE_BYTES,
@@ -33,6 +34,7 @@ class HashKind(bytes, Enum):
     BODY = b"p2p.body"
     CEREMONY = b"p2p.ceremony"
     CERTIFICATE = b"p2p.certificate"
+    CLUSTER = b"p2p.cluster"
     COMMITMENT = b"p2p.commitment"
     ERA = b"p2p.era"
     FOUNDING = b"p2p.founding"
@@ -47,6 +49,7 @@ class HashKind(bytes, Enum):
     ORDER = b"p2p.order"
     PACKET = b"p2p.packet"
     PLAN = b"p2p.plan"
+    RANDOMNESS = b"p2p.randomness"
     SIGN_STATE = b"p2p.signstate"
     STATEMENT = b"p2p.statement"
     TRADE = b"p2p.trade"
@@ -95,8 +98,13 @@ class SigningKey:
         return key
 
     def sign(self, message: bytes) -> Signature:
-        """Returns the 64-byte signature of `message`."""
+        """Returns the 64-byte signature of `message`, which has not the 32 bytes of a point that `prove` hashes."""
+        assert len(message) != vrf.POINT_SIZE_BYTES, "signature and proof would share a nonce"
         return Signature(crypto_sign(message, self._secret)[:crypto_sign_BYTES])
+
+    def prove(self, statement: bytes) -> bytes:
+        """Returns the 80-byte proof of this key's verifiable random function for a statement."""
+        return vrf.prove(self._secret[:SEED_SIZE_BYTES], statement)
 
     def __repr__(self) -> str:
         return f"SigningKey({self.address.hex()[:8]})"

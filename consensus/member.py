@@ -20,7 +20,7 @@ from consensus.silence import Silence
 
 
 class Signer(Protocol):
-    """Signs for this member; `cryptography.SigningKey` is one."""
+    """Signs and proves for this member; `cryptography.SigningKey` is one."""
 
     @property
     def address(self) -> Address:
@@ -34,6 +34,10 @@ class Signer(Protocol):
 
     def sign(self, message: bytes) -> Signature:
         """Returns the signature of `message`."""
+        ...
+
+    def prove(self, statement: bytes) -> bytes:
+        """Returns the proof of the key's verifiable random function for a statement."""
         ...
 
 
@@ -66,6 +70,12 @@ class KeyRing:
         """Returns who signs among these members; None if they know none of the keys."""
         key = members.key_of(self.address)
         return None if key is None else self._signers.get(key)
+
+    def prove(self, members: Membership, statement: bytes) -> bytes:
+        """Returns what this member, one of these, proves for a statement: under the key that they know of it."""
+        signer = self.of(members)
+        assert signer is not None, "without its key nobody proposes"
+        return signer.prove(statement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

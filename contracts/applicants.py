@@ -58,8 +58,14 @@ class Applicant(Record, frozen=True, kw_only=True, tag="applicant"):
     sponsor: Address
     """The member that brought the application."""
     standing: Standing
+    request: Digest
+    """The transaction that brought it."""
     panel: tuple[Address, ...]
-    """Its verifiers."""
+    """Its verifiers; empty while they are to be drawn."""
+    panels: int
+    """How many panels it has had, the present one included."""
+    may_verify: tuple[Address, ...]
+    """Of these the next panel is drawn; empty once it is."""
     verdicts: tuple[GivenVerdict, ...]
     """In the order of the chain, one per verifier."""
     until_slot: Slot

@@ -247,7 +247,8 @@ def record_faults(record: Record, scores: ScoreParameters) -> list[str]:
         case Score():
             if not scores.floor <= record.value <= scores.maximum:
                 found.append("score out of bounds")
-            if not 0 <= record.staked <= record.value:
+            unlocking = 0 if record.unlocking is None else record.unlocking.amount
+            if min(record.staked, unlocking) < 0 or record.staked + unlocking > record.value:
                 found.append("stake out of bounds")
         case Trade():
             if record.delivered_wh > record.energy_wh:

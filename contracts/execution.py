@@ -1,9 +1,9 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
-A block runs in a fixed order: the era that it begins, service rewards for block h - 1, what is due by itself, the
-transactions one by one, what they made due, a change of the members, then the books are checked. Everything happens
-on an overlay, the temporary ledger; the state below is only read. The same state, context and transactions give the
-same bytes on every node.
+A block runs in a fixed order: the era that it begins, what its leader proved, service rewards for block h - 1, what
+is due by itself, the transactions one by one, what they made due, a change of the members, then the books are
+checked. Everything happens on an overlay, the temporary ledger; the state below is only read. The same state, context
+and transactions give the same bytes on every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,14 @@ from contracts.eras import begin_era
 from contracts.forwards import end_trade
 from contracts.genesis import Genesis
 from contracts.issuing import execute_issue, execute_redeem
-from contracts.joining import become_member, end_application, execute_join_request, execute_ready, execute_verdict
+from contracts.joining import (
+    become_member,
+    draw_panels,
+    end_application,
+    execute_join_request,
+    execute_ready,
+    execute_verdict,
+)
 from contracts.key_changes import act_by_new_key, execute_replace_meter, execute_rotate_key
 from contracts.member_changes import (
     carry_out_change,
@@ -35,6 +42,7 @@ from contracts.misconduct import execute_report
 from contracts.offices import acting_key, execute_replacement
 from contracts.proposal_records import ProposalTurn
 from contracts.proposals import execute_approval, execute_objection, execute_proposal, execute_withdrawal, take_turn
+from contracts.randomness import season_keys, take_output
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.removals import execute_revocation
@@ -107,6 +115,7 @@ def execute_block(
     overlay = Overlay(state)
     run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
     begin_era(run)
+    draw_panels(run, take_output(run))
     reward_service(run)
     for voter in context.parent_voters:
         note_seen(run, voter)
@@ -124,6 +133,7 @@ def execute_block(
             act_by_new_key(run, rotation)
         case _:
             pass
+    season_keys(run)
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 
@@ -200,7 +210,7 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
         case ReplaceMeter():
             return execute_replace_meter(run, sender, action)
         case RequestJoin():
-            return execute_join_request(run, sender, action)
+            return execute_join_request(run, sender, name, action)
         case GiveVerdict():
             return execute_verdict(run, sender, action)
         case SayReady():

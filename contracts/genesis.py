@@ -45,7 +45,9 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
     authority's word to the next one; from a first proof that a member contradicted itself to when another one removes
     it."""
     verifier_keys: tuple[PublicKeyBytes, ...]
-    """Node keys of the founders that verify who joins, who consent by signing genesis; empty: all founders do."""
+    """Node keys of the founders that may verify who joins until enough members staked for that; they consent by
+    signing genesis; empty: all founders.
+    """
 
 
 class Genesis(Record, frozen=True, kw_only=True):

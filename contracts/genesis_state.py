@@ -13,10 +13,11 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, PublicK
 from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.applicants import Applications
 from contracts.errors import GenesisFault, GenesisRefused
-from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.genesis import PROTOCOL_VERSION, Genesis, chain_id
 from contracts.member_records import Activity, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.offices import first_office_keys
+from contracts.randomness_records import Randomness
 from contracts.receipts import POSTINGS_PER_TRADE_MAX
 from contracts.state import (
     AGENDA_KEY,
@@ -25,6 +26,7 @@ from contracts.state import (
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    RANDOMNESS_KEY,
     TOTALS_KEY,
     Account,
     Agenda,
@@ -189,6 +191,7 @@ def new_score(genesis: Genesis) -> Score:
     return Score(
         value=genesis.scores.initial,
         staked=Millionths(0),
+        unlocking=None,
         is_suspended=False,
         falls=0,
         way_back=None,
@@ -215,6 +218,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
         AGENDA_KEY: Agenda(size=0, made=0),
         APPLICATIONS_KEY: Applications(unfinished=(), admitted=()),
         LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),
+        RANDOMNESS_KEY: Randomness(value=chain_id(genesis), seasoning=(), draws=()),
         TOTALS_KEY: replace(
             NOTHING_YET, issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members))
         ),

@@ -2,7 +2,7 @@
 
     application --t accept--> candidate --Ready--> in the queue of changes --> member
          | t refuse: refused      | a day without Ready: lapsed
-         ` a day: lapsed                       ` its key is revoked: revoked
+         ` a day, or three panels: lapsed      ` its key is revoked: revoked
 
 Two sides must agree, and neither lets anybody in alone: the authority vouches for the keys, which every member
 checks, and verifiers find out who it is. An applicant has no account: a member brings its application, one at a
@@ -10,26 +10,30 @@ time, so what strangers can make the chain do is bounded by its members. A candi
 chain; it counts as a member only once it said that it is ready, or one that never comes would stop a small chain.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
 
 from consensus.codec import encode
 from consensus.cryptography import address_of, verify
-from consensus.identifiers import Address, PublicKey, Slot
+from consensus.identifiers import Address, Digest, PublicKey, Slot
 from contracts.agenda import schedule
 from contracts.applicants import Applicant, ApplicationEnd, Applications, GivenVerdict, Standing, Verdict
 from contracts.genesis import Genesis
 from contracts.genesis_state import MEMBERS_MAX, amount_fault, new_account, new_score
 from contracts.member_changes import SEEN_PARTS, is_member, waiting_with, waiting_without, window_slots
 from contracts.member_records import Activity, Join, MemberQueue
-from contracts.panels import VERDICTS_MIN, named_panel, verdicts_needed
+from contracts.panels import PANEL_MAX, VERDICTS_MIN, draw_panel, verdicts_needed, verifiers
+from contracts.randomness import wait_for_draw, wait_no_more
+from contracts.randomness_records import Randomness
 from contracts.receipts import Reason
 from contracts.run import BlockRun, DecidedBlock, Outcome, Refusal, declined
 from contracts.state import (
     APPLICATIONS_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    RANDOMNESS_KEY,
     Account,
     Member,
     MemberList,
@@ -56,6 +60,9 @@ LAPSE_MS: Final = 24 * MS_PER_HOUR
 READY_HEIGHTS_MAX: Final = 64
 """How far below it a block may lie that a candidate names: counted in heights, as a chain without work makes none."""
 
+PANELS_MAX: Final = 3
+"""Panels drawn for an application, one after the other: each has this part of the time until it lapses."""
+
 
 def lapse_slots(genesis: Genesis) -> int:
     """Returns how many slots an application, and an admission, waits."""
@@ -65,7 +72,7 @@ def lapse_slots(genesis: Genesis) -> int:
 # --- asking ----------------------------------------------------------------------------------------------------
 
 
-def execute_join_request(run: BlockRun, sender: Address, action: RequestJoin) -> Outcome:
+def execute_join_request(run: BlockRun, sender: Address, transaction: Digest, action: RequestJoin) -> Outcome:
     """Opens an application and names its verifiers; declines it for the first rule that it breaks."""
     application = action.application
     address = address_of(application.node_key)
@@ -78,9 +85,9 @@ def execute_join_request(run: BlockRun, sender: Address, action: RequestJoin) ->
     )
     if refusal is not None:
         return Outcome(refusal=refusal)
-    panel = named_panel(run.overlay, run.genesis)
-    if len(panel) < VERDICTS_MIN:
-        detail = f"{len(panel)} verifiers are members and not suspended, at least {VERDICTS_MIN} must agree"
+    count = len(verifiers(run.overlay, run.genesis))
+    if count < VERDICTS_MIN:
+        detail = f"{count} verifiers are members and not suspended, at least {VERDICTS_MIN} must agree"
         return declined(Reason.JOIN_TOO_FEW_STAKERS, detail)
     applicant = Applicant(
         number=application.number,
@@ -92,15 +99,17 @@ def execute_join_request(run: BlockRun, sender: Address, action: RequestJoin) ->
         person=action.vouchers.home.person,
         sponsor=sender,
         standing=Standing.OPEN,
-        panel=panel,
+        request=transaction,
+        panel=(),
+        panels=0,
+        may_verify=(),
         verdicts=(),
         until_slot=_lapses_at(run),
         ready_slot=None,
     )
-    run.overlay.put(applicant_key(address), applicant)
     applications = run.overlay.require(APPLICATIONS_KEY, Applications)
     run.overlay.put(APPLICATIONS_KEY, replace(applications, unfinished=(*applications.unfinished, address)))
-    _schedule_end(run, address, applicant)
+    _schedule_end(run, address, _ask_verifiers(run, address, applicant))
     return Outcome()
 
 
@@ -195,6 +204,41 @@ def read_unfinished(overlay: Overlay) -> tuple[tuple[Address, Applicant], ...]:
     return tuple((address, overlay.require(applicant_key(address), Applicant)) for address in unfinished)
 
 
+# --- verifiers -------------------------------------------------------------------------------------------------
+
+
+def _ask_verifiers(run: BlockRun, address: Address, applicant: Applicant) -> Applicant:
+    """Writes who verifies: all who may, if they are no more than a panel has; else the draw is waited for."""
+    may_verify = verifiers(run.overlay, run.genesis)
+    if len(may_verify) <= PANEL_MAX:
+        asked = replace(applicant, panel=may_verify, panels=PANELS_MAX, until_slot=_lapses_at(run))
+    else:
+        wait_for_draw(run, address)
+        asked = replace(applicant, panel=(), may_verify=may_verify, until_slot=_lapses_at(run))
+    run.overlay.put(applicant_key(address), asked)
+    return asked
+
+
+def draw_panels(run: BlockRun, applicants: Iterable[Address]) -> None:
+    """Draws the panels that have waited for this block's proof. Verdicts of who is drawn again still count."""
+    randomness = run.overlay.require(RANDOMNESS_KEY, Randomness).value
+    for address in applicants:
+        applicant = run.overlay.require(applicant_key(address), Applicant)
+        panel = draw_panel(
+            applicant.may_verify, randomness=randomness, height=run.context.height, request=applicant.request
+        )
+        drawn = replace(
+            applicant,
+            panel=panel,
+            panels=applicant.panels + 1,
+            may_verify=(),
+            verdicts=tuple(given for given in applicant.verdicts if given.verifier in panel),
+            until_slot=Slot(run.context.slot + lapse_slots(run.genesis) // PANELS_MAX),
+        )
+        run.overlay.put(applicant_key(address), drawn)
+        _schedule_end(run, address, drawn)
+
+
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +293,7 @@ def _admit(run: BlockRun, address: Address, applicant: Applicant) -> None:
 
 def _finish(run: BlockRun, address: Address, applicant: Applicant, standing: Standing) -> None:
     """Ends an application or an admission."""
+    wait_no_more(run, address)
     run.overlay.put(applicant_key(address), replace(applicant, standing=standing))
     applications = run.overlay.require(APPLICATIONS_KEY, Applications)
     unfinished = tuple(one for one in applications.unfinished if one != address)
@@ -313,13 +358,18 @@ def _join_of(address: Address, applicant: Applicant) -> Join:
 
 
 def end_application(run: BlockRun, end: ApplicationEnd) -> None:
-    """Lets an application or an admission lapse whose time is over, unless something happened meanwhile."""
+    """Lets an application or an admission lapse whose time is over, unless something happened meanwhile; a panel that
+    did not decide is followed by another one first.
+    """
     address = end.applicant
     applicant = run.overlay.require(applicant_key(address), Applicant)
     if applicant.number != end.number or applicant.standing not in (Standing.OPEN, Standing.CANDIDATE):
         return
     if applicant.until_slot > run.context.slot:
         _schedule_end(run, address, applicant)
+        return
+    if applicant.panel and applicant.panels < PANELS_MAX and applicant.standing is Standing.OPEN:
+        _schedule_end(run, address, _ask_verifiers(run, address, applicant))
         return
     _end(run, address, applicant, Standing.LAPSED)
 

@@ -1,7 +1,7 @@
 """What the rules of one block work on: its context, the overlay, the scores; and what each rule answers."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -10,6 +10,7 @@ from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.genesis import Genesis
 from contracts.receipts import DETAIL_CHARACTERS_MAX, Posting, Reason
+from contracts.stake_records import Unlocking
 from contracts.state import (
     TOTALS_KEY,
     Account,
@@ -61,6 +62,10 @@ class BlockContext(Record, frozen=True, kw_only=True):
     """Of an era's first block."""
     decided: tuple[DecidedBlock, ...] = ()
     """Of the blocks that transactions of this one name, those that are decided."""
+    parent_slot: Slot = Slot(0)
+    """Of the header of block h - 1; 0 at height 1."""
+    randomness_output: bytes = b""
+    """What the leader's proof shows, 64 bytes; empty if the header carries none."""
 
 
 class Refusal(Record, frozen=True, kw_only=True):
@@ -142,7 +147,7 @@ class ScoreBoard:
         record = replace(
             record,
             value=value,
-            staked=min(record.staked, value),
+            **_stake_within(record, value),
             falls=falls,
             way_back=way_back,
             cause=ScoreCause.FAULT,
@@ -150,23 +155,39 @@ class ScoreBoard:
         )
         self._write(address, record)
 
-    def stake(self, address: Address, staked: Millionths, *, reference: bytes) -> None:
-        """Writes how much of a member's score stands as stake."""
+    def stake(self, address: Address, staked: Millionths, *, lock_slots: int, reference: bytes) -> None:
+        """Writes how much of a member's score stands as stake; what it takes back stays locked for so many slots."""
         record, present = self.record(address), self.of(address)
         assert staked <= present, "nobody stakes more than its score"
         way_back = way_back_after_reward(present, record.way_back, self._slot, self._parameters)
-        changed = {"value": present, "staked": staked, "way_back": way_back}
+        unlocking = self._unlocking_after(record, staked, Slot(self._slot + lock_slots))
+        changed = {"value": present, "staked": staked, "unlocking": unlocking, "way_back": way_back}
         self._write(address, replace(record, **changed, cause=ScoreCause.STAKE, reference=reference))
 
+    def _unlocking_after(self, record: Score, staked: Millionths, until_slot: Slot) -> Unlocking | None:
+        """What is staked again is locked no more; what is taken back makes all that is locked wait as long as it."""
+        left = Millionths(record.staked + self._locked(record) - staked)
+        if left <= 0:
+            return None
+        if staked >= record.staked and record.unlocking is not None:
+            until_slot = record.unlocking.until_slot
+        return Unlocking(amount=left, until_slot=until_slot)
+
+    def _locked(self, record: Score) -> Millionths:
+        """Returns how much of a stake that was taken back misconduct would still take."""
+        unlocking = record.unlocking
+        return Millionths(0) if unlocking is None or unlocking.until_slot <= self._slot else unlocking.amount
+
     def suspend(self, address: Address, *, reference: bytes) -> None:
-        """Writes that a member is suspended, and takes its stake."""
+        """Writes that a member is suspended, and takes its stake, also what is locked."""
         record, present = self.record(address), self.of(address)
-        value = Millionths(max(self._parameters.floor, present - record.staked))
+        value = Millionths(max(self._parameters.floor, present - record.staked - self._locked(record)))
         falls, way_back = self._fall(address, value)
         record = replace(
             record,
             value=value,
             staked=Millionths(0),
+            unlocking=None,
             is_suspended=True,
             falls=falls,
             way_back=way_back,
@@ -190,6 +211,16 @@ class ScoreBoard:
         self._overlay.put(score_key(address), record)
         if address in self._cluster:
             self._cluster_sum += self.of(address) - before
+
+
+def _stake_within(record: Score, value: Millionths) -> dict[str, Any]:
+    """Returns what of a stake a lower score still holds: what stands as stake before what was taken back."""
+    staked = min(record.staked, value)
+    unlocking = record.unlocking
+    if unlocking is not None:
+        amount = min(unlocking.amount, Millionths(value - staked))
+        unlocking = replace(unlocking, amount=amount) if amount else None
+    return {"staked": staked, "unlocking": unlocking}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Totals` |
+| | | `Randomness` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -38,6 +39,8 @@ from contracts.applicants import Applicant, ApplicationEnd, Applications
 from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
+from contracts.randomness_records import Randomness
+from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -326,6 +329,8 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     """When this version was written; on the way back it rises from then on (`qscore.way_back`)."""
     staked: Millionths
     """Part of `value` that stands as stake."""
+    unlocking: Unlocking | None
+    """Another part of it."""
     is_suspended: bool
     """Proven misconduct bars trading, sampling, stake and rewards."""
     falls: int
@@ -410,6 +415,7 @@ StateValue = (
     | Packet
     | PromiseBook
     | Proposal
+    | Randomness
     | RewardedPair
     | Score
     | Totals
@@ -423,6 +429,7 @@ MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
+RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
 
 
 def _eight_bytes(number: int) -> bytes:

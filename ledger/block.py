@@ -14,6 +14,7 @@ from consensus.era_plans import EraProof, KeyField
 from consensus.eras import EraField
 from consensus.identifiers import Digest
 from consensus.messages import AddressField, CommitCertificate, DigestField, HeightField, SlotField
+from consensus.vrf import PROOF_SIZE_BYTES
 from contracts.receipts import Posting
 from ledger.merkle_tree import tree_root
 
@@ -46,8 +47,8 @@ class BlockHeader(Record, frozen=True, kw_only=True, tag="header"):
     """The key that acts for the authority after this block: who has no state still knows whose word counts."""
     ceremony: DigestField
     """Hash of the carried ceremony, or of nil."""
-    vrf_proof: Annotated[bytes, Meta(max_length=0)]
-    """Randomness for sampled clusters; empty while clusters are all members."""
+    vrf_proof: Annotated[bytes, Meta(max_length=PROOF_SIZE_BYTES)]
+    """What moves the chain's randomness (`contracts.randomness`); empty where that asks for none."""
 
 
 class Block(Record, frozen=True, kw_only=True, tag="block"):

@@ -4,9 +4,10 @@ The same function fills a leader's header and recomputes a received one, so they
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from consensus import vrf
 from consensus.codec import decode, encode
 from consensus.era_plans import EraProof
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
@@ -30,6 +31,7 @@ from ledger.validation import (
     Parent,
     first_difference,
     parent_voters,
+    what_to_prove,
 )
 
 
@@ -51,6 +53,24 @@ class Draft:
     """Raw, in their order."""
     parent_certificate: CommitCertificate | None
     ceremony: EraProof | None
+    vrf_proof: bytes
+    """Of the leader; what it must prove, the state says (`randomness`)."""
+
+
+def with_proof(
+    draft: Draft, parent: Parent, begun: BegunEras, state: StateReader, prove: Callable[[bytes], bytes]
+) -> Draft:
+    """Returns a draft with its leader's proof, if its block must carry one.
+
+    Args:
+        draft: without a proof.
+        parent: what its block extends.
+        begun: eras of the chain.
+        state: after the parent.
+        prove: the leader's verifiable random function.
+    """
+    statement = what_to_prove(state, parent, begun, slot=draft.slot, leader=draft.leader)
+    return draft if statement is None else replace(draft, vrf_proof=prove(statement))
 
 
 def draft_of(block: Block) -> Draft:
@@ -61,6 +81,7 @@ def draft_of(block: Block) -> Draft:
         transactions=block.transactions,
         parent_certificate=block.parent_certificate,
         ceremony=block.ceremony,
+        vrf_proof=block.header.vrf_proof,
     )
 
 
@@ -105,7 +126,7 @@ def execute(
     """Executes what a leader chose and returns the block that it makes.
 
     Args:
-        draft: the leader's choice.
+        draft: the leader's choice; its proof, if it carries one, was verified.
         transactions: the draft's, verified, in their order.
         state: after the parent.
         parent: what the block extends.
@@ -127,10 +148,11 @@ def execute(
         cluster=cluster(parent.memberships.undecided, height, draft.slot),
         beginning=begun.beginning_in(height, state),
         decided=_named_blocks(transactions, height_of_block),
+        parent_slot=parent.slot,
+        randomness_output=vrf.output(draft.vrf_proof) if draft.vrf_proof else b"",
     )
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
-    fixed_membership = _fixed_membership(state, execution, Height(height + 2))
     header = BlockHeader(
         version=genesis.protocol_version,
         chain=begun.chain,
@@ -144,10 +166,10 @@ def execute(
         postings_root=tree_root([encode(posting) for posting in execution.postings]),
         receipts_root=tree_root([encode(receipt) for receipt in execution.receipts]),
         state_root=map_update.root,
-        membership=fixed_membership.digest(),
+        membership=_fixed_membership(state, execution, Height(height + 2)).digest(),
         authority=_authority_after(state, execution, genesis),
         ceremony=ceremony_digest(draft.ceremony),
-        vrf_proof=b"",
+        vrf_proof=draft.vrf_proof,
     )
     return ExecutedBlock(
         block=Block(

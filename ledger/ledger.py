@@ -6,7 +6,7 @@ makes a decided block permanent. For use by one thread at a time.
 
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +35,7 @@ from ledger.errors import (
     NothingToProve,
     TransactionRefused,
 )
-from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal
+from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal, with_proof
 from ledger.merkle_tree import prove_inclusion
 from ledger.proofs import ReceiptProof, StateProof
 from ledger.reading import BlockReader, TransactionLocation
@@ -63,12 +63,10 @@ from ledger.validation import (
     Admission,
     BlockRefusal,
     Parent,
-    ceremony_refusal,
-    form_refusal,
     judged_in,
     key_in,
     last_nonce_in,
-    parent_certificate_refusal,
+    refusal_unexecuted,
     verified_transactions,
 )
 
@@ -285,7 +283,9 @@ class Ledger:
 
     # --- consensus' side -----------------------------------------------------------------------------------
 
-    def build(self, *, slot: Slot, leader: Address, candidates: Iterable[Transaction]) -> Block:
+    def build(
+        self, *, slot: Slot, leader: Address, candidates: Iterable[Transaction], prove: Callable[[bytes], bytes]
+    ) -> Block:
         """Makes the block of height + 1 that a leader proposes, and remembers its execution. A carried one is made.
 
         Args:
@@ -293,6 +293,7 @@ class Ledger:
             leader: of that slot.
             candidates: verified transactions in the order of preference; those that no block of this height may
                 contain are left out, and the block ends where the next one would exceed a limit of genesis.
+            prove: the leader's verifiable random function, asked if the block must carry a proof.
         """
         if self.carried is not None:
             block = decode(self.carried, Block)
@@ -300,7 +301,8 @@ class Ledger:
             assert refusal is None, f"the carried block is invalid: {refusal}"
             return block
         draft, transactions = self._draft(slot, leader, candidates)
-        executed = self._execute(draft, transactions, self._parent, self._begun)
+        proven = with_proof(draft, self._parent, self._begun, self, prove)
+        executed = self._execute(proven, transactions, self._parent, self._begun)
         self._remember(executed)
         return executed.block
 
@@ -327,6 +329,7 @@ class Ledger:
             transactions=tuple(transaction.raw for transaction in transactions),
             parent_certificate=self.certificate(self.height),
             ceremony=self._begun.proof_in(Height(self.height + 1)),
+            vrf_proof=b"",
         )
         return draft, transactions
 
@@ -424,11 +427,7 @@ class Ledger:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = (
-            form_refusal(block, parent, self.genesis, begun)
-            or ceremony_refusal(block, self.genesis, begun, self)
-            or parent_certificate_refusal(block, parent, begun)
-        )
+        refusal = refusal_unexecuted(block, parent, self.genesis, begun, self)
         if refusal is not None:
             return refusal
         transactions = verified_transactions(block, self, self.verifier)

@@ -40,6 +40,7 @@ from contracts.state import (
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    RANDOMNESS_KEY,
     TOTALS_KEY,
     StateKey,
     Table,
@@ -135,6 +136,7 @@ _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "last-block": LAST_BLOCK_KEY,
     "member-queue": MEMBER_QUEUE_KEY,
     "members": MEMBER_LIST_KEY,
+    "randomness": RANDOMNESS_KEY,
     "totals": TOTALS_KEY,
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from consensus import vrf
 from consensus.codec import decode
 from consensus.era_plans import is_complete, is_vouched_for
 from consensus.eras import Era, Eras
@@ -18,6 +19,7 @@ from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
 from contracts.office_records import OfficeName
 from contracts.offices import acting_key, office_addresses
+from contracts.randomness import input_to_prove
 from contracts.state import (
     Account,
     Overlay,
@@ -128,6 +130,26 @@ def judged_in(
     return replace(parent, memberships=older.memberships_after(parent.height, state)), older
 
 
+def refusal_unexecuted(
+    block: Block, parent: Parent, genesis: Genesis, begun: BegunEras, state: StateReader
+) -> BlockRefusal | None:
+    """Checks all of a block but its transactions and what they execute to.
+
+    Args:
+        block: from anyone.
+        parent: what it extends, and the eras that it is judged by (`judged_in`).
+        genesis: of the chain.
+        begun: as the parent.
+        state: after the parent.
+    """
+    return (
+        form_refusal(block, parent, genesis, begun)
+        or ceremony_refusal(block, genesis, begun, state)
+        or parent_certificate_refusal(block, parent, begun)
+        or proof_refusal(block.header, parent, begun, state)
+    )
+
+
 def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
     return _header_refusal(block.header, parent, genesis, begun.eras) or _limits_refusal(block, genesis)
@@ -177,7 +199,6 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras:
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
         (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
-        (BlockRefusalReason.VRF_PROOF, header.vrf_proof, b""),
     )
     return first_difference(comparisons)
 
@@ -242,6 +263,46 @@ def certificate_fault(
     if not commit_certificate_holds(certificate, membership, era):
         return f"not exactly {membership.quorum} valid COMMITs of members, sorted by signer"
     return None
+
+
+def what_to_prove(
+    state: StateReader, parent: Parent, begun: BegunEras, *, slot: Slot, leader: Address
+) -> bytes | None:
+    """Returns what the leader of a slot proves in the block above a parent; None if that carries no proof."""
+    key = parent.memberships.undecided.key_of(leader)
+    assert key is not None, "a leader is a member"
+    return input_to_prove(
+        Overlay(state),
+        chain=begun.chain,
+        height=Height(parent.height + 1),
+        slot=slot,
+        parent_slot=parent.slot,
+        key=key,
+    )
+
+
+def proof_refusal(header: BlockHeader, parent: Parent, begun: BegunEras, state: StateReader) -> BlockRefusal | None:
+    """Checks that a header carries a proof where it must, that it holds, and that it carries none elsewhere.
+
+    Args:
+        header: with the right height, slot and leader.
+        parent: what it extends.
+        begun: eras of the chain.
+        state: after the parent.
+    """
+    statement = what_to_prove(state, parent, begun, slot=header.slot, leader=header.leader)
+    if statement is None:
+        return _proof_refusal("its header carries a proof, should carry none") if header.vrf_proof else None
+    if not header.vrf_proof:
+        return _proof_refusal("its header carries no proof, should carry one")
+    key = parent.memberships.undecided.key_of(header.leader)
+    assert key is not None, "a leader is a member"
+    proven = vrf.verify(key, statement, header.vrf_proof) is not None
+    return None if proven else _proof_refusal("its leader's proof does not hold")
+
+
+def _proof_refusal(detail: str) -> BlockRefusal:
+    return BlockRefusal(reason=BlockRefusalReason.VRF_PROOF, detail=detail)
 
 
 def parent_voters(certificate: CommitCertificate | None, parent: Parent) -> tuple[Address, ...]:

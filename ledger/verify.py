@@ -48,12 +48,10 @@ from ledger.transactions import TransactionVerifier
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
-    ceremony_refusal,
     certificate_fault,
-    form_refusal,
     genesis_parent,
     judged_in,
-    parent_certificate_refusal,
+    refusal_unexecuted,
     verified_transactions,
 )
 from ledger.verification_report import DAMAGE_LISTED_MAX, Findings, VerificationReport
@@ -237,11 +235,7 @@ class _Audit:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        refusal = (
-            form_refusal(block, parent, self._genesis, begun)
-            or ceremony_refusal(block, self._genesis, begun, self._state)
-            or parent_certificate_refusal(block, parent, begun)
-        )
+        refusal = refusal_unexecuted(block, parent, self._genesis, begun, self._state)
         if refusal is not None:
             return refusal
         transactions = verified_transactions(block, self._state, self._verifier)

@@ -204,10 +204,12 @@ class Daemon:
         applied.listen(self.metrics.on_applied)
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
-        application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
         keys = KeyRing(identity.signer)
         if other is not None:
             keys.add(other.signer)
+        application = LedgerApplication(
+            own=identity.address, prove=keys.prove, ledger=self.ledger, pool=pool, applied=applied.publish
+        )
         self.participant = self._make_participant(keys, application, opened.sign_state)
         self.chain = self._make_chain(pool, applied)
         driver = self.participant.driver

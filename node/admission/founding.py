@@ -40,11 +40,18 @@ Certificate = Annotated[str, Meta(max_length=CERTIFICATE_TEXT_MAX)]
 """In PEM form: the root, or a home's and behind it the issuing authority's."""
 
 
+class FoundingStatement(Record, frozen=True, kw_only=True, tag="p2pnode-2-founding"):
+    """What a home signs: never a bare digest, which could be taken for what its key proves (`consensus.vrf`)."""
+
+    founding: DigestField
+    """`founding_digest`."""
+
+
 class FoundingSignature(Record, frozen=True, kw_only=True, tag="p2pnode-founding-signature"):
     """A home's word that it founds this chain, with exactly these members and rules."""
 
     founding: DigestField
-    """What is signed: `founding_digest`."""
+    """`founding_digest` of what is signed, as a `FoundingStatement`."""
     member: AddressField
     signature: SignatureField
 
@@ -131,6 +138,11 @@ def with_member(
     return grown
 
 
+def signed_bytes(name: Digest) -> bytes:
+    """Returns what a home signs under a founding of this name."""
+    return encode(FoundingStatement(founding=name))
+
+
 def sign_founding(founding: Founding, key: SigningKey) -> FoundingSignature:
     """Returns a home's signature under a founding that names its key as a member's.
 
@@ -140,7 +152,7 @@ def sign_founding(founding: Founding, key: SigningKey) -> FoundingSignature:
     if key.public_key not in [member.node_key for member in founding.genesis.members]:
         raise FoundingError(f"this home ({key.address.hex()}) is not among the members")
     name = founding_digest(founding)
-    return FoundingSignature(founding=name, member=key.address, signature=key.sign(name))
+    return FoundingSignature(founding=name, member=key.address, signature=key.sign(signed_bytes(name)))
 
 
 def with_card(founding: Founding, card: Card) -> Founding:
@@ -294,5 +306,5 @@ def _check_signatures(founding: Founding, signatures: Sequence[FoundingSignature
             raise FoundingError(f"{given.member.hex()} signed, and is not among the members")
         if given.founding != name:
             raise FoundingError(f"{label} signed another founding: with other members, rules or certificates")
-        if not verify(member.node_key, name, given.signature):
+        if not verify(member.node_key, signed_bytes(name), given.signature):
             raise FoundingError(f"{label}: its signature is wrong")

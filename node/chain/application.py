@@ -13,8 +13,9 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.eras import Eras
 from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Memberships
+from consensus.membership import Membership, Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
+from contracts.randomness import draw_waits
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -96,12 +97,17 @@ class LedgerApplication:
         self,
         *,
         own: Address,
+        prove: Callable[[Membership, bytes], bytes],
         ledger: Ledger,
         pool: TransactionPool,
         applied: Callable[[AppliedBlock], None],
     ) -> None:
-        """Takes this member's address, its ledger and pool, and who is told of each block after its write."""
+        """Takes this member's address and what it proves among the members of a height, its ledger and pool, and who
+        is told of each block after its write.
+        """
         self._own = own
+        # once per height, however often its block is built
+        self._prove = lru_cache(1)(lambda statement: prove(ledger.membership(), statement))
         self._ledger = ledger
         self._pool = pool
         self._applied = applied
@@ -185,8 +191,9 @@ class LedgerApplication:
         candidates = self._pool.mempool.candidates(
             transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
         )
-        block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
-        if not block.transactions and not may_be_empty and not self._ledger.wants_block:
+        block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates, prove=self._prove)
+        is_wanted = may_be_empty or self._ledger.wants_block or (self._draw_waits() and slot > self.tip_slot)
+        if not block.transactions and not is_wanted:
             return None
         return block_digest(block.header), encode(block)
 
@@ -243,9 +250,13 @@ class LedgerApplication:
     def oldest_arrival_ms(self) -> int | None:
         """Returns when the longest waiting transaction came, None if none waits."""
         oldest_ms = self._pool.mempool.oldest_arrival_ms()
-        if oldest_ms is None and self._ledger.wants_block:
+        if oldest_ms is None and (self._ledger.wants_block or self._draw_waits()):
             return 0  # what is wanted without a transaction waits by itself, since this height began
         return oldest_ms
+
+    def _draw_waits(self) -> bool:
+        """Says whether slots that have no block yet want one, so that its leader proves something."""
+        return draw_waits(self._ledger)
 
 
 def read_decided(ledger: Ledger, height: Height) -> Decided:

@@ -13,6 +13,7 @@ from contracts.genesis import PROTOCOL_VERSION
 from ledger.errors import LedgerError
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
+from node.cli.homes.committee_risk import COMMITTEE_RISK_EXAMPLE, committee_risk
 from node.cli.homes.export import EXPORT_EXAMPLE, export_data
 from node.cli.homes.genesis import genesis_app
 from node.cli.homes.home import home_app
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command(epilog=INIT_EXAMPLE)(init)
 app.command(epilog=WHY_EXAMPLE)(why)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
+app.command("committee-risk", epilog=COMMITTEE_RISK_EXAMPLE)(committee_risk)
 app.command("export-data", epilog=EXPORT_EXAMPLE)(export_data)
 app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")

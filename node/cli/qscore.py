@@ -15,7 +15,7 @@ from node.client import path_of
 from node.home.folder import Home
 from node.names.names import names_of_home
 from node.replies.parameters import VERSIONS_PER_PAGE_MAX
-from node.replies.state import ScoresReply
+from node.replies.state import ScoreModel, ScoresReply
 from node.replies.stories import ScoreHistoryReply, ScoreVersion
 from node.stories.lists import scores_of
 from node.stories.member_names import require_member_text
@@ -52,11 +52,19 @@ def list_command(config: ConfigOption, as_json: JsonOption = False) -> None:  # 
             score.name,
             short(score.address),
             score_text(score.score_millionths),
-            score_text(score.staked_millionths) if score.staked_millionths else "-",
+            stake_text(score),
             score.cause,
             "suspended" if score.is_suspended else back or "-",
         )
     output_console().print(table)
+
+
+def stake_text(score: ScoreModel) -> str:
+    """Returns what stands as stake, and what of it was taken back and is locked."""
+    staked = score_text(score.staked_millionths) if score.staked_millionths else "-"
+    if score.unlocked_at_slot is None:
+        return staked
+    return f"{staked}, {score_text(score.unlocking_millionths)} locked until slot {score.unlocked_at_slot:,}"
 
 
 @qscore_app.command(epilog=HISTORY_EXAMPLE)

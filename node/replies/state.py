@@ -185,10 +185,11 @@ class ApplicationView(ApiModel):
     person: Hash
     """The person's tag, by the authority."""
     verifiers: list[Verifier]
+    """Empty while they are to be drawn."""
     needed: Count
     """So many equal verdicts decide."""
     until_slot: SlotNumber
-    """When it lapses."""
+    """When it lapses, or another panel is drawn."""
 
 
 class ApplicationsReply(ApiModel):
@@ -236,6 +237,10 @@ class ScoreModel(ApiModel):
     score_millionths: Annotated[int, Field(ge=0, description="1000000 is 1.0.")]
     staked_millionths: Annotated[int, Field(ge=0)]
     """Part of it that stands as stake."""
+    unlocking_millionths: Annotated[int, Field(ge=0)]
+    """Another part, that was taken back: misconduct still takes it."""
+    unlocked_at_slot: SlotNumber | None
+    """When that is over; null where nothing was taken back lately."""
     is_suspended: bool
     """Proven misconduct bars trading, sampling, stake and rewards."""
     returns_at_slot: SlotNumber | None

@@ -2,8 +2,8 @@
 
 from consensus.identifiers import Address
 from contracts.applicants import Applicant, Standing, Verdict
-from contracts.joining import read_unfinished
-from contracts.panels import verdicts_needed
+from contracts.joining import PANELS_MAX, read_unfinished
+from contracts.panels import PANEL_MAX, verdicts_needed
 from contracts.state import Overlay, applicant_key
 from contracts.state_reading import read
 from ledger.ledger import Ledger
@@ -38,21 +38,16 @@ def _view(names: Names, address: Address, applicant: Applicant) -> ApplicationVi
         terms=applicant.terms.hex(),
         person=applicant.person.hex(),
         verifiers=[Verifier(address=one.hex(), name=names.of(one), verdict=said.get(one)) for one in applicant.panel],
-        needed=verdicts_needed(len(applicant.panel)),
+        needed=verdicts_needed(len(applicant.panel) or PANEL_MAX),
         until_slot=applicant.until_slot,
     )
 
 
 def sentence_of(applicant: Applicant) -> str:
     """Returns where a home stands that asked to join, for people."""
-    accepted = sum(given.verdict is Verdict.ACCEPT for given in applicant.verdicts)
     match applicant.standing:
         case Standing.OPEN:
-            needed, refused = verdicts_needed(len(applicant.panel)), len(applicant.verdicts) - accepted
-            return (
-                f"{needed} of {len(applicant.panel)} verifiers must say the same: {accepted} accepted, "
-                f"{refused} refused. It lapses with slot {applicant.until_slot}."
-            )
+            return _sentence_while_open(applicant)
         case Standing.CANDIDATE:
             missing = "its node has not said yet" if applicant.ready_slot is None else "its node said"
             return (
@@ -67,3 +62,18 @@ def sentence_of(applicant: Applicant) -> str:
             return "it was admitted; then the authority revoked its key, which never applies again."
         case Standing.LAPSED:
             return "lapsed: too few verdicts, or no word that it is ready, within a day. It may apply again."
+
+
+def _sentence_while_open(applicant: Applicant) -> str:
+    if not applicant.panel:
+        return (
+            f"{PANEL_MAX} of {len(applicant.may_verify)} verifiers are drawn as soon as enough leaders have made "
+            f"a block. It lapses with slot {applicant.until_slot}."
+        )
+    accepted = sum(given.verdict is Verdict.ACCEPT for given in applicant.verdicts)
+    needed, refused = verdicts_needed(len(applicant.panel)), len(applicant.verdicts) - accepted
+    next_step = "It lapses with" if applicant.panels == PANELS_MAX else "Another panel is drawn from"
+    return (
+        f"{needed} of {len(applicant.panel)} verifiers must say the same: {accepted} accepted, "
+        f"{refused} refused. {next_step} slot {applicant.until_slot}."
+    )

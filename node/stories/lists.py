@@ -1,11 +1,12 @@
 """Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
 from collections.abc import Collection
+from typing import Any
 
-from consensus.identifiers import Address, Height
+from consensus.identifiers import Address, Height, Slot
 from contracts.office_records import Office
 from contracts.offices import office_addresses
-from contracts.state import office_key
+from contracts.state import Score, office_key
 from contracts.state_reading import read_members, require
 from ledger.ledger import Ledger
 from node.names.names import Names
@@ -87,11 +88,20 @@ def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()
     return MembersReply(members=members, quorum=membership.quorum)
 
 
+def _unlocking(score: Score, slot: Slot) -> dict[str, Any]:
+    """Returns what of a stake that was taken back is still locked at a slot."""
+    unlocking = score.unlocking
+    if unlocking is None or unlocking.until_slot <= slot:
+        return {"unlocking_millionths": 0, "unlocked_at_slot": None}
+    return {"unlocking_millionths": unlocking.amount, "unlocked_at_slot": unlocking.until_slot}
+
+
 def scores_of(ledger: Ledger, names: Names) -> ScoresReply:
     """Returns every member's quality of transaction as of the tip's slot."""
     slot, parameters = ledger.tip_slot, ledger.genesis.scores
     scores = [
         ScoreModel(
+            **_unlocking(state.score, slot),
             address=state.address.hex(),
             name=names.of(state.address),
             score_millionths=state.score_at(slot, parameters),

@@ -1,7 +1,7 @@
 """Leaders and validators that lie: what they propose and vote for, beside everything else that the product does."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -118,8 +118,8 @@ class _BadBlocks(LyingMember):
     def lie(self) -> None:
         honest = self.ledger.build
 
-        def build(*, slot: Slot, leader: Address, candidates: Iterable[Transaction]) -> Block:
-            block = honest(slot=slot, leader=leader, candidates=candidates)
+        def build(**choice: Any) -> Block:
+            block = honest(**choice)
             altered = None if self.is_done else self.altered(block)
             if altered is None:
                 return block
@@ -201,7 +201,7 @@ class _Bends(LyingMember):
         if not block.transactions or honest.height != self.ledger.height + 1:
             return None
         candidates = verified(self.ledger, block.transactions[:-1])
-        return self.ledger.build(slot=honest.slot, leader=self.own, candidates=candidates)
+        return self.ledger.build(slot=honest.slot, leader=self.own, candidates=candidates, prove=self.key.prove)
 
 
 class ProposesTwice(_Bends):

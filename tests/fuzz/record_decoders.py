@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
+from consensus import vrf
 from consensus.codec import DecodeError, decode, encode
 from consensus.events import PreparedBlock, SignState
 from consensus.identifiers import Digest, Height
@@ -23,7 +24,7 @@ from node.names.card import Forget, decode_forget
 from node.stories.misconduct import Evidence
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.specimens import encodings
-from tests.support.contracts import make_genesis
+from tests.support.contracts import make_genesis, seeded_key
 
 PLAIN: Final[dict[str, Any]] = {
     "state-value": StateValue,
@@ -59,6 +60,10 @@ HEIGHT: Final = Height(1)
 DIGEST: Final = Digest(bytes(32))
 
 
+class NoProofError(Exception):
+    """No proof of what it is checked against."""
+
+
 class OneValue:
     """A database that holds one value under every key; the store and all above it are the production code's."""
 
@@ -89,6 +94,7 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
         specimens = (*encodings(root, random), *lived.get(name, ()))
         yield Decoder(name=name, read=read, write=write, refusals=refusals, specimens=specimens)
     yield _format_decoder()
+    yield _proof_decoder()
     yield from _index_decoders()
 
 
@@ -112,6 +118,19 @@ def _format_decoder() -> Decoder:
     return Decoder(
         name="format", read=read, write=bytes, refusals=(LedgerDamaged, LedgerForeign), specimens=(right, other)
     )
+
+
+def _proof_decoder() -> Decoder:
+    """A leader's proof: bytes of a stranger that are points and scalars."""
+    key = seeded_key("node", 0)
+    specimens = tuple(key.prove(statement) for statement in (b"", b"height"))
+
+    def read(data: bytes) -> bytes:
+        if not any(vrf.verify(key.public_key, statement, data) for statement in (b"", b"height")):
+            raise NoProofError
+        return data
+
+    return Decoder(name="vrf-proof", read=read, write=bytes, refusals=(NoProofError,), specimens=specimens)
 
 
 def _index_decoders() -> Iterator[Decoder]:

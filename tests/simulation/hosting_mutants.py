@@ -20,6 +20,7 @@ from tests.simulation.joining_mutants import JOINING_MUTANTS
 from tests.simulation.leaving_mutants import LEAVING_MUTANTS
 from tests.simulation.ledger_mutants import LEDGER_MUTANTS
 from tests.simulation.mutant import Mutant
+from tests.simulation.randomness_mutants import RANDOMNESS_MUTANTS
 from tests.simulation.removing_mutants import REMOVING_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
 from tests.simulation.rotating_mutants import ROTATING_MUTANTS
@@ -34,5 +35,6 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEAVING_MUTANTS,
     *ROTATING_MUTANTS,
     *JOINING_MUTANTS,
+    *RANDOMNESS_MUTANTS,
     *REMOVING_MUTANTS,
 )

@@ -19,6 +19,7 @@ from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
 from consensus.events import Decision
 from consensus.identifiers import Digest, Slot
+from consensus.member import KeyRing
 from contracts.transactions import Action, Transaction, decode_transaction, transaction_digest
 from contracts.units import MS_PER_HOUR
 from ledger.block import Block, block_digest
@@ -58,6 +59,7 @@ class LedgerApplication(application.LedgerApplication):
         self._community = community
         self._number = number
         self._key = community.node_keys[number] if key is None else key
+        self.keys = KeyRing(self._key)
         self.monotonic_ms: Callable[[], int] = lambda: 0
         self._nonce = -1
         self._actions: dict[bytes, Action] = {}
@@ -83,7 +85,7 @@ class LedgerApplication(application.LedgerApplication):
         return _named(self._build(block.header.slot, () if block.transactions else waiting))
 
     def _build(self, slot: Slot, candidates: Iterable[Transaction]) -> Block:
-        return self.ledger.build(slot=slot, leader=self._key.address, candidates=candidates)
+        return self.ledger.build(slot=slot, leader=self._key.address, candidates=candidates, prove=self._prove)
 
     def invalid(self, proposal: bytes, random: Random) -> tuple[Digest, bytes]:
         block = decode(proposal, Block)
@@ -147,7 +149,13 @@ class LedgerApplication(application.LedgerApplication):
             mempool=Mempool(limits=MempoolLimits()),
             monotonic_ms=lambda: self.monotonic_ms(),  # noqa: PLW0108  (its host sets it later)
         )
-        super().__init__(own=self._key.address, ledger=self.ledger, pool=pool, applied=lambda _: None)
+        super().__init__(
+            own=self._key.address,
+            prove=self.keys.prove,
+            ledger=self.ledger,
+            pool=pool,
+            applied=lambda _: None,
+        )
 
     def lose_blocks(self, random: Random) -> None:
         self.occurred["blocks were lost"] += 1

@@ -171,7 +171,7 @@ VALIDATION_MUTANTS: Final = (
         rule="validity",
         breaks=(
             edited(
-                ledger_module,
+                validation,
                 "parent_certificate_refusal",
                 ("if certificate_digest(certificate) != block.header.parent_certificate:", "if False:"),
             ),

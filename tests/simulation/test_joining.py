@@ -1,13 +1,17 @@
 """Homes that join while the chain runs: on the production contracts, ledger and participant, under faults."""
 
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from consensus.identifiers import Height, Slot
+from consensus.quorum import fault_bound
 from contracts.applicants import Standing
+from contracts.panels import PANEL_MAX
 from contracts.transactions import SetLeaving
-from tests.simulation.faults import Faults, trouble
+from tests.simulation.faults import Faults, Role, trouble
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.joining import Street
 from tests.support.joining import request_of
@@ -51,6 +55,44 @@ def test_a_street_grows_to_seven_and_shrinks_again(tmp_path: Path, founders: int
     staying = everybody[3:]
     street.until(lambda: street.members_everywhere(4, at=staying))
     trade_on(street, staying)
+    street.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_home_is_verified_by_a_panel_that_is_drawn(tmp_path: Path, seed: int) -> None:
+    """Of twelve founders ten are drawn, with no other work than their draw; two keep silent, as leaders too."""
+    faults = Faults(loss=0.02 * seed, delay_ms_max=50)
+    roles = {3: Role.SILENT, 4: Role.SILENT} if seed else {}
+    street = Street(tmp_path, founders=12, newcomers=1, seed=seed, faults=faults, roles=roles)
+    join(street, 0)
+    ledger = street.home(street.hosts[0]).ledger
+    applicant = street.home(street.hosts[0]).applicant(street.newcomers[0].address)
+    assert applicant is not None
+    assert len(applicant.panel) == PANEL_MAX
+    headers = [ledger.decided_block(Height(height)).header for height in range(1, ledger.height + 1)]
+    proven = [header for header in headers if header.vrf_proof]
+    assert len({header.leader for header in proven}) >= fault_bound(12) + 1
+    assert len({header.slot for header in proven}) == len(proven), "the first block of a slot, and no other"
+    street.close()
+
+
+def test_who_proves_an_output_of_its_choice_leads_in_vain(tmp_path: Path) -> None:
+    """Of twelve, three do, every third: one of them leads while four leaders are waited for."""
+    street = Street(tmp_path, founders=12, newcomers=1, seed=1, faults=CALM)
+    liars = [street.hosts[number] for number in (2, 5, 8)]
+    asked: list[Slot] = []
+
+    def prove_something_else(liar: Host, statement: bytes) -> bytes:
+        asked.append(street.home(liar).tip_slot)
+        return liar.key.prove(b"tried until it suits" + statement)
+
+    for liar in liars:
+        street.home(liar)._prove = partial(prove_something_else, liar)
+    join(street, 0)
+    ledger = street.home(street.hosts[0]).ledger
+    headers = [ledger.decided_block(Height(height)).header for height in range(1, ledger.height + 1)]
+    assert asked, "a liar led while a proof was asked for"
+    assert {header.leader for header in headers if header.vrf_proof}.isdisjoint(liar.key.address for liar in liars)
     street.close()
 
 

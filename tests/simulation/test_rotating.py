@@ -42,6 +42,7 @@ class Rotating(LedgerApplication):
         self._next_key = next_key
         self._acting_key = community.node_keys[number]
         super().__init__(directory, community, number)
+        self.keys.add(next_key)
 
     @property
     def acting_key(self) -> SigningKey:

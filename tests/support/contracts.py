@@ -186,6 +186,7 @@ def make_score(value: int) -> Score:
     return Score(
         value=Millionths(value),
         staked=Millionths(0),
+        unlocking=None,
         is_suspended=False,
         falls=0,
         way_back=None,
@@ -342,7 +343,8 @@ class DictChain:
     def apply(self, transactions: Sequence[Transaction], *, slot: int | None = None, **context: Any) -> Execution:
         """Executes one block of signed transactions and applies it."""
         self.height += 1
-        self.slot = self.slot + 1 if slot is None else slot
+        parent_slot, self.slot = Slot(self.slot), self.slot + 1 if slot is None else slot
+        context = {"parent_slot": parent_slot, **context}
         block = block_context(self.community, height=self.height, slot=self.slot, **context)
         execution = execute_block(self.state, self.community.genesis, block, transactions)
         self.state.update(execution.changes)

@@ -9,6 +9,7 @@ from consensus.events import Instant
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import KeyRing, Parameters
+from consensus.membership import Membership
 from consensus.messages import Message
 from ledger.ledger import Ledger
 from node.chain.application import LedgerApplication
@@ -45,10 +46,14 @@ class World:
 
 
 def application_on(
-    ledger: Ledger, own: Address, applied: Callable[[AppliedBlock], None] = lambda _: None
+    ledger: Ledger,
+    own: Address,
+    applied: Callable[[AppliedBlock], None] = lambda _: None,
+    *,
+    prove: Callable[[Membership, bytes], bytes] = lambda _members, _statement: b"",
 ) -> LedgerApplication:
     pool = TransactionPool(ledger=ledger, mempool=Mempool(limits=MempoolLimits()), monotonic_ms=lambda: 0)
-    return LedgerApplication(own=own, ledger=ledger, pool=pool, applied=applied)
+    return LedgerApplication(own=own, prove=prove, ledger=ledger, pool=pool, applied=applied)
 
 
 def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[Driver, World]:
@@ -71,7 +76,7 @@ def drive(ledger: Ledger, sign_state: SignStateStore, key: SigningKey) -> tuple[
         phase_ended=lambda _: None,
     )
     parameters = Parameters(slot_duration_ms=genesis.slot_duration_ms, attempt_max_ms=genesis.attempt_max_ms)
-    application = application_on(ledger, key.address)
     keys = KeyRing(key)
+    application = application_on(ledger, key.address, prove=keys.prove)
     driver = Driver(keys=keys, parameters=parameters, application=application, sign_state=sign_state, ports=ports)
     return driver, world

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
+from consensus.vrf import OUTPUT_SIZE_BYTES
 from contracts.applicants import Applicant, Applications, Verdict
 from contracts.execution import Execution
 from contracts.joining import READY_HEIGHTS_MAX
+from contracts.randomness_records import Randomness
 from contracts.receipts import Receipt
 from contracts.run import DecidedBlock
-from contracts.state import APPLICATIONS_KEY, applicant_key
+from contracts.state import APPLICATIONS_KEY, RANDOMNESS_KEY, applicant_key
 from contracts.transactions import Application, GiveVerdict, RequestJoin, SayReady
 from contracts.vouchers import HomeVoucher, Vouchers
 from tests.support.contracts import Community, DictChain, seeded_key
@@ -111,6 +113,11 @@ class JoiningChain(DictChain):
         action = request_of(self.community, home, **fields)
         (receipt,) = self.block((sponsor, action), slot=slot).receipts
         return receipt
+
+    def draw(self) -> None:
+        """Leaders prove something, each in a slot of its own, until nothing waits for a draw any more."""
+        while self.read(RANDOMNESS_KEY, Randomness).draws:
+            self.block(randomness_output=self.slot.to_bytes(OUTPUT_SIZE_BYTES, "big"))
 
     def judge(
         self, home: Newcomer, verifiers: Iterable[int], verdict: Verdict = Verdict.ACCEPT, *, number: int = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consensus.cryptography import SigningKey
 from consensus.eras import FIRST_ERA
-from consensus.identifiers import Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, leader
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
 from contracts.transactions import Transaction, transaction_digest
@@ -67,6 +67,8 @@ class ChainBuilder:
         self.ledger = ledger
         self.community = community
         self.nonces = [-1] * len(community.node_keys)
+        self.node_keys = list(community.node_keys)
+        """Of everybody who leads; a test whose members change adds theirs."""
 
     @classmethod
     def create(cls, directory: Path, community: Community | None = None) -> "ChainBuilder":
@@ -87,11 +89,18 @@ class ChainBuilder:
         """Returns the next block, of the next slot unless told, by that slot's leader; appends nothing."""
         chosen = Slot(self.ledger.tip_slot + 1 if slot is None else slot)
         height = Height(self.ledger.height + 1)
+        proposer = leader(self.ledger.membership(), height, chosen)
         return self.ledger.build(
             slot=chosen,
-            leader=leader(self.ledger.membership(), height, chosen),
+            leader=proposer,
             candidates=verified(self.ledger, transactions),
+            prove=lambda statement: self.node_key_of(proposer).prove(statement),
         )
+
+    def node_key_of(self, member: Address) -> SigningKey:
+        """Returns the key of a member at the next height."""
+        public_key = self.ledger.membership().key_of(member)
+        return next(key for key in self.node_keys if key.public_key == public_key)
 
     def certify(self, block: Block, *, slot: int | None = None) -> CommitCertificate:
         """Returns a certificate that decides a block in its own slot, or a later one."""

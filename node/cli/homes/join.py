@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from consensus.cryptography import address_of
 from consensus.identifiers import Address
 from contracts.genesis import Genesis, chain_id
+from contracts.joining import PANELS_MAX
+from contracts.panels import PANEL_MAX
 from ledger.ledger import Ledger
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
 from node.admission.endpoint import endpoint_of
@@ -124,10 +126,12 @@ def request(
     if Home(home).join_request.exists() and not again:
         raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")
     found = read_street(street_file)
-    verifiers = verifiers_of(found.genesis, Home(home))
+    founding = ", ".join(founding_verifiers_of(found.genesis, Home(home)))
     confirm(
         f"Chain {chain_id(found.genesis).hex()}: is that the chain of your neighbours? Who lives here is to be shown "
-        f"to its verifiers, {', '.join(verifiers)}, and to nobody else. Ask to join?",
+        f"to its verifiers, and to nobody else: members that staked their score and, until most did, {founding}. Of "
+        f"more than {PANEL_MAX} so many are drawn, and others if these do not decide, up to {PANELS_MAX} times. "
+        "`p2pnode join status` names them. Ask to join?",
         yes=yes,
     )
     made = ask_to_join(
@@ -140,7 +144,7 @@ def request(
     folder = Home(home)
     typer.echo(
         f"{folder.join_request}: give it to a member, who brings it to the chain (p2pnode join submit). Show "
-        f"{folder.join_identity} to the verifiers, and to nobody else. Address of this home: "
+        f"{folder.join_identity} to the verifiers that join status names, and to nobody else. Address of this home: "
         f"{address_of(made.application.node_key).hex()}"
     )
 
@@ -161,7 +165,7 @@ def _text(path: Path) -> str:
     return text
 
 
-def verifiers_of(genesis: Genesis, home: Home) -> list[str]:
+def founding_verifiers_of(genesis: Genesis, home: Home) -> list[str]:
     """Returns how a home calls the founding verifiers."""
     names = Names(genesis, load_book(home.address_book))
     keys = genesis.membership.verifier_keys or [member.node_key for member in genesis.members]

@@ -14,7 +14,7 @@ from contracts.genesis import MembershipParameters
 from contracts.genesis_state import MEMBERS_MAX, new_account
 from contracts.joining import LAPSE_MS, UNFINISHED_MAX
 from contracts.member_records import Join, KeyOwner, MemberQueue
-from contracts.panels import PANEL_MAX, named_panel, verdicts_needed
+from contracts.panels import verdicts_needed, verifiers
 from contracts.receipts import Reason, Status
 from contracts.state import (
     APPLICATIONS_KEY,
@@ -362,12 +362,6 @@ def test_genesis_names_the_verifiers() -> None:
     assert chain.applicant(NEW).panel == tuple(named.addresses[number] for number in (1, 3, 6))
 
 
-def test_a_panel_has_ten_at_most() -> None:
-    many = homes(PANEL_MAX + 3)
-    chain = JoiningChain(many)
-    assert named_panel(Overlay(chain.state), many.genesis) == many.addresses[:PANEL_MAX]
-
-
 def test_who_left_or_is_suspended_verifies_nothing() -> None:
     chain = JoiningChain(HOMES)
     chain.request(NEW)
@@ -376,7 +370,7 @@ def test_who_left_or_is_suspended_verifies_nothing() -> None:
     chain.state[score_key(HOMES.addresses[2])] = encode(suspended)
     assert [reason_of(chain, one, verdict_on(NEW)) for one in (1, 2)] == [Reason.VERDICT_NOT_VERIFIER] * 2
     others = [HOMES.addresses[number] for number in (0, 3, 4, 5)]
-    assert named_panel(Overlay(chain.state), HOMES.genesis) == tuple(others)
+    assert verifiers(Overlay(chain.state), HOMES.genesis) == tuple(others)
 
 
 def test_a_verdict_is_given_once_by_a_verifier_of_an_open_application() -> None:

@@ -169,7 +169,7 @@ def without_skipping_through(data: bytes) -> PrePrepare:
 
 
 def with_an_untyped_refusal(data: bytes) -> PrePrepare:
-    if data.endswith(b"\xc1"):
+    if data[-1:] >= b"\xfc":
         raise KeyError("slot")
     return decode(data, PrePrepare)
 

@@ -7,6 +7,7 @@ from contracts.state import (
     AGENDA_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
+    RANDOMNESS_KEY,
     TOTALS_KEY,
     Table,
     account_key,
@@ -123,6 +124,7 @@ def test_every_stored_key_can_be_shown_and_named(chain):
         ("agenda", AGENDA_KEY),
         ("members", MEMBER_LIST_KEY),
         ("last-block", LAST_BLOCK_KEY),
+        ("randomness", RANDOMNESS_KEY),
     ],
 )
 def test_keys_are_written_and_read(text, key):
