@@ -12,7 +12,7 @@ from consensus.codec import decode
 from consensus.era_plans import is_complete, is_vouched_for
 from consensus.eras import Era, Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
-from consensus.membership import Membership, Memberships, cluster, leader
+from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
@@ -170,13 +170,13 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras:
         return BlockRefusal(
             reason=BlockRefusalReason.SLOT_BEFORE_PARENT, detail=f"{header.slot}, parent has {parent.slot}"
         )
-    expected_leader = leader(parent.memberships.undecided, header.height, header.slot)
+    leaders = parent.memberships.leaders
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
         (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
         (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
-        (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
+        (BlockRefusalReason.NOT_THE_LEADER, header.leader, leaders.at(header.slot)),
         (BlockRefusalReason.VRF_PROOF, header.vrf_proof, b""),
     )
     return first_difference(comparisons)

@@ -7,7 +7,7 @@ from pathlib import Path
 from consensus.cryptography import SigningKey
 from consensus.eras import FIRST_ERA
 from consensus.identifiers import Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Membership
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, block_digest
@@ -86,10 +86,9 @@ class ChainBuilder:
     def build(self, transactions: Sequence[bytes] = (), *, slot: int | None = None) -> Block:
         """Returns the next block, of the next slot unless told, by that slot's leader; appends nothing."""
         chosen = Slot(self.ledger.tip_slot + 1 if slot is None else slot)
-        height = Height(self.ledger.height + 1)
         return self.ledger.build(
             slot=chosen,
-            leader=leader(self.ledger.membership(), height, chosen),
+            leader=self.ledger.memberships().leaders.whose(chosen),
             candidates=verified(self.ledger, transactions),
         )
 
