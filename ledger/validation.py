@@ -193,6 +193,8 @@ def first_difference(
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "none"
     return value.hex() if isinstance(value, bytes) else str(value)
 
 

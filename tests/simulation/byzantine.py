@@ -267,4 +267,4 @@ class GreedyClocks(MemberClocks):
             return super().present_slot(own, now, members)
         slot = now.slot(self._tau_ms)
         following = Slot(slot + 1)
-        return following if self._liar.host.replica.leader_at(following) == own else slot
+        return following if self._liar.host.replica.leaders.at(following) == own else slot

@@ -23,6 +23,7 @@ from tests.simulation.mutant import Mutant
 from tests.simulation.removing_mutants import REMOVING_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
 from tests.simulation.rotating_mutants import ROTATING_MUTANTS
+from tests.simulation.suspending_mutants import SUSPENDING_MUTANTS
 from tests.simulation.sync_mutants import SYNC_MUTANTS
 
 HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -35,4 +36,5 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *ROTATING_MUTANTS,
     *JOINING_MUTANTS,
     *REMOVING_MUTANTS,
+    *SUSPENDING_MUTANTS,
 )

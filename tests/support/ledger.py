@@ -84,11 +84,12 @@ class ChainBuilder:
         return self.transaction(sender, transfer(self.community, recipient, amount_micro))
 
     def build(self, transactions: Sequence[bytes] = (), *, slot: int | None = None) -> Block:
-        """Returns the next block, of the next slot unless told, by that slot's leader; appends nothing."""
-        chosen = Slot(self.ledger.tip_slot + 1 if slot is None else slot)
+        """Returns the next block, of the next slot that is led unless told, by its leader; appends nothing."""
+        leaders = self.ledger.memberships().leaders
+        chosen = leaders.next_slot(Slot(self.ledger.tip_slot + 1)) if slot is None else Slot(slot)
         return self.ledger.build(
             slot=chosen,
-            leader=self.ledger.memberships().leaders.whose(chosen),
+            leader=leaders.whose(chosen),
             candidates=verified(self.ledger, transactions),
         )
 
