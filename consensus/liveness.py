@@ -115,7 +115,7 @@ def rule_note_view_change_quorum(member: Member, now: Instant) -> bool:
 
 
 def rule_next_attempt(member: Member, now: Instant) -> bool:
-    """P3: the next target is the next multiple of M(k), or the first slot above it that somebody leads; the wall clock
+    """P3: the next target is the next multiple of M(k), or the first slot above that somebody leads; the wall clock
     plays no part.
     """
     attempt = attempt_after(member)

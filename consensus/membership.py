@@ -59,8 +59,8 @@ class Leaders:
     """Who leads which slot of a height (Eq. 1). Immutable.
 
     Slot s is member s mod N's. Where that one may not lead, nobody leads the slot: it passes unused. So a slot is the
-    same member's whoever is suspended, and the distances of attempts go by N (`progress`). Were slots shared out among
-    those who may lead, attempts would meet one leader only for ever, at N = 4, 5, 6, 9 and 10.
+    same member's whoever is suspended, and the distances of attempts go by N (`progress`). Were slots shared out
+    among those who may lead, attempts would meet one leader only for ever, at N = 4, 5, 6, 9 and 10.
     """
 
     __slots__ = ("membership", "passing")

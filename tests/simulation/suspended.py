@@ -90,8 +90,8 @@ class Street(Network):
 
 
 def run_suspended(seed: int) -> Outcome:
-    """Runs the faults of a seed in a street of four to ten, with one to one more suspended than a quorum can spare. In
-    half of the seeds the liars are among them.
+    """Runs the faults of a seed in a street of four to ten, of whom one, or more, or one more than a quorum can spare
+    are suspended. In half of the seeds the liars are among them.
     """
     random = Random(f"suspended of seed {seed}")
     members = MEMBERS[seed % len(MEMBERS)]
