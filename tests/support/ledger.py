@@ -83,13 +83,16 @@ class ChainBuilder:
     def transfer(self, sender: int, recipient: int, amount_micro: int) -> bytes:
         return self.transaction(sender, transfer(self.community, recipient, amount_micro))
 
+    def led_slot(self, ahead: int) -> Slot:
+        """Returns the first slot that somebody leads, so many above the tip's or more."""
+        return self.ledger.memberships().leaders.next_slot(Slot(self.ledger.tip_slot + ahead))
+
     def build(self, transactions: Sequence[bytes] = (), *, slot: int | None = None) -> Block:
         """Returns the next block, of the next slot that is led unless told, by its leader; appends nothing."""
-        leaders = self.ledger.memberships().leaders
-        chosen = leaders.next_slot(Slot(self.ledger.tip_slot + 1)) if slot is None else Slot(slot)
+        chosen = self.led_slot(1) if slot is None else Slot(slot)
         return self.ledger.build(
             slot=chosen,
-            leader=leaders.whose(chosen),
+            leader=self.ledger.memberships().leaders.whose(chosen),
             candidates=verified(self.ledger, transactions),
         )
 
