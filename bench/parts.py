@@ -11,8 +11,6 @@ from bench.wallets import Wallet, wallets_of
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
 from consensus.eras import FIRST_ERA
-from consensus.identifiers import Height
-from consensus.membership import leader
 from consensus.messages import CommitCertificate, CommitStatement, Endorsement
 from contracts.genesis import Genesis
 from contracts.transactions import SignedTransaction, decode_transaction, transaction_digest
@@ -93,7 +91,7 @@ def _largest_block(genesis: Genesis) -> int:
 def _one_block(ledger: Ledger, keys: Sequence[SigningKey], raws: list[bytes]) -> tuple[float, float, float]:
     """Takes one block through a ledger; returns the microseconds of its verification, building and appending."""
     slot = ledger.tip_slot
-    proposer = leader(ledger.membership(), Height(ledger.height + 1), slot)
+    proposer = ledger.memberships().leaders.whose(slot)
     (key,) = (key for key in keys if key.address == proposer)
     transactions, verify_us = _timed(lambda: [ledger.verifier.verify(raw, transaction_digest(raw)) for raw in raws])
     block, build_us = _timed(

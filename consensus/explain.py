@@ -70,7 +70,7 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
         present_slot=member.present_slot(now),
         clock_slot=now.slot(member.tau_ms),
         clock_jump=clock_jump,
-        leader=member.leader_at(member.present_slot(now)),
+        leader=member.leaders.whose(member.present_slot(now)),
         silence=member.silence,
         silent_through=member.silent_through,
         signed=state.sign_state,
@@ -100,6 +100,7 @@ def _member_facts(
         clock_slot=now.slot(member.tau_ms) if is_own else reported,
         is_silent=member.silence is not None if is_own else member.silent_at.get(address) == state.height,
         other_era=member.other_eras.get(address),
+        may_lead=address not in member.leaders.passing,
         vote=_highest(state.votes, address),
         commit=_highest(state.commits, address),
         view_change=max((change.slot for change in state.view_changes.of(address)), default=None),
@@ -204,7 +205,8 @@ def _wait(member: Member, step: Step, slot: Slot, block: Digest | None) -> Wait:
 
 def _proposal_or_execution(member: Member, slot: Slot) -> Wait:
     state = member.state
-    step, missing, block = Step.PROPOSAL, member.leader_at(slot), None
+    slot = member.leaders.next_slot(slot)  # nobody proposes before
+    step, missing, block = Step.PROPOSAL, member.leaders.whose(slot), None
     if state.validating:
         step, missing, block = Step.EXECUTION, member.own, min(state.validating)
     return Wait(step=step, slot=slot, block=block, members=(), missing=(missing,), needed=1)
@@ -232,7 +234,7 @@ def _slot_facts(member: Member, slot: Slot) -> SlotFacts:
     asking = [change.signer for change in state.view_changes.at(slot)]
     return SlotFacts(
         slot=slot,
-        leader=member.leader_at(slot),
+        leader=member.leaders.whose(slot),
         proposed=next((proposal.block for proposal in proposals if proposal.slot == slot), None),
         votes=_by_block(member, state.votes, slot),
         commits=_by_block(member, state.commits, slot),

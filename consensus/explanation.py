@@ -115,6 +115,8 @@ class MemberFacts:
     """It signs nothing at this height, as it said last."""
     other_era: EraNumber | None
     """The era of the chain that it said it is in last, if that is not this member's."""
+    may_lead: bool
+    """False of a suspended member: its slots pass unused."""
     vote: Claim | None
     """Its vote of the highest slot at this height, the leader's proposal among them."""
     commit: Claim | None
@@ -153,7 +155,7 @@ class Explanation:
     clock_jump: ClockJump | None
     """Of the own wall clock, not followed yet."""
     leader: Address
-    """Of the present slot."""
+    """Of the present slot; if it may not lead, that passes unused."""
     silence: Silence | None
     silent_through: Height
     signed: SignState

@@ -7,7 +7,7 @@ from consensus.eras import Era
 from consensus.events import PreparedBlock, SignState
 from consensus.evidence import Offence, Signed
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, Memberships
+from consensus.membership import Leaders, Membership, Memberships
 from consensus.messages import Commit, Prepare, PrePrepare, ViewChange
 from consensus.tally import Tally
 
@@ -19,6 +19,8 @@ class HeightState:
     height: Height
     era: Era
     memberships: Memberships
+    leaders: Leaders = field(init=False)
+    """Of this height: the block below is applied, so who is suspended is known, and fixed."""
     tip: Digest
     """Digest of the decided block that this height extends."""
     parent_slot: Slot
@@ -70,6 +72,9 @@ class HeightState:
     """Monotonic time of the last sending or resending at this height."""
     view_change_quorum_ms: int | None = None
     """When VIEW-CHANGEs of Q members for slots >= promise were first seen; None until then."""
+
+    def __post_init__(self) -> None:
+        self.leaders = self.memberships.leaders
 
     def note_heard(self, now_ms: int) -> None:
         """Notes when the first message about this height came."""

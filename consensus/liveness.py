@@ -54,7 +54,7 @@ def _may_propose_fast(member: Member, slot: Slot) -> bool:
         and state.sign_state.is_fresh
         and slot >= state.parent_slot
         and others < state.membership.weak_quorum
-        and member.leader_at(slot) == member.own
+        and member.leaders.at(slot) == member.own
         and not has_proposal_to_judge(member, earliest=Slot(slot - 1))
     )
 
@@ -83,7 +83,7 @@ def first_attempt(member: Member, now: Instant) -> Slot:
     """P2: returns the slot of the first view change. A vote for a slot that a clock showed too early binds no longer
     than any other: waiting for that slot could take as long as the clock was ahead.
     """
-    return Slot(max(member.present_slot(now), member.state.base + 1))
+    return member.leaders.next_slot(Slot(max(member.present_slot(now), member.state.base + 1)))
 
 
 def waiting_since_ms(member: Member) -> int | None:
@@ -115,7 +115,9 @@ def rule_note_view_change_quorum(member: Member, now: Instant) -> bool:
 
 
 def rule_next_attempt(member: Member, now: Instant) -> bool:
-    """P3: the next target is the next multiple of M(k); the wall clock plays no part."""
+    """P3: the next target is the next multiple of M(k), or the first slot above that somebody leads; the wall clock
+    plays no part.
+    """
     attempt = attempt_after(member)
     return attempt is not None and now.monotonic_ms >= attempt[1] and view_change(member, attempt[0], now)
 
@@ -130,15 +132,18 @@ def attempt_after(member: Member) -> tuple[Slot, int] | None:
     members = len(state.membership)
     exponent_max = progress.stride_exponent_max(members, member.tau_ms, member.attempt_max_ms)
     stride_slots = progress.stride(members, state.sign_state.attempts, exponent_max)
-    target = progress.next_target(state.base, stride_slots)
-    return target, state.view_change_quorum_ms + (target - state.sign_state.promise) * member.tau_ms
+    multiple = progress.next_target(state.base, stride_slots)
+    due_ms = state.view_change_quorum_ms + (multiple - state.sign_state.promise) * member.tau_ms
+    return member.leaders.next_slot(multiple), due_ms
 
 
 def rule_join(member: Member, now: Instant) -> bool:
-    """P4: when F + 1 members ask for slots above base, one of them is honest: join at once."""
+    """P4: when F + 1 members ask for slots above base, one of them is honest: join at once. For a slot that nobody
+    leads only liars ask; the honest one asked for the next that somebody leads, or for more.
+    """
     state = member.state
     slot = progress.join_slot(state.view_changes.highest_slots().values(), state.membership.fault_bound)
-    return slot is not None and view_change(member, slot, now)
+    return slot is not None and view_change(member, member.leaders.next_slot(slot), now)
 
 
 def rule_propose_justified(member: Member, now: Instant) -> bool:
@@ -147,7 +152,7 @@ def rule_propose_justified(member: Member, now: Instant) -> bool:
     if not member.may_sign():
         return False
     for slot in sorted(state.view_changes.slots(), reverse=True):
-        if member.leader_at(slot) != member.own or not state.may_vote_at(slot):
+        if member.leaders.at(slot) != member.own or not state.may_vote_at(slot):
             continue
         justification = justification_for(member, slot, now)
         if justification is not None:

@@ -13,7 +13,7 @@ from consensus.eras import Eras
 from consensus.events import UNANSWERED, Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
-from consensus.membership import Membership, Memberships, cluster, leader
+from consensus.membership import Leaders, Membership, Memberships, cluster
 from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
 from consensus.silence import Silence
@@ -236,9 +236,10 @@ class Member:
             if sender not in members or origin not in members:
                 del self.answered_over[sender, origin]
 
-    def leader_at(self, slot: Slot) -> Address:
-        """Returns the leader of a slot at the undecided height (Eq. 1)."""
-        return leader(self.state.membership, self.state.height, slot)
+    @property
+    def leaders(self) -> Leaders:
+        """Who leads at the undecided height."""
+        return self.state.leaders
 
     def cluster_at(self, slot: Slot) -> tuple[Address, ...]:
         """Returns the cluster that votes and commits of a slot go to."""

@@ -5,7 +5,7 @@ ordered list of (address, node key) pairs, fixed by block h - 2: while a height 
 known.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from consensus import quorum
@@ -55,6 +55,40 @@ class Membership:
         return digest(HashKind.MEMBERSHIP, encode(self.members))
 
 
+class Leaders:
+    """Who leads which slot of a height (Eq. 1). Immutable.
+
+    Slot s is member s mod N's. Where that one may not lead, nobody leads the slot: it passes unused. So a slot is the
+    same member's whoever is suspended, and the distances of attempts go by N (`progress`). Were slots shared out
+    among those who may lead, attempts would meet one leader only for ever, at N = 4, 5, 6, 9 and 10.
+    """
+
+    __slots__ = ("membership", "passing")
+
+    def __init__(self, membership: Membership, suspended: Collection[Address] = ()) -> None:
+        """Takes M(h), and who is suspended in the state of block h - 1, which all that decide h have applied."""
+        self.membership = membership
+        passing = frozenset(address for address in membership.addresses if address in suspended)
+        is_enough = len(membership) - len(passing) >= membership.quorum
+        self.passing = passing if is_enough else frozenset()
+        """Members whose slots pass unused; nobody where fewer than a quorum would lead."""
+
+    def whose(self, slot: Slot) -> Address:
+        """Returns the member whose slot it is, whether it may lead or not."""
+        return self.membership.addresses[slot % len(self.membership)]
+
+    def at(self, slot: Slot) -> Address | None:
+        """Returns the leader of a slot, None if it passes unused."""
+        owner = self.whose(slot)
+        return None if owner in self.passing else owner
+
+    def next_slot(self, slot: Slot) -> Slot:
+        """Returns the first slot from one on that somebody leads."""
+        while self.at(slot) is None:
+            slot = Slot(slot + 1)
+        return slot
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memberships:
     """Both sets that are known while a height u is undecided."""
@@ -66,9 +100,16 @@ class Memberships:
     followers: tuple[tuple[Address, PublicKey], ...] = ()
     """Who is told what was decided and has no part in it, with their keys: candidates, who are to know the chain
     before they are members, and members that left lately, who may not know yet."""
+    suspended: frozenset[Address] = frozenset()
+    """Of the members of u: the state of the block below says so."""
 
     def __contains__(self, address: object) -> bool:
         return address in self.undecided or address in self.following
+
+    @property
+    def leaders(self) -> Leaders:
+        """Who leads at u."""
+        return Leaders(self.undecided, self.suspended)
 
     @property
     def joining(self) -> tuple[Address, ...]:
@@ -107,9 +148,3 @@ def cluster(membership: Membership, height: Height, slot: Slot) -> tuple[Address
     assert height > 0
     assert slot >= 0
     return membership.addresses
-
-
-def leader(membership: Membership, height: Height, slot: Slot) -> Address:
-    """Returns L(h, s), Eq. 1 of the paper: the cluster's member number slot modulo cluster size."""
-    candidates = cluster(membership, height, slot)
-    return candidates[slot % len(candidates)]

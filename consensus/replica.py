@@ -7,7 +7,7 @@ replica holds the state of one height, the undecided one. A message only adds to
 their order, again and again, until none applies.
 
 The rules carry the names of docs/protocol.md: S1 to S5 keep the chain safe and never look at a clock; P1 to P9
-keep it going. The slot is PBFT's view; the leader of slot s at height h is `membership.leader` (Eq. 1).
+keep it going. The slot is PBFT's view; who leads it says `membership.Leaders` (Eq. 1).
 
 It never reads a clock, a socket, a disk or randomness. `assert` means a bug of ours: the host stops the node.
 """
@@ -47,7 +47,7 @@ from consensus.height import HeightState
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, Slot
 from consensus.intake import Intake
 from consensus.member import KeyRing, Member, Parameters
-from consensus.membership import Membership, Memberships
+from consensus.membership import Leaders, Membership, Memberships
 from consensus.messages import (
     Body,
     BodyRequest,
@@ -158,6 +158,11 @@ class Replica:
         return self._member.state.membership
 
     @property
+    def leaders(self) -> Leaders:
+        """Who leads at the undecided height."""
+        return self._member.state.leaders
+
+    @property
     def era(self) -> Era:
         """The era of the undecided height."""
         return self._member.state.era
@@ -191,10 +196,6 @@ class Replica:
     def present_slot(self, now: Instant) -> Slot:
         """Returns the slot that this member holds to be the present one."""
         return self._member.present_slot(self._member.own_clock.followed(now))
-
-    def leader_at(self, slot: Slot) -> Address:
-        """Returns the leader of a slot at the undecided height."""
-        return self._member.leader_at(slot)
 
     def may_lack(self, other: Address, now: Instant) -> list[Address]:
         """Returns who may not have the requests that another member sent to all; nobody while links work."""

@@ -248,7 +248,7 @@ def pre_prepare(
 ) -> None:
     """Proposes and thereby votes. The host executed the block when it built or validated it."""
     state = member.state
-    assert member.leader_at(slot) == member.own, "only the slot's leader proposes"
+    assert member.leaders.at(slot) == member.own, "only the slot's leader proposes"
     assert state.may_vote_at(slot), "a proposal is a vote"
     signed = vote_bytes(state.era.domain, state.height, slot, block)
     message = PrePrepare(

@@ -9,7 +9,7 @@ from consensus.cryptography import verify
 from consensus.era_plans import AppliedEra
 from consensus.eras import Era
 from consensus.identifiers import FIXED_AHEAD, GENESIS_HEIGHT, Height, PublicKey
-from consensus.membership import Membership
+from consensus.membership import Leaders, Membership
 from consensus.messages import Decided, PreparedCertificate
 from consensus.past import Past
 from consensus.verification import (
@@ -92,14 +92,17 @@ def is_whole(decided: Decided, past: Past) -> bool:
 
 
 def _voted_holds(statement: MemberStatement, past: Past) -> bool:
-    """The block voted for extends the tip, and has its leader's signature."""
+    """The block voted for extends the tip, and has the signature of the member whose slot it is. Whether that one was
+    suspended only a state says, which who reads this may not have. A block counts where F + 1 voted for it: one of
+    them is honest, and has that state.
+    """
     voted = statement.voted
     if voted is None:
         return True
     height, membership, era = _undecided(statement, past)
     return (
         voted.height == height
-        and isinstance(verify_message(voted, membership, era), Verified)
+        and isinstance(verify_message(voted, Leaders(membership), era), Verified)
         and past.parent_of(voted.block, voted.proposal) == statement.block
     )
 

@@ -13,7 +13,7 @@ import msgspec
 from consensus.cryptography import verify
 from consensus.eras import Era
 from consensus.identifiers import Address, Digest, Height, Signature, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Leaders, Membership
 from consensus.messages import (
     Claim,
     Commit,
@@ -51,25 +51,26 @@ class Verified(msgspec.Struct, Generic[M], frozen=True):
     message: M
 
 
-def verify_message(message: Message, membership: Membership, era: Era) -> Verified[Message] | Refusal:
+def verify_message(message: Message, leaders: Leaders, era: Era) -> Verified[Message] | Refusal:
     """Checks everything about a message that needs keys but no replica state.
 
     Args:
         message: as decoded from the wire.
-        membership: the members of the message's height.
+        leaders: the members of the message's height, and who of them may lead.
         era: the message's height belongs to.
 
     Returns:
         The message as `Verified`, or why it is refused.
     """
-    refusal = _check(message, membership, era)
+    refusal = _check(message, leaders, era)
     return Verified(message) if refusal is None else refusal
 
 
-def _check(message: Message, membership: Membership, era: Era) -> Refusal | None:
+def _check(message: Message, leaders: Leaders, era: Era) -> Refusal | None:
+    membership = leaders.membership
     match message:
         case PrePrepare():
-            return _check_pre_prepare(message, membership, era)
+            return _check_pre_prepare(message, leaders, era)
         case Prepare():
             signed = vote_bytes(era.domain, message.height, message.slot, message.block)
             return _check_signature(message.signer, signed, message.signature, membership)
@@ -92,8 +93,9 @@ def _check_signature(signer: Address, signed: bytes, signature: Signature, membe
     return None if verify(key, signed, signature) else Refusal.BAD_SIGNATURE
 
 
-def _check_pre_prepare(message: PrePrepare, membership: Membership, era: Era) -> Refusal | None:
-    if message.signer != leader(membership, message.height, message.slot):
+def _check_pre_prepare(message: PrePrepare, leaders: Leaders, era: Era) -> Refusal | None:
+    membership = leaders.membership
+    if message.signer != leaders.at(message.slot):
         return Refusal.NOT_THE_LEADER
     signed = vote_bytes(era.domain, message.height, message.slot, message.block)
     refusal = _check_signature(message.signer, signed, message.signature, membership)

@@ -1,17 +1,18 @@
 """Proven misconduct: two statements that one member signed and that contradict each other, on the chain once.
 
 Whoever reports it needs no trust: the proof holds by its signatures alone. The offender is suspended (no trading,
-sampling or stake) and loses its stake. It stays a member, unless it goes on contradicting itself in consensus
-(`removals`).
+leading, sampling or stake) and loses its stake. It stays a member, and votes, unless it goes on contradicting itself
+in consensus (`removals`).
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from consensus.codec import encode
 from consensus.cryptography import HashKind, digest, verify
 from consensus.eras import Eras
 from consensus.evidence import Equivocation, proven_offence
-from consensus.identifiers import Digest, PublicKey
+from consensus.identifiers import Address, Digest, PublicKey
 from contracts.key_changes import held_keys
 from contracts.receipts import Reason
 from contracts.removals import note_equivocation
@@ -24,8 +25,10 @@ from contracts.state import (
     MemberList,
     Misconduct,
     Overlay,
+    Score,
     member_key,
     misconduct_key,
+    score_key,
 )
 from contracts.transactions import DoubleOffer, ReportMisconduct
 
@@ -87,6 +90,11 @@ def _is_double(evidence: DoubleOffer, keys: tuple[PublicKey, ...], chain: Digest
             for terms, signature in ((first, evidence.first_signature), (second, evidence.second_signature))
         )
     )
+
+
+def suspended_among(members: Iterable[Address], state: Overlay) -> frozenset[Address]:
+    """Returns who of some members is suspended in a state."""
+    return frozenset(member for member in members if state.require(score_key(member), Score).is_suspended)
 
 
 def misconduct_name(evidence: Equivocation | DoubleOffer, offence: str) -> Digest:

@@ -16,6 +16,7 @@ from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership, Memberships
 from contracts.applicants import Standing
 from contracts.joining import read_unfinished
+from contracts.misconduct import suspended_among
 from contracts.run import EraBeginning
 from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, MemberList, Overlay, StateReader
 from ledger.block import Block, block_digest, block_is_whole
@@ -80,9 +81,19 @@ class BegunEras:
         return membership_in(state, height)
 
     def memberships_after(self, height: Height, state: StateReader) -> Memberships:
-        """Returns the members of the two heights above a decided one."""
+        """Returns the members of the two heights above a decided one.
+
+        Args:
+            height: of the newest block that the state has.
+            state: after it. Who is suspended in it leads nothing at the next height; a later state may say more.
+        """
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
-        return Memberships(undecided=sets[0], following=sets[1], followers=_followers(height, state))
+        return Memberships(
+            undecided=sets[0],
+            following=sets[1],
+            followers=_followers(height, state),
+            suspended=suspended_among(sets[0].addresses, Overlay(state)),
+        )
 
     def is_above(self, height: Height) -> bool:
         """Says whether the newest era's base lies above a decided height: who is behind has blocks to fetch first."""

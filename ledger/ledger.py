@@ -14,7 +14,7 @@ from consensus.codec import decode, encode
 from consensus.era_plans import EraProof
 from consensus.eras import Eras
 from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
-from consensus.membership import Membership, Memberships, leader
+from consensus.membership import Membership, Memberships
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.member_changes import next_change
@@ -310,7 +310,7 @@ class Ledger:
         self, slot: Slot, leader_address: Address, candidates: Iterable[Transaction]
     ) -> tuple[Draft, list[Transaction]]:
         assert slot >= self.tip_slot
-        assert leader_address == leader(self.membership(), Height(self.height + 1), slot)
+        assert leader_address == self._parent.memberships.leaders.at(slot)
         admission = Admission(self, Height(self.height + 1))
         transactions: list[Transaction] = []
         size_bytes = 0

@@ -5,7 +5,7 @@ from typing import Any
 
 from consensus.codec import Record, decode
 from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
-from consensus.membership import leader
+from consensus.membership import Leaders
 from consensus.rendering import render
 from contracts.state import StateKey, StateValue
 from contracts.transactions import decode_transaction, transaction_digest
@@ -43,7 +43,7 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
             era=ledger.eras.at(height).number,
             slot=header.slot,
             leader=header.leader.hex(),
-            expected_leader=leader(ledger.membership_at(height), height, header.slot).hex(),
+            expected_leader=Leaders(ledger.membership_at(height)).whose(header.slot).hex(),
             transactions=len(block.transactions),
             digest=block_digest(header).hex(),
         )
@@ -57,7 +57,7 @@ def show_block(ledger: Ledger, height: Height) -> Json | None:
     header = block.header
     return {
         "digest": block_digest(header).hex(),
-        "expected_leader": leader(ledger.membership_at(height), height, header.slot).hex(),
+        "expected_leader": Leaders(ledger.membership_at(height)).whose(header.slot).hex(),
         "header": render(header),
         "transactions": [_show_raw(raw) for raw in block.transactions],
         "receipts": render(ledger.receipts(height)),

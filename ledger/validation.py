@@ -13,7 +13,7 @@ from consensus.codec import decode
 from consensus.era_plans import is_complete, is_vouched_for
 from consensus.eras import Era, Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
-from consensus.membership import Membership, Memberships, cluster, leader
+from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis
@@ -192,13 +192,13 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras:
         return BlockRefusal(
             reason=BlockRefusalReason.SLOT_BEFORE_PARENT, detail=f"{header.slot}, parent has {parent.slot}"
         )
-    expected_leader = leader(parent.memberships.undecided, header.height, header.slot)
+    leaders = parent.memberships.leaders
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
         (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
         (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
-        (BlockRefusalReason.NOT_THE_LEADER, header.leader, expected_leader),
+        (BlockRefusalReason.NOT_THE_LEADER, header.leader, leaders.at(header.slot)),
     )
     return first_difference(comparisons)
 
@@ -214,6 +214,8 @@ def first_difference(
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "none"
     return value.hex() if isinstance(value, bytes) else str(value)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from consensus.identifiers import Address, Height
-from consensus.membership import leader
+from consensus.membership import Leaders
 from ledger.block import BlockHeader
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
@@ -53,4 +53,4 @@ async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Re
 
 def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
     """Returns the leader that Eq. 1 names for a header's height and slot."""
-    return leader(ledger.membership_at(header.height), header.height, header.slot)
+    return Leaders(ledger.membership_at(header.height)).whose(header.slot)

@@ -136,6 +136,7 @@ def _member_view(member: MemberFacts, name_of: Callable[[Address], str]) -> WhyM
         clock_slot=member.clock_slot,
         is_silent=member.is_silent,
         other_era=member.other_era,
+        may_lead=member.may_lead,
         vote=_claim(member.vote),
         commit=_claim(member.commit),
         view_change=member.view_change,

@@ -222,6 +222,6 @@ def fault_of(decided: Decided, application: Application) -> SyncFault | None:
         return SyncFault.OTHER_ERA
     if not application.has_its_name(decided):
         return SyncFault.NOT_A_BLOCK
-    if isinstance(verify_message(decided, application.memberships().undecided, era), Verified):
+    if isinstance(verify_message(decided, application.memberships().leaders, era), Verified):
         return None
     return SyncFault.BAD_CERTIFICATE if application.extends_tip(decided.proposal) else SyncFault.DOES_NOT_CHAIN

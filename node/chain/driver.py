@@ -209,7 +209,7 @@ class Driver:
             present_slot=slot,
             phase=self._replica.phase.value,
             view_changes=self._replica.view_changes_sent,
-            leader=self._replica.leader_at(slot),
+            leader=self._replica.leaders.whose(slot),
             is_silent=self.is_silent,
             silent_through=None if self.is_unanswered or not self.is_silent else self._replica.silent_through,
         )
@@ -283,7 +283,7 @@ class Driver:
             if not self._application.has_its_name(one.message):
                 self._ports.refused("wrong_proposal", one.sender)
                 continue
-            result = verify_message(one.message, self._replica.membership, self._replica.era)
+            result = verify_message(one.message, self._replica.leaders, self._replica.era)
             if isinstance(result, Verified):
                 if is_forgotten(one.message, self._own, self._replica.remembered):
                     self._forget()

@@ -18,7 +18,7 @@ class ReplicaStatus:
     view_changes: int
     """VIEW-CHANGEs sent since the node started."""
     leader: Address
-    """Leader of the present slot."""
+    """Of the present slot; of a suspended member's, which passes unused, that member."""
     is_silent: bool = False
     """Nothing is signed now, because what was signed before is not at hand."""
     silent_through: Height | None = None

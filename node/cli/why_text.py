@@ -86,7 +86,10 @@ def _waiting(reply: WhyReply) -> str:
 def _slot(reply: WhyReply, names: Mapping[str, str]) -> str:
     held_back = f" (held back by the members' clocks; own clock: {reply.clock_slot:,})"
     text = f"{reply.present_slot:,}{held_back if reply.clock_slot > reply.present_slot else ''}"
-    return f"{text}, led by {names[reply.leader]}, {reply.slot_duration_ms} ms long"
+    is_unused = any(member.address == reply.leader and not member.may_lead for member in reply.members)
+    leader = names[reply.leader]
+    led = f"passes unused, {leader} is suspended" if is_unused else f"led by {leader}"
+    return f"{text}, {led}, {reply.slot_duration_ms} ms long"
 
 
 def _phase(reply: WhyReply) -> str:
@@ -114,7 +117,7 @@ def _members_table(reply: WhyReply) -> Table:
     for member in reply.members:
         table.add_row(
             member.name,
-            _link(member),
+            _link(member) + ("" if member.may_lead else "; suspended, leads nothing"),
             _heard(member),
             _number(member.undecided_height),
             _number(member.clock_slot),

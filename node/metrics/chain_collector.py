@@ -57,6 +57,7 @@ class ChainCollector(Collector):
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
             "p2pnode_members": len(chain.ledger.membership()),
+            "p2pnode_members_passed_over": len(chain.ledger.memberships().leaders.passing),
             "p2pnode_peers_connected": len(self._replica.connected()),
             "p2pnode_mempool_transactions": len(chain.mempool),
             "p2pnode_mempool_bytes": chain.mempool.size_bytes,
@@ -85,6 +86,9 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
         GaugeMetricFamily("p2pnode_members", "Members of the next height."),
+        GaugeMetricFamily(
+            "p2pnode_members_passed_over", "Members of it that are suspended: their slots pass unused."
+        ),
         GaugeMetricFamily("p2pnode_peers_connected", "Peers to which a link is up."),
         GaugeMetricFamily("p2pnode_mempool_transactions", "Transactions that wait for a block."),
         GaugeMetricFamily("p2pnode_mempool_bytes", "Bytes of the transactions that wait for a block."),

@@ -164,7 +164,7 @@ class StatusReply(ApiModel):
     undecided_height: HeightNumber
     """Height that is being agreed on."""
     leader: Hash
-    """Leader of the present timeslot."""
+    """Leader of the present timeslot. A suspended member's passes unused: `why` tells."""
     view_changes: Count
     """VIEW-CHANGEs sent since the node started."""
     peers_connected: Count

@@ -41,6 +41,8 @@ class WhyMember(ApiModel):
     """It signs nothing at this height, as it said last."""
     other_era: Count | None
     """The era of the chain that it is in, if that is not this node's."""
+    may_lead: bool
+    """False of a suspended member: its slots pass unused."""
     vote: ClaimModel | None
     """Its vote of the highest slot at this height."""
     commit: ClaimModel | None
@@ -157,7 +159,7 @@ class WhyReply(ApiModel):
     clock_slot: SlotNumber
     """The own clock's; above the present slot it is held back by what the other members report."""
     leader: Hash
-    """Leader of the present slot."""
+    """Leader of the present slot; if that member may not lead, the slot passes unused."""
     silence: Silence | None
     """Why this member may sign nothing; null while it may."""
     waits_for: WhyStep | None

@@ -132,6 +132,7 @@ class _Judged:
             "settled once": self._settled_once(own),
             "evidence": case.offence is None or case.offence in offences,
             "suspended": case.offence is None or any(own.scores_of(liar)[-1].is_suspended for liar in self.liars),
+            "leads nothing once suspended": not any(self._led_after(own, liar) for liar in self.liars),
             "honest scores": not any(map(own.ever_fell, honest)),
             "went on": self.run.went_on,
         }
@@ -201,6 +202,18 @@ class _Judged:
         steps = {(event["height"], event["slot"]) for event in self._proposals()}
         headers = [books.ledger.decided_block(Height(one)).header for one in range(1, books.ledger.height + 1)]
         return any((header.height, header.slot) in steps and header.leader in self.liars for header in headers)
+
+    def _led_after(self, books: Books, liar: Address) -> bool:
+        """Says whether a liar led a block above the one that suspended it."""
+        proofs = [
+            one.height
+            for one in books.decided
+            if isinstance(one.action, ReportMisconduct)
+            and one.action.evidence.offender == liar
+            and one.receipt.status is Status.EXECUTED
+        ]
+        above = range(min(proofs, default=books.ledger.height) + 1, books.ledger.height + 1)
+        return any(books.ledger.decided_block(Height(height)).header.leader == liar for height in above)
 
     def _trades(self) -> set[str]:
         return {trade for event in self._proposals() for trade in event["trades"]}

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from consensus.codec import decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.membership import Leaders
 from consensus.messages import (
     Commit,
     Prepare,
@@ -205,10 +206,13 @@ class _Bends(LyingMember):
 
 
 class ProposesTwice(_Bends):
-    """Two blocks in one slot, to everybody, to some the one first and to some the other."""
+    """Two blocks in one slot, to everybody, to some the one first and to some the other. It goes on to lead its slots
+    once it is suspended for that.
+    """
 
     def __init__(self, parts: AgentParts, note: Note, friends: Sequence[Address] = ()) -> None:
         self._others: dict[Step, PrePrepare] = {}
+        Leaders.at = Leaders.whose  # type: ignore[method-assign]
         super().__init__(parts, note, friends)
 
     def bent(self, recipient: Address, message: PeerMessage) -> Iterable[PeerMessage]:

@@ -22,9 +22,10 @@ from tests.simulation.inquiry_model import LONG_SEARCHES as LONG_INQUIRIES
 from tests.simulation.inquiry_model import SEARCHES as INQUIRIES
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
-from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES
+from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES, OF_SUSPENDED
 from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
 from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
+from tests.simulation.suspended import run_suspended
 from tests.simulation.thirty_days import draw, simulate, write_figures
 from tests.simulation.twins import SCENARIOS, run_scenario
 
@@ -180,6 +181,16 @@ def changes(
         output.write_text(_json(result | summary.as_json()) + "\n")
     joined, left = summary.occurred[JOINED], summary.occurred[LEFT]
     typer.echo(f"{_text('networks', summary)}\n{joined + left:,} changes: {joined:,} joined, {left:,} left")
+    raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
+@app.command(epilog="Example: p2pnode-sim suspended --seeds 0:1000")
+def suspended(seeds: Seeds = "0:100", processes: Processes = None) -> None:
+    """Runs networks of four to ten some of whose members are suspended, and lead nothing, while much goes wrong. Exit
+    code 1 on any violation of safety, and on any request that is not executed.
+    """
+    summary = run_all(run_suspended, _range(seeds), Progress("networks"), processes, expected=OF_SUSPENDED)
+    typer.echo(_text("networks", summary))
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
 
 

@@ -9,7 +9,6 @@ from consensus.clock import MemberClocks
 from consensus.cryptography import HashKind, digest
 from consensus.events import Instant
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
-from consensus.membership import leader
 from consensus.messages import (
     Body,
     Claim,
@@ -234,8 +233,8 @@ class Liar:
     def _far_proposal(self, height: Height, slot: Slot) -> Message:
         """Proposes in the next far slot that this member leads."""
         host = self.host
-        membership = host.application.memberships().undecided
-        while leader(membership, height, slot) != host.key.address:
+        leaders = host.application.memberships().leaders
+        while leaders.whose(slot) != host.key.address:
             slot = Slot(slot + 1)
         built = host.application.build(slot, may_be_empty=True)
         assert built is not None, "an empty block can always be built"
@@ -268,4 +267,4 @@ class GreedyClocks(MemberClocks):
             return super().present_slot(own, now, members)
         slot = now.slot(self._tau_ms)
         following = Slot(slot + 1)
-        return following if self._liar.host.replica.leader_at(following) == own else slot
+        return following if self._liar.host.replica.leaders.at(following) == own else slot

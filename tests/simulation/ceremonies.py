@@ -25,7 +25,7 @@ from consensus.codec import encode
 from consensus.era_plans import AppliedEra, Departure, Join, join_bytes, plan_digest
 from consensus.events import Decision, JoinedPlan, PreparedBlock, SignState
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Leaders, Membership
 from consensus.messages import (
     Commit,
     Decided,
@@ -115,7 +115,7 @@ class Liar:
         if self.key.address not in members or home.replica is None or home.carried is not None:
             return
         slot = Slot(home.replica.present_slot(home.now()))
-        while leader(members, height, slot) != self.key.address:
+        while Leaders(members).whose(slot) != self.key.address:
             slot = Slot(slot + 1)
         era = self.world.past.eras(home.applied).at(height)
         for number in (1, 2):

@@ -26,7 +26,7 @@ from consensus.events import Decision, Instant, PreparedBlock, SignState, forget
 from consensus.evidence import Equivocation
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, Slot
 from consensus.member import KeyRing, Parameters
-from consensus.membership import Membership, Memberships, leader
+from consensus.membership import Leaders, Membership, Memberships
 from consensus.messages import CommitCertificate, Decided, HeightAnswer, HeightQuestion, Message
 from consensus.past import FIRST
 from consensus.plans import carried_proposal
@@ -233,7 +233,7 @@ class Disk:
             return None
         if self.carried is not None:
             return Slot(slot) if block_of(proposal) == self.carried else None
-        return Slot(slot) if led_by == leader(self.set_of(height), height, Slot(slot)) else None
+        return Slot(slot) if led_by == Leaders(self.set_of(height)).whose(Slot(slot)) else None
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
         del may_be_empty

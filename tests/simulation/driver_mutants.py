@@ -341,7 +341,7 @@ DRIVER_MUTANTS: Final = (
                 Driver,
                 "_verify",
                 (
-                    "verify_message(one.message, self._replica.membership, self._replica.era)",
+                    "verify_message(one.message, self._replica.leaders, self._replica.era)",
                     "Verified(one.message)",
                 ),
             ),

@@ -24,6 +24,7 @@ from tests.simulation.randomness_mutants import RANDOMNESS_MUTANTS
 from tests.simulation.removing_mutants import REMOVING_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
 from tests.simulation.rotating_mutants import ROTATING_MUTANTS
+from tests.simulation.suspending_mutants import SUSPENDING_MUTANTS
 from tests.simulation.sync_mutants import SYNC_MUTANTS
 
 HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -37,4 +38,5 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *JOINING_MUTANTS,
     *RANDOMNESS_MUTANTS,
     *REMOVING_MUTANTS,
+    *SUSPENDING_MUTANTS,
 )

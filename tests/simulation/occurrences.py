@@ -74,6 +74,12 @@ OF_SEEDS: Final = Expected(_OF_SEEDS, runs_min=2_000)
 JOINED: Final = "a home joined"
 LEFT: Final = "a home left"
 
+PROPOSED: Final = "a liar proposed in a slot that passes unused"
+ASKED: Final = "a liar asked for a slot that passes unused"
+
+OF_SUSPENDED: Final = Expected((PROPOSED, ASKED, "a message was lost"), 50)
+"""Of networks some of whose members are suspended."""
+
 OF_CHANGES: Final = Expected(
     (
         JOINED,

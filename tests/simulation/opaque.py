@@ -11,7 +11,7 @@ from consensus.cryptography import HashKind, digest
 from consensus.eras import Eras
 from consensus.events import Decision
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, Memberships, leader
+from consensus.membership import Membership, Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.errors import LedgerDamaged
 from tests.simulation.application import Records
@@ -43,6 +43,7 @@ class OpaqueApplication:
         self.monotonic_ms: Callable[[], int] = lambda: 0
         self.request_size_bytes = 0
         """Added to each request."""
+        self.suspended: frozenset[Address] = frozenset()
         self._membership = membership
         self.occurred: Counter[str] = Counter()
         self._own = own
@@ -68,7 +69,7 @@ class OpaqueApplication:
         return self.tip
 
     def memberships(self) -> Memberships:
-        return Memberships(undecided=self._membership, following=self._membership)
+        return Memberships(undecided=self._membership, following=self._membership, suspended=self.suspended)
 
     def has_its_name(self, message: Message) -> bool:
         match message:
@@ -103,7 +104,7 @@ class OpaqueApplication:
         is_valid = (
             parent == self.tip
             and slot >= self.tip_slot
-            and led_by == leader(self._membership, Height(self.height + 1), slot)
+            and led_by == self.memberships().leaders.at(slot)
             and len(requests) <= BLOCK_REQUESTS_MAX
             and len(set(requests)) == len(requests)
             and not any(request in self._executed for request in requests)

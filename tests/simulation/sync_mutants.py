@@ -44,7 +44,7 @@ SYNC_MUTANTS: Final = (
                 block_sync,
                 "fault_of",
                 (
-                    "if isinstance(verify_message(decided, application.memberships().undecided, era), Verified):",
+                    "if isinstance(verify_message(decided, application.memberships().leaders, era), Verified):",
                     "if True:",
                 ),
             ),

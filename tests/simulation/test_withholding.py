@@ -11,7 +11,7 @@ import pytest
 from consensus import vrf
 from consensus.codec import encode
 from consensus.identifiers import Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Leaders, Membership
 from consensus.sampling import PANEL, Draws, RandomnessStatement, randomness_after, seed_of
 from tests.support.contracts import seeded_key
 
@@ -43,7 +43,7 @@ def withhold(liars: int, one_in: int) -> Outcome:
         slot += random.randint(1, IDLE_SLOTS_MAX)
         coalition = random.sample(membership.addresses, liars)  # wherever they stand in the order of admission
         while True:
-            proposer = leader(membership, height, Slot(slot))
+            proposer = Leaders(membership).whose(Slot(slot))
             after = randomness_after(value, vrf.output(keys[proposer].prove(statement)))
             is_hit = Draws(seed_of(after, height, Slot(0), PANEL)).below(one_in) == 0
             if is_hit or proposer not in coalition:

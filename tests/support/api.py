@@ -13,7 +13,6 @@ from consensus.events import Instant, fresh_sign_state
 from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.member import KeyRing, Parameters
-from consensus.membership import leader
 from consensus.replica import Replica, Start
 from ledger.block import block_digest
 from ledger.errors import LedgerDamaged
@@ -139,7 +138,7 @@ class ApiHarness:
             present_slot=slot,
             phase="waiting",
             view_changes=0,
-            leader=leader(self.ledger.membership(), height, slot),
+            leader=self.ledger.memberships().leaders.whose(slot),
         )
 
     def _explain(self) -> Explanation:

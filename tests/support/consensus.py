@@ -33,7 +33,7 @@ from consensus.events import (
 from consensus.evidence import Evidence
 from consensus.identifiers import Address, Digest, EraNumber, Height, Slot
 from consensus.member import KeyRing, Parameters
-from consensus.membership import Membership, Memberships
+from consensus.membership import Leaders, Membership, Memberships
 from consensus.messages import (
     Body,
     Claim,
@@ -81,6 +81,10 @@ class Members:
         self.keys = [SigningKey(bytes([index + 1]) * 32) for index in range(count)]
         self.membership = Membership.of_keys([key.public_key for key in self.keys])
         self.era = era
+
+    @property
+    def leaders(self) -> Leaders:
+        return Leaders(self.membership)
 
     def rekey(self, member: int, key: SigningKey) -> None:
         """Gives a member another node key; its address and place stay."""
@@ -216,7 +220,14 @@ def claim_of(prepared: PreparedCertificate | None) -> Claim | None:
 class Scenario:
     """One replica, its disk and its clocks. The last action's effects are in the public lists."""
 
-    def __init__(self, members: int = 4, own: int = 1, slot: int = 0, attempt_max_ms: int = ATTEMPT_MAX_MS) -> None:
+    def __init__(
+        self,
+        members: int = 4,
+        own: int = 1,
+        slot: int = 0,
+        attempt_max_ms: int = ATTEMPT_MAX_MS,
+        suspended: Iterable[int] = (),
+    ) -> None:
         self.members = Members(members)
         self.own = own
         self.parameters = Parameters(slot_duration_ms=TAU_MS, attempt_max_ms=attempt_max_ms)
@@ -233,6 +244,7 @@ class Scenario:
         """That this home has, too."""
         self.sets: dict[int, Members] = {}
         """Who the members are from a height on; `members` before the lowest."""
+        self.suspended = frozenset(self.members.address(member) for member in suspended)
         self.forget()
         self.restart()
 
@@ -247,7 +259,9 @@ class Scenario:
 
     @property
     def memberships(self) -> Memberships:
-        return Memberships(undecided=self.set_of(self.height), following=self.set_of(self.height + 1))
+        return Memberships(
+            undecided=self.set_of(self.height), following=self.set_of(self.height + 1), suspended=self.suspended
+        )
 
     # --- what the last action led to --------------------------------------------------------------------------
 
@@ -294,7 +308,7 @@ class Scenario:
 
     def _verify(self, arrived: Arrived) -> None:
         self.verified += 1
-        result = verify_message(arrived.message, self.replica.membership, self.replica.era)
+        result = verify_message(arrived.message, self.replica.leaders, self.replica.era)
         if isinstance(result, Verified):
             self.step(Received(sender=arrived.sender, message=result))
         else:

@@ -23,7 +23,6 @@ from consensus.codec import decode, encode
 from consensus.eras import FIRST_ERA
 from consensus.events import PreparedBlock, SignState
 from consensus.identifiers import GENESIS_HEIGHT, Height, Slot
-from consensus.membership import leader
 from consensus.messages import Claim, Endorsement, PreparedCertificate, PrePrepare, vote_bytes
 from contracts.genesis import Genesis
 from contracts.state import Table, account_key
@@ -125,7 +124,7 @@ def _in_the_middle(builder: ChainBuilder) -> SignState:
     name, height, slot = block_digest(block.header), block.header.height, block.header.slot
     keys = builder.community.node_keys
     signed = vote_bytes(builder.community.chain, height, slot, name)
-    leading = leader(builder.ledger.membership(), height, slot)
+    leading = builder.ledger.memberships().leaders.whose(slot)
     leading_key = next(key for key in keys if key.address == leading)
     voted = PrePrepare(
         height=height,

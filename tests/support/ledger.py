@@ -7,7 +7,7 @@ from pathlib import Path
 from consensus.cryptography import SigningKey
 from consensus.eras import FIRST_ERA
 from consensus.identifiers import Address, Digest, Height, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Membership
 from consensus.messages import CommitCertificate, Endorsement, commit_bytes
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, block_digest
@@ -85,11 +85,14 @@ class ChainBuilder:
     def transfer(self, sender: int, recipient: int, amount_micro: int) -> bytes:
         return self.transaction(sender, transfer(self.community, recipient, amount_micro))
 
+    def led_slot(self, ahead: int) -> Slot:
+        """Returns the first slot that somebody leads, so many above the tip's or more."""
+        return self.ledger.memberships().leaders.next_slot(Slot(self.ledger.tip_slot + ahead))
+
     def build(self, transactions: Sequence[bytes] = (), *, slot: int | None = None) -> Block:
-        """Returns the next block, of the next slot unless told, by that slot's leader; appends nothing."""
-        chosen = Slot(self.ledger.tip_slot + 1 if slot is None else slot)
-        height = Height(self.ledger.height + 1)
-        proposer = leader(self.ledger.membership(), height, chosen)
+        """Returns the next block, of the next slot that is led unless told, by its leader; appends nothing."""
+        chosen = self.led_slot(1) if slot is None else Slot(slot)
+        proposer = self.ledger.memberships().leaders.whose(chosen)
         return self.ledger.build(
             slot=chosen,
             leader=proposer,

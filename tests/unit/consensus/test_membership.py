@@ -234,7 +234,7 @@ def test_a_home_that_exchanges_its_key_signs_each_height_under_the_key_of_that_h
     scenario.receive(after.view_change(2, 11, height=2), after.view_change(3, 11, height=2))
     (change,) = scenario.sent_of(ViewChange)
     assert (change.signer, change.height) == (after.address(1), 2)
-    assert not isinstance(verify_message(change, after.membership, ERA), Refusal)
+    assert not isinstance(verify_message(change, after.leaders, ERA), Refusal)
 
 
 def test_a_ring_takes_keys_of_its_member_alone() -> None:

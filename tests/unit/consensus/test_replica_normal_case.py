@@ -248,7 +248,7 @@ def test_what_the_host_may_look_at() -> None:
     replica = scenario.replica
     assert (replica.height, replica.phase, replica.view_changes_sent) == (1, Phase.WAITING, 0)
     assert replica.present_slot(scenario.now()) == 6
-    assert [replica.leader_at(Slot(slot)) for slot in (4, 7)] == [FOUR.address(0), FOUR.address(3)]
+    assert [replica.leaders.at(Slot(slot)) for slot in (4, 7)] == [FOUR.address(0), FOUR.address(3)]
     assert replica.membership.quorum == 3
     scenario.receive(FOUR.view_change(2, 9), FOUR.view_change(3, 9))
     assert (replica.phase, replica.view_changes_sent) == (Phase.CHANGING_VIEW, 1)

@@ -172,7 +172,7 @@ def test_the_certificate_shown_belongs_to_a_claim_among_the_chosen() -> None:
     (proposal,) = scenario.sent_of(PrePrepare)
     assert proposal.justification is not None
     assert FOUR.address(last) not in {header.signer for header in proposal.justification.headers}
-    assert isinstance(verify_message(proposal, FOUR.membership, FOUR.era), Verified)
+    assert isinstance(verify_message(proposal, FOUR.leaders, FOUR.era), Verified)
 
 
 def test_a_leader_counts_a_claim_only_with_its_body_and_may_do_without() -> None:

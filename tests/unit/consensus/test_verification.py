@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from consensus.cryptography import SigningKey, verify
 from consensus.eras import first_era
 from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
-from consensus.membership import Membership, leader
+from consensus.membership import Membership
 from consensus.messages import (
     BodyRequest,
     Claim,
@@ -34,7 +34,7 @@ PREPARED = SEVEN.prepared(3)
 
 
 def check(message: Message, members: Members = SEVEN) -> Refusal | None:
-    result = verify_message(message, members.membership, ERA)
+    result = verify_message(message, members.leaders, ERA)
     if isinstance(result, Verified):
         assert result.message == message
         return None
@@ -126,7 +126,7 @@ def test_a_signature_plus_the_group_order_is_refused() -> None:
 
 @pytest.mark.parametrize("slot", range(7))
 def test_only_the_leader_of_a_slot_proposes(slot: int) -> None:
-    assert leader(SEVEN.membership, Height(1), Slot(slot)) == SEVEN.address(slot)
+    assert SEVEN.leaders.at(Slot(slot)) == SEVEN.address(slot)
     for member in range(7):
         expected = None if member == slot else Refusal.NOT_THE_LEADER
         assert check(SEVEN.pre_prepare(slot, by=member)) is expected

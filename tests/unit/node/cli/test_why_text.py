@@ -65,8 +65,18 @@ def test_a_body_and_a_clock_that_is_held_back_are_shown() -> None:
     assert f"{BLOCK_A.hex()[:8]}, asked 0.0 s ago" in text
 
 
+def test_a_slot_that_passes_unused_is_shown_with_whose_it_is_and_why() -> None:
+    scenario = Scenario(slot=6, suspended={2})
+    scenario.work()
+    text = shown(reply_of(scenario))
+    assert "6, passes unused, home-2 is suspended, 1000 ms long" in text
+    assert text.count("up; suspended, leads nothing") == 1
+    assert "slot 7 waits for the proposal of its leader, home-3" in text
+    assert "leads nothing" not in shown(reply_of(Scenario(slot=6, suspended={1, 2})))
+
+
 def test_the_reply_survives_json_with_every_field() -> None:
-    for scenario in (Scenario(), stalled_view_change()):
+    for scenario in (Scenario(), stalled_view_change(), Scenario(suspended={0})):
         reply = reply_of(scenario, 3)
         assert WhyReply.model_validate_json(reply.model_dump_json()) == reply
         assert [member.is_own for member in reply.members] == [False, True, False, False]

@@ -134,8 +134,8 @@ class Street:
             hour = number // 5
             actions = [self._action(hour) for _ in range(self._random.randrange(7))]
             raw = [self.builder.transaction(sender, action) for sender, action in actions]
-            self.builder.append(raw, slot=self.builder.ledger.tip_slot + self._random.choice((1, 1, 2, 9)))
-        self.builder.append(slot=self.builder.ledger.tip_slot + 100)
+            self.builder.append(raw, slot=self.builder.led_slot(self._random.choice((1, 1, 2, 9))))
+        self.builder.append(slot=self.builder.led_slot(100))
         self.builder.append()
 
     def _action(self, hour: int) -> tuple[int, Action]:
