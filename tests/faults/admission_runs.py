@@ -39,7 +39,7 @@ from node.cli.sending import NONCE_STEP
 from node.home.configuration import load_configuration
 from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
-from tests.faults.applications import APPLICATIONS, Materials, applied, forged_voucher, keys
+from tests.faults.applications import APPLICATIONS, Materials, applied, forged_voucher, keys, signed
 from tests.faults.books import Books, Decided, fork_height, is_sound, opened
 from tests.faults.cases import ADMISSIONS, BEYOND_ADMISSIONS, AdmissionCase
 from tests.faults.member_runs import Refusals, refusals_in
@@ -59,7 +59,10 @@ NONE: Final = "none"
 Tell = Callable[[str], None]
 
 
-def admission_rows(n: int, directory: Path, *, only: str, tell: Tell) -> tuple[list[AdmissionRow], list[AdmissionRow]]:
+Rows = list[AdmissionRow]
+
+
+def admission_rows(n: int, directory: Path, *, only: str, tell: Tell) -> tuple[Rows, Rows]:
     """Runs every behaviour around joining whose name contains `only`, within the bound and beyond it."""
     within = [admission_row(name, n, directory, tell=tell) for name in ADMISSIONS if only in name]
     beyond = [admission_row(name, n, directory, tell=tell, beyond=True) for name in BEYOND_ADMISSIONS if only in name]
@@ -285,11 +288,9 @@ def _refuse_together(scene: Scene, name: str) -> None:
     scene.liars = scene.needed
     scene.brings(1, scene.asked)
     scene.judged(scene.asked, Verdict.IDENTITY_WRONG, *range(LIAR, LIAR + scene.needed))
-    application = replace(scene.asked.application, number=scene.asked.application.number + 1)
-    signatures = (load_key(key).sign(encode(application)) for key in (scene.new.home.node_key, scene.new.home.meter_key))
-    scene.tries(
-        1, RequestJoin(application, *signatures, vouchers=scene.asked.vouchers)  # type: ignore[misc]
-    )
+    again = replace(scene.asked.application, number=scene.asked.application.number + 1)
+    node, meter = (load_key(key) for key in (scene.new.home.node_key, scene.new.home.meter_key))
+    scene.tries(1, signed(again, scene.asked.vouchers, node, meter))
 
 
 def _silent_together(scene: Scene, name: str) -> None:
@@ -339,12 +340,8 @@ class _Judged:
         self.scene = scene
         self.run = scene.run
         self.homes = [self.run.street.node(number).home for number in self.run.plan.honest]
-        self.proposals = [
-            event
-            for number in self.run.plan.liars
-            for event in read_diary(self.run.street.node(number).home)
-            if event["event"] == "proposal"
-        ]
+        diaries = [self.run.street.node(number).home for number in self.run.plan.liars] + [self.scene.new.home]
+        self.lies = [event for home in diaries for event in read_diary(home) if event["event"] == "proposal"]
 
     def row(self) -> AdmissionRow:
         homes = [*self.homes, self.scene.new.home] if self.case.joins else self.homes
@@ -354,7 +351,6 @@ class _Judged:
 
     def _row(self, books: Sequence[Books], *, sound: bool) -> AdmissionRow:
         own, refusals = books[0], refusals_in(self.run)
-        leads = self.case.leads is not None
         liars = {self.run.street.node(number).address for number in self.run.plan.liars}
         reasons = tuple(one.reason for one in self.scene.brought)
         standing = self._standing(own)
@@ -365,10 +361,10 @@ class _Judged:
             "declined at the door for the expected reasons": tuple(dict.fromkeys(reasons)) == self._reasons(),
             "every member declined it": all(self._declined(one) for one in books),
             "it moved nothing": all(map(own.moved_nothing, self._tried(own))),
-            "lies were told": len(self.proposals) > 0 or not leads,
-            "no vote for them": self._no_votes(own, refusals) or not leads,
+            "lies were told": bool(self.lies) or self.case.leads is None,
+            "no vote for them": self._no_votes(own, refusals),
             "nobody else was let in": all(self._as_expected(one) for one in books),
-            "what becomes of the honest home": standing is self.case.standing,
+            "what becomes of the home": standing is self.case.standing,
             "it counts from its turn on": not any(self._takes_part(own, Height(at)) for at in before_it_counts),
             "it came with nothing": self._wallet_micro(own) == 0,
             "balances": all(one.wallets_follow_contracts() for one in books),
@@ -383,7 +379,7 @@ class _Judged:
             liars=self.scene.liars,
             at_the_door=", ".join(dict.fromkeys(reasons)) or NONE,
             past_the_door=self._past_the_door(refusals),
-            honest_home=standing.value,
+            applicant=standing.value,
             balances_unchanged=checks["balances"] and checks["it moved nothing"],
             honest_scores=UNCHANGED_OR_RISEN if checks["honest scores"] else FELL,
             chain_went_on=self.run.went_on and checks["one chain"],
@@ -406,12 +402,14 @@ class _Judged:
         )
 
     def _no_votes(self, books: Books, refusals: Refusals) -> bool:
-        """Says whether more honest members than may lie refused the liar's blocks, for that alone, and none stands."""
-        steps = {(event["height"], event["slot"]) for event in self.proposals}
+        """Says whether the honest members refused a leader's blocks, for that alone, and none of them stands."""
+        if self.case.refusal is None:
+            return not refusals.names
+        steps = {(event["height"], event["slot"]) for event in self.lies}
         headers = [books.ledger.decided_block(Height(at)).header for at in range(1, books.ledger.height + 1)]
         return (
             len(refusals.names) > fault_bound(self.run.plan.n)
-            and refusals.reasons == (self.case.refusal.value if self.case.refusal else NONE,)
+            and refusals.reasons == (self.case.refusal.value,)
             and not any((header.height, header.slot) in steps for header in headers)
         )
 
@@ -449,6 +447,6 @@ class _Judged:
         return wallet.available_micro + wallet.held_micro
 
     def _past_the_door(self, refusals: Refusals) -> str:
-        if self.case.leads is None:
+        if self.case.refusal is None:
             return self.case.past_the_door
         return f"{', '.join(refusals.reasons)}: no vote of {len(refusals.names)} honest members"

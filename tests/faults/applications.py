@@ -1,4 +1,4 @@
-"""Applications that must be declined, as somebody makes them who has keys, a member's home, and what others signed."""
+"""Applications that must be declined, as whoever has some keys and what others signed makes them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -53,9 +53,7 @@ def applied(materials: Materials, node: SigningKey, meter: SigningKey, **fields:
     person = digest(HashKind.COMMITMENT, node.public_key)
     public = {"node_key": node.public_key, "meter_key": meter.public_key}
     vouched = {name: fields.pop(name) for name in ("person", "valid_until_ms") if name in fields}
-    home = replace(
-        materials.asked.vouchers.home, **public, **{"capacity_w": CAPACITY_W, "person": person, **vouched}
-    )
+    home = replace(materials.asked.vouchers.home, **public, **{"capacity_w": CAPACITY_W, "person": person, **vouched})
     application = replace(materials.asked.application, **public, **fields)
     vouchers = replace(materials.asked.vouchers, home=home, home_signature=materials.issuing_key.sign(encode(home)))
     return signed(application, vouchers, node, meter)

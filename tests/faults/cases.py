@@ -46,9 +46,9 @@ class AdmissionCase:
     leads: str | None = "leader.admits_anybody"
     """What a member does with the same past the door; None if nobody does."""
     refusal: BlockRefusalReason | None = BlockRefusalReason.RECEIPTS_ROOT
-    """Why honest members give its blocks no vote."""
-    past_the_door: str = "nothing to be told"
-    """Where no leader lies."""
+    """Why honest members give its blocks no vote; None where nobody leads with a lie."""
+    past_the_door: str = "nobody leads with it"
+    """In the table then."""
     standing: Standing = Standing.JOINED
     """Of the home that applied honestly, in the end."""
     note: str = ""
@@ -117,7 +117,7 @@ ADMISSIONS: Final[Mapping[str, AdmissionCase]] = {
     "admission.replayed": AdmissionCase(reasons=(Reason.JOIN_REPLAYED,)),
     "admission.revoked": AdmissionCase(reasons=(Reason.JOIN_SAME_KEY,)),
     "admission.verifier_refuses_all": AdmissionCase(reasons=(Reason.VERDICT_GIVEN_BEFORE,)),
-    "admission.verifiers_silent": AdmissionCase(leads=None),
+    "admission.verifiers_silent": AdmissionCase(leads=None, refusal=None),
     "admission.candidate_votes": AdmissionCase(
         leads="candidate.votes", refusal=None, past_the_door="not heard before it is a member"
     ),
@@ -127,17 +127,20 @@ BEYOND_ADMISSIONS: Final[Mapping[str, AdmissionCase]] = {
     "admission.verifier_refuses_all": AdmissionCase(
         reasons=(Reason.JOIN_REFUSED_BEFORE,),
         leads=None,
+        refusal=None,
         standing=Standing.REFUSED,
         note="broken: an honest home is kept out for a day, and again. Not broken: anything of who is a member",
     ),
     "admission.verifiers_silent": AdmissionCase(
         leads=None,
+        refusal=None,
         standing=Standing.OPEN,
         note="broken: nobody joins; the application lapses after a day. Not broken: anything of who is a member",
     ),
     "admission.panel_captured": AdmissionCase(
         reasons=(Reason.JOIN_NOT_VOUCHED, Reason.VERDICT_NOT_OPEN, Reason.JOIN_SAME_PERSON),
         leads=None,
+        refusal=None,
         note="broken: a home joins that no honest verifier knows. Not broken: none without the authority's word, one "
         "for each person, it came with nothing, and is one of those that may lie",
     ),

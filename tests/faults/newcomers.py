@@ -1,4 +1,4 @@
-"""Who lies about who is a member: one that leads and lets anybody in, and a candidate that takes part before it may."""
+"""Who lies about who is a member: a leader that lets anybody in, a candidate that takes part before it may."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -73,8 +73,8 @@ class AdmitsAnybody(BadBlocks):
 
 
 class VotesAsCandidate(LyingMember):
-    """A candidate that votes, commits, asks for view changes and proposes, and puts off its word that it is ready; with
-    a member that shows it all proposals, as nobody else does.
+    """A candidate that votes, commits, asks for view changes and proposes, and puts off its word that it is ready;
+    and the member that shows it all proposals, as nobody else does.
     """
 
     def lie(self) -> None:

@@ -55,8 +55,8 @@ class AdmissionRow:
     at_the_door: str
     """Reasons of the receipts by which every member declined what somebody brought."""
     past_the_door: str
-    """Why honest members gave no vote to a leader's blocks with the same, executed as if it were fit; or what else."""
-    honest_home: str
+    """Why honest members gave no vote to a leader's blocks with the same, executed as if it were fit; else what."""
+    applicant: str
     """What became of the home that applied meanwhile: how it stands in the state in the end."""
     balances_unchanged: bool
     """To the unit, of everybody, by what was declined; and every wallet follows from the contracts that it signed."""
@@ -128,7 +128,7 @@ def admissions_as_text(rows: Sequence[AdmissionRow], title: str) -> Table:
         "liars",
         "at the door",
         "past the door",
-        "honest home",
+        "who applied",
         "balances",
         "honest scores",
         "chain",
@@ -143,7 +143,7 @@ def admissions_as_text(rows: Sequence[AdmissionRow], title: str) -> Table:
             str(row.liars),
             row.at_the_door,
             row.past_the_door,
-            row.honest_home,
+            row.applicant,
             "unchanged" if row.balances_unchanged else "CHANGED",
             row.honest_scores,
             "went on" if row.chain_went_on else "STOPPED",
