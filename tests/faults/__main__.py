@@ -10,8 +10,9 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from tests.faults.admission_runs import admission_rows
 from tests.faults.member_runs import member_rows
-from tests.faults.table import Row, as_text, write_table
+from tests.faults.table import AdmissionRow, AnyRow, Row, admissions_as_text, as_text, write_table
 from tests.faults.traders import Tell, trader_rows
 
 SIZES: Final = (4, 7)
@@ -28,6 +29,8 @@ def main(
     """Runs real daemons, some with one behaviour replaced; exit code 1 if a row does not hold."""
     rows: list[Row] = []
     beyond: list[Row] = []
+    joining: list[AdmissionRow] = []
+    captured: list[AdmissionRow] = []
     tell = _teller()
     with tempfile.TemporaryDirectory(prefix="p2pnode-faults-") as directory:
         for size in nodes or SIZES:
@@ -36,16 +39,21 @@ def main(
             within, past = member_rows(size, place, only=only, tell=tell)
             rows += within
             beyond += past
-    write_table(rows, beyond, output)
-    raise typer.Exit(_print(rows, beyond, output))
-
-
-def _print(rows: Sequence[Row], beyond: Sequence[Row], output: Path) -> int:
+            admitted, past_admissions = admission_rows(size, place, only=only, tell=tell)
+            joining += admitted
+            captured += past_admissions
+    write_table([*rows, *joining], [*beyond, *captured], output)
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     console.print(as_text(rows, "Within the bound of F liars"))
+    console.print(admissions_as_text(joining, "Who joins, within the bound"))
     console.print(as_text(beyond, "Beyond it: F + 1 liars; held: no honest member holds an invalid balance"))
-    failed = [row for row in (*rows, *beyond) if not row.held]
-    console.print(f"{len(rows) + len(beyond) - len(failed)} of {len(rows) + len(beyond)} rows hold; {output}")
+    console.print(admissions_as_text(captured, "Who joins, beyond the bound of liars among the verifiers"))
+    raise typer.Exit(_judge([*rows, *joining, *beyond, *captured], console, output))
+
+
+def _judge(rows: Sequence[AnyRow], console: Console, output: Path) -> int:
+    failed = [row for row in rows if not row.held]
+    console.print(f"{len(rows) - len(failed)} of {len(rows)} rows hold; {output}")
     return 1 if failed or not rows else 0
 
 

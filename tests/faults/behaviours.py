@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tests.faults import buyers, members, sellers
+from tests.faults import buyers, members, newcomers, sellers
 from tests.faults.members import LyingMember
 from tests.faults.tricks import Trick
 
@@ -37,5 +37,11 @@ LIARS: Final[Mapping[str, type[LyingMember]]] = {
     "validator.votes_twice": members.VotesTwice,
     "colluding.forks": members.Colludes,
 }
+
+ABOUT_MEMBERS: Final[Mapping[str, type[LyingMember]]] = {
+    "leader.admits_anybody": newcomers.AdmitsAnybody,
+    "candidate.votes": newcomers.VotesAsCandidate,
+}
+"""What rows of who joins are made of: they need more than a daemon that lies."""
 
 BEHAVIOURS: Final = (*TRICKS, *LIARS)

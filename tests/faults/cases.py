@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.applicants import Standing
 from contracts.misconduct import DOUBLE_OFFER
 from contracts.receipts import Reason
 from ledger.validation import BlockRefusalReason
@@ -34,6 +35,29 @@ class MemberCase:
     """Why honest members give a proposal no vote."""
     offence: str | None = None
     """That must stand on the chain in the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionCase:
+    """A lie around who joins."""
+
+    reasons: tuple[Reason, ...] = ()
+    """Of the declined transactions, in their order."""
+    leads: str | None = "leader.admits_anybody"
+    """What a member does with the same past the door; None if nobody does."""
+    refusal: BlockRefusalReason | None = BlockRefusalReason.RECEIPTS_ROOT
+    """Why honest members give its blocks no vote; None where nobody leads with a lie."""
+    past_the_door: str = "nobody leads with it"
+    """In the table then."""
+    standing: Standing = Standing.JOINED
+    """Of the home that applied honestly, in the end."""
+    note: str = ""
+    """What broke beyond the bound, and what did not."""
+
+    @property
+    def joins(self) -> bool:
+        """Says whether an honest home becomes a member, whose ledger is looked at, too."""
+        return self.standing is Standing.JOINED and not self.note
 
 
 TRADERS: Final[Mapping[str, TraderCase]] = {
@@ -80,6 +104,48 @@ MEMBERS: Final[Mapping[str, MemberCase]] = {
 
 BEYOND: Final = ("colluding.forks", "validator.votes_for_anything", "validator.votes_against_everything")
 """Run with F + 1 liars too."""
+
+
+ADMISSIONS: Final[Mapping[str, AdmissionCase]] = {
+    "admission.forged_voucher": AdmissionCase(reasons=(Reason.JOIN_NOT_VOUCHED,)),
+    "admission.expired": AdmissionCase(reasons=(Reason.JOIN_EXPIRED,)),
+    "admission.no_possession": AdmissionCase(reasons=(Reason.JOIN_NO_POSSESSION,)),
+    "admission.foreign_chain": AdmissionCase(reasons=(Reason.JOIN_WRONG_CHAIN,)),
+    "admission.same_person": AdmissionCase(reasons=(Reason.JOIN_SAME_PERSON,)),
+    "admission.same_keys": AdmissionCase(reasons=(Reason.JOIN_SAME_KEY,)),
+    "admission.same_meter": AdmissionCase(reasons=(Reason.JOIN_SAME_METER,)),
+    "admission.replayed": AdmissionCase(reasons=(Reason.JOIN_REPLAYED,)),
+    "admission.revoked": AdmissionCase(reasons=(Reason.JOIN_SAME_KEY,)),
+    "admission.verifier_refuses_all": AdmissionCase(reasons=(Reason.VERDICT_GIVEN_BEFORE,)),
+    "admission.verifiers_silent": AdmissionCase(leads=None, refusal=None),
+    "admission.candidate_votes": AdmissionCase(
+        leads="candidate.votes", refusal=None, past_the_door="not heard before it is a member"
+    ),
+}
+
+BEYOND_ADMISSIONS: Final[Mapping[str, AdmissionCase]] = {
+    "admission.verifier_refuses_all": AdmissionCase(
+        reasons=(Reason.JOIN_REFUSED_BEFORE,),
+        leads=None,
+        refusal=None,
+        standing=Standing.REFUSED,
+        note="broken: an honest home is kept out for a day, and again. Not broken: anything of who is a member",
+    ),
+    "admission.verifiers_silent": AdmissionCase(
+        leads=None,
+        refusal=None,
+        standing=Standing.OPEN,
+        note="broken: nobody joins; the application lapses after a day. Not broken: anything of who is a member",
+    ),
+    "admission.panel_captured": AdmissionCase(
+        reasons=(Reason.JOIN_NOT_VOUCHED, Reason.VERDICT_NOT_OPEN, Reason.JOIN_SAME_PERSON),
+        leads=None,
+        refusal=None,
+        note="broken: a home joins that no honest verifier knows. Not broken: none without the authority's word, one "
+        "for each person, it came with nothing, and is one of those that may lie",
+    ),
+}
+"""With as many verifiers that lie as decide, or one more silent than the others can do without."""
 
 
 def offence_of(behaviour: str) -> str | None:

@@ -91,12 +91,23 @@ def _goes_on(run: RunningStreet) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Refusals:
+class Refusals:
     """What the honest members' logs say of proposals."""
 
     names: tuple[str, ...]
     """Members that refused one."""
     reasons: tuple[str, ...]
+
+
+def refusals_in(run: RunningStreet) -> Refusals:
+    """Returns which honest members refused proposals, and why."""
+    names, reasons = [], set()
+    for number in run.plan.honest:
+        lines = run.logged(number, "invalid block")
+        if lines:
+            names.append(run.street.node(number).name)
+        reasons |= {found[1] for line in lines if (found := REASON.search(line["reason"]))}
+    return Refusals(names=tuple(names), reasons=tuple(sorted(reasons)))
 
 
 class _Judged:
@@ -118,7 +129,7 @@ class _Judged:
         own = books[0]
         honest = [address for address in own.members if address not in self.liars]
         offences = sorted({offence for liar in self.liars for offence in own.offences_of(liar)})
-        refusals = self._refusals()
+        refusals = refusals_in(self.run)
         expected_reasons = () if case.reason is None else (case.reason.value,)
         checks = {
             "a lie was told": bool(self._proposals()),
@@ -159,15 +170,6 @@ class _Judged:
     def _proposals(self) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event"] == "proposal"]
 
-    def _refusals(self) -> _Refusals:
-        names, reasons = [], set()
-        for number in self.run.plan.honest:
-            lines = self.run.logged(number, "invalid block")
-            if lines:
-                names.append(self.run.street.node(number).name)
-            reasons |= {found[1] for line in lines if (found := REASON.search(line["reason"]))}
-        return _Refusals(names=tuple(names), reasons=tuple(sorted(reasons)))
-
     def _accusers(self) -> list[str]:
         """Returns the honest members that noticed two statements of a liar that contradict each other."""
         return [
@@ -176,7 +178,7 @@ class _Judged:
             if self.run.logged(number, "a member contradicted itself")
         ]
 
-    def _detected_by(self, case: MemberCase, refusals: _Refusals, books: Books) -> str:
+    def _detected_by(self, case: MemberCase, refusals: Refusals, books: Books) -> str:
         if case.offence is not None:
             return f"{len(self._accusers())} honest members, by two signatures"
         if case.reason is not None:
@@ -190,7 +192,7 @@ class _Judged:
         found = [one for one in books.about(sorted(self._trades())) if one.receipt.status is Status.EXECUTED]
         return {books.ledger.decided_block(one.height).header.leader for one in found} - set(self.liars)
 
-    def _reason(self, case: MemberCase, refusals: _Refusals) -> str:
+    def _reason(self, case: MemberCase, refusals: Refusals) -> str:
         if case.reason is not None:
             return ", ".join(refusals.reasons)
         return case.offence or {"next leader": "left out", "quorum": "too few votes"}[case.stage]
@@ -256,7 +258,7 @@ class _Judged:
             honest = [address for address in books[0].members if address not in self.liars]
             scores = not any(one.ever_fell(address) for one in books for address in honest)
             offences = sorted({offence for liar in self.liars for offence in books[0].offences_of(liar)})
-            refusals, evidence = self._refusals(), self._evidence(offences, books[0])
+            refusals, evidence = refusals_in(self.run), self._evidence(offences, books[0])
         went_on = self.run.went_on and fork is None
         return Row(
             behaviour=self.name,

@@ -50,6 +50,7 @@ class LyingMember:
         assert isinstance(parts.mesh, BendingMesh)
         self.key = parts.identity.node_key
         self.own = parts.identity.address
+        self.home = parts.configuration.home.directory
         self.ledger = parts.chain.ledger
         self.mempool = parts.chain.mempool
         self.mesh = parts.mesh
@@ -106,7 +107,7 @@ class LyingMember:
 # --- leaders -----------------------------------------------------------------------------------------------------
 
 
-class _BadBlocks(LyingMember):
+class BadBlocks(LyingMember):
     """Proposes blocks that are wrong whenever there is something to be wrong about."""
 
     def __init__(self, parts: AgentParts, note: Note, friends: Sequence[Address] = ()) -> None:
@@ -142,7 +143,7 @@ def with_trade(block: Block) -> bool:
     return bool(block.postings)
 
 
-class AltersPostings(_BadBlocks):
+class AltersPostings(BadBlocks):
     """Claims that the seller got more than the buyer paid."""
 
     def altered(self, block: Block) -> Block | None:
@@ -155,7 +156,7 @@ class AltersPostings(_BadBlocks):
         return None
 
 
-class ProposesInvalidBlock(_BadBlocks):
+class ProposesInvalidBlock(BadBlocks):
     """Contains a trade twice, as if it could be paid twice."""
 
     def altered(self, block: Block) -> Block | None:

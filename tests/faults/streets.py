@@ -50,6 +50,8 @@ HEARTBEAT_S: Final = 0.4
 BLOCKS_AFTER: Final = 2
 """Decided after all lies by every honest member: the first one may have been under way."""
 
+JSON_LOGS: Final = {"P2PNODE_NODE__LOG_FORMAT": "json"}
+
 NOWHERE: Final[dict[str, Any]] = {
     "height": -1,
     "tip": "",
@@ -205,18 +207,22 @@ class RunningStreet:
         """Whether honest members decided something after all lies."""
         self.refused_at_the_door: dict[int, list[str]] = {}
         """Per liar: how the honest members' API answered bytes that it had altered or used before."""
-        self._processes: dict[int, ForkServerProcess] = {}
+        self._processes: list[ForkServerProcess] = []
         self._issued: set[int] = set()
         self._bystander = Bystander(street, street.node(plan.honest[0]))
 
     def start(self) -> None:
         for number in range(1, self.plan.n + 1):
-            self._start(number)
+            self._start(self.street.node(number).home, self._environment(number), self._arguments(number))
 
-    def _start(self, number: int) -> None:
-        arguments = (self.street.node(number).home, self._environment(number), self._arguments(number))
-        self._processes[number] = FORKING.Process(target=_be_a_daemon, args=arguments)
-        self._processes[number].start()
+    def start_home(self, home: Home, behaviour: str | None = None) -> None:
+        """Starts the daemon of a home that was no part of the founding; with a behaviour it lies."""
+        self._start(home, JSON_LOGS, [] if behaviour is None else ["--behaviour", behaviour])
+
+    def _start(self, home: Home, environment: Mapping[str, str], arguments: Sequence[str]) -> None:
+        process = FORKING.Process(target=_be_a_daemon, args=(home, environment, arguments))
+        self._processes.append(process)
+        process.start()
 
     def _arguments(self, number: int) -> list[str]:
         """Returns what makes a liar of a daemon, nothing for an honest one."""
@@ -235,7 +241,7 @@ class RunningStreet:
         is_silent = self.plan.liars.get(number) == "seller.never_delivers"
         window_hours = 1 if "seller.never_delivers" in behaviours else self.plan.window_hours
         return {
-            "P2PNODE_NODE__LOG_FORMAT": "json",
+            **JSON_LOGS,
             "P2PNODE_METER__GRACE_PERIOD_S": str(GRACE_PERIOD_S),
             "P2PNODE_METER__WINDOW_HOURS": str(window_hours),
             "P2PNODE_METER__HOURS": str(self.plan.promised_hour if is_silent else 0),
@@ -251,7 +257,7 @@ class RunningStreet:
         Raises:
             AssertionError: not within the deadline.
         """
-        self._each_beat(
+        self.wait_for(
             lambda: self._are_done() and (also is None or also(self)), "all lies are told", deadline_s=deadline_s
         )
 
@@ -266,7 +272,7 @@ class RunningStreet:
             self._are_done()
             return all(status["meter"]["finished"] for status in self.statuses())
 
-        self._each_beat(is_over, "all hours are traded", deadline_s=deadline_s)
+        self.wait_for(is_over, "all hours are traded", deadline_s=deadline_s)
         wait_until(lambda: len({status["tip"] for status in self.statuses()}) == 1, "one tip")
 
     def _are_done(self) -> bool:
@@ -285,7 +291,12 @@ class RunningStreet:
             node.request(f"/v1/transactions/{lie}").document.get("status") in {"executed", "declined"} for lie in lies
         )
 
-    def _each_beat(self, condition: Callable[[], bool], what: str, *, deadline_s: float) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, *, deadline_s: float = DEADLINE_S) -> None:
+        """Waits until a condition holds, keeping the chain going.
+
+        Raises:
+            AssertionError: not within the deadline.
+        """
         next_beat_s = time.monotonic() + HEARTBEAT_S
 
         def look() -> bool:
@@ -323,7 +334,7 @@ class RunningStreet:
                 for status in self.statuses()
             )
 
-        self._each_beat(is_past, "the chain goes on", deadline_s=deadline_s)
+        self.wait_for(is_past, "the chain goes on", deadline_s=deadline_s)
         self.went_on = True
 
     def statuses(self) -> list[dict[str, Any]]:
@@ -354,9 +365,9 @@ class RunningStreet:
     # --- the end
 
     def stop(self) -> None:
-        for process in self._processes.values():
+        for process in self._processes:
             process.terminate()
-        for process in self._processes.values():
+        for process in self._processes:
             process.join(STOP_DEADLINE_S)
             if process.is_alive():
                 process.kill()
@@ -371,10 +382,17 @@ class RunningStreet:
 
 @contextmanager
 def running(directory: Path, plan: Plan) -> Iterator[RunningStreet]:
-    """Starts all daemons of a plan, and stops those that still run."""
+    """Makes a street, starts all daemons of a plan, and stops those that still run."""
     run = RunningStreet(make_street(directory, plan), plan)
+    with started(run):
+        yield run
+
+
+@contextmanager
+def started(run: RunningStreet) -> Iterator[None]:
+    """Starts all daemons of a street, and stops those that still run."""
     try:
         run.start()
-        yield run
+        yield
     finally:
         run.stop()

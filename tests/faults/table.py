@@ -44,7 +44,35 @@ class Row:
     held: bool
 
 
-def write_table(rows: Sequence[Row], beyond_bound: Sequence[Row], path: Path) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AdmissionRow:
+    """One behaviour around joining at one size of the network, as it was seen from the honest nodes' ledgers."""
+
+    behaviour: str
+    n: int
+    liars: int
+    """Members, verifiers and candidates; a stranger that applies is none of them."""
+    at_the_door: str
+    """Reasons of the receipts by which every member declined what somebody brought."""
+    past_the_door: str
+    """Why honest members gave no vote to a leader's blocks with the same, executed as if it were fit; else what."""
+    applicant: str
+    """What became of the home that applied meanwhile: how it stands in the state in the end."""
+    balances_unchanged: bool
+    """To the unit, of everybody, by what was declined; and every wallet follows from the contracts that it signed."""
+    honest_scores: str
+    """`unchanged or risen`, or `fell`."""
+    chain_went_on: bool
+    """All honest members decided the same blocks, further ones after the lies too."""
+    note: str = ""
+    """What does not hold, or what broke."""
+    held: bool
+
+
+AnyRow = Row | AdmissionRow
+
+
+def write_table(rows: Sequence[AnyRow], beyond_bound: Sequence[AnyRow], path: Path) -> None:
     """Writes all rows as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"rows": [asdict(row) for row in rows], BEYOND_BOUND: [asdict(row) for row in beyond_bound]}
@@ -85,6 +113,40 @@ def as_text(rows: Sequence[Row], title: str) -> Table:
             row.honest_scores,
             "went on" if row.chain_went_on else "STOPPED",
             row.evidence,
+            "yes" if row.held else "NO",
+            row.note,
+        )
+    return table
+
+
+def admissions_as_text(rows: Sequence[AdmissionRow], title: str) -> Table:
+    """Returns the table of who joins for people."""
+    table = Table(title=title, title_justify="left")
+    for heading in (
+        "behaviour",
+        "n",
+        "liars",
+        "at the door",
+        "past the door",
+        "who applied",
+        "balances",
+        "honest scores",
+        "chain",
+        "held",
+        "note",
+    ):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            row.behaviour,
+            str(row.n),
+            str(row.liars),
+            row.at_the_door,
+            row.past_the_door,
+            row.applicant,
+            "unchanged" if row.balances_unchanged else "CHANGED",
+            row.honest_scores,
+            "went on" if row.chain_went_on else "STOPPED",
             "yes" if row.held else "NO",
             row.note,
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.admission_runs import admission_row
 from tests.faults.books import Books
 from tests.faults.member_runs import beyond_row, member_row
 from tests.faults.traders import trader_row
@@ -34,6 +35,12 @@ def test_a_trader_that_lies_gains_nothing(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["leader.alters_postings", "leader.leaves_trade_out", "validator.votes_twice"])
 def test_a_member_that_lies_changes_nothing(tmp_path: Path, name: str) -> None:
     row = member_row(name, N, tmp_path, tell=tell)
+    assert row.held, row.note
+
+
+@pytest.mark.parametrize("name", ["admission.no_possession", "admission.candidate_votes"])
+def test_nobody_joins_by_lying(tmp_path: Path, name: str) -> None:
+    row = admission_row(name, N, tmp_path, tell=tell)
     assert row.held, row.note
 
 

@@ -30,23 +30,29 @@ class NewHome(Node):
 
 
 def ask_to_join(street: Street, new: NewHome, *, who: str) -> Path:
-    """What the authority and the household do: ca issue, join request; returns the request.
+    """What a member, the authority and the household do: join street, ca issue, join request; returns the request.
 
     Args:
         street: at least its first node runs.
         new: the home.
         who: the identity that the verifiers are shown.
     """
+    file = street.directory / f"{new.name}.street"
+    p2pnode(street.directory, "join", "street", *config(street.node(1)), "--output", file)
+    return ask_with(street, file, new, who=who)
+
+
+def ask_with(street: Street, file: Path, new: NewHome, *, who: str) -> Path:
+    """What the authority and the household do, once a member gave a street file; no node needs to run."""
     directory = street.directory
     key_file = directory / AUTHORITY_KEY_FILE_NAME
     p2pnode(directory, "ca", "issue", directory / AUTHORITY_NAME, new.home.request, "--key-file", key_file, "--yes")
-    files = [directory / f"{new.name}.{what}" for what in ("street", "who", "contract")]
-    p2pnode(directory, "join", "street", *config(street.node(1)), "--output", files[0])
-    files[1].write_text(who, encoding="utf-8")
-    files[2].write_text("the main contract", encoding="utf-8")
+    identity, contract = (directory / f"{new.name}.{what}" for what in ("who", "contract"))
+    identity.write_text(who, encoding="utf-8")
+    contract.write_text("the main contract", encoding="utf-8")
     said = p2pnode(
-        directory, "join", "request", new.home.directory, "--street", files[0],
-        "--certificate", new.home.request.with_suffix(".crt"), "--identity", files[1], "--terms", files[2], "--yes",
+        directory, "join", "request", new.home.directory, "--street", file,
+        "--certificate", new.home.request.with_suffix(".crt"), "--identity", identity, "--terms", contract, "--yes",
     )  # fmt: skip
     assert new.address.hex() in said.output
     return new.home.join_request
