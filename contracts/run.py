@@ -52,6 +52,10 @@ class BlockContext(Record, frozen=True, kw_only=True):
     slot: Slot
     leader: Address
     """Leader of this block (header)."""
+    randomness_output: bytes
+    """What the leader's proof shows, 64 bytes; empty if the header carries none."""
+    parent_slot: Slot
+    """Of the header of block h - 1; 0 at height 1."""
     parent_leader: Address | None
     """Leader of block h - 1; None at height 1."""
     parent_voters: tuple[Address, ...]
@@ -62,10 +66,6 @@ class BlockContext(Record, frozen=True, kw_only=True):
     """Of an era's first block."""
     decided: tuple[DecidedBlock, ...] = ()
     """Of the blocks that transactions of this one name, those that are decided."""
-    parent_slot: Slot = Slot(0)
-    """Of the header of block h - 1; 0 at height 1."""
-    randomness_output: bytes = b""
-    """What the leader's proof shows, 64 bytes; empty if the header carries none."""
 
 
 class Refusal(Record, frozen=True, kw_only=True):

@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
+from consensus import vrf
 from consensus.codec import decode
 from consensus.cryptography import address_of, verify
-from consensus.identifiers import Address, Digest, Height
+from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.execution import BlockContext, execute_block
 from contracts.receipts import Receipt, Status
 from contracts.state import (
@@ -103,6 +104,7 @@ class Books:
     def _changes(self, height: Height, count: int) -> Mapping[StateKey, bytes]:
         block = self.ledger.decided_block(height)
         addresses = self.ledger.membership_at(height).addresses
+        parent = None if height == 1 else self.ledger.decided_block(Height(height - 1)).header
         certificate = block.parent_certificate
         voters = () if certificate is None else tuple(one.signer for one in certificate.endorsements)
         context = BlockContext(
@@ -110,7 +112,9 @@ class Books:
             height=height,
             slot=block.header.slot,
             leader=block.header.leader,
-            parent_leader=None if height == 1 else self.ledger.decided_block(Height(height - 1)).header.leader,
+            randomness_output=vrf.output(block.header.vrf_proof) if block.header.vrf_proof else b"",
+            parent_slot=Slot(0) if parent is None else parent.slot,
+            parent_leader=None if parent is None else parent.leader,
             parent_voters=voters,
             cluster=addresses,
         )

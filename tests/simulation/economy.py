@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 
 from consensus.codec import encode
-from consensus.identifiers import Height
+from consensus.identifiers import Height, Slot
 from contracts.execution import execute_block
 from contracts.offices import acting_key
 from contracts.receipts import Receipt
@@ -88,8 +88,9 @@ class _Run:
         self.random.shuffle(shuffled)
         other_pool = _mempool_of(shuffled)
         slot = self.chain.slot + self.random.choice((0, 1, 1, 1, 2, 9))
+        parent_slot = Slot(self.chain.slot)
         execution = self.chain.apply(proposal, slot=slot)
-        self._follow(proposal, slot)
+        self._follow(proposal, parent_slot)
         nonces = {transaction.envelope.sender: transaction.envelope.nonce for transaction in proposal}
         decided = [transaction_digest(encode(transaction)) for transaction in proposal]
         state = Overlay(self.chain.state)
@@ -106,11 +107,15 @@ class _Run:
         if self.tried.blocks % SUMMED_EVERY_BLOCKS == 0:
             self._sum_up()
 
-    def _follow(self, proposal: list[Transaction], slot: int) -> None:
+    def _follow(self, proposal: list[Transaction], parent_slot: Slot) -> None:
         """The second node executes the block on its own state."""
         height = self.chain.height
         context = block_context(
-            self.chain.community, height=height, slot=slot, decided=self.chain.decided_below(height)
+            self.chain.community,
+            height=height,
+            slot=self.chain.slot,
+            parent_slot=parent_slot,
+            decided=self.chain.decided_below(height),
         )
         execution = execute_block(self.other, self.chain.community.genesis, context, proposal)
         self.other.update(execution.changes)

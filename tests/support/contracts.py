@@ -303,6 +303,8 @@ def block_context(community: Community, *, height: int, slot: int, **overrides: 
         "height": Height(height),
         "slot": Slot(slot),
         "leader": addresses[slot % len(addresses)],
+        "randomness_output": b"",
+        "parent_slot": Slot(max(0, slot - 1)),
         "parent_leader": None if height == 1 else addresses[(slot - 1) % len(addresses)],
         "parent_voters": () if height == 1 else tuple(sorted(addresses)),
         "cluster": addresses,

@@ -115,6 +115,8 @@ class SharedChain:
             height=height,
             slot=slot,
             leader=addresses[0],
+            randomness_output=b"",
+            parent_slot=Slot(slot - 1),
             parent_leader=None if height == 1 else addresses[0],
             parent_voters=() if height == 1 else addresses if voters is None else voters,
             cluster=addresses,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from consensus import vrf
 from consensus.identifiers import Address, Height, Slot
 from contracts.execution import BlockContext, execute_block
 from contracts.receipts import Stage
@@ -82,13 +83,16 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
 def execute_again(builder: ChainBuilder, height: Height) -> None:
     ledger, addresses = builder.ledger, builder.community.addresses
     block = ledger.decided_block(height)
+    parent = None if height == 1 else ledger.decided_block(Height(height - 1)).header
     certificate = block.parent_certificate
     context = BlockContext(
         chain=builder.community.chain,
         height=height,
         slot=block.header.slot,
         leader=block.header.leader,
-        parent_leader=None if height == 1 else ledger.decided_block(Height(height - 1)).header.leader,
+        randomness_output=vrf.output(block.header.vrf_proof) if block.header.vrf_proof else b"",
+        parent_slot=Slot(0) if parent is None else parent.slot,
+        parent_leader=None if parent is None else parent.leader,
         parent_voters=() if certificate is None else tuple(item.signer for item in certificate.endorsements),
         cluster=addresses,
     )
