@@ -95,7 +95,7 @@ def metric(node: Node, name: str) -> float:
 
 
 def caught_up(street: Street, node: Node) -> None:
-    wait_until(lambda: height(node) >= height(street.node(1)), f"{node.name} caught up", deadline_s=120)
+    wait_until(lambda: height(node) >= height(street.node(1)), f"{node.name} caught up", deadline_s=300)
 
 
 def signs(street: Street) -> None:
