@@ -1,6 +1,6 @@
-"""Which break of the protocol's list each mutant is: of exchanged keys (15 to 17, 21), of who leads (18), of the inquiry
-across memberships (22 to 27) and of the ceremony (28 to 46). `python -m tests.simulation.numbered_mutants` prints the
-table, with what noticed each.
+"""Which break of the protocol's list each mutant is: of exchanged keys (15 to 17, 21), of who leads (18), of the
+inquiry across memberships (22 to 27) and of the ceremony (28 to 46). `python -m tests.simulation.numbered_mutants`
+prints the table, with what noticed each.
 """
 
 from collections.abc import Callable
