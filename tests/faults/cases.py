@@ -116,7 +116,9 @@ ADMISSIONS: Final[Mapping[str, AdmissionCase]] = {
     "admission.same_meter": AdmissionCase(reasons=(Reason.JOIN_SAME_METER,)),
     "admission.replayed": AdmissionCase(reasons=(Reason.JOIN_REPLAYED,)),
     "admission.revoked": AdmissionCase(reasons=(Reason.JOIN_SAME_KEY,)),
-    "admission.verifier_refuses_all": AdmissionCase(reasons=(Reason.VERDICT_GIVEN_BEFORE,)),
+    "admission.verifier_refuses_all": AdmissionCase(
+        reasons=(Reason.VERDICT_GIVEN_BEFORE,), refusal=BlockRefusalReason.STATE_ROOT
+    ),
     "admission.verifiers_silent": AdmissionCase(leads=None, refusal=None),
     "admission.candidate_votes": AdmissionCase(
         leads="candidate.votes", refusal=None, past_the_door="not heard before it is a member"
