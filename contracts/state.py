@@ -38,6 +38,7 @@ from contracts.applicants import Applicant, ApplicationEnd, Applications
 from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
+from contracts.rule_records import Rules
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
@@ -411,6 +412,7 @@ StateValue = (
     | PromiseBook
     | Proposal
     | RewardedPair
+    | Rules
     | Score
     | Totals
     | Trade
@@ -423,6 +425,7 @@ MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
+RULES_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
 
 
 def _eight_bytes(number: int) -> bytes:

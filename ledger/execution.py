@@ -13,16 +13,18 @@ from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
-from contracts.genesis import Genesis
+from contracts.genesis import Genesis, known_text, knows_version
 from contracts.office_records import Office, OfficeName
 from contracts.offices import office_addresses
+from contracts.rule_records import Rules
 from contracts.run import DecidedBlock
-from contracts.state import MEMBER_LIST_KEY, MemberList, StateReader, office_key
+from contracts.state import MEMBER_LIST_KEY, RULES_KEY, MemberList, StateReader, office_key
 from contracts.state_reading import require
 from contracts.transactions import SayReady, Transaction
 from ledger.authenticated_map import MapUpdate, update_map
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
 from ledger.eras import BegunEras, membership_in
+from ledger.errors import RulesUnknown
 from ledger.merkle_tree import tree_root
 from ledger.validation import (
     BlockRefusal,
@@ -92,6 +94,18 @@ class ExecutedBlock:
         )
 
 
+def rules_in(state: StateReader) -> Rules:
+    """Returns the rules of the block that follows a state.
+
+    Raises:
+        RulesUnknown: this program cannot execute them.
+    """
+    rules = require(state, RULES_KEY, Rules)
+    if not knows_version(rules.version):
+        raise RulesUnknown(version=rules.version, first_height=rules.first_height, known=known_text())
+    return rules
+
+
 def execute(
     draft: Draft,
     transactions: Sequence[Transaction],
@@ -99,6 +113,7 @@ def execute(
     state: State,
     parent: Parent,
     genesis: Genesis,
+    rules: Rules,
     begun: BegunEras,
     height_of_block: Callable[[Digest], Height | None],
 ) -> ExecutedBlock:
@@ -109,7 +124,8 @@ def execute(
         transactions: the draft's, verified, in their order.
         state: after the parent.
         parent: what the block extends.
-        genesis: parameters.
+        genesis: of the chain.
+        rules: the block's, as `rules_in` read them from that state.
         begun: eras of the chain.
         height_of_block: says which height a block decided, None if none below this one.
 
@@ -132,7 +148,7 @@ def execute(
     map_update = update_map(state.node, parent.state_root, execution.changes)
     fixed_membership = _fixed_membership(state, execution, Height(height + 2))
     header = BlockHeader(
-        version=genesis.protocol_version,
+        version=rules.version,
         chain=begun.chain,
         era=begun.at(height).number,
         height=height,

@@ -18,6 +18,7 @@ from contracts.state import (
     ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
+    RULES_KEY,
     TOTALS_KEY,
     account_key,
     member_key,
@@ -196,7 +197,7 @@ def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:
 
 
 def _check_map(store: Store, parent: Parent) -> None:
-    keys = [TOTALS_KEY, MEMBER_LIST_KEY, ERAS_KEY, AGENDA_KEY, LAST_BLOCK_KEY]
+    keys = [TOTALS_KEY, MEMBER_LIST_KEY, ERAS_KEY, AGENDA_KEY, LAST_BLOCK_KEY, RULES_KEY]
     for address in parent.memberships.following.addresses:
         keys += [account_key(address), member_key(address), score_key(address)]
     for key in keys:

@@ -10,7 +10,7 @@
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `first-proof:ADDRESS` | first proof that a member contradicted itself |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
+| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `rules`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
@@ -40,6 +40,7 @@ from contracts.state import (
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    RULES_KEY,
     TOTALS_KEY,
     StateKey,
     Table,
@@ -135,6 +136,7 @@ _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "last-block": LAST_BLOCK_KEY,
     "member-queue": MEMBER_QUEUE_KEY,
     "members": MEMBER_LIST_KEY,
+    "rules": RULES_KEY,
     "totals": TOTALS_KEY,
 }
 

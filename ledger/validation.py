@@ -15,9 +15,10 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest,
 from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
-from contracts.genesis import Genesis
+from contracts.genesis import Genesis, RuleParameters
 from contracts.office_records import OfficeName
 from contracts.offices import acting_key, office_addresses
+from contracts.rule_records import Rules
 from contracts.state import (
     Account,
     Overlay,
@@ -128,9 +129,9 @@ def judged_in(
     return replace(parent, memberships=older.memberships_after(parent.height, state)), older
 
 
-def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
+def form_refusal(block: Block, parent: Parent, rules: Rules, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return _header_refusal(block.header, parent, genesis, begun.eras) or _limits_refusal(block, genesis)
+    return _header_refusal(block.header, parent, rules, begun.eras) or _limits_refusal(block, rules.parameters)
 
 
 def ceremony_refusal(block: Block, genesis: Genesis, begun: BegunEras, state: StateReader) -> BlockRefusal | None:
@@ -160,7 +161,7 @@ def ceremony_refusal(block: Block, genesis: Genesis, begun: BegunEras, state: St
     return None
 
 
-def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
+def _header_refusal(header: BlockHeader, parent: Parent, rules: Rules, eras: Eras) -> BlockRefusal | None:
     expected_height = Height(parent.height + 1)
     if header.height != expected_height:
         return BlockRefusal(
@@ -172,7 +173,7 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras:
         )
     expected_leader = leader(parent.memberships.undecided, header.height, header.slot)
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
-        (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
+        (BlockRefusalReason.WRONG_VERSION, header.version, rules.version),
         (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
@@ -196,18 +197,18 @@ def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _limits_refusal(block: Block, genesis: Genesis) -> BlockRefusal | None:
+def _limits_refusal(block: Block, parameters: RuleParameters) -> BlockRefusal | None:
     count = len(block.transactions)
-    if count > genesis.block_transactions_max:
+    if count > parameters.block_transactions_max:
         return BlockRefusal(
             reason=BlockRefusalReason.TOO_MANY_TRANSACTIONS,
-            detail=f"{count}, at most {genesis.block_transactions_max}",
+            detail=f"{count}, at most {parameters.block_transactions_max}",
         )
     size_bytes = sum(map(len, block.transactions))
-    if size_bytes > genesis.block_size_bytes_max:
+    if size_bytes > parameters.block_size_bytes_max:
         return BlockRefusal(
             reason=BlockRefusalReason.TOO_LARGE,
-            detail=f"{size_bytes} bytes of transactions, at most {genesis.block_size_bytes_max}",
+            detail=f"{size_bytes} bytes of transactions, at most {parameters.block_size_bytes_max}",
         )
     return None
 

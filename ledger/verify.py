@@ -24,7 +24,7 @@ from ledger.authenticated_map import EMPTY, MapUpdate, no_nodes, update_map
 from ledger.block import Block, block_digest
 from ledger.eras import BegunEra, BegunEras
 from ledger.errors import LedgerDamaged, LedgerMissing
-from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal
+from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal, rules_in
 from ledger.side_files import database_path, locked, read_tip_mark, seal_faults
 from ledger.snapshot import snapshot
 from ledger.store import (
@@ -82,6 +82,7 @@ def verify_ledger(
     Raises:
         LedgerMissing: there is no ledger.
         LedgerUnreadable: this process may not open all of its files.
+        RulesUnknown: its blocks are executed up to a height from which on this program does not know the rules.
         LedgerBusy: a node has it open.
         OSError: the files cannot be read or copied.
     """
@@ -237,8 +238,9 @@ class _Audit:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
+        rules = rules_in(self._state)
         refusal = (
-            form_refusal(block, parent, self._genesis, begun)
+            form_refusal(block, parent, rules, begun)
             or ceremony_refusal(block, self._genesis, begun, self._state)
             or parent_certificate_refusal(block, parent, begun)
         )
@@ -254,6 +256,7 @@ class _Audit:
                 state=self._state,
                 parent=parent,
                 genesis=self._genesis,
+                rules=rules,
                 begun=begun,
                 height_of_block=dict(self._decided).get,
             )

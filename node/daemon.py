@@ -161,8 +161,8 @@ async def _run_with_its_keys(configuration: Configuration, agent_factory: AgentF
         daemon = Daemon(configuration, storage, agent_factory)
         try:
             await daemon.run(stop)
-        except (NodeError, LedgerWriteFailed, LedgerUnreadable):
-            raise  # the disk or the surroundings failed: nothing inside is wrong
+        except (NodeError, LedgerWriteFailed, LedgerUnreadable, RulesUnknown):
+            raise  # the disk or the surroundings failed, or the program is too old: nothing inside is wrong
         except LedgerDamaged as damaged:
             mark_damage(configuration.home.ledger, damaged.what)
             log.critical("stopped on a damaged ledger", reason=damaged.what, height=damaged.height)
@@ -187,6 +187,7 @@ class Daemon:
         self.metrics = NodeMetrics()
         opened = open_storage(configuration, storage)
         self.ledger = opened.ledger
+        rules_in(self.ledger)  # else nothing can be done before the program is another
         self._set_aside = opened.set_aside
         if _has_taken(configuration.home, self.ledger, identities):
             identities = load_identities(configuration.home)
@@ -204,6 +205,8 @@ class Daemon:
         applied.listen(self.metrics.on_applied)
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
+        watch = RulesWatch(self.ledger)
+        applied.listen(lambda _: watch.look())
         application = LedgerApplication(own=identity.address, ledger=self.ledger, pool=pool, applied=applied.publish)
         keys = KeyRing(identity.signer)
         if other is not None:

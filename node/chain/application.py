@@ -17,6 +17,7 @@ from consensus.membership import Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
+from ledger.execution import rules_in
 from ledger.ledger import Ledger
 from node.chain.applied import AppliedBlock
 from node.chain.records import DecidedChain
@@ -181,9 +182,9 @@ class LedgerApplication:
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
         """Makes and executes the block that this member proposes; None if it has nothing to propose."""
-        genesis = self._ledger.genesis
+        parameters = self._ledger.rules.parameters
         candidates = self._pool.mempool.candidates(
-            transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
+            transactions_max=parameters.block_transactions_max, size_bytes_max=parameters.block_size_bytes_max
         )
         block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates)
         if not block.transactions and not may_be_empty and not self._ledger.wants_block:
@@ -218,6 +219,7 @@ class LedgerApplication:
         Raises:
             DecidedBlockRefused: it does not execute to what its header claims; nothing was written.
             LedgerWriteFailed: it is not known to be durable; the node must stop.
+            RulesUnknown: it is durable, and the next one has rules that this program does not know.
         """
         block = self._block_of(decision.proposal)
         self._ledger.append(block, decision.certificate)
@@ -233,6 +235,7 @@ class LedgerApplication:
                 applied_ms=time.time_ns() // 1_000_000,
             )
         )
+        rules_in(self._ledger)  # the next block may have rules that this program lacks: the last act of this one
 
     # --- requests -----------------------------------------------------------------------------------------------
 

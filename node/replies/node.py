@@ -150,7 +150,9 @@ class StatusReply(ApiModel):
     chain: Hash
     """Chain id: the hash of genesis."""
     protocol_version: int
-    """Version of the protocol's rules."""
+    """Version of the rules of the next block."""
+    rules_notice: str | None
+    """What this node's program lacks for rules that are proposed, approved or in force, and what to do; mostly null."""
     height: HeightNumber
     """Height of the last block written."""
     tip: Hash
@@ -191,6 +193,8 @@ class HealthReply(ApiModel):
     """The process is alive and takes part."""
 
     status: Literal["ok"]
+    notices: list[str]
+    """What will keep it from taking part: rules that its program does not know."""
 
 
 class ReadyReply(ApiModel):
