@@ -107,9 +107,14 @@ def knows_version(version: int) -> bool:
     return version in KNOWN_VERSIONS
 
 
+def known_versions() -> tuple[int, ...]:
+    """Returns the versions of the rules that this program can execute, in their order."""
+    return tuple(sorted(KNOWN_VERSIONS))
+
+
 def known_text() -> str:
-    """Returns the versions that this program knows, for people."""
-    return " and ".join(str(version) for version in sorted(KNOWN_VERSIONS))
+    """Returns the same for people."""
+    return " and ".join(str(version) for version in known_versions())
 
 
 def chain_id(genesis: Genesis) -> Digest:

@@ -113,7 +113,6 @@ def execute(
     state: State,
     parent: Parent,
     genesis: Genesis,
-    rules: Rules,
     begun: BegunEras,
     height_of_block: Callable[[Digest], Height | None],
 ) -> ExecutedBlock:
@@ -125,12 +124,12 @@ def execute(
         state: after the parent.
         parent: what the block extends.
         genesis: of the chain.
-        rules: the block's, as `rules_in` read them from that state.
         begun: eras of the chain.
         height_of_block: says which height a block decided, None if none below this one.
 
     Raises:
         NodeMissing: the state's map is damaged.
+        RulesUnknown: as `rules_in`.
     """
     height = Height(parent.height + 1)
     context = BlockContext(
@@ -148,7 +147,7 @@ def execute(
     map_update = update_map(state.node, parent.state_root, execution.changes)
     fixed_membership = _fixed_membership(state, execution, Height(height + 2))
     header = BlockHeader(
-        version=rules.version,
+        version=rules_in(state).version,
         chain=begun.chain,
         era=begun.at(height).number,
         height=height,

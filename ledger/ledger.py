@@ -454,7 +454,6 @@ class Ledger:
             state=self,
             parent=parent,
             genesis=self.genesis,
-            rules=self.rules,
             begun=begun,
             height_of_block=self.height_of_block,
         )

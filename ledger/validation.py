@@ -15,7 +15,7 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest,
 from consensus.membership import Membership, Memberships, cluster, leader
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
-from contracts.genesis import Genesis, RuleParameters
+from contracts.genesis import Genesis, RuleParameters, known_text, knows_version
 from contracts.office_records import OfficeName
 from contracts.offices import acting_key, office_addresses
 from contracts.rule_records import Rules
@@ -228,6 +228,13 @@ def parent_certificate_refusal(block: Block, parent: Parent, begun: BegunEras) -
 
 def _certificate_refusal(detail: str) -> BlockRefusal:
     return BlockRefusal(reason=BlockRefusalReason.PARENT_CERTIFICATE, detail=detail)
+
+
+def version_fault(header: BlockHeader) -> str | None:
+    """Says why this program cannot tell what a decided header means; None if it can."""
+    if knows_version(header.version):
+        return None
+    return f"block {header.height} follows protocol version {header.version}; this software knows {known_text()}"
 
 
 def certificate_fault(

@@ -238,9 +238,8 @@ class _Audit:
         if isinstance(judged, BlockRefusal):
             return judged
         parent, begun = judged
-        rules = rules_in(self._state)
         refusal = (
-            form_refusal(block, parent, rules, begun)
+            form_refusal(block, parent, rules_in(self._state), begun)
             or ceremony_refusal(block, self._genesis, begun, self._state)
             or parent_certificate_refusal(block, parent, begun)
         )
@@ -256,7 +255,6 @@ class _Audit:
                 state=self._state,
                 parent=parent,
                 genesis=self._genesis,
-                rules=rules,
                 begun=begun,
                 height_of_block=dict(self._decided).get,
             )

@@ -20,7 +20,8 @@ from consensus.member import KeyRing, Parameters
 from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key
 from contracts.state_reading import require
 from ledger.eras import BegunEra
-from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
+from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed, RulesUnknown
+from ledger.execution import rules_in
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from node.admission.endpoint import Endpoint, endpoint_of
@@ -42,6 +43,7 @@ from node.chain.driver_loop import DriverLoop
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.participant import Participant, Ports
 from node.chain.replica_status import ReplicaView
+from node.chain.rules_watch import RulesWatch
 from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.chain.undecided_watch import UndecidedWatch

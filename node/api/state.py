@@ -33,8 +33,8 @@ from node.replies.state import (
 from node.replies.views import record_fields, record_kind
 from node.stories.applications import applications_of, last_application_of
 from node.stories.lists import members_of, offices_of, scores_of
-from node.stories.rules import rules_of
 from node.stories.member_changes import changes_of
+from node.stories.rules import rules_of
 
 
 async def show_state(context: ApiContext, parameters: StateParameters, _: web.Request) -> web.Response:

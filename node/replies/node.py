@@ -152,7 +152,7 @@ class StatusReply(ApiModel):
     protocol_version: int
     """Version of the rules of the next block."""
     rules_notice: str | None
-    """What this node's program lacks for rules that are proposed, approved or in force, and what to do; mostly null."""
+    """What this node's program lacks for rules that are proposed or approved, and what to do; mostly null."""
     height: HeightNumber
     """Height of the last block written."""
     tip: Hash

@@ -30,9 +30,7 @@ class RulesChangeModel(ApiModel):
 
 
 class RulesProposalModel(ProposalModel):
-    """A member's last proposal, if it is that the rules change. An approved one waits for its height, whatever its slot
-    says.
-    """
+    """A member's last proposal, if it is that the rules change. An approved one waits for its height, not a slot."""
 
     version: VersionNumber
     from_height: HeightNumber

@@ -1,6 +1,6 @@
 """The rules of the chain, what members propose about them, and what of that this node's program does not know."""
 
-from contracts.genesis import KNOWN_VERSIONS, known_text, knows_version
+from contracts.genesis import known_text, known_versions, knows_version
 from contracts.proposal_records import Proposal, ProposalStatus
 from contracts.rule_records import Rules, RulesChange
 from contracts.rules import NOTICE_HEIGHTS
@@ -22,7 +22,7 @@ def rules_of(ledger: Ledger, names: Names) -> RulesReply:
         version=present.version,
         first_height=present.first_height,
         parameters=RuleParametersModel.model_validate(record_fields(present.parameters)),
-        known_versions=sorted(KNOWN_VERSIONS),
+        known_versions=list(known_versions()),
         earliest_height=ledger.height + 1 + NOTICE_HEIGHTS,
         notice=lacking_text(ledger) or _proposed_text(proposals),
         proposals=proposals,
@@ -55,20 +55,20 @@ def lacking_text(ledger: Ledger) -> str | None:
         return None
     if unknown.first_height <= ledger.height + 1:
         return str(unknown)
+    version, first = unknown.version, unknown.first_height
     return (
-        f"the members approved protocol version {unknown.version} from block {unknown.first_height:,} on; this software "
-        f"knows {known_text()}, and stops before that block. Nothing will be lost: install software that knows version "
-        f"{unknown.version} before, or after, and start it on the same home"
+        f"the members approved protocol version {version} from block {first:,} on; this software knows "
+        f"{known_text()}, and stops before that block. Nothing will be lost: install software that knows version "
+        f"{version}, before or after, and start it on the same home"
     )
 
 
 def _proposed_text(proposals: list[RulesProposalModel]) -> str | None:
-    open_ones = [one for one in proposals if one.status == ProposalStatus.OPEN.value and not knows_version(one.version)]
-    if not open_ones:
-        return None
-    one = open_ones[0]
-    return (
-        f"{one.proposer_name} proposes protocol version {one.version} from block {one.from_height:,} on; this software "
-        f"knows {known_text()}. If a quorum approves it, this node stops before that block: install software that knows "
-        f"version {one.version}"
-    )
+    for one in proposals:
+        if one.status == ProposalStatus.OPEN.value and not knows_version(one.version):
+            return (
+                f"{one.proposer_name} proposes protocol version {one.version} from block {one.from_height:,} on; "
+                f"this software knows {known_text()}. If a quorum approves it, this node stops before that block: "
+                f"install software that knows version {one.version}"
+            )
+    return None
