@@ -18,7 +18,8 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Rules`, `Totals` |
+| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue` |
+| `S` further ones | letter | `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |

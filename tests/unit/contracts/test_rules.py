@@ -193,7 +193,7 @@ def test_one_change_of_the_rules_waits_at_a_time() -> None:
 
 def test_who_withdraws_ends_what_then_lacks_a_quorum() -> None:
     chain = decided()
-    chain.reach(FROM - 2)
+    chain.reach(FROM - 3)
     assert chain.withdraw(1, 0) is Reason.NONE
     assert (chain.status(0), chain.rules.parameters, chain.rules.waiting) == (ProposalStatus.LAPSED, FIRST, None)
     chain.reach(FROM + 1)
