@@ -80,6 +80,16 @@ def check_recent_blocks(directory: Path, store: Store, begun: BegunEras) -> Pare
     return parent
 
 
+def require_format(stored: StoredFormat) -> None:
+    """Refuses a store that another version of this program wrote, before anything else in it is looked at.
+
+    Raises:
+        LedgerForeign: it is of another format.
+    """
+    if stored.version != FORMAT_VERSION:
+        raise LedgerForeign(f"the ledger has store format {stored.version}; this software reads {FORMAT_VERSION}")
+
+
 def _check_format(store: Store, chain: Digest) -> None:
     data = store.get(FORMAT_KEY)
     if data is None:
@@ -88,8 +98,7 @@ def _check_format(store: Store, chain: Digest) -> None:
         stored = decode(data, StoredFormat)
     except DecodeError as error:
         raise LedgerDamaged(f"the format record is not one: {error}") from None
-    if stored.version != FORMAT_VERSION:
-        raise LedgerForeign(f"format {stored.version}, this software reads {FORMAT_VERSION}")
+    require_format(stored)
     if stored.chain != chain:
         raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain.hex()}")
 
