@@ -151,8 +151,6 @@ class StatusReply(ApiModel):
     """Chain id: the hash of genesis."""
     protocol_version: int
     """Version of the rules of the next block."""
-    rules_notice: str | None
-    """What this node's program lacks for rules that are proposed or approved, and what to do; mostly null."""
     height: HeightNumber
     """Height of the last block written."""
     tip: Hash
@@ -185,6 +183,8 @@ class StatusReply(ApiModel):
     """Null while this node is not far behind."""
     silent: SilentStatus | None = None
     """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
+    rules_notice: str | None = None
+    """What this node's program lacks for rules that are proposed or approved, and what to do; null: nothing."""
     ledger_set_aside: str | None = None
     """Folder of the damaged ledger that the last start put aside; null if it was whole."""
 
