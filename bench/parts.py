@@ -85,7 +85,7 @@ def _block_cost(ledger: Ledger, keys: Sequence[SigningKey], wallet: Wallet, size
 
 
 def _largest_block(genesis: Genesis) -> int:
-    return genesis.block_transactions_max
+    return genesis.parameters.block_transactions_max
 
 
 def _one_block(ledger: Ledger, keys: Sequence[SigningKey], raws: list[bytes]) -> tuple[float, float, float]:

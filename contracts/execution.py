@@ -1,9 +1,9 @@
 """Executes a block's transactions on a state: the one entry point that the ledger calls.
 
 A block runs in a fixed order: the era that it begins, what its leader proved, service rewards for block h - 1, what
-is due by itself, the transactions one by one, what they made due, a change of the members, then the books are
-checked. Everything happens on an overlay, the temporary ledger; the state below is only read. The same state, context
-and transactions give the same bytes on every node.
+is due by itself, the transactions one by one, what they made due, a change of the members, one of the rules, then the
+books are checked. Everything happens on an overlay, the temporary ledger; the state below is only read. The same
+state, context and transactions give the same bytes on every node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,15 +41,23 @@ from contracts.member_records import Join, Rotate
 from contracts.misconduct import execute_report
 from contracts.offices import acting_key, execute_replacement
 from contracts.proposal_records import ProposalTurn
-from contracts.proposals import execute_approval, execute_objection, execute_proposal, execute_withdrawal, take_turn
+from contracts.proposals import (
+    change_rules,
+    execute_approval,
+    execute_objection,
+    execute_proposal,
+    execute_withdrawal,
+    take_turn,
+)
 from contracts.randomness import season_keys, take_output
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
 from contracts.removals import execute_revocation
 from contracts.rewards import reward_service
+from contracts.rule_records import Rules
 from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
-from contracts.state import Account, GateClosure, Overlay, StateKey, StateReader, TradeEnd, account_key
+from contracts.state import RULES_KEY, Account, GateClosure, Overlay, StateKey, StateReader, TradeEnd, account_key
 from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,
@@ -103,7 +111,7 @@ def execute_block(
 
     Args:
         state: the state after block h - 1; only read.
-        genesis: the chain's parameters.
+        genesis: what stays of the chain's parameters; the rest the state has.
         context: the block's header and carried certificate.
         transactions: in the block's order. Their envelopes were checked: form, signature, chain, last valid
             height, the key that acted for the sender before the block, a nonce above its last (asserted again here).
@@ -113,7 +121,13 @@ def execute_block(
     """
     assert context.height > 0, "genesis is not executed"
     overlay = Overlay(state)
-    run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=_score_board(overlay, genesis, context))
+    run = BlockRun(
+        overlay=overlay,
+        genesis=genesis,
+        rules=overlay.require(RULES_KEY, Rules),
+        context=context,
+        scores=_score_board(overlay, genesis, context),
+    )
     begin_era(run)
     draw_panels(run, take_output(run))
     reward_service(run)
@@ -134,6 +148,7 @@ def execute_block(
         case _:
             pass
     season_keys(run)
+    change_rules(run)
     assert_conserved(overlay, genesis.scores)
     return Execution(changes=overlay.encoded_changes(), receipts=tuple(receipts), postings=tuple(postings))
 

@@ -11,8 +11,11 @@ from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
 PROTOCOL_VERSION: Final = 5
-"""The rules this software executes. An upgrade carries a new version, effective from a height that genesis of
-the upgraded chain or (later) an admitted upgrade transaction names; a node refuses a version it does not know."""
+"""Of the rules that a new chain begins with: the newest that this program knows."""
+
+KNOWN_VERSIONS: Final = frozenset({PROTOCOL_VERSION})
+"""Of all rules that this program can execute. A chain goes from one to the next at a height that its members agree on
+(`rule_records.Rules`); a node whose program lacks the next one stops before that height."""
 
 CAPACITY_W_MAX: Final = 1_000_000_000
 """Of one connection."""
@@ -50,11 +53,25 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
     """
 
 
+class RuleParameters(Record, frozen=True, kw_only=True):
+    """What members may change while the chain runs.
+
+    The rest stays as genesis has it: what contracts that wait were made under, and the times in which people can act.
+    Those protect the few from a quorum, so a quorum does not shorten them.
+    """
+
+    block_transactions_max: Annotated[int, Meta(ge=1, le=8_192)]
+    block_size_bytes_max: Annotated[int, Meta(ge=4_096, le=4 * 1024 * 1024)]
+    """Largest sum of the transactions' bytes in a block."""
+    gate_closure_slots: Annotated[int, Meta(ge=1, le=10**9)]
+    """Slots from an interval's last decided reading until its unsold rest is exported."""
+
+
 class Genesis(Record, frozen=True, kw_only=True):
     """Everything that must be equal on every node before the first block."""
 
     protocol_version: int
-    """`PROTOCOL_VERSION` of the rules for heights from 1."""
+    """Of the rules from height 1 on."""
     network: Annotated[str, Meta(min_length=1, max_length=64)]
     """Label for people."""
     start_ms: Annotated[Milliseconds, Meta(ge=0)]
@@ -63,13 +80,8 @@ class Genesis(Record, frozen=True, kw_only=True):
     """tau."""
     attempt_max_ms: Annotated[Milliseconds, Meta(ge=1_000, le=3_600_000)]
     """Bound on the back-off between view changes."""
-    block_transactions_max: Annotated[int, Meta(ge=1, le=8_192)]
-    block_size_bytes_max: Annotated[int, Meta(ge=4_096, le=4 * 1024 * 1024)]
-    """Largest sum of the transactions' bytes in a block."""
     interval_ms: Annotated[Milliseconds, Meta(ge=60_000, le=86_400_000)]
     """Length of every metering interval; intervals start at multiples of it."""
-    gate_closure_slots: Annotated[int, Meta(ge=1, le=10**9)]
-    """Slots from an interval's last decided reading until its unsold rest is exported."""
     price_min_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=0)]
     price_max_micro_per_kwh: Annotated[MicroTokensPerKwh, Meta(ge=1, le=10**12)]
     """Bounds on a contract's price: feed-in tariff and retail price. A seller's shortfall costs the latter."""
@@ -85,9 +97,26 @@ class Genesis(Record, frozen=True, kw_only=True):
     office_wait_slots: Annotated[int, Meta(ge=1, le=10**9)]
     """Slots between a quorum's approval of another key for an office and that key, in which the owner may object."""
     scores: ScoreParameters
+    parameters: RuleParameters
+    """Of the rules from height 1 on; the present ones stand in the state."""
     membership: MembershipParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""
+
+
+def knows_version(version: int) -> bool:
+    """Says whether this program can execute the rules of a version."""
+    return version in KNOWN_VERSIONS
+
+
+def known_versions() -> tuple[int, ...]:
+    """Returns the versions of the rules that this program can execute, in their order."""
+    return tuple(sorted(KNOWN_VERSIONS))
+
+
+def known_text() -> str:
+    """Returns the same for people."""
+    return " and ".join(str(version) for version in known_versions())
 
 
 def chain_id(genesis: Genesis) -> Digest:

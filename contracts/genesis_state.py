@@ -7,18 +7,17 @@ from typing import Final
 from msgspec import convert
 from msgspec.structs import replace
 
-from consensus.codec import ELEMENTS_MAX, DecodeError, decode, encode
+from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import address_of
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, PublicKey, Slot
-from contracts.agenda import DUE_PER_BLOCK_MAX
 from contracts.applicants import Applications
 from contracts.errors import GenesisFault, GenesisRefused
-from contracts.genesis import PROTOCOL_VERSION, Genesis, chain_id
+from contracts.genesis import Genesis, chain_id, known_text, knows_version
 from contracts.member_records import Activity, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.offices import first_office_keys
 from contracts.randomness_records import Randomness
-from contracts.receipts import POSTINGS_PER_TRADE_MAX
+from contracts.rules import first_rules, parameters_fault
 from contracts.state import (
     AGENDA_KEY,
     APPLICATIONS_KEY,
@@ -27,6 +26,7 @@ from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
     RANDOMNESS_KEY,
+    RULES_KEY,
     TOTALS_KEY,
     Account,
     Agenda,
@@ -51,11 +51,6 @@ from qscore.parameters import Millionths, ParametersRefused, check_parameters
 
 MEMBERS_MAX: Final = 256
 """Every member executes every block: beyond some hundreds, clusters save messages but not execution."""
-
-BLOCK_TRANSACTIONS_LIMIT: Final = ELEMENTS_MAX // POSTINGS_PER_TRADE_MAX - 2 * DUE_PER_BLOCK_MAX
-"""Most transactions a genesis may allow in a block: if all are trades, their postings and those of the forward
-trades that end before and after them still fit one array."""
-
 
 INTERVAL_AMOUNT_MICRO_MAX: Final = 10**10
 """What the energy of one interval may cost at one connection, 10,000 tokens: after 10^9 such trades the sums of all
@@ -85,11 +80,9 @@ def check_genesis(genesis: Genesis) -> None:
             GenesisFault.ATTEMPT_BOUND,
             f"attempt_max_ms {genesis.attempt_max_ms} is below the slot's {genesis.slot_duration_ms}",
         )
-    if genesis.block_transactions_max > BLOCK_TRANSACTIONS_LIMIT:
-        raise GenesisRefused(
-            GenesisFault.BLOCK_LIMITS,
-            f"block_transactions_max {genesis.block_transactions_max}, at most {BLOCK_TRANSACTIONS_LIMIT}",
-        )
+    fault = parameters_fault(genesis.parameters)
+    if fault is not None:
+        raise GenesisRefused(GenesisFault.BLOCK_LIMITS, fault)
     try:
         check_parameters(genesis.scores)
     except ParametersRefused as refused:
@@ -102,10 +95,10 @@ def _check_ranges(genesis: Genesis) -> None:
         decode(encode(genesis), Genesis)
     except (DecodeError, OverflowError) as error:
         raise GenesisRefused(GenesisFault.OUT_OF_RANGE, str(error)) from None
-    if genesis.protocol_version != PROTOCOL_VERSION:
+    if not knows_version(genesis.protocol_version):
         raise GenesisRefused(
             GenesisFault.UNKNOWN_VERSION,
-            f"protocol version {genesis.protocol_version}, this software knows {PROTOCOL_VERSION}",
+            f"protocol version {genesis.protocol_version}, this software knows {known_text()}",
         )
 
 
@@ -219,6 +212,7 @@ def _singletons(genesis: Genesis) -> dict[StateKey, StateValue]:
         APPLICATIONS_KEY: Applications(unfinished=(), admitted=()),
         LAST_BLOCK_KEY: LastBlock(trades_rewarded=0),
         RANDOMNESS_KEY: Randomness(value=chain_id(genesis), seasoning=(), draws=()),
+        RULES_KEY: first_rules(genesis),
         TOTALS_KEY: replace(
             NOTHING_YET, issued_micro=MicroTokens(sum(member.tokens_micro for member in genesis.members))
         ),

@@ -80,6 +80,17 @@ class Removal(Record, frozen=True, kw_only=True, tag="removal"):
     """Of the transaction that brought the statement or the proof; name of the proposal."""
 
 
+class Misconduct(Record, frozen=True, kw_only=True, tag="misconduct"):
+    """A proof that a member signed two statements that contradict each other."""
+
+    offender: Address
+    offence: str
+    """`double_offer`, or an offence of consensus."""
+    transaction: Digest
+    """That brought the proof; it holds both statements."""
+    height: Height
+
+
 class FirstProof(Record, frozen=True, kw_only=True, tag="first-proof"):
     """The first proof that a member contradicted itself under its present key. It may have been an accident."""
 

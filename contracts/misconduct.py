@@ -14,6 +14,7 @@ from consensus.eras import Eras
 from consensus.evidence import Equivocation, proven_offence
 from consensus.identifiers import Address, Digest, PublicKey
 from contracts.key_changes import held_keys
+from contracts.member_records import Misconduct
 from contracts.receipts import Reason
 from contracts.removals import note_equivocation
 from contracts.run import BlockRun, Outcome, declined
@@ -23,7 +24,6 @@ from contracts.state import (
     EraTable,
     Member,
     MemberList,
-    Misconduct,
     Overlay,
     Score,
     member_key,

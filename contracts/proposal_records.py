@@ -6,6 +6,7 @@ from consensus.codec import Record
 from consensus.identifiers import Address, Digest, Slot
 from consensus.messages import AddressField
 from contracts.office_records import OfficeKeyChange
+from contracts.rule_records import RulesChange
 
 
 class Expulsion(Record, frozen=True, kw_only=True, tag="expulsion"):
@@ -35,14 +36,20 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
 
     name: Digest
     """Of the transaction that proposed it."""
-    subject: OfficeKeyChange | Expulsion
+    subject: OfficeKeyChange | Expulsion | RulesChange
     slot: Slot
     """Of the block that has that transaction."""
     status: ProposalStatus
     approvals: tuple[Address, ...]
     """Of members, in their order, the proposer's first."""
     until_slot: Slot
-    """When an open one lapses and an approved one is carried out."""
+    """When an open one lapses and an approved one is carried out. An approved change of the rules waits for its
+    height instead, however long that takes."""
+
+    @property
+    def waits_for_height(self) -> bool:
+        """Says whether it is an approved change of the rules."""
+        return self.status is ProposalStatus.APPROVED and isinstance(self.subject, RulesChange)
 
 
 class ProposalTurn(Record, frozen=True, kw_only=True, tag="proposal-turn"):

@@ -14,6 +14,9 @@ to hear it, and withdraw. Then its removal waits as every change of the members 
 no veto: after it nothing may be proposed for the office for one waiting time more, in which people talk to each
 other; a proposal made in the week after that cannot be objected to. A quorum that insists wins: it takes Q members
 twice, and three waiting times.
+
+*The rules are to change from a height on* (`rules`): an approved proposal waits for that height and not for a time,
+and holds if a quorum of who is a member then still approves it.
 """
 
 from typing import Final
@@ -30,6 +33,8 @@ from contracts.offices import install, key_refusal, successor_refusal
 from contracts.proposal_records import Expulsion, Proposal, ProposalStatus, ProposalTurn
 from contracts.receipts import Reason
 from contracts.removals import has_to_go, let_go
+from contracts.rule_records import RulesChange
+from contracts.rules import change_refusal, install_rules, let_change_wait, waiting_change
 from contracts.run import BlockRun, Outcome, Refusal, declined
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
 from contracts.transactions import Approve, OfficeSuccessor, Propose, RaiseObjection, Withdraw
@@ -71,19 +76,24 @@ def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action
     return Outcome(reference=transaction)
 
 
-def _subject_refusal(run: BlockRun, subject: OfficeSuccessor | Expulsion) -> Refusal | None:
+def _subject_refusal(run: BlockRun, subject: OfficeSuccessor | Expulsion | RulesChange) -> Refusal | None:
     match subject:
         case OfficeSuccessor() as successor:
             refusal = successor_refusal(run, successor)
             return refusal or _quiet_refusal(run, successor.office, made_slot=run.context.slot)
         case Expulsion() as expulsion:
             return _expulsion_refusal(run, expulsion)
+        case RulesChange() as change:
+            return change_refusal(run, change)
 
 
-def _subject_of(action: Propose) -> OfficeKeyChange | Expulsion:
+def _subject_of(action: Propose) -> OfficeKeyChange | Expulsion | RulesChange:
     """Returns what the state keeps: that the next key's owner agreed was checked."""
-    subject = action.subject
-    return subject if isinstance(subject, Expulsion) else OfficeKeyChange(office=subject.office, key=subject.key)
+    match action.subject:
+        case OfficeSuccessor(office=office, key=key):
+            return OfficeKeyChange(office=office, key=key)
+        case subject:
+            return subject
 
 
 def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome:
@@ -97,7 +107,8 @@ def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome
     proposal = _named(run, action)
     if proposal is None:
         return _unknown(action)
-    if proposal.status not in UNFINISHED or run.context.slot >= proposal.until_slot:
+    is_late = run.context.slot >= proposal.until_slot and not proposal.waits_for_height
+    if proposal.status not in UNFINISHED or is_late:
         return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
     is_new = sender not in proposal.approvals
     proposal = replace(proposal, approvals=(*proposal.approvals, sender)) if is_new else proposal
@@ -168,7 +179,7 @@ def execute_objection(run: BlockRun, sender: Address, action: RaiseObjection) ->
 def take_turn(run: BlockRun, turn: ProposalTurn) -> None:
     """Lets a member's open proposal lapse, or carries out the approved one, if its time has come."""
     proposal = run.overlay.require(proposal_key(turn.proposer), Proposal)
-    if proposal.until_slot > run.context.slot:
+    if proposal.until_slot > run.context.slot or proposal.waits_for_height:
         return
     if proposal.status is ProposalStatus.OPEN:
         run.overlay.put(proposal_key(turn.proposer), replace(proposal, status=ProposalStatus.LAPSED))
@@ -188,7 +199,29 @@ def _carry_out(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
             if is_possible:
                 cause, name = RemovalCause.EXPELLED, proposal.name
                 let_go(run, Removal(address=member, cause=cause, node_key=None, reference=name))
+        case RulesChange():
+            raise AssertionError("its height carries it out (change_rules)")
     status = ProposalStatus.DONE if is_possible else ProposalStatus.VOID
+    run.overlay.put(proposal_key(proposer), replace(proposal, status=status))
+
+
+def change_rules(run: BlockRun) -> None:
+    """Lets the approved change of the rules hold from the next block on if it names that one, and a quorum of who is
+    a member now approves it; without the quorum it lapses.
+    """
+    proposer = waiting_change(run)
+    if proposer is None:
+        return
+    proposal = run.overlay.require(proposal_key(proposer), Proposal)
+    assert isinstance(proposal.subject, RulesChange), "nothing else waits for a height"
+    if proposal.subject.from_height != run.context.height + 1:
+        return
+    if _is_approved(run, proposal):
+        install_rules(run, proposal.subject)
+        status = ProposalStatus.DONE
+    else:
+        let_change_wait(run, None)
+        status = ProposalStatus.LAPSED
     run.overlay.put(proposal_key(proposer), replace(proposal, status=status))
 
 
@@ -208,18 +241,34 @@ def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
 
 
 def _waiting_refusal(run: BlockRun, proposal: Proposal) -> Refusal | None:
-    """Says why an approved proposal may not wait for its time: of an office one at a time, and none from before an
-    objection; who is to be expelled is expelled already.
+    """Says why an approved proposal may not wait: of an office one at a time, and none from before an objection; who
+    is to be expelled is expelled already; of the rules one at a time, and none that now comes too soon.
     """
-    if isinstance(proposal.subject, Expulsion):
-        return _expulsion_refusal(run, proposal.subject)
-    office = proposal.subject.office
+    match proposal.subject:
+        case Expulsion() as expulsion:
+            return _expulsion_refusal(run, expulsion)
+        case RulesChange() as change:
+            return _other_change_refusal(run) or change_refusal(run, change)
+        case OfficeKeyChange(office=office, key=key):
+            refusal = _other_key_refusal(run, office) or _quiet_refusal(run, office, made_slot=proposal.slot)
+            return refusal or key_refusal(run, key)
+
+
+def _other_change_refusal(run: BlockRun) -> Refusal | None:
+    waiting = waiting_change(run)
+    if waiting is None:
+        return None
+    other = run.overlay.require(proposal_key(waiting), Proposal)
+    return Refusal(reason=Reason.RULES_PROPOSAL_WAITS, detail=f"proposal {other.name.hex()} waits for its height")
+
+
+def _other_key_refusal(run: BlockRun, office: Address) -> Refusal | None:
     waiting = run.overlay.require(office_key(office), Office).waiting
-    if waiting is not None:
-        other = run.overlay.require(proposal_key(waiting), Proposal)
-        detail = f"proposal {other.name.hex()} waits until slot {other.until_slot}"
-        return Refusal(reason=Reason.OFFICE_PROPOSAL_WAITS, detail=detail)
-    return _quiet_refusal(run, office, made_slot=proposal.slot) or key_refusal(run, proposal.subject.key)
+    if waiting is None:
+        return None
+    other = run.overlay.require(proposal_key(waiting), Proposal)
+    detail = f"proposal {other.name.hex()} waits until slot {other.until_slot}"
+    return Refusal(reason=Reason.OFFICE_PROPOSAL_WAITS, detail=detail)
 
 
 def _quiet_refusal(run: BlockRun, office: Address, *, made_slot: Slot) -> Refusal | None:
@@ -239,23 +288,36 @@ def _slots(run: BlockRun, duration_ms: int) -> int:
 
 
 def _let_wait(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
-    genesis = run.genesis
-    is_expulsion = isinstance(proposal.subject, Expulsion)
-    wait = genesis.membership.removal_wait_slots if is_expulsion else genesis.office_wait_slots
-    until_slot = Slot(run.context.slot + wait)
-    _put_and_schedule(run, proposer, replace(proposal, status=ProposalStatus.APPROVED, until_slot=until_slot))
-    if isinstance(proposal.subject, OfficeKeyChange):
-        office = run.overlay.require(office_key(proposal.subject.office), Office)
-        run.overlay.put(office_key(proposal.subject.office), replace(office, waiting=proposer))
+    proposal = replace(proposal, status=ProposalStatus.APPROVED)
+    match proposal.subject:
+        case Expulsion():
+            _wait_slots(run, proposer, proposal, run.genesis.membership.removal_wait_slots)
+        case OfficeKeyChange(office=address):
+            _wait_slots(run, proposer, proposal, run.genesis.office_wait_slots)
+            office = run.overlay.require(office_key(address), Office)
+            run.overlay.put(office_key(address), replace(office, waiting=proposer))
+        case RulesChange():
+            run.overlay.put(proposal_key(proposer), proposal)
+            let_change_wait(run, proposer)
+
+
+def _wait_slots(run: BlockRun, proposer: Address, proposal: Proposal, slots: int) -> None:
+    _put_and_schedule(run, proposer, replace(proposal, until_slot=Slot(run.context.slot + slots)))
 
 
 def _wait_no_more(run: BlockRun, proposal: Proposal, *, is_done: bool = False) -> None:
-    """Notes with an office that no proposal waits for it; one that is done ends what an earlier objection says."""
-    if isinstance(proposal.subject, OfficeKeyChange):
-        office = run.overlay.require(office_key(proposal.subject.office), Office)
-        objected_slot = None if is_done else office.objected_slot
-        changed = replace(office, waiting=None, objected_slot=objected_slot)
-        run.overlay.put(office_key(proposal.subject.office), changed)
+    """Notes with an office, or with the rules, that no proposal waits to change them; a key that was given ends what
+    an earlier objection of the office says.
+    """
+    match proposal.subject:
+        case OfficeKeyChange(office=address):
+            office = run.overlay.require(office_key(address), Office)
+            objected_slot = None if is_done else office.objected_slot
+            run.overlay.put(office_key(address), replace(office, waiting=None, objected_slot=objected_slot))
+        case RulesChange():
+            let_change_wait(run, None)
+        case Expulsion():
+            pass
 
 
 def _put_and_schedule(run: BlockRun, proposer: Address, proposal: Proposal) -> None:

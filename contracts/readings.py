@@ -150,7 +150,7 @@ CHECKS: Final[tuple[Callable[[BlockRun, Address, PublishReading], Refusal | None
 def _mark_interval(run: BlockRun, reading: Reading) -> None:
     """Adds the meter to its interval and puts off the closure of a gate that is open."""
     start = reading.interval_start_ms
-    closes_at = Slot(run.context.slot + run.genesis.gate_closure_slots)
+    closes_at = Slot(run.context.slot + run.rules.parameters.gate_closure_slots)
     interval = run.overlay.get(interval_key(start), Interval)
     if interval is None:
         interval = Interval(meters=(), closes_at_slot=Slot(0), closed=False)

@@ -102,6 +102,12 @@ class Reason(Enum):
     PROPOSAL_APPROVED_BEFORE = "proposal_approved_before"
     PROPOSAL_NOT_APPROVED = "proposal_not_approved"
     OBJECTION_SPENT = "objection_spent"
+    # rules
+    RULES_VERSION = "rules_version"
+    RULES_SAME = "rules_same"
+    RULES_TOO_NEAR = "rules_too_near"
+    RULES_PARAMETERS = "rules_parameters"
+    RULES_PROPOSAL_WAITS = "rules_proposal_waits"
     # cancellations
     CANCEL_SELLER_SIGNATURE = "cancel_seller_signature"
     CANCEL_BUYER_SIGNATURE = "cancel_buyer_signature"

@@ -10,6 +10,7 @@ from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.genesis import Genesis
 from contracts.receipts import DETAIL_CHARACTERS_MAX, Posting, Reason
+from contracts.rule_records import Rules
 from contracts.stake_records import Unlocking
 from contracts.state import (
     TOTALS_KEY,
@@ -229,6 +230,8 @@ class BlockRun:
 
     overlay: Overlay
     genesis: Genesis
+    rules: Rules
+    """This block's; what it decides of rules holds from a later one on."""
     context: BlockContext
     scores: ScoreBoard
 

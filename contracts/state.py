@@ -18,8 +18,8 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue`, `Totals` |
-| | | `Randomness` |
+| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue` |
+| `S` further ones | letter | `Randomness`, `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -36,10 +36,11 @@ from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.applicants import Applicant, ApplicationEnd, Applications
-from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm
+from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm, Misconduct
 from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
 from contracts.randomness_records import Randomness
+from contracts.rule_records import Rules
 from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
@@ -290,17 +291,6 @@ class Debt(Record, frozen=True, kw_only=True, tag="debt"):
     owed_micro: MicroTokens
 
 
-class Misconduct(Record, frozen=True, kw_only=True, tag="misconduct"):
-    """A proof that a member signed two statements that contradict each other."""
-
-    offender: Address
-    offence: str
-    """`double_offer`, or an offence of consensus."""
-    transaction: Digest
-    """That brought the proof; it holds both statements."""
-    height: Height
-
-
 class RewardedPair(Record, frozen=True, kw_only=True, tag="rewarded-pair"):
     """A pair of traders is rewarded once per interval: splitting an hour into many trades earns nothing, nor does
     selling energy to and fro.
@@ -417,6 +407,7 @@ StateValue = (
     | Proposal
     | Randomness
     | RewardedPair
+    | Rules
     | Score
     | Totals
     | Trade
@@ -429,7 +420,8 @@ MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
-RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
+RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"Y")
+RULES_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
 
 
 def _eight_bytes(number: int) -> bytes:

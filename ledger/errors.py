@@ -7,6 +7,7 @@ LedgerError
 |-- LedgerMissing           there is no ledger in the directory
 |-- LedgerExists            `create` where a ledger already is
 |-- LedgerForeign           the ledger belongs to another chain or to another format
+|-- RulesUnknown            the next block has rules that this program does not know
 |-- LedgerDamaged           stored data is not what was written; names the height if it is known
 |-- LedgerWriteFailed       a write did not become durable: nothing more is accepted, the node stops
 |-- BlockNotNext            append of a block that does not extend the tip, or whose certificate is another's
@@ -43,6 +44,20 @@ class LedgerExists(LedgerError):
 
 class LedgerForeign(LedgerError):
     """A ledger of another chain or format."""
+
+
+class RulesUnknown(LedgerError):
+    """The chain goes on under rules that this program does not have. Nothing is wrong, and nothing is lost."""
+
+    def __init__(self, *, version: int, first_height: Height, known: str) -> None:
+        """Takes the version, the first height under it, and the versions that this program knows."""
+        super().__init__(
+            f"from block {first_height:,} on this chain follows protocol version {version}; this software knows "
+            f"{known}. Nothing is lost: install software that knows version {version} and start it on the same home; "
+            "it goes on from there"
+        )
+        self.version = version
+        self.first_height = first_height
 
 
 class LedgerDamaged(LedgerError):

@@ -31,6 +31,7 @@ from ledger.validation import (
     Parent,
     first_difference,
     parent_voters,
+    rules_in,
     what_to_prove,
 )
 
@@ -130,12 +131,13 @@ def execute(
         transactions: the draft's, verified, in their order.
         state: after the parent.
         parent: what the block extends.
-        genesis: parameters.
+        genesis: of the chain.
         begun: eras of the chain.
         height_of_block: says which height a block decided, None if none below this one.
 
     Raises:
         NodeMissing: the state's map is damaged.
+        RulesUnknown: as `rules_in`.
     """
     height = Height(parent.height + 1)
     context = BlockContext(
@@ -154,7 +156,7 @@ def execute(
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
     header = BlockHeader(
-        version=genesis.protocol_version,
+        version=rules_in(state).version,
         chain=begun.chain,
         era=begun.at(height).number,
         height=height,

@@ -4,7 +4,6 @@
 makes a decided block permanent. For use by one thread at a time.
 """
 
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,14 @@ from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.member_changes import next_change
 from contracts.receipts import Receipt
+from contracts.rule_records import Rules
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from contracts.transactions import Transaction
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import prove
 from ledger.block import Block, block_digest
-from ledger.entries import block_entries, genesis_entries
+from ledger.creation import make_database
+from ledger.entries import block_entries
 from ledger.eras import BegunEra, BegunEras
 from ledger.errors import (
     BlockNotNext,
@@ -40,10 +41,8 @@ from ledger.merkle_tree import prove_inclusion
 from ledger.proofs import ReceiptProof, StateProof
 from ledger.reading import BlockReader, TransactionLocation
 from ledger.side_files import (
-    DATABASE_FOLDER,
     DirectoryLock,
     TipMark,
-    create_tip_mark,
     database_path,
     remove_seal,
     sync_directory,
@@ -67,6 +66,7 @@ from ledger.validation import (
     key_in,
     last_nonce_in,
     refusal_unexecuted,
+    rules_in,
     verified_transactions,
 )
 
@@ -142,7 +142,7 @@ class Ledger:
             if cls.exists(directory):
                 raise LedgerExists(f"{directory} already holds a ledger")
             sync_directory(directory.parent)  # else a power cut could take the folder with all that is synced in it
-            _make_database(directory, genesis)
+            make_database(directory, genesis)
         except OSError as error:
             raise LedgerWriteFailed(f"cannot create a ledger: {error}") from None
         finally:
@@ -266,6 +266,15 @@ class Ledger:
         height = Height(self.height + 1)
         return next_change(Overlay(self), height=height, slot=self.tip_slot, genesis=self.genesis) is not None
 
+    @property
+    def rules(self) -> Rules:
+        """The rules of height + 1.
+
+        Raises:
+            RulesUnknown: this program cannot execute them.
+        """
+        return rules_in(self)
+
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns whose node key this is at height + 1 or height + 2; below the base of the newest era that this home
         began, when that era begins: a key that its ceremony removed is nobody's. None if it is nobody's.
@@ -292,7 +301,7 @@ class Ledger:
             slot: of the proposal.
             leader: of that slot.
             candidates: verified transactions in the order of preference; those that no block of this height may
-                contain are left out, and the block ends where the next one would exceed a limit of genesis.
+                contain are left out, and the block ends where the next one would exceed a limit of the rules.
             prove: the leader's verifiable random function, asked if the block must carry a proof.
         """
         if self.carried is not None:
@@ -313,11 +322,11 @@ class Ledger:
         assert leader_address == self._parent.memberships.leaders.at(slot)
         admission = Admission(self, Height(self.height + 1))
         transactions: list[Transaction] = []
-        size_bytes = 0
+        parameters, size_bytes = self.rules.parameters, 0
         for candidate in candidates:
             size_bytes += len(candidate.raw)
-            is_full = len(transactions) == self.genesis.block_transactions_max
-            if is_full or size_bytes > self.genesis.block_size_bytes_max:
+            is_full = len(transactions) == parameters.block_transactions_max
+            if is_full or size_bytes > parameters.block_size_bytes_max:
                 break
             try:
                 transactions.append(admission.admit(candidate))
@@ -579,20 +588,3 @@ class Ledger:
             value=self.get(key),
             path=prove(self.node, self.state_root, key),
         )
-
-
-def _make_database(directory: Path, genesis: Genesis) -> None:
-    chain = chain_id(genesis)
-    # built under another name: a crash on the way leaves nothing that looks like a ledger
-    unfinished = directory / f"{DATABASE_FOLDER}.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    store = Store.create(unfinished)
-    try:
-        store.write(genesis_entries(genesis))
-    finally:
-        store.close()
-    sync_directory(unfinished)
-    create_tip_mark(directory, TipMark(height=GENESIS_HEIGHT, block=chain))
-    remove_seal(directory)
-    unfinished.rename(database_path(directory))
-    sync_directory(directory)

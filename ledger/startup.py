@@ -19,6 +19,7 @@ from contracts.state import (
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     RANDOMNESS_KEY,
+    RULES_KEY,
     TOTALS_KEY,
     account_key,
     member_key,
@@ -80,6 +81,16 @@ def check_recent_blocks(directory: Path, store: Store, begun: BegunEras) -> Pare
     return parent
 
 
+def require_format(stored: StoredFormat) -> None:
+    """Refuses a store that another version of this program wrote, before anything else in it is looked at.
+
+    Raises:
+        LedgerForeign: it is of another format.
+    """
+    if stored.version != FORMAT_VERSION:
+        raise LedgerForeign(f"the ledger has store format {stored.version}; this software reads {FORMAT_VERSION}")
+
+
 def _check_format(store: Store, chain: Digest) -> None:
     data = store.get(FORMAT_KEY)
     if data is None:
@@ -88,8 +99,7 @@ def _check_format(store: Store, chain: Digest) -> None:
         stored = decode(data, StoredFormat)
     except DecodeError as error:
         raise LedgerDamaged(f"the format record is not one: {error}") from None
-    if stored.version != FORMAT_VERSION:
-        raise LedgerForeign(f"format {stored.version}, this software reads {FORMAT_VERSION}")
+    require_format(stored)
     if stored.chain != chain:
         raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain.hex()}")
 
@@ -197,7 +207,7 @@ def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:
 
 
 def _check_map(store: Store, parent: Parent) -> None:
-    keys = [TOTALS_KEY, MEMBER_LIST_KEY, ERAS_KEY, AGENDA_KEY, LAST_BLOCK_KEY, RANDOMNESS_KEY]
+    keys = [TOTALS_KEY, MEMBER_LIST_KEY, ERAS_KEY, AGENDA_KEY, LAST_BLOCK_KEY, RANDOMNESS_KEY, RULES_KEY]
     for address in parent.memberships.following.addresses:
         keys += [account_key(address), member_key(address), score_key(address)]
     for key in keys:

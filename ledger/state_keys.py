@@ -10,7 +10,7 @@
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `first-proof:ADDRESS` | first proof that a member contradicted itself |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `totals` | singletons |
+| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `rules`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
@@ -41,6 +41,7 @@ from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
     RANDOMNESS_KEY,
+    RULES_KEY,
     TOTALS_KEY,
     StateKey,
     Table,
@@ -137,6 +138,7 @@ _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "member-queue": MEMBER_QUEUE_KEY,
     "members": MEMBER_LIST_KEY,
     "randomness": RANDOMNESS_KEY,
+    "rules": RULES_KEY,
     "totals": TOTALS_KEY,
 }
 

@@ -22,7 +22,7 @@ from consensus.membership import Membership
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from ledger.block import BlockHeader, block_digest
-from ledger.validation import certificate_fault
+from ledger.validation import certificate_fault, version_fault
 
 CHANGES_MAX: Final = 1_024
 """Changes that a proof may carry; beyond them it needs a later point to start from."""
@@ -105,6 +105,9 @@ def change_fault(change: SetChange, chain: Digest, membership: Membership, era: 
         era: of the height.
     """
     header, height = change.header, change.header.height
+    unknown = version_fault(header)
+    if unknown is not None:
+        return unknown
     if header.chain != chain:
         return f"block {height} belongs to chain {header.chain.hex()}"
     fault = certificate_fault(change.certificate, height, block_digest(header), membership, era)

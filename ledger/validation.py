@@ -16,20 +16,23 @@ from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest,
 from consensus.membership import Membership, Memberships, cluster
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
-from contracts.genesis import Genesis
+from contracts.genesis import Genesis, RuleParameters, known_text, knows_version
 from contracts.office_records import OfficeName
 from contracts.offices import acting_key, office_addresses
 from contracts.randomness import input_to_prove
+from contracts.rule_records import Rules
 from contracts.state import (
+    RULES_KEY,
     Account,
     Overlay,
     StateReader,
     account_key,
 )
+from contracts.state_reading import require
 from contracts.transactions import Transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest, ceremony_digest, certificate_digest
 from ledger.eras import BegunEras, membership_in
-from ledger.errors import TransactionRefused
+from ledger.errors import RulesUnknown, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 
 
@@ -130,6 +133,18 @@ def judged_in(
     return replace(parent, memberships=older.memberships_after(parent.height, state)), older
 
 
+def rules_in(state: StateReader) -> Rules:
+    """Returns the rules of the block that follows a state.
+
+    Raises:
+        RulesUnknown: this program cannot execute them.
+    """
+    rules = require(state, RULES_KEY, Rules)
+    if not knows_version(rules.version):
+        raise RulesUnknown(version=rules.version, first_height=rules.first_height, known=known_text())
+    return rules
+
+
 def refusal_unexecuted(
     block: Block, parent: Parent, genesis: Genesis, begun: BegunEras, state: StateReader
 ) -> BlockRefusal | None:
@@ -143,16 +158,16 @@ def refusal_unexecuted(
         state: after the parent.
     """
     return (
-        form_refusal(block, parent, genesis, begun)
+        form_refusal(block, parent, rules_in(state), begun)
         or ceremony_refusal(block, genesis, begun, state)
         or parent_certificate_refusal(block, parent, begun)
         or proof_refusal(block.header, parent, begun, state)
     )
 
 
-def form_refusal(block: Block, parent: Parent, genesis: Genesis, begun: BegunEras) -> BlockRefusal | None:
+def form_refusal(block: Block, parent: Parent, rules: Rules, begun: BegunEras) -> BlockRefusal | None:
     """Checks what needs neither a signature nor the state."""
-    return _header_refusal(block.header, parent, genesis, begun.eras) or _limits_refusal(block, genesis)
+    return _header_refusal(block.header, parent, rules, begun.eras) or _limits_refusal(block, rules.parameters)
 
 
 def ceremony_refusal(block: Block, genesis: Genesis, begun: BegunEras, state: StateReader) -> BlockRefusal | None:
@@ -182,7 +197,7 @@ def ceremony_refusal(block: Block, genesis: Genesis, begun: BegunEras, state: St
     return None
 
 
-def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras: Eras) -> BlockRefusal | None:
+def _header_refusal(header: BlockHeader, parent: Parent, rules: Rules, eras: Eras) -> BlockRefusal | None:
     expected_height = Height(parent.height + 1)
     if header.height != expected_height:
         return BlockRefusal(
@@ -194,7 +209,7 @@ def _header_refusal(header: BlockHeader, parent: Parent, genesis: Genesis, eras:
         )
     leaders = parent.memberships.leaders
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
-        (BlockRefusalReason.WRONG_VERSION, header.version, genesis.protocol_version),
+        (BlockRefusalReason.WRONG_VERSION, header.version, rules.version),
         (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
@@ -219,18 +234,18 @@ def _shown(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _limits_refusal(block: Block, genesis: Genesis) -> BlockRefusal | None:
+def _limits_refusal(block: Block, parameters: RuleParameters) -> BlockRefusal | None:
     count = len(block.transactions)
-    if count > genesis.block_transactions_max:
+    if count > parameters.block_transactions_max:
         return BlockRefusal(
             reason=BlockRefusalReason.TOO_MANY_TRANSACTIONS,
-            detail=f"{count}, at most {genesis.block_transactions_max}",
+            detail=f"{count}, at most {parameters.block_transactions_max}",
         )
     size_bytes = sum(map(len, block.transactions))
-    if size_bytes > genesis.block_size_bytes_max:
+    if size_bytes > parameters.block_size_bytes_max:
         return BlockRefusal(
             reason=BlockRefusalReason.TOO_LARGE,
-            detail=f"{size_bytes} bytes of transactions, at most {genesis.block_size_bytes_max}",
+            detail=f"{size_bytes} bytes of transactions, at most {parameters.block_size_bytes_max}",
         )
     return None
 
@@ -250,6 +265,13 @@ def parent_certificate_refusal(block: Block, parent: Parent, begun: BegunEras) -
 
 def _certificate_refusal(detail: str) -> BlockRefusal:
     return BlockRefusal(reason=BlockRefusalReason.PARENT_CERTIFICATE, detail=detail)
+
+
+def version_fault(header: BlockHeader) -> str | None:
+    """Says why this program cannot tell what a decided header means; None if it can."""
+    if knows_version(header.version):
+        return None
+    return f"block {header.height} follows protocol version {header.version}; this software knows {known_text()}"
 
 
 def certificate_fault(

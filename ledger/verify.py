@@ -8,6 +8,7 @@ stays as it is.
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from ledger.errors import LedgerDamaged, LedgerMissing
 from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal
 from ledger.side_files import database_path, locked, read_tip_mark, seal_faults
 from ledger.snapshot import snapshot
+from ledger.startup import require_format
 from ledger.store import (
     FORMAT_KEY,
     FORMAT_VERSION,
@@ -80,6 +82,8 @@ def verify_ledger(
     Raises:
         LedgerMissing: there is no ledger.
         LedgerUnreadable: this process may not open all of its files.
+        LedgerForeign: another version of this program wrote it, in another format.
+        RulesUnknown: its blocks are executed up to a height from which on this program does not know the rules.
         LedgerBusy: a node has it open.
         OSError: the files cannot be read or copied.
     """
@@ -147,6 +151,8 @@ class _Audit:
     def run(self, directory: Path, store: Store, progress: Progress) -> VerificationReport:
         """Checks all of an open store."""
         self._store = store
+        with suppress(DecodeError, LedgerDamaged):  # `_check_tip` reports a record that is none
+            require_format(decode(store.get(FORMAT_KEY) or b"", StoredFormat))
         self._expect_versions(GENESIS_HEIGHT, self._state.values)
         last = self._last_height()
         for number in range(GENESIS_HEIGHT + 1, last + 1):

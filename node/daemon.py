@@ -20,9 +20,10 @@ from consensus.member import KeyRing, Parameters
 from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key
 from contracts.state_reading import require
 from ledger.eras import BegunEra
-from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed
+from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed, RulesUnknown
 from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
+from ledger.validation import rules_in
 from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import Identity, load_chain, load_key
 from node.admission.next_keys import (
@@ -42,6 +43,7 @@ from node.chain.driver_loop import DriverLoop
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.participant import Participant, Ports
 from node.chain.replica_status import ReplicaView
+from node.chain.rules_watch import RulesWatch
 from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.chain.undecided_watch import UndecidedWatch
@@ -161,8 +163,8 @@ async def _run_with_its_keys(configuration: Configuration, agent_factory: AgentF
         daemon = Daemon(configuration, storage, agent_factory)
         try:
             await daemon.run(stop)
-        except (NodeError, LedgerWriteFailed, LedgerUnreadable):
-            raise  # the disk or the surroundings failed: nothing inside is wrong
+        except (NodeError, LedgerWriteFailed, LedgerUnreadable, RulesUnknown):
+            raise  # the disk or the surroundings failed, or the program is too old: nothing inside is wrong
         except LedgerDamaged as damaged:
             mark_damage(configuration.home.ledger, damaged.what)
             log.critical("stopped on a damaged ledger", reason=damaged.what, height=damaged.height)
@@ -187,6 +189,7 @@ class Daemon:
         self.metrics = NodeMetrics()
         opened = open_storage(configuration, storage)
         self.ledger = opened.ledger
+        rules_in(self.ledger)  # else nothing can be done before the program is another
         self._set_aside = opened.set_aside
         if _has_taken(configuration.home, self.ledger, identities):
             identities = load_identities(configuration.home)
@@ -204,6 +207,8 @@ class Daemon:
         applied.listen(self.metrics.on_applied)
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
+        watch = RulesWatch(self.ledger)
+        applied.listen(lambda _: watch.look())
         keys = KeyRing(identity.signer)
         if other is not None:
             keys.add(other.signer)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from consensus.identifiers import PublicKey
-from contracts.genesis import PROTOCOL_VERSION, Genesis, MembershipParameters
+from contracts.genesis import PROTOCOL_VERSION, Genesis, MembershipParameters, RuleParameters
 from contracts.units import MICRO_TOKENS_PER_TOKEN, MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds
 from node.home.configuration import FEED_IN_TARIFF_MICRO_PER_KWH, RETAIL_PRICE_MICRO_PER_KWH
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -67,10 +67,7 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         start_ms=Milliseconds(time.time_ns() // 1_000_000),
         slot_duration_ms=SLOT_DURATION_MS,
         attempt_max_ms=ATTEMPT_MAX_MS,
-        block_transactions_max=BLOCK_TRANSACTIONS_MAX,
-        block_size_bytes_max=BLOCK_SIZE_BYTES_MAX,
         interval_ms=Milliseconds(MS_PER_HOUR),
-        gate_closure_slots=GATE_CLOSURE_SLOTS,
         price_min_micro_per_kwh=MicroTokensPerKwh(tariffs.feed_in_micro_per_kwh),
         price_max_micro_per_kwh=MicroTokensPerKwh(tariffs.retail_micro_per_kwh),
         grid_fee_micro_per_kwh=MicroTokensPerKwh(tariffs.grid_fee_micro_per_kwh),
@@ -79,6 +76,11 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
         grid_key=accounts.grid,
         office_wait_slots=OFFICE_WAIT_MS // SLOT_DURATION_MS,
         scores=replace(DEFAULT_PARAMETERS, way_back_slots=WAY_BACK_MS // SLOT_DURATION_MS),
+        parameters=RuleParameters(
+            block_transactions_max=BLOCK_TRANSACTIONS_MAX,
+            block_size_bytes_max=BLOCK_SIZE_BYTES_MAX,
+            gate_closure_slots=GATE_CLOSURE_SLOTS,
+        ),
         membership=MembershipParameters(
             members_min=MEMBERS_MIN,
             seen_window_slots=SEEN_WINDOW_MS // SLOT_DURATION_MS,

@@ -5,8 +5,9 @@ from typing import Final
 from aiohttp import web
 
 from consensus.identifiers import Address
-from contracts.state import Totals
-from contracts.state_reading import conserved, read_totals, sum_tokens
+from contracts.rule_records import Rules
+from contracts.state import RULES_KEY, Totals
+from contracts.state_reading import conserved, read_totals, require, sum_tokens
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
 from node.api.docs_page import DOCS_PAGE
@@ -27,6 +28,7 @@ from node.replies.node import (
 from node.replies.parameters import NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
+from node.stories.rules import rules_notice
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -50,7 +52,8 @@ def status_of(context: ApiContext) -> StatusReply:
         name=node.name,
         address=node.address.hex(),
         chain=ledger.chain.hex(),
-        protocol_version=ledger.genesis.protocol_version,
+        protocol_version=require(ledger, RULES_KEY, Rules).version,
+        rules_notice=rules_notice(ledger, node.names()),
         height=ledger.height,
         tip=ledger.tip.hex(),
         state_root=ledger.state_root.hex(),
@@ -103,7 +106,8 @@ async def show_health(context: ApiContext, _: NoParameters, __: web.Request) -> 
     reason = context.node.halted()
     if reason is not None:
         raise ProblemError(ProblemReason.HALTED, reason)
-    return answer(HealthReply(status="ok"))
+    notice = rules_notice(context.chain.ledger, context.node.names())
+    return answer(HealthReply(status="ok", notices=[] if notice is None else [notice]))
 
 
 async def show_readiness(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

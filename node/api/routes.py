@@ -28,6 +28,7 @@ from node.api.state import (
     list_scores,
     show_account,
     show_history,
+    show_rules,
     show_state,
 )
 from node.api.stories import (
@@ -75,6 +76,7 @@ from node.replies.parameters import (
     TransactionParameters,
 )
 from node.replies.problem import ProblemReason as Reason
+from node.replies.rules import RulesReply
 from node.replies.state import (
     AccountReply,
     ApplicationsReply,
@@ -288,6 +290,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="All members in the order of admission",
         replies={200: Reply(description="The members.", models=(MembersReply,))},
         handler=list_members,
+    ),
+    Route(
+        method="GET",
+        path="/v1/rules",
+        operation="showRules",
+        tag="members",
+        summary="The rules of the next block, which of them this node knows, and what members propose",
+        replies={200: Reply(description="The rules.", models=(RulesReply,))},
+        handler=show_rules,
     ),
     Route(
         method="GET",

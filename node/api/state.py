@@ -34,6 +34,7 @@ from node.replies.views import record_fields, record_kind
 from node.stories.applications import applications_of, last_application_of
 from node.stories.lists import members_of, offices_of, scores_of
 from node.stories.member_changes import changes_of
+from node.stories.rules import rules_of
 
 
 async def show_state(context: ApiContext, parameters: StateParameters, _: web.Request) -> web.Response:
@@ -107,6 +108,11 @@ async def list_members(context: ApiContext, _: NoParameters, __: web.Request) ->
     """Answers with all members."""
     connected = context.node.replica.connected() | {context.node.address}
     return answer(members_of(context.chain.ledger, context.node.names(), connected))
+
+
+async def show_rules(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with the rules of the next block, and what members propose about them."""
+    return answer(rules_of(context.chain.ledger, context.node.names()))
 
 
 async def list_offices(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ from node.replies.why import (
     WhySupport,
 )
 from node.stories.member_changes import departure_of
+from node.stories.rules import rules_notice
 
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
@@ -30,7 +31,8 @@ async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web
     explanation = context.node.replica.explain()
     departure = departure_of(context.chain.ledger, context.node.names(), explanation.own)
     links = context.node.link_notices(name_of)
-    notices = [*([] if departure is None else [departure.sentence]), *links]
+    rules = rules_notice(context.chain.ledger, context.node.names())
+    notices = [*([] if departure is None else [departure.sentence]), *([] if rules is None else [rules]), *links]
     return answer(why_view(context.node.name, explanation, name_of, notices))
 
 
@@ -43,7 +45,7 @@ def why_view(
         name: the node's own.
         explanation: what it knows of its undecided height.
         name_of: gives the members' names.
-        notices: what is wrong with its links; that it is no member any more, and why.
+        notices: what is wrong with its links; that it is no member any more, and why; what its program lacks.
     """
     attempt = explanation.next_attempt
     return WhyReply(

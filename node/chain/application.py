@@ -19,6 +19,7 @@ from contracts.randomness import draw_waits
 from ledger.block import Block, block_digest, block_is_whole
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
+from ledger.validation import rules_in
 from node.chain.applied import AppliedBlock
 from node.chain.records import DecidedChain
 from node.chain.transaction_pool import TransactionPool
@@ -187,9 +188,9 @@ class LedgerApplication:
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
         """Makes and executes the block that this member proposes; None if it has nothing to propose."""
-        genesis = self._ledger.genesis
+        parameters = self._ledger.rules.parameters
         candidates = self._pool.mempool.candidates(
-            transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
+            transactions_max=parameters.block_transactions_max, size_bytes_max=parameters.block_size_bytes_max
         )
         block = self._ledger.build(slot=slot, leader=self._own, candidates=candidates, prove=self._prove)
         is_wanted = may_be_empty or self._ledger.wants_block or (self._draw_waits() and slot > self.tip_slot)
@@ -225,6 +226,7 @@ class LedgerApplication:
         Raises:
             DecidedBlockRefused: it does not execute to what its header claims; nothing was written.
             LedgerWriteFailed: it is not known to be durable; the node must stop.
+            RulesUnknown: it is durable, and the next one has rules that this program does not know.
         """
         block = self._block_of(decision.proposal)
         self._ledger.append(block, decision.certificate)
@@ -240,6 +242,7 @@ class LedgerApplication:
                 applied_ms=time.time_ns() // 1_000_000,
             )
         )
+        rules_in(self._ledger)  # the next block may have rules that this program lacks: the last act of this one
 
     # --- requests -----------------------------------------------------------------------------------------------
 

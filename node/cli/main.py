@@ -9,7 +9,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from contracts.genesis import PROTOCOL_VERSION
+from contracts.genesis import known_text
 from ledger.errors import LedgerError
 from node.cli.ceremony import recover_app
 from node.cli.evidence import evidence_app
@@ -21,6 +21,7 @@ from node.cli.homes.init import INIT_EXAMPLE, init
 from node.cli.homes.join import join_app
 from node.cli.homes.member import member_app
 from node.cli.homes.names import names_app
+from node.cli.homes.rules import rules_app
 from node.cli.homes.verify_queue import verify_queue_app
 from node.cli.ledger import ledger_app
 from node.cli.offices.office import office_app
@@ -69,6 +70,7 @@ app.add_typer(names_app, name="names")
 app.add_typer(verify_queue_app, name="verify-queue")
 app.add_typer(ca_app, name="ca")
 app.add_typer(office_app, name="office")
+app.add_typer(rules_app, name="rules")
 app.add_typer(testnet_app, name="testnet")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(trade_app, name="trade")
@@ -112,8 +114,8 @@ def config() -> None:
 
 @app.command()
 def version() -> None:
-    """Print the versions of this program and of the protocol that it speaks."""
-    typer.echo(f"p2pnode {installed_version('p2pnode')}, protocol {PROTOCOL_VERSION}")
+    """Print the versions of this program and of the protocol that it knows."""
+    typer.echo(f"p2pnode {installed_version('p2pnode')}, protocol {known_text()}")
 
 
 def main() -> None:

@@ -8,11 +8,15 @@ from typing import Annotated, Final
 
 import typer
 
+from ledger.errors import LedgerError
+from node.cli.asking import ask
+from node.cli.homes.rules import RULES_QUESTION
 from node.cli.terminal import output_console
 from node.cli.why_text import show_why, show_why_of_all
 from node.client import api_url, open_client, require_url
 from node.errors import NodeError
 from node.home.configuration import load_configuration
+from node.home.process import running_process
 from node.replies.why import WhyReply
 from node.testnet.folder import Testnet
 from node.testnet.processes import TestnetProcesses
@@ -42,11 +46,23 @@ def why(
     place = api_url(load_configuration(config)) if config is not None else require_url(str(url))
     reply = asyncio.run(_ask([place]))[0]
     if reply is None:
-        raise NodeError(f"{place} does not answer: is the node running? Its log says what it does")
+        raise NodeError(_why_it_is_away(config, place))
     if as_json:
         typer.echo(reply.model_dump_json(indent=2))
     else:
         show_why(output_console(), reply)
+
+
+def _why_it_is_away(config: Path | None, place: str) -> str:
+    """Says what a node's ledger says of a node that does not answer: its program may be too old for the chain."""
+    away = f"{place} does not answer: is the node running? Its log says what it does"
+    if config is None or running_process(load_configuration(config).home) is not None:
+        return away
+    try:
+        notice = ask(config, RULES_QUESTION).notice
+    except (NodeError, LedgerError):
+        return away
+    return away if notice is None else f"{place} does not answer: {notice}"
 
 
 def _ask_all(testnet: Testnet, *, as_json: bool) -> None:

@@ -17,9 +17,10 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address, Digest, Height, Slot
+from contracts.member_records import Misconduct
 from contracts.misconduct import misconduct_name, proven
 from contracts.removals import would_remove
-from contracts.state import Member, Misconduct, Overlay, Score, member_key, misconduct_key, score_key
+from contracts.state import Member, Overlay, Score, member_key, misconduct_key, score_key
 from contracts.state_reading import read
 from contracts.transactions import ReportMisconduct
 from ledger.ledger import Ledger

@@ -9,7 +9,7 @@ import msgspec
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import address_of
 from consensus.rendering import render, unrender
-from contracts.genesis import PROTOCOL_VERSION, Genesis, chain_id
+from contracts.genesis import Genesis, chain_id, known_text, knows_version
 from ledger.show import Json
 from node.errors import ConfigurationError
 from node.home.bounded_file import FileTooLargeError, read_bounded
@@ -61,8 +61,8 @@ def load_genesis_file(path: Path) -> Genesis:
         content = read_bounded(path, size_bytes_max=FILE_SIZE_BYTES_MAX)
         is_text = content.lstrip().startswith(b"{")
         version = _version_in_text(content) if is_text else _version_in(content)
-        if version != PROTOCOL_VERSION:
-            versions = f"protocol version {version}; this software knows version {PROTOCOL_VERSION}"
+        if not knows_version(version):
+            versions = f"protocol version {version}; this software knows version {known_text()}"
             raise ConfigurationError(f"{path}: follows {versions}")
         return parse_genesis(content) if is_text else decode(content, Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
     except OSError as error:

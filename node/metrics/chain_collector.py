@@ -12,13 +12,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from consensus.explanation import Explanation
-from contracts.state import Totals
-from contracts.state_reading import MemberState, TokenSums, read_members, read_totals, sum_tokens
+from contracts.rule_records import Rules
+from contracts.state import RULES_KEY, Totals
+from contracts.state_reading import MemberState, TokenSums, read_members, read_totals, require, sum_tokens
 from contracts.units import MICRO_TOKENS_PER_TOKEN
 from ledger.ledger import Ledger
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.names.names import label_of
+from node.stories.rules import unknown_from
 from qscore.parameters import ONE
 
 MS_PER_S: Final = 1_000
@@ -62,6 +64,11 @@ class ChainCollector(Collector):
             "p2pnode_mempool_transactions": len(chain.mempool),
             "p2pnode_mempool_bytes": chain.mempool.size_bytes,
         }
+        unknown = unknown_from(chain.ledger)
+        figures |= {
+            "p2pnode_rules_version": require(chain.ledger, RULES_KEY, Rules).version,
+            "p2pnode_rules_unknown_from_height": 0 if unknown is None else unknown.first_height,
+        }
         for family in _position_families():
             family.add_metric([], figures[family.name])
             yield family
@@ -88,6 +95,11 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily("p2pnode_members", "Members of the next height."),
         GaugeMetricFamily(
             "p2pnode_members_passed_over", "Members of it that are suspended: their slots pass unused."
+        ),
+        GaugeMetricFamily("p2pnode_rules_version", "Protocol version of the next block."),
+        GaugeMetricFamily(
+            "p2pnode_rules_unknown_from_height",
+            "First block of approved rules that this program does not know: it stops before; 0: it knows all.",
         ),
         GaugeMetricFamily("p2pnode_peers_connected", "Peers to which a link is up."),
         GaugeMetricFamily("p2pnode_mempool_transactions", "Transactions that wait for a block."),

@@ -35,7 +35,7 @@ from ledger.block import BlockHeader, block_digest
 from ledger.merkle_tree import inclusion_holds
 from ledger.proofs import PostingProof, StateProof, posting_proof_holds, state_proof_holds
 from ledger.trusted_sets import SetStep
-from ledger.validation import certificate_fault
+from ledger.validation import certificate_fault, version_fault
 from node.errors import FileRefused
 from node.names.names import office_names
 from node.proofs.receipt_file import SignedReceipt, parse_receipt, record_of, trusted_sets
@@ -105,7 +105,13 @@ class _Check:
             why = f"block {step.header.height} says with the signatures of {signers}"
         return f"members: from height {first} on {_quorum_text(self._sets.at(first))}, as {why}"
 
+    def _require_known(self, header: BlockHeader) -> None:
+        unknown = version_fault(header)
+        if unknown is not None:
+            raise FileRefused(f"{unknown}: newer software checks this receipt")
+
     def _decided(self, header: BlockHeader, certificate: CommitCertificate) -> str:
+        self._require_known(header)
         if header.chain != self._chain:
             raise FileRefused(f"block {header.height} belongs to chain {header.chain.hex()}, not to this genesis")
         fault = certificate_fault(
@@ -214,6 +220,7 @@ class _Check:
             raise FileRefused("the contract executed or was cancelled, and the proof of its record is missing")
         if proof.key != trade_key(reference):
             raise FileRefused("the record is of something else")
+        self._require_known(proof.header)
         if proof.header.height < self._height:
             raise FileRefused(f"the record is older than the receipt: of block {proof.header.height}")
         if not state_proof_holds(proof, membership=self._sets.at(proof.header.height), eras=self._sets.eras):

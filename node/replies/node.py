@@ -150,7 +150,7 @@ class StatusReply(ApiModel):
     chain: Hash
     """Chain id: the hash of genesis."""
     protocol_version: int
-    """Version of the protocol's rules."""
+    """Version of the rules of the next block."""
     height: HeightNumber
     """Height of the last block written."""
     tip: Hash
@@ -183,6 +183,8 @@ class StatusReply(ApiModel):
     """Null while this node is not far behind."""
     silent: SilentStatus | None = None
     """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
+    rules_notice: str | None = None
+    """What this node's program lacks for rules that are proposed or approved, and what to do; null: nothing."""
     ledger_set_aside: str | None = None
     """Folder of the damaged ledger that the last start put aside; null if it was whole."""
 
@@ -191,6 +193,8 @@ class HealthReply(ApiModel):
     """The process is alive and takes part."""
 
     status: Literal["ok"]
+    notices: list[str]
+    """What will keep it from taking part: rules that its program does not know."""
 
 
 class ReadyReply(ApiModel):

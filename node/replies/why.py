@@ -174,5 +174,5 @@ class WhyReply(ApiModel):
     """In the order of admission."""
     notices: list[str]
     """What somebody must put right so that the links between members work, a sentence each: two processes with
-    one key, certificates that are not valid by somebody's clock. The first says that this home left or was removed,
-    and why, if it did."""
+    one key, certificates that are not valid by somebody's clock. Before them, that this home left or was removed, and
+    why; and that rules are proposed, approved or in force which this node's program does not know."""

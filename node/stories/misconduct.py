@@ -7,8 +7,9 @@ from consensus.codec import Record, decode, encode
 from consensus.evidence import Equivocation, Offence
 from consensus.identifiers import Digest, Signature
 from consensus.rendering import render
+from contracts.member_records import Misconduct
 from contracts.misconduct import DOUBLE_OFFER
-from contracts.state import Misconduct, StateKey, Table
+from contracts.state import StateKey, Table
 from contracts.transactions import DoubleOffer, ReportMisconduct, decode_transaction
 from ledger.ledger import Ledger
 from node.errors import NotFound

@@ -7,12 +7,15 @@ from consensus.identifiers import Address
 from consensus.quorum import quorum
 from contracts.office_records import Office, OfficeKeyChange
 from contracts.proposal_records import Expulsion, Proposal, ProposalStatus
+from contracts.rule_records import RulesChange
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
 from contracts.state_reading import read, require
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.offices import OfficeProposalModel
 from node.replies.proposals import ExpulsionProposalModel, ProposalStatusText
+from node.replies.rules import RuleParametersModel, RulesProposalModel
+from node.replies.views import record_fields
 
 
 class _Common(TypedDict):
@@ -46,6 +49,19 @@ def expulsion_proposals(ledger: Ledger, names: Names) -> Iterator[ExpulsionPropo
             member = proposal.subject.member
             yield ExpulsionProposalModel(
                 **_common(ledger, names, proposer, proposal), member=member.hex(), member_name=names.of(member)
+            )
+
+
+def rules_proposals(ledger: Ledger, names: Names) -> Iterator[RulesProposalModel]:
+    """Yields what members proposed last, where it is that the rules change."""
+    for proposer, proposal in _proposals(ledger):
+        change = proposal.subject
+        if isinstance(change, RulesChange):
+            yield RulesProposalModel(
+                **_common(ledger, names, proposer, proposal),
+                version=change.version,
+                from_height=change.from_height,
+                parameters=RuleParametersModel.model_validate(record_fields(change.parameters)),
             )
 
 

@@ -11,11 +11,11 @@ from consensus.codec import decode
 from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.execution import BlockContext, execute_block
+from contracts.member_records import Misconduct
 from contracts.receipts import Receipt, Status
 from contracts.state import (
     Account,
     Member,
-    Misconduct,
     Score,
     StateKey,
     Table,

@@ -73,6 +73,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "showHistory": f"/v1/state/account:{account}/history?limit=2",
         "listMembers": "/v1/members",
         "listOffices": "/v1/offices",
+        "showRules": "/v1/rules",
         "listMemberChanges": "/v1/members/changes",
         "listApplications": "/v1/applications",
         "showAccount": f"/v1/accounts/{account}",

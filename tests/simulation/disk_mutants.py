@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from ledger import creation, side_files, startup
 from ledger import ledger as ledger_module
-from ledger import side_files, startup
 from ledger.ledger import Ledger
 from ledger.store import Store
 from node.home import append_log, sign_state, storage
@@ -375,13 +375,13 @@ STORE_MUTANTS: Final = (
     Mutant(
         name="a new database takes its name before its mark is synced",
         rule="ledger's disk",
-        breaks=(edited(ledger_module, "create_tip_mark", ("os.fsync(descriptor)", "pass")),),
+        breaks=(edited(creation, "create_tip_mark", ("os.fsync(descriptor)", "pass")),),
         killers=(directed(L.test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder),),
     ),
     Mutant(
         name="a new database takes its name before its files' names are synced",
         rule="ledger's disk",
-        breaks=(edited(ledger_module, "_make_database", ("sync_directory(unfinished)", "pass")),),
+        breaks=(edited(ledger_module, "make_database", ("sync_directory(unfinished)", "pass")),),
         killers=(directed(L.test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder),),
     ),
     Mutant(

@@ -9,7 +9,7 @@ Left out are breaks that nothing can notice, for they change nothing:
 | `Driver._verify` hands a message on, then begins the silence that it shows | the silence goes to the front |
 | `SignRecovery.on_answer` does not ask whether an answer is waited for | there is an inquiry only while one is |
 | `Ledger.append` compares the parent, not the height | of another height a block on the tip is refused by its form |
-| `_make_database` does not sync the database's name | opening, which follows at once, syncs the same folder |
+| `make_database` does not sync the database's name | opening, which follows at once, syncs the same folder |
 """
 
 from typing import Final
@@ -24,6 +24,7 @@ from tests.simulation.randomness_mutants import RANDOMNESS_MUTANTS
 from tests.simulation.removing_mutants import REMOVING_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
 from tests.simulation.rotating_mutants import ROTATING_MUTANTS
+from tests.simulation.rules_mutants import RULES_MUTANTS
 from tests.simulation.suspending_mutants import SUSPENDING_MUTANTS
 from tests.simulation.sync_mutants import SYNC_MUTANTS
 
@@ -39,4 +40,5 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *RANDOMNESS_MUTANTS,
     *REMOVING_MUTANTS,
     *SUSPENDING_MUTANTS,
+    *RULES_MUTANTS,
 )

@@ -114,14 +114,16 @@ VALIDATION_MUTANTS: Final = (
     Mutant(
         name="any number of transactions is valid",
         rule="validity",
-        breaks=(edited(validation, "_limits_refusal", ("if count > genesis.block_transactions_max:", "if False:")),),
+        breaks=(
+            edited(validation, "_limits_refusal", ("if count > parameters.block_transactions_max:", "if False:")),
+        ),
         killers=(directed(V.TestLimits.test_the_count_is_limited),),
     ),
     Mutant(
         name="any number of bytes is valid",
         rule="validity",
         breaks=(
-            edited(validation, "_limits_refusal", ("if size_bytes > genesis.block_size_bytes_max:", "if False:")),
+            edited(validation, "_limits_refusal", ("if size_bytes > parameters.block_size_bytes_max:", "if False:")),
         ),
         killers=(directed(V.TestLimits.test_the_bytes_are_limited),),
     ),

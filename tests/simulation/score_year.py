@@ -17,6 +17,7 @@ from consensus.identifiers import Digest
 from consensus.quorum import quorum
 from contracts.genesis_state import genesis_state
 from contracts.rewards import punish, reward_service, reward_traders
+from contracts.rules import first_rules
 from contracts.run import BlockRun, ScoreBoard
 from contracts.state import Overlay, Score, StateKey, score_key
 from contracts.units import MS_PER_HOUR, Milliseconds
@@ -93,7 +94,7 @@ class _Run:
         overlay = Overlay(self.state)
         genesis = self.community.genesis
         scores = ScoreBoard(overlay, cluster=addresses, slot=context.slot, parameters=genesis.scores)
-        run = BlockRun(overlay=overlay, genesis=genesis, context=context, scores=scores)
+        run = BlockRun(overlay=overlay, genesis=genesis, rules=first_rules(genesis), context=context, scores=scores)
         reward_service(run)
         work(run)
         self.state.update(overlay.encoded_changes())

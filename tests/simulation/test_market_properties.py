@@ -12,9 +12,11 @@ from contracts.receipts import Reason, Receipt, Status
 from contracts.state import (
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
+    RULES_KEY,
     TOTALS_KEY,
     Account,
     StateKey,
+    Table,
     Totals,
     account_key,
     activity_key,
@@ -42,6 +44,10 @@ REMOVAL_SEEDS = range(300, 304)
 REMOVAL_OPERATIONS = 250
 """Mostly about members that are to go."""
 
+RULES_SEEDS = range(400, 404)
+RULES_OPERATIONS = 250
+"""Half of them about the rules, which change in the middle of what the others began."""
+
 OUT_OF_REACH = {
     Reason.JOIN_TOO_FEW_STAKERS,
     Reason.JOIN_TOO_MANY,
@@ -57,7 +63,7 @@ ALONE = {"parent_leader": None, "parent_voters": ()}
 
 def check_declined(before: dict[StateKey, bytes], chain: JoiningChain, receipt: Receipt, *, is_trade: bool) -> None:
     """A declined transaction moves the sender's nonce and when it was seen, its fault's score, the count of declined
-    trades. A change of the members may be carried out behind any transaction.
+    trades. A change of the members may be carried out behind any transaction, and one of the rules.
     """
     allowed = {account_key(receipt.sender), activity_key(receipt.sender), MEMBER_LIST_KEY, MEMBER_QUEUE_KEY}
     if is_trade:
@@ -65,6 +71,8 @@ def check_declined(before: dict[StateKey, bytes], chain: JoiningChain, receipt: 
     if receipt.fault is not None:
         allowed.add(score_key(receipt.fault))
     changed = {key for key in chain.state if chain.state[key] != before.get(key)}
+    if RULES_KEY in changed:
+        allowed |= {RULES_KEY, *(key for key in changed if key.startswith(Table.PROPOSAL.value))}
     assert changed <= allowed
     old, new = (decode(state[account_key(receipt.sender)], Account) for state in (before, chain.state))
     assert replace(new, nonce=old.nonce) == old
@@ -92,6 +100,7 @@ def replay_alone(
         assert before.keys() <= chain.state.keys(), "nothing is removed"
         flows.follow([transaction], execution)
         trail.follow((*due.postings, *execution.postings))
+        seen["rules changed"] += RULES_KEY in execution.changes or RULES_KEY in due.changes
         seen.update([receipt.reason, (type(action).__name__, receipt.status)])
         if number % 10 == 0:
             check_whole_state(chain)
@@ -111,6 +120,8 @@ def seen() -> Counter[object]:
     histories += [replay_alone(seed, JOINING_OPERATIONS, about_joining) for seed in JOINING_SEEDS]
     about_removals = MarketOperations.next_about_removals
     histories += [replay_alone(seed, REMOVAL_OPERATIONS, about_removals) for seed in REMOVAL_SEEDS]
+    about_rules = MarketOperations.next_about_rules
+    histories += [replay_alone(seed, RULES_OPERATIONS, about_rules) for seed in RULES_SEEDS]
     return sum(histories, Counter[object]())
 
 
@@ -124,9 +135,10 @@ def test_the_histories_reach_every_corner(seen: Counter[object]) -> None:
     reachable = set(Reason) - OUT_OF_REACH
     assert len(seen.keys() & reachable) >= len(reachable) - 8, f"not reached: {reachable - seen.keys()}"
     offices = ("office_", "proposal_", "objection_", "sender_")
-    members = ("join_", "verdict_", "ready_", "revocation_", "expulsion_")
+    members = ("join_", "verdict_", "ready_", "revocation_", "expulsion_", "rules_")
     apart = {one for one in reachable if one.value.startswith((*offices, *members))}
     assert apart <= seen.keys(), f"not reached: {apart - seen.keys()}"
+    assert seen["rules changed"] > len(RULES_SEEDS)
     kinds = {key for key in seen if isinstance(key, tuple)}
     assert len(kinds) == 2 * len(Action.__args__), "every action was executed and declined"
 

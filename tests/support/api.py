@@ -169,10 +169,10 @@ class ApiHarness:
 
     def decide(self, candidates: Sequence[bytes] | None = None) -> AppliedBlock:
         """Decides a block of what waits in the mempool (or of `candidates`), as the driver would after a quorum."""
-        genesis = self.ledger.genesis
+        parameters = self.ledger.rules.parameters
         if candidates is None:
             waiting = self.chain.mempool.candidates(
-                transactions_max=genesis.block_transactions_max, size_bytes_max=genesis.block_size_bytes_max
+                transactions_max=parameters.block_transactions_max, size_bytes_max=parameters.block_size_bytes_max
             )
             candidates = [transaction.raw for transaction in waiting]
         block = self.builder.build(candidates)

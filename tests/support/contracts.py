@@ -6,13 +6,13 @@ Everything is made from fixed seeds: the same call gives the same bytes in every
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.execution import BlockContext, Execution, execute_block
-from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, MembershipParameters, chain_id
+from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, MembershipParameters, RuleParameters, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.state import (
     TOTALS_KEY,
@@ -84,6 +84,13 @@ class Community:
         return (*self.addresses, self.authority_key.address, self.issuer_key.address, self.grid_key.address)
 
 
+RULE_PARAMETERS: Final = {
+    "block_transactions_max": 1_024,
+    "block_size_bytes_max": 1024 * 1024,
+    "gate_closure_slots": 40,
+}
+
+
 def make_genesis(
     members: int = 4,
     *,
@@ -92,7 +99,7 @@ def make_genesis(
     tokens_micro: int = 10_000_000_000,
     **overrides: Any,
 ) -> Community:
-    """Returns a community of `members` households named home1, home2, ...; `overrides` are genesis fields."""
+    """Returns a community of `members` households; `overrides` are fields of genesis or of its rules."""
     node_keys = tuple(seeded_key("node", index) for index in range(members))
     meter_keys = tuple(seeded_key("meter", index) for index in range(members))
     authority_key, issuer_key, grid_key = (seeded_key(label, 0) for label in ("authority", "issuer", "grid"))
@@ -102,10 +109,7 @@ def make_genesis(
         "start_ms": 1_700_000_000_000,
         "slot_duration_ms": slot_duration_ms,
         "attempt_max_ms": 60_000,
-        "block_transactions_max": 1_024,
-        "block_size_bytes_max": 1024 * 1024,
         "interval_ms": MS_PER_HOUR,
-        "gate_closure_slots": 40,
         "price_min_micro_per_kwh": 80_000,
         "price_max_micro_per_kwh": 320_000,
         "grid_fee_micro_per_kwh": 0,
@@ -114,6 +118,7 @@ def make_genesis(
         "grid_key": grid_key.public_key,
         "office_wait_slots": 100,
         "scores": DEFAULT_PARAMETERS,
+        "parameters": RuleParameters(**{name: overrides.pop(name, value) for name, value in RULE_PARAMETERS.items()}),
         "membership": MembershipParameters(
             members_min=4, seen_window_slots=1_200, removal_wait_slots=1_000, verifier_keys=()
         ),

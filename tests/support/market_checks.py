@@ -13,6 +13,7 @@ from contracts.applicants import ApplicationEnd
 from contracts.conservation import unbalanced_books
 from contracts.execution import Execution
 from contracts.joining import read_unfinished
+from contracts.member_records import Misconduct
 from contracts.receipts import Asset, Party, Posting, Stage, Status
 from contracts.state import (
     AGENDA_KEY,
@@ -23,7 +24,6 @@ from contracts.state import (
     GateClosure,
     Interval,
     MeterReading,
-    Misconduct,
     Overlay,
     Packet,
     PromiseBook,

@@ -87,6 +87,7 @@ from tests.support.contracts import (
 from tests.support.joining import JoiningChain
 from tests.support.joining_operations import JoiningOperations
 from tests.support.removal_operations import RemovalOperations
+from tests.support.rules_operations import RulesOperations
 from tests.support.vouchers import replace_by, rotate_to
 
 Operation = tuple[int | SigningKey, Action]
@@ -150,6 +151,7 @@ class MarketOperations:
         self._sent: list[Operation] = []
         self._joining: Final = JoiningOperations(random, chain, OFFICE_KEYS)
         self._removals: Final = RemovalOperations(random, chain, self._owner)
+        self._rules: Final = RulesOperations(random, chain, self._owner)
         self._kinds: Final[dict[Callable[[], Operation], int]] = {
             self._reading: 30,
             self._spot: 26,
@@ -428,6 +430,10 @@ class MarketOperations:
         return self._signable(self._joining.next())
 
     # -- who is removed
+
+    def next_about_rules(self) -> Operation:
+        """Returns who sends what next, every other time about the rules under which the others are executed."""
+        return self._signable(self._rules.next()) if self._random.random() < 0.5 else self.next()
 
     def next_about_removals(self) -> Operation:
         """Returns what somebody does about members that are to go, and now and then what a market does."""

@@ -118,14 +118,17 @@ class Running:
 
 @contextmanager
 def background(
-    directory: Path, *arguments: str | Path, environment: Mapping[str, str] | None = None
+    directory: Path,
+    *arguments: str | Path,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = (COMMAND,),
 ) -> Iterator[Running]:
     """Runs `p2pnode arguments` during the block, its output in files of its own in `directory`."""
     name = f"{arguments[0]}-{time.monotonic_ns()}"
     output, errors = directory / f"{name}.out", directory / f"{name}.err"
     with output.open("wb") as output_file, errors.open("wb") as errors_file:
         process = subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
+            [*program, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=output_file,
             stderr=errors_file,

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.agenda import DUE_PER_BLOCK_MAX, schedule, take_due
+from contracts.rules import first_rules
 from contracts.run import BlockRun, ScoreBoard
 from contracts.state import AGENDA_KEY, Agenda, Due, GateClosure, Overlay, TradeEnd, due_key
 from tests.support.contracts import DictChain, block_context, make_genesis
@@ -17,7 +18,8 @@ def run_at(slot: int, overlay: Overlay | None = None) -> BlockRun:
     overlay = Overlay(STATE) if overlay is None else overlay
     context = block_context(HOMES, height=1, slot=slot)
     scores = ScoreBoard(overlay, cluster=context.cluster, slot=context.slot, parameters=HOMES.genesis.scores)
-    return BlockRun(overlay=overlay, genesis=HOMES.genesis, context=context, scores=scores)
+    rules = first_rules(HOMES.genesis)
+    return BlockRun(overlay=overlay, genesis=HOMES.genesis, rules=rules, context=context, scores=scores)
 
 
 def put(run: BlockRun, *slots: int) -> None:

@@ -10,7 +10,8 @@ from consensus.codec import decode
 from consensus.identifiers import PublicKey
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, Genesis
-from contracts.genesis_state import BLOCK_TRANSACTIONS_LIMIT, MEMBERS_MAX, check_genesis, genesis_state
+from contracts.genesis_state import MEMBERS_MAX, check_genesis, genesis_state
+from contracts.rules import BLOCK_TRANSACTIONS_LIMIT
 from contracts.state import (
     AGENDA_KEY,
     ERAS_KEY,
@@ -46,6 +47,10 @@ def with_fields(**changes: Any) -> Genesis:
     return replace(HOMES.genesis, **changes)
 
 
+def with_parameters(**changes: Any) -> Genesis:
+    return with_fields(parameters=replace(HOMES.genesis.parameters, **changes))
+
+
 def with_verifiers(*keys: PublicKey) -> Genesis:
     return with_fields(membership=replace(HOMES.genesis.membership, verifier_keys=keys))
 
@@ -72,7 +77,7 @@ ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_member(node_key=b"short"), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(slot_duration_ms=19), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(interval_ms=59_999), GenesisFault.OUT_OF_RANGE),
-    (lambda: with_fields(gate_closure_slots=0), GenesisFault.OUT_OF_RANGE),
+    (lambda: with_parameters(gate_closure_slots=0), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(start_ms=2**64), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(slot_duration_ms=250.0), GenesisFault.OUT_OF_RANGE),
     (lambda: with_fields(price_min_micro_per_kwh=320_001), GenesisFault.PRICE_BOUNDS),
@@ -80,7 +85,7 @@ ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_fields(grid_fee_micro_per_kwh=10**12), GenesisFault.AMOUNTS),
     (lambda: with_member(capacity_w=1_000_000_000), GenesisFault.AMOUNTS),
     (lambda: with_fields(slot_duration_ms=1_001, attempt_max_ms=1_000), GenesisFault.ATTEMPT_BOUND),
-    (lambda: with_fields(block_transactions_max=BLOCK_TRANSACTIONS_LIMIT + 1), GenesisFault.BLOCK_LIMITS),
+    (lambda: with_parameters(block_transactions_max=BLOCK_TRANSACTIONS_LIMIT + 1), GenesisFault.BLOCK_LIMITS),
     (lambda: with_fields(scores=replace(DEFAULT_PARAMETERS, fault_share=0)), GenesisFault.SCORES),
 ]
 AT_THE_LIMIT: list[Callable[[], Genesis]] = [
@@ -90,7 +95,7 @@ AT_THE_LIMIT: list[Callable[[], Genesis]] = [
     lambda: with_member(tokens_micro=0),
     lambda: with_fields(price_min_micro_per_kwh=320_000),
     lambda: with_fields(slot_duration_ms=1_000, attempt_max_ms=1_000),
-    lambda: with_fields(block_transactions_max=BLOCK_TRANSACTIONS_LIMIT),
+    lambda: with_parameters(block_transactions_max=BLOCK_TRANSACTIONS_LIMIT),
 ]
 
 

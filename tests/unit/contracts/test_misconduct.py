@@ -11,7 +11,7 @@ from consensus.eras import FIRST_ERA, EraStart, era_of
 from consensus.evidence import Equivocation, Offence, SignedStatement, Statement
 from consensus.identifiers import Digest, EraNumber, Height
 from consensus.messages import Claim, CommitStatement, ViewChangeStatement, VoteStatement
-from contracts.member_records import MemberTerm
+from contracts.member_records import MemberTerm, Misconduct
 from contracts.misconduct import DOUBLE_OFFER, proven
 from contracts.receipts import Reason, Receipt, Status
 from contracts.state import (
@@ -19,7 +19,6 @@ from contracts.state import (
     MEMBER_LIST_KEY,
     EraTable,
     MemberList,
-    Misconduct,
     Overlay,
     ScoreCause,
     Table,

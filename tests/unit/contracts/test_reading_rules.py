@@ -127,7 +127,7 @@ def test_capacity_of_an_interval_that_gives_no_whole_watt_hours(net_wh: int, rea
 def test_reading_after_gate_closure_goes_to_and_comes_from_the_grid() -> None:
     chain = new_chain()
     chain.block((0, signed_reading(HOMES, 0, 500)))
-    chain.block(slot=chain.slot + HOMES.genesis.gate_closure_slots)
+    chain.block(slot=chain.slot + HOMES.genesis.parameters.gate_closure_slots)
     late = chain.block((1, signed_reading(HOMES, 1, 300)), (2, signed_reading(HOMES, 2, -200)))
     assert [receipt.status for receipt in late.receipts] == [Status.EXECUTED] * 2
     assert (chain.packet(1).available_wh, chain.packet(1).exported_wh) == (0, 300)

@@ -229,7 +229,7 @@ def test_data_of_an_earlier_format_is_refused_with_both_versions_named(directory
     value = decode(stored(directory, FORMAT_KEY), StoredFormat)
     change(directory, {FORMAT_KEY: encode(replace(value, version=1))})
     write_seal(directory, height=Height(BLOCKS), tip=value.chain)
-    with pytest.raises(LedgerForeign, match="format 1, this software reads 2"):
+    with pytest.raises(LedgerForeign, match="store format 1; this software reads 2"):
         Ledger.open(directory, make_genesis().genesis)
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.identifiers import EraNumber, Height
-from contracts.genesis import Genesis
+from contracts.genesis import PROTOCOL_VERSION, Genesis
 from ledger.ledger import Ledger
 from ledger.trusted_sets import SetChange, TrustedSets
 from tests.support.changing_members import ChangingChain, certify_by, member_changes
@@ -69,6 +69,7 @@ ALTERED: list[tuple[str, Callable[[SetChange], SetChange], str]] = [
     ("era", lambda change: with_certificate(change, era=EraNumber(1)), "of era 1"),
     ("header", lambda change: with_header(change, slot=change.header.slot + 1), "does not decide"),
     ("chain", lambda change: with_header(change, chain=bytes(32)), "belongs to chain"),
+    ("rules", lambda change: with_header(change, version=PROTOCOL_VERSION + 1), "this software knows"),
     ("height", lambda change: with_header(change, height=Height(0)), "not in its order"),
 ]
 

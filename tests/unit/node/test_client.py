@@ -39,8 +39,8 @@ async def served(status: int, body: object) -> AsyncIterator[tuple[NodeClient, s
 
 
 async def test_an_answer_is_its_model_and_a_slash_behind_the_url_does_not_matter() -> None:
-    async with served(200, {"status": "ok"}) as (client, url, asked):
-        assert await client.get(f"{url}/", "/healthz", HealthReply) == HealthReply(status="ok")
+    async with served(200, {"status": "ok", "notices": []}) as (client, url, asked):
+        assert await client.get(f"{url}/", "/healthz", HealthReply) == HealthReply(status="ok", notices=[])
     assert asked == ["/healthz"]
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from consensus.codec import encode
 from consensus.era_plans import Departure
 from consensus.identifiers import Height
-from contracts.genesis import Genesis
+from contracts import genesis as versions
+from contracts.genesis import PROTOCOL_VERSION, Genesis
 from contracts.transactions import ReplaceOfficeKey, office_successor, transaction_digest
 from ledger.proofs import prove_postings
 from node.errors import FileRefused, NotFound
@@ -344,3 +345,12 @@ def test_a_receipt_names_whose_word_counted_where_it_is_not_the_key_of_genesis(
     words = f"the word of the authority, whose key they found to be {following.public_key.hex()}"
     assert (words in said) is (is_replaced and is_absent)
     assert ("the authority" in said) is (is_replaced and is_absent)
+
+
+def test_a_program_does_not_judge_a_receipt_of_rules_that_it_lacks(
+    chain: StoryChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = file_of(chain, receipt_of(chain, chain.names.spot))
+    monkeypatch.setattr(versions, "KNOWN_VERSIONS", frozenset({PROTOCOL_VERSION + 1}))
+    words = f"follows protocol version {PROTOCOL_VERSION}; this software knows {PROTOCOL_VERSION + 1}"
+    assert words in refusal(chain, content)

@@ -1,0 +1,74 @@
+"""The rules of the chain, what members propose about them, and what of that this node's program does not know."""
+
+from contracts.genesis import known_text, known_versions, knows_version
+from contracts.proposal_records import Proposal, ProposalStatus
+from contracts.rule_records import Rules, RulesChange
+from contracts.rules import NOTICE_HEIGHTS
+from contracts.state import RULES_KEY, proposal_key
+from contracts.state_reading import require
+from ledger.errors import RulesUnknown
+from ledger.ledger import Ledger
+from node.names.names import Names
+from node.replies.rules import RuleParametersModel, RulesProposalModel, RulesReply
+from node.replies.views import record_fields
+from node.stories.proposals import rules_proposals
+
+
+def rules_of(ledger: Ledger, names: Names) -> RulesReply:
+    """Returns the rules of the next block, and the members' last proposals about them."""
+    present = require(ledger, RULES_KEY, Rules)
+    proposals = list(rules_proposals(ledger, names))
+    return RulesReply(
+        version=present.version,
+        first_height=present.first_height,
+        parameters=RuleParametersModel.model_validate(record_fields(present.parameters)),
+        known_versions=list(known_versions()),
+        earliest_height=ledger.height + 1 + NOTICE_HEIGHTS,
+        notice=lacking_text(ledger) or _proposed_text(proposals),
+        proposals=proposals,
+    )
+
+
+def rules_notice(ledger: Ledger, names: Names) -> str | None:
+    """Says what this node's program lacks for rules that are in force, approved or proposed; None: nothing."""
+    return lacking_text(ledger) or _proposed_text(list(rules_proposals(ledger, names)))
+
+
+def unknown_from(ledger: Ledger) -> RulesUnknown | None:
+    """Returns from which block on this program cannot execute the chain, as far as that is decided; None: it can.
+
+    It costs two reads of the state at most, whatever members proposed.
+    """
+    rules = require(ledger, RULES_KEY, Rules)
+    version, first = rules.version, rules.first_height
+    if rules.waiting is not None and knows_version(version):
+        change = require(ledger, proposal_key(rules.waiting), Proposal).subject
+        assert isinstance(change, RulesChange), "nothing else waits for a height"
+        version, first = change.version, change.from_height
+    return None if knows_version(version) else RulesUnknown(version=version, first_height=first, known=known_text())
+
+
+def lacking_text(ledger: Ledger) -> str | None:
+    """Says what is decided of rules that this program does not know, and what to do; None: nothing."""
+    unknown = unknown_from(ledger)
+    if unknown is None:
+        return None
+    if unknown.first_height <= ledger.height + 1:
+        return str(unknown)
+    version, first = unknown.version, unknown.first_height
+    return (
+        f"the members approved protocol version {version} from block {first:,} on; this software knows "
+        f"{known_text()}, and stops before that block. Nothing will be lost: install software that knows version "
+        f"{version}, before or after, and start it on the same home"
+    )
+
+
+def _proposed_text(proposals: list[RulesProposalModel]) -> str | None:
+    for one in proposals:
+        if one.status == ProposalStatus.OPEN.value and not knows_version(one.version):
+            return (
+                f"{one.proposer_name} proposes protocol version {one.version} from block {one.from_height:,} on; "
+                f"this software knows {known_text()}. If a quorum approves it, this node stops before that block: "
+                f"install software that knows version {one.version}"
+            )
+    return None
