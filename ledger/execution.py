@@ -153,10 +153,11 @@ def execute(
         parent_slot=parent.slot,
         randomness_output=vrf.output(draft.vrf_proof) if draft.vrf_proof else b"",
     )
+    version = rules_in(state).version
     execution = execute_block(state, genesis, context, transactions)
     map_update = update_map(state.node, parent.state_root, execution.changes)
     header = BlockHeader(
-        version=rules_in(state).version,
+        version=version,
         chain=begun.chain,
         era=begun.at(height).number,
         height=height,
@@ -174,16 +175,20 @@ def execute(
         vrf_proof=draft.vrf_proof,
     )
     return ExecutedBlock(
-        block=Block(
-            header=header,
-            transactions=draft.transactions,
-            postings=execution.postings,
-            parent_certificate=draft.parent_certificate,
-            ceremony=draft.ceremony,
-        ),
+        block=_block_of(header, draft, execution),
         digest=block_digest(header),
         execution=execution,
         map_update=map_update,
+    )
+
+
+def _block_of(header: BlockHeader, draft: Draft, execution: Execution) -> Block:
+    return Block(
+        header=header,
+        transactions=draft.transactions,
+        postings=execution.postings,
+        parent_certificate=draft.parent_certificate,
+        ceremony=draft.ceremony,
     )
 
 

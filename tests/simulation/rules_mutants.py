@@ -174,7 +174,7 @@ RULES_MUTANTS: Final = (
         "headers name the version of genesis for ever",
         ledger_module,
         "execute",
-        "version=rules_in(state).version",
+        "version=version",
         "version=genesis.protocol_version",
         directed(H.test_the_header_names_the_version_of_its_height_and_no_other_counts),
     ),

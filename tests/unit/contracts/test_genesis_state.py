@@ -121,7 +121,7 @@ def test_state_at_height_0() -> None:
     community = make_genesis(3, tokens_micro=7)
     state = genesis_state(community.genesis)
     assert list(state) == sorted(state)
-    records, offices, singletons, keys = 3 * 4, 3 * 2, 8, 3 * 2 + 3  # an office has a record and a wallet
+    records, offices, singletons, keys = 3 * 4, 3 * 2, 9, 3 * 2 + 3  # an office has a record and a wallet
     assert len(state) == records + offices + singletons + keys
     for address, member in zip(community.addresses, community.genesis.members, strict=True):
         assert decode(state[account_key(address)], Account) == Account(available_micro=7, held_micro=0, nonce=-1)
