@@ -16,7 +16,6 @@ from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import Address, Height
 from consensus.quorum import fault_bound
 from contracts.applicants import Applicant, Standing, Verdict
-from contracts.panels import verdicts_needed
 from contracts.receipts import Status
 from contracts.state import Account, account_key, applicant_key
 from contracts.state_reading import require
@@ -107,9 +106,9 @@ class Scene:
         self.run = run
         self.street = run.street
         self.n = run.plan.n
-        self.needed = verdicts_needed(self.n)
-        self.spare = self.n - self.needed
-        """Verifiers that may lie, or say nothing."""
+        self.spare = fault_bound(self.n)
+        """Verifiers that may lie, or say nothing: every member is one. Said here as docs/protocol.md does."""
+        self.needed = self.n - self.spare
         self.liars = len(run.plan.liars)
         self.brought: list[_Brought] = []
         self.admitted: list[RequestJoin] = []
