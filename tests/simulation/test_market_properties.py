@@ -46,7 +46,7 @@ REMOVAL_OPERATIONS = 250
 
 RULES_SEEDS = range(400, 404)
 RULES_OPERATIONS = 250
-"""Half of them about the rules, which change in the middle of what the others began."""
+"""Mostly about the rules, which change in the middle of what the others began."""
 
 OUT_OF_REACH = {
     Reason.JOIN_TOO_FEW_STAKERS,

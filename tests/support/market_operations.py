@@ -432,8 +432,8 @@ class MarketOperations:
     # -- who is removed
 
     def next_about_rules(self) -> Operation:
-        """Returns who sends what next, every other time about the rules under which the others are executed."""
-        return self._signable(self._rules.next()) if self._random.random() < 0.5 else self.next()
+        """Returns who sends what next, mostly about the rules under which the others are executed."""
+        return self._signable(self._rules.next()) if self._random.random() < 0.8 else self.next()
 
     def next_about_removals(self) -> Operation:
         """Returns what somebody does about members that are to go, and now and then what a market does."""

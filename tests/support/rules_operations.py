@@ -22,10 +22,10 @@ class RulesOperations(RemovalOperations):
         rules = self._chain.read(RULES_KEY, Rules)
         slots = self._random.choice((*range(4, 20), rules.parameters.gate_closure_slots))
         present = rules.parameters.block_transactions_max
-        transactions = self._random.choice((*(present,) * 9, BLOCK_TRANSACTIONS_LIMIT + 1))
+        transactions = self._random.choice((*(present,) * 4, BLOCK_TRANSACTIONS_LIMIT + 1))
         change = RulesChange(
             version=rules.version + self._random.choice((*(0,) * 8, 1, 2)),
-            from_height=Height(self._chain.height + NOTICE_HEIGHTS + self._random.randrange(-2, 40)),
+            from_height=Height(self._chain.height + NOTICE_HEIGHTS + self._random.randrange(-2, 160)),
             parameters=replace(rules.parameters, gate_closure_slots=slots, block_transactions_max=transactions),
         )
         return self._random.choice((*range(PROPOSERS), self._homes.grid_key)), Propose(subject=change)
