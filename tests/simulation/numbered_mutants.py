@@ -1,6 +1,6 @@
-"""Which break of the protocol's list each mutant is: of exchanged keys (15 to 17, 21), of the inquiry across
-memberships (22 to 27) and of the ceremony (28 to 46). `python -m tests.simulation.numbered_mutants` prints the table,
-with what noticed each.
+"""Which break of the protocol's list each mutant is: of exchanged keys (15 to 17, 21), of who leads (18), of the
+inquiry across memberships (22 to 27) and of the ceremony (28 to 46). `python -m tests.simulation.numbered_mutants`
+prints the table, with what noticed each.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ NUMBERED: Final = {
     15: "the old key counts from the first height of the new one on",
     16: "the new key counts below its first height",
     17: "a key that was somebody's comes back",
+    18: "slots are shared out among those who may lead",
     21: "evidence counts under the key of today",
     22: "who forgot counts the answers of the set that it had when it asked",
     23: "who forgot asks the members of its own height",
