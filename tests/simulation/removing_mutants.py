@@ -222,8 +222,8 @@ REMOVING_MUTANTS: Final = (
         "an expulsion does not wait",
         proposals,
         "_let_wait",
-        "genesis.membership.removal_wait_slots if is_expulsion else genesis.office_wait_slots",
-        "0 if is_expulsion else genesis.office_wait_slots",
+        "run.genesis.membership.removal_wait_slots",
+        "0",
         quorum_expels,
     ),
     broken(
