@@ -87,7 +87,7 @@ def test_records_of_the_disk_survive_it() -> None:
         assert decode(encode(record), type(record)) == record
 
 
-@settings(derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(
     number=st.integers(-(2**63), 2**64 - 1),
     text=st.text(max_size=40),
@@ -133,7 +133,7 @@ def test_a_changed_byte_is_refused_or_another_value(message: Message) -> None:
     assert accepted > 0, "a changed digest is another message"
 
 
-@settings(derandomize=True, max_examples=500)
+@settings(derandomize=True, max_examples=500, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_arbitrary_bytes_are_refused_or_canonical(data: bytes) -> None:
     try:
@@ -143,7 +143,7 @@ def test_arbitrary_bytes_are_refused_or_canonical(data: bytes) -> None:
     assert encode(value) == data
 
 
-@settings(derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(
     fields=st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),

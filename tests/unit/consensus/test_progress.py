@@ -51,7 +51,7 @@ def dumb_next_target(base: int, stride: int) -> int:
     return slot
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(base=st.integers(0, 10_000), stride=st.integers(1, 64))
 def test_the_next_target_is_the_next_multiple(base: int, stride: int) -> None:
     assert progress.next_target(Slot(base), stride) == dumb_next_target(base, stride)
@@ -63,7 +63,7 @@ def dumb_join_slot(slots: list[int], faulty: int) -> int | None:
     return max(reached, default=None)
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(derandomize=True, max_examples=300, deadline=None)
 @given(slots=st.lists(st.integers(0, 20), max_size=13), faulty=st.integers(0, 4))
 def test_the_slot_to_join_is_the_highest_that_an_honest_member_reached(slots: list[int], faulty: int) -> None:
     assert progress.join_slot([Slot(slot) for slot in slots], faulty) == dumb_join_slot(slots, faulty)

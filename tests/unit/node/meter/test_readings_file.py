@@ -339,7 +339,7 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         read_readings(tmp_path / "nothing.csv")
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(content=st.binary(max_size=300), keep=st.integers(0, 400))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, keep: int) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.csv"

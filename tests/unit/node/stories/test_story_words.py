@@ -1,7 +1,7 @@
 """Words for whatever a chain may hold: numbers that no calendar has, names that look like markup."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.identifiers import Address
@@ -40,6 +40,7 @@ def test_what_no_calendar_has_is_told_as_its_number(beyond: int) -> None:
         assert told(beyond) == f"{beyond} ms since 1970 (beyond the year 9999)"
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**63 - 1))
 def test_every_number_of_milliseconds_is_told(milliseconds: int) -> None:
     assert hour_text(milliseconds)
