@@ -42,7 +42,7 @@ from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.faults.applications import APPLICATIONS, Materials, applied, forged_voucher, keys, signed
 from tests.faults.books import Books, Decided, fork_height, is_sound, opened
 from tests.faults.cases import ADMISSIONS, BEYOND_ADMISSIONS, AdmissionCase
-from tests.faults.member_runs import Refusals, refusals_in
+from tests.faults.member_runs import REFUSED, Refusals, refusals_in
 from tests.faults.newcomers import plant
 from tests.faults.streets import Plan, RunningStreet, make_street, read_diary, started
 from tests.faults.table import FELL, UNCHANGED_OR_RISEN, AdmissionRow
@@ -183,9 +183,17 @@ class Scene:
             assert reason == NONE, f"verdict of {number}: {reason}"
 
     def leads_with(self, action: RequestJoin | GiveVerdict) -> None:
-        """Has the liar propose it in its own blocks, as often as it lies."""
-        plant(self.street.node(LIAR).home.directory, action)
-        self.run.wait_for_lies()
+        """Has the liar propose it in its own blocks until honest members refused one: late ones nobody looks at."""
+        planted = plant(self.street.node(LIAR).home.directory, action)
+        honest = [self.street.node(number) for number in self.run.plan.honest]
+
+        def is_refused() -> bool:
+            return sum(REFUSED in node.log() for node in honest) > fault_bound(self.n)
+
+        try:
+            self.run.wait_for(is_refused, "its blocks are refused")
+        finally:
+            planted.unlink()
 
     def members_are(self, count: int, *new: Node) -> None:
         def all_count() -> bool:

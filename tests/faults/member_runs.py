@@ -34,6 +34,8 @@ STANDSTILL_S: Final = 3.0
 TOGETHER: Final = frozenset({"colluding.forks"})
 """Told by F members; each of the others by one."""
 
+REFUSED: Final = "invalid block"
+"""In the log of a member that gives a proposal no vote."""
 REASON: Final = re.compile(r"'(\w+)'>")
 Tell = Callable[[str], None]
 
@@ -103,7 +105,7 @@ def refusals_in(run: RunningStreet) -> Refusals:
     """Returns which honest members refused proposals, and why."""
     names, reasons = [], set()
     for number in run.plan.honest:
-        lines = run.logged(number, "invalid block")
+        lines = run.logged(number, REFUSED)
         if lines:
             names.append(run.street.node(number).name)
         reasons |= {found[1] for line in lines if (found := REASON.search(line["reason"]))}

@@ -1,7 +1,7 @@
 """Who lies about who is a member: a leader that lets anybody in, a candidate that takes part before it may."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -28,9 +28,11 @@ RULES: Final = ("_sponsor", "_voucher", "_possession", "_history", "_uniqueness"
 """What an application must pass, as `contracts/joining.py` asks it."""
 
 
-def plant(directory: Path, action: RequestJoin | GiveVerdict) -> None:
-    """Gives a lying leader what it is to put into its blocks."""
-    write_whole(directory / PLANTED_NAME, encode(action))
+def plant(directory: Path, action: RequestJoin | GiveVerdict) -> Path:
+    """Gives a lying leader what it is to put into its blocks as long as the file is there; returns that."""
+    path = directory / PLANTED_NAME
+    write_whole(path, encode(action))
+    return path
 
 
 @contextmanager
@@ -48,6 +50,10 @@ def without_rules() -> Iterator[None]:
 class AdmitsAnybody(BadBlocks):
     """Leads with what it was given, signed by itself, and executed without a rule: past every door but the vote."""
 
+    @property
+    def is_done(self) -> bool:
+        return not (self.home / PLANTED_NAME).exists()
+
     def altered(self, block: Block) -> Block | None:
         action = self._planted()
         if action is None:
@@ -60,8 +66,9 @@ class AdmitsAnybody(BadBlocks):
             )
 
     def _planted(self) -> RequestJoin | GiveVerdict | None:
-        path = self.home / PLANTED_NAME
-        return decode(path.read_bytes(), RequestJoin | GiveVerdict) if path.exists() else None
+        with suppress(FileNotFoundError):
+            return decode((self.home / PLANTED_NAME).read_bytes(), RequestJoin | GiveVerdict)
+        return None
 
     def _signed(self, action: Action) -> bytes:
         account = require(self.ledger, account_key(self.own), Account)
