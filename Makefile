@@ -66,8 +66,8 @@ sim: setup  ## 20,000 seeds, every Twins scenario, dead links, small chains in f
 soak: setup  ## seeds until one fails
 	@$(BIN)/p2pnode-sim soak
 
-integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie; most of it waits, so three processes at a time
-	@$(BIN)/pytest tests/integration tests/faults -q -n 3 --dist loadfile --no-loadscope-reorder --timeout 600
+integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie; most of it waits, so two processes at a time
+	@$(BIN)/pytest tests/integration tests/faults -q -n 2 --dist loadgroup --no-loadscope-reorder --timeout 600
 
 api-long: setup  ## 1,000 requests to each operation of the API, made from its OpenAPI document: 15 minutes
 	@$(BIN)/python -m tests.conformance --cases 1000
