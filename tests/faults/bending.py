@@ -30,6 +30,11 @@ class BendingMesh(Mesh):
         for bent in (message,) if self.bend is None else self.bend(recipient, message):
             super().send(recipient, bent)
 
+    def broadcast(self, message: PeerMessage) -> None:
+        """Sends each peer what the liar makes of the message."""
+        for recipient in tuple(self._links):
+            self.send(recipient, message)
+
     def send_as_it_is(self, recipient: Address, message: PeerMessage) -> None:
         """Sends past the hook."""
         super().send(recipient, message)
