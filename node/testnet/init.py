@@ -269,13 +269,13 @@ def _ports(plan: TestnetPlan, nodes: int) -> list[tuple[int, int]]:
     """Returns the ports of each node: for the mesh, and for the API."""
     if plan.layout == "containers":
         return [(CONTAINER_P2P_PORT, CONTAINER_API_PORT)] * nodes
-    first = free_ports(2 * nodes) if plan.base_port is None else plan.base_port
+    first = _free_ports(2 * nodes) if plan.base_port is None else plan.base_port
     if first + 2 * nodes - 1 > PORT_HIGHEST:
         raise TestnetError(f"{nodes} nodes need {2 * nodes} ports from {first} on, and {PORT_HIGHEST} is the last")
     return [(first + 2 * index, first + 2 * index + 1) for index in range(nodes)]
 
 
-def free_ports(count: int) -> int:
+def _free_ports(count: int) -> int:
     """Returns the first of `count` neighbouring ports that nobody listens on now.
 
     They lie below the range that the system takes ports of outgoing connections from: one of those could be
@@ -289,12 +289,13 @@ def free_ports(count: int) -> int:
     generator = random.SystemRandom()
     for _ in range(_PORT_ATTEMPTS_MAX):
         first = generator.randint(PORT_LOWEST, highest)
-        if all(_is_free(port) for port in range(first, first + count)):
+        if all(is_free(port) for port in range(first, first + count)):
             return first
     raise TestnetError(f"no {count} free neighbouring ports from {PORT_LOWEST} on: give --base-port")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Says whether nobody listens on a port of this machine now."""
     with socket.socket() as probe:
         try:
             probe.bind((_LOOPBACK, port))

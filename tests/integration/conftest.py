@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.long_chain import make_street
 from tests.support.testnet import FIRST_RUN_HOURS, Ended, Street, cleaned_up, init_testnet, p2pnode
 
 BUSY: Final = (
@@ -65,3 +66,12 @@ def stopped(first_run: tuple[Street, Ended], tmp_path: Path) -> Iterator[Street]
     shutil.copytree(first_run[0].directory, directory)
     with cleaned_up(directory):
         yield Street(directory)
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Iterator[Street]:
+    """Four homes that measure nothing, for modules that have no street of their own; their daemons do not run yet."""
+    target = tmp_path / "testnet"
+    make_street(target, nodes=4)
+    with cleaned_up(target):
+        yield Street(target)

@@ -2,25 +2,14 @@
 is exchanged at all homes on one day, and the chain goes on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
 
 from node.admission.endpoint import Endpoint
 from node.admission.request import make_request
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.support.ceremony_commands import decide_blocks, height, running
-from tests.support.long_chain import make_street
-from tests.support.testnet import Node, Street, cleaned_up, p2pnode, wait_until
-
-
-@pytest.fixture
-def street(tmp_path: Path) -> Iterator[Street]:
-    target = tmp_path / "testnet"
-    make_street(target, nodes=4)
-    with cleaned_up(target):
-        yield Street(target)
+from tests.support.testnet import Node, Street, p2pnode, wait_until
 
 
 def ca(street: Street, *arguments: str | Path) -> None:

@@ -1,11 +1,10 @@
 """Keys of offices change on a running street, by the commands of docs/operations.md; an old one is nobody's."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from consensus.codec import encode
@@ -29,16 +28,7 @@ from tests.support.ceremony_commands import (
     recover,
     running,
 )
-from tests.support.long_chain import make_street
-from tests.support.testnet import Node, Reply, Street, background, cleaned_up, p2pnode, refused, wait_until
-
-
-@pytest.fixture
-def street(tmp_path: Path) -> Iterator[Street]:
-    target = tmp_path / "testnet"
-    make_street(target, nodes=4)
-    with cleaned_up(target):
-        yield Street(target)
+from tests.support.testnet import Node, Reply, Street, background, p2pnode, refused, wait_until
 
 
 def with_wait(street: Street, slots: int) -> Street:

@@ -7,22 +7,18 @@ from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
 
-import pytest
-
 from contracts.genesis import PROTOCOL_VERSION
 from contracts.rules import NOTICE_HEIGHTS
 from ledger.ledger import Ledger
 from node.home.genesis_file import load_genesis
 from node.home.halt import refuse_if_halted
 from tests.support.ceremony_commands import config, decide_blocks, height
-from tests.support.long_chain import make_street
 from tests.support.testnet import (
     Ended,
     Node,
     Running,
     Street,
     background,
-    cleaned_up,
     daemon,
     p2pnode,
     refused,
@@ -40,14 +36,6 @@ NEWER: Final = (
 """The next release, whose rules are those of this one under another number: what no program of today can be."""
 
 UNKNOWN: Final = f"this software knows {PROTOCOL_VERSION}"
-
-
-@pytest.fixture
-def street(tmp_path: Path) -> Iterator[Street]:
-    target = tmp_path / "testnet"
-    make_street(target, nodes=4)
-    with cleaned_up(target):
-        yield Street(target)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import socket
 from functools import cache
 from typing import Final
 
-from node.testnet.init import PORT_LOWEST
+from node.testnet.init import PORT_LOWEST, is_free
 
 PORTS: Final = range(2_000, PORT_LOWEST)
 """Below those that testnets take by themselves."""
@@ -32,7 +32,7 @@ class Slice:
                 self._given = 0
             first = self._ports[self._given]
             self._given += count
-            if all(map(_is_free, range(first, first + count))):
+            if all(map(is_free, range(first, first + count))):
                 return first
         raise AssertionError(f"no {count} free neighbouring ports in {self._ports}")
 
@@ -60,12 +60,3 @@ def _own_slice() -> Slice:
         sign.detach()  # open until the process ends
         return Slice(range(first + 1, first + SLICE_PORTS))
     raise AssertionError(f"all {len(firsts)} slices of the ports are taken: too many run tests on this machine")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

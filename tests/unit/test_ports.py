@@ -5,18 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from node.testnet.init import is_free
 from tests.support.ports import LOOPBACK, PORTS, SLICE_PORTS, free_port, free_ports
 
 TAKE = "from tests.support.ports import free_port; print(free_port(), flush=True); input()"
-
-
-def is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
 
 
 def sign_of(port: int) -> int:
@@ -32,8 +24,8 @@ def test_a_slice_is_held_as_long_as_its_process_lives() -> None:
         assert other.stdout is not None
         taken = int(other.stdout.readline())
         assert sign_of(taken) != sign_of(own)
-        assert is_taken(sign_of(taken))
-        assert is_taken(sign_of(own))
+        assert not is_free(sign_of(taken))
+        assert not is_free(sign_of(own))
         other.communicate("\n")
 
 
