@@ -77,7 +77,7 @@ def check_recent_blocks(directory: Path, store: Store, begun: BegunEras) -> tupl
         LedgerForeign: it is of another chain or format.
         LedgerDamaged: it is not what was written.
     """
-    origin = _check_format(store, begun.chain)
+    origin = read_origin(store, _check_format(store, begun.chain))
     _check_tip_mark(directory, _read_tip(store))
     return check_newest(store, begun, origin), origin
 
@@ -129,7 +129,7 @@ def read_origin(store: Store, stored: StoredFormat) -> StoredOrigin | None:
         raise LedgerDamaged(f"the record of where it begins is not one: {error}") from None
 
 
-def _check_format(store: Store, chain: Digest) -> StoredOrigin | None:
+def _check_format(store: Store, chain: Digest) -> StoredFormat:
     data = store.get(FORMAT_KEY)
     if data is None:
         raise LedgerDamaged("the format record is missing")
@@ -140,7 +140,7 @@ def _check_format(store: Store, chain: Digest) -> StoredOrigin | None:
     require_format(stored)
     if stored.chain != chain:
         raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain.hex()}")
-    return read_origin(store, stored)
+    return stored
 
 
 def _read_tip(store: Store) -> StoredTip:

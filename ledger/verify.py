@@ -256,10 +256,10 @@ class _Audit:
             for key, value in self._store.entries(Space.STATE.value)
             if height_from(key[-HEIGHT_SIZE_BYTES:]) == height
         }
-        self._state = MemoryState(values)
-        if self._state.root != block.header.state_root:
-            raise OriginRefused(f"the root of its state is {self._state.root.hex()}, its header names another")
-        if membership_in(self._state, Height(height + FIXED_AHEAD)).digest() != block.header.membership:
+        state = self._state = MemoryState(values)
+        if state.root != block.header.state_root:
+            raise OriginRefused(f"the root of its state is {state.root.hex()}, its header names another")
+        if membership_in(state, Height(height + FIXED_AHEAD)).digest() != block.header.membership:
             raise OriginRefused("its state names other members than its header")
         for digest, named in (*stored.named, (stored.block, height)):
             self._expect(named, block_digest_key(digest), height_bytes(named), "index entry of the block")
@@ -271,9 +271,9 @@ class _Audit:
             digest=stored.block,
             slot=block.header.slot,
             leader=block.header.leader,
-            state_root=self._state.root,
-            membership=self._begun.membership_at(height, self._state),
-            memberships=self._begun.memberships_after(height, self._state),
+            state_root=state.root,
+            membership=self._begun.membership_at(height, state),
+            memberships=self._begun.memberships_after(height, state),
         )
 
     # --- one height ----------------------------------------------------------------------------------------
