@@ -14,7 +14,7 @@ from contracts.vouchers import Vouchers
 from node.admission.authority import Authority
 from node.admission.chain import read_chain
 from node.admission.identity import certificate_key
-from node.admission.join_file import (
+from node.admission.joining.files import (
     JoinIdentity,
     Street,
     read_join_identity,

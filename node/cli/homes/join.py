@@ -16,7 +16,7 @@ from ledger.ledger import Ledger
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
 from node.admission.endpoint import endpoint_of
 from node.admission.identity import load_certified_key, load_chain
-from node.admission.join_file import (
+from node.admission.joining.files import (
     IDENTITY_LENGTH_MAX,
     Street,
     read_join_request,
@@ -24,7 +24,7 @@ from node.admission.join_file import (
     require_printable,
     write_street,
 )
-from node.admission.joining_home import ask_to_join, terms_digest
+from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
 from node.cli.homes.member import RunningConfig
 from node.cli.options import ConfigOption, YesOption, confirm

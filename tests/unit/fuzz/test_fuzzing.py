@@ -108,7 +108,7 @@ PARSED_IN = {
     "node/admission/endpoint.py": "certificate-of-a-new-home",
     "node/admission/founding_file.py": "founding",
     "node/admission/identity.py": "certificate",
-    "node/admission/join_file.py": "street-file",
+    "node/admission/joining/files.py": "street-file",
     "node/admission/office_keys.py": "office-successor",
     "node/admission/register.py": "authority-register",
     "node/admission/request.py": "certificate-request",
