@@ -13,6 +13,8 @@ LedgerError
 |-- BlockNotNext            append of a block that does not extend the tip, or whose certificate is another's
 |-- DecidedBlockRefused     a decided block does not execute to what its header claims: the node stops
 |-- NothingToProve          a proof was asked of what the chain does not contain
+|-- StateNotCopied          the state of a height cannot be told to others; the ledger is as it was
+|-- CopyDamaged             a copy of a state is not whole, or not what was written; the ledger is as it was
 |-- StateKeyRefused         text that names no state key
 `-- TransactionRefused      a transaction that no block may contain
 """
@@ -117,3 +119,11 @@ class TransactionRefused(LedgerError):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class StateNotCopied(LedgerError):
+    """The state of a height cannot be told to others; the ledger is as it was."""
+
+
+class CopyDamaged(LedgerError):
+    """A copy of a state is not whole, or not what was written; the ledger is as it was."""

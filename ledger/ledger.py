@@ -491,6 +491,10 @@ class Ledger:
         """Yields every key of a table with its newest value, in the order of the keys."""
         return self._store.newest_versions(table)
 
+    def state_at(self, height: Height, *, after: StateKey | None) -> Iterator[tuple[StateKey, bytes | None]]:
+        """Yields every state key behind one with the value that it had after a height, None if it had none yet."""
+        return self._store.values_at(height, after=after)
+
     def node(self, name: Digest) -> bytes | None:
         """Returns a node of the newest state's authenticated map by its hash."""
         return self._store.node(name)

@@ -57,6 +57,11 @@ class StateChunk(Record, frozen=True, kw_only=True, tag="state-chunk"):
     entries: Annotated[tuple[StateEntry, ...], Meta(max_length=CHUNK_ENTRIES_MAX)]
     """In the order of their keys' hashes."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Keys and values together."""
+        return sum(entry.size_bytes for entry in self.entries)
+
 
 class ChunkFault(Enum):
     """What is wrong with a chunk: no honest home sends such a one."""
@@ -89,6 +94,12 @@ class Region:
         number = _number(self.last)
         return None if number == _ALL_ONES else _hash_of(number + 1)
 
+    @property
+    def preceding(self) -> Digest | None:
+        """The highest hash below the region, None if there is none."""
+        number = _number(self.start)
+        return None if number == 0 else _hash_of(number - 1)
+
     def halves(self) -> tuple["Region", "Region"]:
         """Returns the regions with one bit more, the lower first."""
         assert self.depth < KEY_SIZE_BITS, "a region of one hash has no halves"
@@ -119,7 +130,7 @@ def chunk_fault(chunk: StateChunk, root: Digest, position: Digest) -> ChunkFault
     Pure; never raises. Takes about 15 ms for the largest chunk.
     """
     entries = chunk.entries
-    if len(chunk.siblings) > KEY_SIZE_BITS or not _fits(len(entries), sum(entry.size_bytes for entry in entries)):
+    if len(chunk.siblings) > KEY_SIZE_BITS or not _fits(len(entries), chunk.size_bytes):
         return ChunkFault.TOO_LARGE
     region = region_at(position, len(chunk.siblings))
     hashes = [hash_key(entry.key) for entry in entries]

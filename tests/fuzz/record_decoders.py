@@ -13,10 +13,11 @@ from contracts.receipts import Receipt
 from contracts.state import StateValue, Table
 from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction
 from ledger.block import Block
-from ledger.errors import LedgerDamaged, LedgerForeign
+from ledger.errors import CopyDamaged, LedgerDamaged, LedgerForeign
 from ledger.ledger import Ledger
 from ledger.reading import BlockReader, TransactionLocation
 from ledger.startup import _check_format, _read_tip
+from ledger.state_copy import SnapshotAbout, SnapshotManifest, about_in
 from ledger.store import Store, StoredFormat, StoredTip, height_bytes, location_bytes
 from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
@@ -34,6 +35,7 @@ PLAIN: Final[dict[str, Any]] = {
     "proposal": Block,
     "evidence": Evidence,
     "terms": SpotTerms,
+    "snapshot-manifest": SnapshotManifest,
 }
 """What production code hands to `decode` as it came, with nothing between."""
 
@@ -51,6 +53,7 @@ ROOTS: Final = (
     Forget,
     StoredFormat,
     StoredTip,
+    SnapshotAbout,
     *PLAIN.values(),
     *(row[1] for row in STORED.values()),
 )
@@ -87,6 +90,7 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
         ("endpoint", EndpointRecord, decode_record, encode, (DecodeError,)),
         ("forget", Forget, decode_forget, encode, (DecodeError,)),
         ("tip", StoredTip, lambda data: _read_tip(store_of(data)), encode, (LedgerDamaged,)),
+        ("snapshot-about", SnapshotAbout, lambda data: about_in(store_of(data)), encode, (CopyDamaged,)),
     ]
     rows += [(name, root, _decoder_of(root), encode, (DecodeError,)) for name, root in PLAIN.items()]
     rows += [(name, root, _reader_of(read), encode, (LedgerDamaged,)) for name, (read, root) in STORED.items()]
