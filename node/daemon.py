@@ -207,8 +207,8 @@ class Daemon:
         applied.listen(self.metrics.on_applied)
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
-        watch = RulesWatch(self.ledger)
-        applied.listen(lambda _: watch.look())
+        self.rules = RulesWatch(self.ledger)
+        applied.listen(lambda _: self.rules.look())
         keys = KeyRing(identity.signer)
         if other is not None:
             keys.add(other.signer)
@@ -397,6 +397,7 @@ class Daemon:
                 meter_progress=self.agent.progress,
                 halted=self._halted,
                 recovery_status=self._recovery_status,
+                rules_notice=self.rules.notice,
                 link_notices=self.mesh.notices,
                 damaged=self.participant.driver.fail,
             ),

@@ -91,6 +91,8 @@ class ApiNode:
     halted: Callable[[], str | None]
     """Why the node has stopped taking part; None while it does."""
     recovery_status: Callable[[], RecoveryStatus]
+    rules_notice: Callable[[Names], str | None]
+    """What its program lacks for the rules of the chain, as of the last block; None: nothing."""
     link_notices: Callable[[Callable[[Address], str]], Sequence[str]]
     """What somebody must put right so that the links to the other members work."""
     damaged: Callable[[LedgerDamaged], None]

@@ -28,7 +28,6 @@ from node.replies.node import (
 from node.replies.parameters import NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
-from node.stories.rules import rules_notice
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -53,7 +52,7 @@ def status_of(context: ApiContext) -> StatusReply:
         address=node.address.hex(),
         chain=ledger.chain.hex(),
         protocol_version=require(ledger, RULES_KEY, Rules).version,
-        rules_notice=rules_notice(ledger, node.names()),
+        rules_notice=node.rules_notice(node.names()),
         height=ledger.height,
         tip=ledger.tip.hex(),
         state_root=ledger.state_root.hex(),
@@ -106,7 +105,7 @@ async def show_health(context: ApiContext, _: NoParameters, __: web.Request) -> 
     reason = context.node.halted()
     if reason is not None:
         raise ProblemError(ProblemReason.HALTED, reason)
-    notice = rules_notice(context.chain.ledger, context.node.names())
+    notice = context.node.rules_notice(context.node.names())
     return answer(HealthReply(status="ok", notices=[] if notice is None else [notice]))
 
 

@@ -22,7 +22,6 @@ from node.replies.why import (
     WhySupport,
 )
 from node.stories.member_changes import departure_of
-from node.stories.rules import rules_notice
 
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
@@ -31,7 +30,7 @@ async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web
     explanation = context.node.replica.explain()
     departure = departure_of(context.chain.ledger, context.node.names(), explanation.own)
     links = context.node.link_notices(name_of)
-    rules = rules_notice(context.chain.ledger, context.node.names())
+    rules = context.node.rules_notice(context.node.names())
     notices = [*([] if departure is None else [departure.sentence]), *([] if rules is None else [rules]), *links]
     return answer(why_view(context.node.name, explanation, name_of, notices))
 

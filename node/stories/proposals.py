@@ -54,15 +54,20 @@ def expulsion_proposals(ledger: Ledger, names: Names) -> Iterator[ExpulsionPropo
 
 def rules_proposals(ledger: Ledger, names: Names) -> Iterator[RulesProposalModel]:
     """Yields what members proposed last, where it is that the rules change."""
+    for proposer, proposal, change in changes_of_rules(ledger):
+        yield RulesProposalModel(
+            **_common(ledger, names, proposer, proposal),
+            version=change.version,
+            from_height=change.from_height,
+            parameters=RuleParametersModel.model_validate(record_fields(change.parameters)),
+        )
+
+
+def changes_of_rules(ledger: Ledger) -> Iterator[tuple[Address, Proposal, RulesChange]]:
+    """Yields who proposed what about the rules: each one's last proposal, where that is its subject."""
     for proposer, proposal in _proposals(ledger):
-        change = proposal.subject
-        if isinstance(change, RulesChange):
-            yield RulesProposalModel(
-                **_common(ledger, names, proposer, proposal),
-                version=change.version,
-                from_height=change.from_height,
-                parameters=RuleParametersModel.model_validate(record_fields(change.parameters)),
-            )
+        if isinstance(proposal.subject, RulesChange):
+            yield proposer, proposal, proposal.subject
 
 
 def _proposals(ledger: Ledger) -> Iterator[tuple[Address, Proposal]]:

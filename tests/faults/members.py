@@ -22,6 +22,7 @@ from contracts.receipts import Asset, Party
 from contracts.transactions import SubmitTrade, Transaction, decode_transaction, trade_id
 from ledger.block import Block, block_digest
 from ledger.merkle_tree import tree_root
+from node.chain import driver
 from node.daemon import AgentParts
 from node.mesh.messages import PeerMessage
 from tests.faults.bending import BendingMesh
@@ -206,14 +207,32 @@ class _Bends(LyingMember):
         return self.ledger.build(slot=honest.slot, leader=self.own, candidates=candidates, prove=self.key.prove)
 
 
-class ProposesTwice(_Bends):
-    """Two blocks in one slot, to everybody, to some the one first and to some the other. It goes on to lead its slots
-    once it is suspended for that.
+class _Shameless(_Bends):
+    """Goes on after it was found out, until it has lied enough: it leads its own slots although it is suspended, and
+    does not keep silent when it is shown what it signed and its sign state does not know.
+
+    It holds others to the rules: were it to vote for a friend that leads though suspended, it would come to lead, and
+    to lie, by chance only.
     """
+
+    def lie(self) -> None:
+        super().lie()
+        honest = Leaders.at
+
+        def at(leaders: Leaders, slot: Slot) -> Address | None:
+            is_own = leaders.whose(slot) == self.own and not self.is_done
+            return self.own if is_own else honest(leaders, slot)
+
+        Leaders.at = at  # type: ignore[method-assign]
+        driver.is_forgotten = lambda message, own, remembered: False
+        driver.certificate_is_forgotten = lambda certificate, own, remembered: False
+
+
+class ProposesTwice(_Shameless):
+    """Two blocks in one slot, to everybody, to some the one first and to some the other."""
 
     def __init__(self, parts: AgentParts, note: Note, friends: Sequence[Address] = ()) -> None:
         self._others: dict[Step, PrePrepare] = {}
-        Leaders.at = Leaders.whose  # type: ignore[method-assign]
         super().__init__(parts, note, friends)
 
     def bent(self, recipient: Address, message: PeerMessage) -> Iterable[PeerMessage]:
@@ -281,7 +300,7 @@ class VotesTwice(_Bends):
 # --- together ----------------------------------------------------------------------------------------------------
 
 
-class Colludes(_Bends):
+class Colludes(_Shameless):
     """Forks, with its friends: one block to half of the honest members, another to the rest, votes and COMMITs for
     each to those who have it.
     """

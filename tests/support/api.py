@@ -22,6 +22,7 @@ from node.api.server import Api
 from node.chain.applied import AppliedBlock, AppliedFeed
 from node.chain.mempool import Mempool, MempoolLimits
 from node.chain.replica_status import ReplicaStatus, ReplicaView
+from node.chain.rules_watch import RulesWatch
 from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.household.agent import AgentProgress
@@ -76,6 +77,8 @@ class ApiHarness:
         self.pool = TransactionPool(ledger=self.ledger, mempool=mempool, monotonic_ms=lambda: 0)
         self.applied = AppliedFeed()
         self.applied.listen(self.metrics.on_applied)
+        self.rules = RulesWatch(self.ledger)
+        self.applied.listen(lambda _: self.rules.look())
         self.replica = ReplicaView(
             status=self._replica_status, explain=self._explain, connected=lambda: self.surroundings.peers
         )
@@ -93,6 +96,7 @@ class ApiHarness:
                 meter_progress=lambda: self.surroundings.meter,
                 halted=lambda: self.surroundings.halted,
                 recovery_status=lambda: self.surroundings.recovery,
+                rules_notice=self.rules.notice,
                 link_notices=lambda _: self.surroundings.notices,
                 damaged=self.surroundings.damage.append,
             ),
