@@ -172,7 +172,7 @@ class Ledger:
         require_access(directory, database_path(directory), is_writing=True)
         lock = DirectoryLock(directory)
         store: Store | None = None
-        eras = BegunEras(chain_id(genesis), begun)
+        eras = BegunEras(genesis, begun)
         try:
             check_files(directory)
             remove_seal(directory)
