@@ -156,7 +156,7 @@ class Ledger(LedgerReader):
             OriginRefused: something does not hold; there is no ledger.
             RulesUnknown: the next block has rules that this program does not know; there is no ledger.
         """
-        eras = BegunEras(chain_id(genesis), begun)
+        eras = BegunEras(genesis, begun)
         cls._create(directory, lambda: make_database_at(directory, genesis, origin, entries, eras))
         return cls.open(directory, genesis, verifier, begun=begun)
 
