@@ -4,7 +4,7 @@
 |---|---|---|
 | `A` about | nothing | encoded `SnapshotAbout`; written last: a copy without it is not whole |
 | `E` entries | hash of the state key | encoded `StateEntry` |
-| `M` manifest | page (4 bytes big endian) | encoded `SnapshotManifest`, cut into pages |
+| `O` origin | page (4 bytes big endian) | encoded `Origin`, cut into pages |
 | `R` regions | first hash, bits (2 bytes big endian) | `C` if it is a chunk's, else `I`; its subtree's hash |
 
 The ledger keeps the map of its newest state alone, and cannot say which keys stand in a region: a copy can, however
@@ -16,20 +16,25 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
-
-from msgspec import Meta
+from typing import Final, TypeVar
 
 from consensus.codec import DecodeError, Record, decode, encode
 from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
-from consensus.messages import CommitCertificate, DigestField, HeightField
-from contracts.joining import READY_HEIGHTS_MAX
-from contracts.receipts import Receipt
+from consensus.messages import DigestField, HeightField
 from contracts.state import StateKey
 from ledger.authenticated_map import hash_key
-from ledger.block import Block, BlockHeader
-from ledger.errors import CopyDamaged, LedgerDamaged, LedgerError, LedgerUnreadable, LedgerWriteFailed, StateNotCopied
+from ledger.block import BlockHeader
+from ledger.errors import (
+    BlocksNotHere,
+    CopyDamaged,
+    LedgerDamaged,
+    LedgerError,
+    LedgerUnreadable,
+    LedgerWriteFailed,
+    StateNotCopied,
+)
 from ledger.ledger import Ledger
+from ledger.origin import NAMED_BELOW_MAX, Origin
 from ledger.state_ranges import (
     WHOLE,
     HashedEntry,
@@ -48,11 +53,11 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work in short steps that returns a `T`; other work runs between them."""
 
-MANIFEST_PAGE_SIZE_BYTES: Final = 256 * 1024
-MANIFEST_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
+ORIGIN_PAGE_SIZE_BYTES: Final = 256 * 1024
+ORIGIN_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A block, its receipts, 64 headers, and the steps to its members: each has its own bound, all reach it never."""
 
-MANIFEST_PAGES_MAX: Final = MANIFEST_SIZE_BYTES_MAX // MANIFEST_PAGE_SIZE_BYTES
+ORIGIN_PAGES_MAX: Final = ORIGIN_SIZE_BYTES_MAX // ORIGIN_PAGE_SIZE_BYTES
 
 ENTRIES_PER_STEP: Final = 256
 """Entries that are copied at once: 5 ms, and one synced write."""
@@ -61,7 +66,7 @@ REGIONS_PER_STEP: Final = 256
 
 ABOUT: Final = b"A"
 ENTRY: Final = b"E"
-MANIFEST: Final = b"M"
+ORIGIN: Final = b"O"
 REGION: Final = b"R"
 CHUNK: Final = b"C"
 INNER: Final = b"I"
@@ -73,21 +78,7 @@ class SnapshotAbout(Record, frozen=True, kw_only=True, tag="snapshot-about"):
     chain: DigestField
     height: HeightField
     """Of the block after which it is the state."""
-    manifest_size_bytes: int
-
-
-class SnapshotManifest(Record, frozen=True, kw_only=True, tag="snapshot-manifest"):
-    """What proves whose state it is, by genesis alone, and what a ledger needs beside the state to go on from it."""
-
-    block: Block
-    certificate: CommitCertificate
-    """That decides it."""
-    receipts: tuple[Receipt, ...]
-    """Of its transactions."""
-    steps: Annotated[tuple[SetStep, ...], Meta(max_length=CHANGES_MAX)]
-    """What leads from genesis to the block's members."""
-    headers: Annotated[tuple[BlockHeader, ...], Meta(max_length=READY_HEIGHTS_MAX)]
-    """Of the blocks below it, the highest first: `READY_HEIGHTS_MAX` of them, fewer only where there are no more."""
+    origin_size_bytes: int
 
 
 def about_in(store: Store) -> SnapshotAbout:
@@ -130,14 +121,14 @@ class StateCopy:
         """Closes the database."""
         self._store.close()
 
-    def manifest_page(self, page: int) -> bytes:
-        """Returns a page of the encoded manifest, nothing beyond the last.
+    def origin_page(self, page: int) -> bytes:
+        """Returns a page of the encoded origin, nothing beyond the last.
 
         Raises:
             CopyDamaged: the copy is not what was written.
         """
         with _damage_of_a_copy():
-            return self._store.get(MANIFEST + page.to_bytes(4, "big")) or b""
+            return self._store.get(ORIGIN + page.to_bytes(4, "big")) or b""
 
     def chunk_at(self, position: Digest) -> StateChunk:
         """Returns the chunk whose region holds a hash.
@@ -184,9 +175,12 @@ def copying(ledger: Ledger, height: Height, directory: Path) -> Steps[None]:
         LedgerDamaged: the ledger is not what was written.
     """
     shutil.rmtree(directory, ignore_errors=True)
-    manifest = yield from _manifest(ledger, height)
-    encoded = encode(manifest)
-    if len(encoded) > MANIFEST_SIZE_BYTES_MAX:
+    try:
+        origin = yield from _origin(ledger, height)
+    except BlocksNotHere as error:
+        raise StateNotCopied(f"what goes with the state after block {height} is not here: {error}") from None
+    encoded = encode(origin)
+    if len(encoded) > ORIGIN_SIZE_BYTES_MAX:
         raise StateNotCopied(f"what goes with the state after block {height} has {len(encoded):,} bytes")
     store: Store | None = None
     try:
@@ -194,12 +188,12 @@ def copying(ledger: Ledger, height: Height, directory: Path) -> Steps[None]:
         yield from _copy_entries(ledger, height, store)
         with _damage_of_a_copy():
             root = yield from _index_regions(store)
-        if root != manifest.block.header.state_root:
+        if root != origin.block.header.state_root:
             raise StateNotCopied(
                 f"the state after block {height} hashes to {root.hex()}, and the block commits to another: "
                 "p2pnode ledger verify finds out why"
             )
-        about = SnapshotAbout(chain=ledger.chain, height=height, manifest_size_bytes=len(encoded))
+        about = SnapshotAbout(chain=ledger.chain, height=height, origin_size_bytes=len(encoded))
         store.write({**_pages(encoded), ABOUT: encode(about)})
     except (LedgerWriteFailed, CopyDamaged) as error:
         raise StateNotCopied(f"the disk does not take a copy of the state: {error}") from None
@@ -208,37 +202,31 @@ def copying(ledger: Ledger, height: Height, directory: Path) -> Steps[None]:
             store.close()
 
 
-def _manifest(ledger: Ledger, height: Height) -> Steps[SnapshotManifest]:
+def _origin(ledger: Ledger, height: Height) -> Steps[Origin]:
     """Returns what goes with the state after a decided block, one block read per step."""
-    block, certificate = ledger.block(height), ledger.certificate(height)
-    if block is None or certificate is None:
-        raise StateNotCopied(f"the ledger does not have block {height}")
+    block = ledger.decided_block(height)
     headers: list[BlockHeader] = []
-    for number in range(height - 1, max(GENESIS_HEIGHT, height - 1 - READY_HEIGHTS_MAX), -1):
+    for number in range(height - 1, max(GENESIS_HEIGHT, height - 1 - NAMED_BELOW_MAX), -1):
         yield
-        below = ledger.block(Height(number))
-        if below is None:
-            raise StateNotCopied(
-                f"the ledger does not have block {number}, which has to go with the state after {height}"
-            )
-        headers.append(below.header)
-    yield
-    steps = ledger.set_steps()
+        headers.append(ledger.decided_block(Height(number)).header)
+    steps: list[SetStep] = []
+    for some in ledger.set_steps_in_turns():
+        yield
+        steps += some
     if len(steps) > CHANGES_MAX:
         raise StateNotCopied(
             f"{len(steps):,} changes of members lead to block {height}, and {CHANGES_MAX:,} can be told"
         )
     yield
-    receipts = ledger.receipts(height)
-    return SnapshotManifest(
-        block=block, certificate=certificate, receipts=receipts, steps=steps, headers=tuple(headers)
-    )
+    certificate, receipts = ledger.certificate(height), ledger.receipts(height)
+    assert certificate is not None, "a decided block has its certificate"
+    return Origin(block=block, certificate=certificate, receipts=receipts, steps=tuple(steps), headers=tuple(headers))
 
 
 def _pages(encoded: bytes) -> dict[bytes, bytes]:
-    starts = range(0, len(encoded), MANIFEST_PAGE_SIZE_BYTES)
+    starts = range(0, len(encoded), ORIGIN_PAGE_SIZE_BYTES)
     return {
-        MANIFEST + page.to_bytes(4, "big"): encoded[start : start + MANIFEST_PAGE_SIZE_BYTES]
+        ORIGIN + page.to_bytes(4, "big"): encoded[start : start + ORIGIN_PAGE_SIZE_BYTES]
         for page, start in enumerate(starts)
     }
 

@@ -212,6 +212,50 @@ def join_regions(parts: Iterable[tuple[Region, Digest]]) -> Iterator[tuple[Regio
     assert [region for region, _ in open_] == [WHOLE], "the regions do not cover the map"
 
 
+class Covered:
+    """Which hashes chunks were taken of, as few intervals as there can be."""
+
+    def __init__(self, intervals: Iterable[tuple[Digest, Digest]] = ()) -> None:
+        """Takes intervals that `intervals` returned, first and last hash of each."""
+        self._intervals = [(_number(first), _number(last)) for first, last in intervals]
+        before = -2
+        for first, last in self._intervals:
+            if not before + 1 < first <= last:
+                raise ValueError("the intervals are not apart and in their order")
+            before = last
+
+    @property
+    def intervals(self) -> tuple[tuple[Digest, Digest], ...]:
+        """First and last hash of each interval, in their order."""
+        return tuple((_hash_of(first), _hash_of(last)) for first, last in self._intervals)
+
+    @property
+    def is_whole(self) -> bool:
+        """Says whether every hash is covered."""
+        return self._intervals == [(0, _ALL_ONES)]
+
+    @property
+    def share(self) -> float:
+        """How much is covered, 0 to 1, for people."""
+        return sum(last - first + 1 for first, last in self._intervals) / (_ALL_ONES + 1)
+
+    def add(self, region: Region) -> None:
+        """Covers a region, whatever of it was covered before."""
+        first, last = _number(region.start), _number(region.last)
+        apart = [one for one in self._intervals if one[1] + 1 < first or last + 1 < one[0]]
+        joined = [one for one in self._intervals if one not in apart]
+        whole = (min([first, *(one[0] for one in joined)]), max([last, *(one[1] for one in joined)]))
+        self._intervals = sorted([*apart, whole])
+
+    def first_missing(self, region: Region) -> Digest | None:
+        """Returns the lowest hash of a region that is not covered, None if all are."""
+        lowest = _number(region.start)
+        for first, last in self._intervals:
+            if first <= lowest <= last:
+                lowest = last + 1
+        return _hash_of(lowest) if lowest <= _number(region.last) else None
+
+
 def _fits(count: int, size_bytes: int) -> bool:
     return count <= CHUNK_ENTRIES_MAX and (count <= 1 or size_bytes <= CHUNK_SIZE_BYTES_MAX)
 

@@ -71,11 +71,11 @@ from node.mesh.messages import (
     EndpointRecords,
     EvidenceNote,
     ForgetNotes,
-    ManifestPage,
-    ManifestRequest,
     OfferDecline,
     OfferReply,
     OfferRequest,
+    OriginPage,
+    OriginRequest,
     PeerMessage,
     SnapshotOffer,
     SnapshotRequest,
@@ -448,9 +448,9 @@ class Daemon:
                 self.endpoints.on_records(sender, message)
             case ForgetNotes():
                 self.forgets.on_notes(sender, message)
-            case SnapshotRequest() | ManifestRequest() | ChunkRequest():
+            case SnapshotRequest() | OriginRequest() | ChunkRequest():
                 self.snapshot_server.request(sender, message)
-            case SnapshotOffer() | ManifestPage() | ChunkAnswer():
+            case SnapshotOffer() | OriginPage() | ChunkAnswer():
                 self.metrics.on_message_refused("snapshot_not_asked")
             case _:
                 self.participant.receive(sender, message)

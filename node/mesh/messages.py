@@ -31,7 +31,7 @@ from contracts.transactions import (
     SpotTerms,
 )
 from contracts.units import Milliseconds, WattHours
-from ledger.state_copy import MANIFEST_PAGE_SIZE_BYTES, MANIFEST_PAGES_MAX, MANIFEST_SIZE_BYTES_MAX
+from ledger.state_copy import ORIGIN_PAGE_SIZE_BYTES, ORIGIN_PAGES_MAX, ORIGIN_SIZE_BYTES_MAX
 from ledger.state_ranges import StateChunk
 from node.mesh.endpoint_record import RECORDS_MAX, RawRecord
 from node.names.card import RawForget
@@ -84,22 +84,22 @@ class SnapshotOffer(Record, frozen=True, kw_only=True, tag="snapshot-offer"):
 
     height: HeightField
     """Of the block after which it is the state; 0: there is none."""
-    manifest_size_bytes: Annotated[int, Meta(ge=0, le=MANIFEST_SIZE_BYTES_MAX)]
+    origin_size_bytes: Annotated[int, Meta(ge=0, le=ORIGIN_SIZE_BYTES_MAX)]
 
 
-class ManifestRequest(Record, frozen=True, kw_only=True, tag="manifest-request"):
-    """Asks for a page of what proves a state (`SnapshotManifest`)."""
-
-    height: BlockHeightField
-    page: Annotated[int, Meta(ge=0, le=MANIFEST_PAGES_MAX - 1)]
-
-
-class ManifestPage(Record, frozen=True, kw_only=True, tag="manifest-page"):
-    """Answers a `ManifestRequest`; without content if this state cannot be had here."""
+class OriginRequest(Record, frozen=True, kw_only=True, tag="origin-request"):
+    """Asks for a page of what proves a state (`Origin`)."""
 
     height: BlockHeightField
-    page: Annotated[int, Meta(ge=0, le=MANIFEST_PAGES_MAX - 1)]
-    content: Annotated[bytes, Meta(max_length=MANIFEST_PAGE_SIZE_BYTES)]
+    page: Annotated[int, Meta(ge=0, le=ORIGIN_PAGES_MAX - 1)]
+
+
+class OriginPage(Record, frozen=True, kw_only=True, tag="origin-page"):
+    """Answers a `OriginRequest`; without content if this state cannot be had here."""
+
+    height: BlockHeightField
+    page: Annotated[int, Meta(ge=0, le=ORIGIN_PAGES_MAX - 1)]
+    content: Annotated[bytes, Meta(max_length=ORIGIN_PAGE_SIZE_BYTES)]
 
 
 class ChunkRequest(Record, frozen=True, kw_only=True, tag="chunk-request"):
@@ -117,10 +117,10 @@ class ChunkAnswer(Record, frozen=True, kw_only=True, tag="chunk-answer"):
     chunk: StateChunk | None
 
 
-SnapshotQuestion = SnapshotRequest | ManifestRequest | ChunkRequest
+SnapshotQuestion = SnapshotRequest | OriginRequest | ChunkRequest
 """What is asked of who has a state to give."""
 
-SnapshotAnswer = SnapshotOffer | ManifestPage | ChunkAnswer
+SnapshotAnswer = SnapshotOffer | OriginPage | ChunkAnswer
 """What comes back."""
 
 

@@ -61,9 +61,12 @@ class OwnSnapshots:
         self._copies: dict[Height, StateCopy] = {}
         self._tried: Height | None = None
         self._log = get_logger("snapshots")
-        directory.mkdir(mode=0o700, exist_ok=True)
-        for folder in sorted(directory.iterdir()):
-            self._open(folder)
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            for folder in sorted(directory.iterdir()):
+                self._open(folder)
+        except OSError as error:
+            self._log.warning("copies of the state cannot be read", reason=str(error))
 
     def close(self) -> None:
         """Closes all copies."""
@@ -110,14 +113,11 @@ class OwnSnapshots:
         self._tried = height  # one that failed is not tried again: the next one may not
         for older in sorted(self._copies)[:-1]:
             self._remove(older)
-        free, needed = shutil.disk_usage(self._directory).free, self._needed_bytes()
-        if free < needed:
-            self._log.warning("no room for a copy of the state", height=height, free_bytes=free, needed_bytes=needed)
-            return
         folder, began_s = self._directory / str(height), time.monotonic()
         try:
+            self._require_room()
             await _in_turns(copying(self._ledger, height, folder))
-        except StateNotCopied as error:
+        except (StateNotCopied, OSError) as error:
             self._log.warning("the state is not copied", height=height, reason=str(error))
             shutil.rmtree(folder, ignore_errors=True)
             return
@@ -126,12 +126,14 @@ class OwnSnapshots:
             "the state is copied for those who join", height=height, took_s=round(time.monotonic() - began_s)
         )
 
-    def _needed_bytes(self) -> int:
+    def _require_room(self) -> None:
         stored_bytes = 0
         for file in self._database.iterdir():
             with suppress(FileNotFoundError):  # LevelDB may have merged it meanwhile
                 stored_bytes += file.stat().st_size
-        return FREE_SIZE_BYTES_MIN + DATABASE_FACTOR * stored_bytes
+        needed, free = FREE_SIZE_BYTES_MIN + DATABASE_FACTOR * stored_bytes, shutil.disk_usage(self._directory).free
+        if free < needed:
+            raise StateNotCopied(f"the disk has {free:,} bytes free, and it takes {needed:,}")
 
     def _open(self, folder: Path) -> None:
         try:

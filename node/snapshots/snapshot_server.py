@@ -13,8 +13,8 @@ from ledger.state_copy import StateCopy
 from node.mesh.messages import (
     ChunkAnswer,
     ChunkRequest,
-    ManifestPage,
-    ManifestRequest,
+    OriginPage,
+    OriginRequest,
     PeerMessage,
     SnapshotAnswer,
     SnapshotOffer,
@@ -55,9 +55,9 @@ class SnapshotServer(PacedServer[SnapshotQuestion]):
         match request:
             case SnapshotRequest():
                 return _offer_of(self._snapshots.newest()), ANSWER_OVERHEAD_BYTES
-            case ManifestRequest():
-                content = self._read(request.height, lambda copy: copy.manifest_page(request.page)) or b""
-                page = ManifestPage(height=request.height, page=request.page, content=content)
+            case OriginRequest():
+                content = self._read(request.height, lambda copy: copy.origin_page(request.page)) or b""
+                page = OriginPage(height=request.height, page=request.page, content=content)
                 return page, ANSWER_OVERHEAD_BYTES + len(content)
             case ChunkRequest():
                 chunk = self._read(request.height, lambda copy: copy.chunk_at(request.position))
@@ -79,5 +79,5 @@ class SnapshotServer(PacedServer[SnapshotQuestion]):
 
 def _offer_of(copy: StateCopy | None) -> SnapshotOffer:
     if copy is None:
-        return SnapshotOffer(height=Height(0), manifest_size_bytes=0)
-    return SnapshotOffer(height=copy.about.height, manifest_size_bytes=copy.about.manifest_size_bytes)
+        return SnapshotOffer(height=Height(0), origin_size_bytes=0)
+    return SnapshotOffer(height=copy.about.height, origin_size_bytes=copy.about.origin_size_bytes)

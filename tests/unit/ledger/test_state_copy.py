@@ -8,12 +8,14 @@ import pytest
 
 from consensus.codec import decode
 from consensus.identifiers import Digest, Height
+from consensus.messages import CommitCertificate
 from contracts.state import StateKey, Table
 from ledger import state_copy, state_ranges
 from ledger.authenticated_map import hash_key
 from ledger.errors import CopyDamaged, StateNotCopied
 from ledger.ledger import Ledger
-from ledger.state_copy import SnapshotManifest, StateCopy, copying
+from ledger.origin import Origin
+from ledger.state_copy import StateCopy, copying
 from ledger.state_ranges import WHOLE, chunk_fault, region_at
 from ledger.store import FORMAT_KEY
 from tests.support.ledger import ChainBuilder
@@ -37,7 +39,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_ranges, "CHUNK_ENTRIES_MAX", 5)
     monkeypatch.setattr(state_copy, "ENTRIES_PER_STEP", 3)
     monkeypatch.setattr(state_copy, "REGIONS_PER_STEP", 4)
-    monkeypatch.setattr(state_copy, "MANIFEST_PAGE_SIZE_BYTES", 1_000)
+    monkeypatch.setattr(state_copy, "ORIGIN_PAGE_SIZE_BYTES", 1_000)
 
 
 def newest_state(ledger: Ledger) -> dict[StateKey, bytes]:
@@ -62,13 +64,13 @@ def told(copy: StateCopy, root: Digest) -> dict[StateKey, bytes]:
     return found
 
 
-def manifest_in(copy: StateCopy) -> SnapshotManifest:
+def origin_in(copy: StateCopy) -> Origin:
     pages: list[bytes] = []
-    while page := copy.manifest_page(len(pages)):
+    while page := copy.origin_page(len(pages)):
         pages.append(page)
     assert len(pages) > 1
-    assert sum(map(len, pages)) == copy.about.manifest_size_bytes
-    return decode(b"".join(pages), SnapshotManifest)
+    assert sum(map(len, pages)) == copy.about.origin_size_bytes
+    return decode(b"".join(pages), Origin)
 
 
 def test_a_copy_tells_the_state_of_its_height_though_the_chain_goes_on_meanwhile(
@@ -86,11 +88,11 @@ def test_a_copy_tells_the_state_of_its_height_though_the_chain_goes_on_meanwhile
     assert told(copy, root) == expected != newest_state(ledger)
     assert copy.about.height == height
     assert copy.about.chain == ledger.chain
-    manifest = manifest_in(copy)
-    assert manifest.block == ledger.block(height)
-    assert manifest.certificate == ledger.certificate(height)
-    assert manifest.receipts == ledger.receipts(height)
-    assert [header.height for header in manifest.headers] == list(range(height - 1, 0, -1))[:64]
+    origin = origin_in(copy)
+    assert origin.block == ledger.block(height)
+    assert origin.certificate == ledger.certificate(height)
+    assert origin.receipts == ledger.receipts(height)
+    assert [header.height for header in origin.headers] == list(range(height - 1, 0, -1))[:63]
     copy.close()
 
 
@@ -108,14 +110,34 @@ def test_headers_as_many_as_may_be_named_go_with_the_state(tmp_path: Path) -> No
     for _ in range(67):
         builder.append([builder.transfer(0, 1, 1)])
     copy = copied(builder.ledger, Height(67), tmp_path / "copy")
-    assert [header.height for header in manifest_in(copy).headers] == list(range(66, 2, -1))
+    assert [header.height for header in origin_in(copy).headers] == list(range(66, 3, -1))
     copy.close()
     builder.ledger.close()
 
 
-def test_what_the_ledger_does_not_have_is_not_copied(builder: ChainBuilder, tmp_path: Path) -> None:
-    with pytest.raises(StateNotCopied, match="does not have block"):
-        copied(builder.ledger, Height(builder.ledger.height + 1), tmp_path / "copy")
+def test_a_ledger_that_began_later_copies_once_it_has_the_headers_that_go_along(tmp_path: Path) -> None:
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    for _ in range(140):
+        builder.append([builder.transfer(0, 1, 1)])
+    genesis, source = builder.community.genesis, builder.ledger
+    copy = copied(source, Height(70), tmp_path / "copy")
+    entries = told(copy, source.decided_block(Height(70)).header.state_root)
+    later = Ledger.create_at(tmp_path / "later", genesis, origin_in(copy), entries.items())
+    for number in range(71, 141):
+        later.append(source.decided_block(Height(number)), certificate_of(source, number))
+    with pytest.raises(StateNotCopied, match="is not here"):
+        copied(later, Height(132), tmp_path / "early")
+    second = copied(later, Height(133), tmp_path / "second")
+    assert origin_in(second) == origin_in(copied(source, Height(133), tmp_path / "first"))
+    assert told(second, later.decided_block(Height(133)).header.state_root)
+    later.close()
+    source.close()
+
+
+def certificate_of(ledger: Ledger, height: int) -> CommitCertificate:
+    found = ledger.certificate(Height(height))
+    assert found is not None
+    return found
 
 
 def test_a_state_that_the_block_does_not_commit_to_is_not_told(
@@ -136,7 +158,7 @@ def test_a_state_that_the_block_does_not_commit_to_is_not_told(
 def test_a_manifest_or_steps_beyond_the_bound_are_not_made(
     builder: ChainBuilder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_copy, "MANIFEST_SIZE_BYTES_MAX", 1_000)
+    monkeypatch.setattr(state_copy, "ORIGIN_SIZE_BYTES_MAX", 1_000)
     with pytest.raises(StateNotCopied, match=r"has [\d,]+ bytes"):
         copied(builder.ledger, AT, tmp_path / "copy")
     monkeypatch.setattr(state_copy, "CHANGES_MAX", -1)

@@ -1,6 +1,7 @@
 """A state in chunks: whole, divided alike by all, and every tampering found at the chunk that it was done to."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from ledger.authenticated_map import EMPTY, hash_inner, hash_key, hash_value, no
 from ledger.state_ranges import (
     WHOLE,
     ChunkFault,
+    Covered,
     Region,
     StateChunk,
     StateEntry,
@@ -252,3 +254,37 @@ def test_a_region_knows_its_bounds() -> None:
     assert region_at(HIGHEST, 256) == Region(HIGHEST, 256)
     assert region_at(HIGHEST, 256).last == HIGHEST
     assert hash_value(b"") != EMPTY
+
+
+# --- what is covered --------------------------------------------------------------------------------------------
+
+REGIONS = st.builds(
+    region_at, st.integers(0, 255).map(lambda number: Digest(bytes([number]) + bytes(31))), st.integers(0, 8)
+)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(st.lists(REGIONS, max_size=12), REGIONS)
+def test_what_is_covered_is_what_was_added(added: list[Region], asked: Region) -> None:
+    """Against a table of the 256 hashes that the regions tell apart."""
+    covered, table = Covered(), [False] * 256
+    for region in added:
+        covered.add(region)
+        table[region.start[0] : region.last[0] + 1] = [True] * (region.last[0] - region.start[0] + 1)
+    missing = [number for number in range(asked.start[0], asked.last[0] + 1) if not table[number]]
+    expected = Digest(bytes([missing[0]]) + bytes(31)) if missing else None
+    assert covered.first_missing(asked) == expected
+    assert covered.is_whole == all(table)
+    assert covered.share == sum(table) / 256
+    edges = [True] * table[0] + [below != above for below, above in pairwise(table)]
+    assert len(covered.intervals) == (sum(edges) + 1) // 2
+    assert Covered(covered.intervals).intervals == covered.intervals
+
+
+def test_intervals_that_touch_overlap_or_go_back_are_refused() -> None:
+    first, second = (b"\x01" + bytes(31), b"\x02" + bytes(31)), (b"\x04" + bytes(31), b"\x05" + bytes(31))
+    assert Covered([first, second]).intervals == (first, second)
+    touching = (b"\x02" + bytes(30) + b"\x01", b"\x03" + bytes(31))
+    for wrong in ([second, first], [first, first], [first, touching], [first[::-1]]):
+        with pytest.raises(ValueError, match="apart"):
+            Covered(wrong)

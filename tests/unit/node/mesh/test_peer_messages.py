@@ -36,7 +36,7 @@ from consensus.messages import (
 from contracts.state import StateKey
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, SpotTerms
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
-from ledger.state_copy import MANIFEST_PAGES_MAX, MANIFEST_SIZE_BYTES_MAX
+from ledger.state_copy import ORIGIN_PAGES_MAX, ORIGIN_SIZE_BYTES_MAX
 from ledger.state_ranges import CHUNK_ENTRIES_MAX, VALUE_SIZE_BYTES_MAX, StateChunk, StateEntry
 from node.mesh.messages import (
     BLOCKS_PER_ANSWER_MAX,
@@ -49,11 +49,11 @@ from node.mesh.messages import (
     EndpointRecords,
     EvidenceNote,
     ForgetNotes,
-    ManifestPage,
-    ManifestRequest,
     OfferDecline,
     OfferReply,
     OfferRequest,
+    OriginPage,
+    OriginRequest,
     PeerMessage,
     SnapshotOffer,
     SnapshotRequest,
@@ -71,7 +71,7 @@ ADDRESSES = st.binary(min_size=32, max_size=32).map(Address)
 SIGNATURES = st.binary(min_size=64, max_size=64).map(Signature)
 NONCES = st.binary(min_size=32, max_size=32)
 SOME_BYTES = st.binary(min_size=1, max_size=40)
-PAGES = st.integers(0, MANIFEST_PAGES_MAX - 1)
+PAGES = st.integers(0, ORIGIN_PAGES_MAX - 1)
 ENERGIES = st.integers(0, 10**12).map(WattHours)
 VOTED = {"height": HEIGHTS, "slot": SLOTS, "block": DIGESTS, "signer": ADDRESSES, "signature": SIGNATURES}
 
@@ -176,11 +176,9 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
         blocks=st.lists(st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES), max_size=2).map(tuple),
     ),
     SnapshotRequest: st.just(SnapshotRequest()),
-    SnapshotOffer: st.builds(
-        SnapshotOffer, height=HEIGHTS, manifest_size_bytes=st.integers(0, MANIFEST_SIZE_BYTES_MAX)
-    ),
-    ManifestRequest: st.builds(ManifestRequest, height=HEIGHTS, page=PAGES),
-    ManifestPage: st.builds(ManifestPage, height=HEIGHTS, page=PAGES, content=st.binary(max_size=40)),
+    SnapshotOffer: st.builds(SnapshotOffer, height=HEIGHTS, origin_size_bytes=st.integers(0, ORIGIN_SIZE_BYTES_MAX)),
+    OriginRequest: st.builds(OriginRequest, height=HEIGHTS, page=PAGES),
+    OriginPage: st.builds(OriginPage, height=HEIGHTS, page=PAGES, content=st.binary(max_size=40)),
     ChunkRequest: st.builds(ChunkRequest, height=HEIGHTS, position=DIGESTS),
     ChunkAnswer: st.builds(ChunkAnswer, height=HEIGHTS, position=DIGESTS, chunk=st.none() | CHUNKS),
     OfferRequest: st.builds(

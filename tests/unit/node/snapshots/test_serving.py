@@ -12,16 +12,16 @@ from consensus.codec import decode
 from consensus.identifiers import Address, Digest, Height
 from ledger import state_ranges
 from ledger.errors import LedgerDamaged
+from ledger.origin import Origin
 from ledger.side_files import database_path
-from ledger.state_copy import SnapshotManifest
 from ledger.state_ranges import WHOLE, chunk_fault, region_at
 from node.home.folder import Home
 from node.mesh import paced_server
 from node.mesh.messages import (
     ChunkAnswer,
     ChunkRequest,
-    ManifestPage,
-    ManifestRequest,
+    OriginPage,
+    OriginRequest,
     PeerMessage,
     SnapshotOffer,
     SnapshotQuestion,
@@ -151,6 +151,20 @@ async def test_a_copy_that_cannot_be_made_is_left_out_and_the_next_one_made(
     snapshots.close()
 
 
+async def test_a_folder_that_cannot_be_made_stops_nothing(builder: ChainBuilder, home: Home) -> None:
+    home.snapshots.write_text("a file stands in its place")
+    snapshots = snapshots_of(builder, home)
+    grow_to(builder, 4)
+    await snapshots.look()
+    assert snapshots.newest() is None
+    home.snapshots.unlink()
+    home.snapshots.mkdir()
+    grow_to(builder, 8)
+    await snapshots.look()
+    assert kept(home) == ["8"]
+    snapshots.close()
+
+
 async def test_a_damaged_ledger_is_told_to_the_node(
     builder: ChainBuilder, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +172,7 @@ async def test_a_damaged_ledger_is_told_to_the_node(
         raise LedgerDamaged("a block is missing")
 
     grow_to(builder, 4)
-    monkeypatch.setattr(builder.ledger, "block", damaged)
+    monkeypatch.setattr(builder.ledger, "decided_block", damaged)
     with pytest.raises(LedgerDamaged):
         await snapshots_of(builder, home).look()
 
@@ -189,16 +203,16 @@ async def test_who_joins_is_told_the_whole_state_and_what_proves_it(builder: Cha
     grow_to(builder, 9)
     snapshots = snapshots_of(builder, home)
     asked = Asked(snapshots)
-    assert asked.answer(SnapshotRequest()) == SnapshotOffer(height=Height(0), manifest_size_bytes=0)
+    assert asked.answer(SnapshotRequest()) == SnapshotOffer(height=Height(0), origin_size_bytes=0)
     await snapshots.look()
     offer = asked.answer(SnapshotRequest())
     assert isinstance(offer, SnapshotOffer)
-    page = asked.answer(ManifestRequest(height=offer.height, page=0))
-    assert isinstance(page, ManifestPage)
-    assert len(page.content) == offer.manifest_size_bytes
-    manifest = decode(page.content, SnapshotManifest)
-    root = manifest.block.header.state_root
-    assert manifest.block == builder.ledger.block(Height(8))
+    page = asked.answer(OriginRequest(height=offer.height, page=0))
+    assert isinstance(page, OriginPage)
+    assert len(page.content) == offer.origin_size_bytes
+    origin = decode(page.content, Origin)
+    root = origin.block.header.state_root
+    assert origin.block == builder.ledger.block(Height(8))
     position, count = WHOLE.start, 0
     while position is not None:
         answer = asked.answer(ChunkRequest(height=Height(8), position=position))
@@ -221,10 +235,10 @@ async def test_what_is_not_here_is_answered_with_nothing(builder: ChainBuilder, 
     for height in (Height(3), Height(8), Height(2**62)):
         nothing = ChunkAnswer(height=height, position=position, chunk=None)
         assert asked.answer(ChunkRequest(height=height, position=position)) == nothing
-        no_page = ManifestPage(height=height, page=0, content=b"")
-        assert asked.answer(ManifestRequest(height=height, page=0)) == no_page
-    beyond = ManifestPage(height=Height(4), page=63, content=b"")
-    assert asked.answer(ManifestRequest(height=Height(4), page=63)) == beyond
+        no_page = OriginPage(height=height, page=0, content=b"")
+        assert asked.answer(OriginRequest(height=height, page=0)) == no_page
+    beyond = OriginPage(height=Height(4), page=63, content=b"")
+    assert asked.answer(OriginRequest(height=Height(4), page=63)) == beyond
     assert set(asked.costs) == {paced_server.ANSWER_OVERHEAD_BYTES}
     snapshots.close()
 
@@ -244,7 +258,7 @@ async def test_a_damaged_copy_is_dropped_and_told_to_nobody(builder: ChainBuilde
     position = Digest(damaged[0][1:])
     question = ChunkRequest(height=Height(4), position=position)
     assert asked.answer(question) == ChunkAnswer(height=Height(4), position=position, chunk=None)
-    assert asked.answer(SnapshotRequest()) == SnapshotOffer(height=Height(0), manifest_size_bytes=0)
+    assert asked.answer(SnapshotRequest()) == SnapshotOffer(height=Height(0), origin_size_bytes=0)
     assert kept(home) == []
     assert again.due() == 4, "it is made anew"
 
