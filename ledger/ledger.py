@@ -156,7 +156,7 @@ class Ledger(LedgerReader):
             OriginRefused: something does not hold; there is no ledger.
             RulesUnknown: the next block has rules that this program does not know; there is no ledger.
         """
-        eras = BegunEras(chain_id(genesis), begun)
+        eras = BegunEras(genesis, begun)
         cls._create(directory, lambda: make_database_at(directory, genesis, origin, entries, eras))
         return cls.open(directory, genesis, verifier, begun=begun)
 
@@ -197,7 +197,7 @@ class Ledger(LedgerReader):
         require_access(directory, database_path(directory), is_writing=True)
         lock = DirectoryLock(directory)
         store: Store | None = None
-        eras = BegunEras(chain_id(genesis), begun)
+        eras = BegunEras(genesis, begun)
         try:
             check_files(directory)
             remove_seal(directory)

@@ -28,7 +28,7 @@ from contracts.state import (
 from contracts.transactions import transaction_digest
 from ledger.authenticated_map import proof_holds, prove
 from ledger.block import Block, block_digest, block_is_whole
-from ledger.eras import BegunEras
+from ledger.eras import BegunEras, membership_in
 from ledger.errors import LedgerDamaged, LedgerForeign, NodeMissing
 from ledger.merkle_tree import tree_root
 from ledger.origin import StoredOrigin
@@ -221,7 +221,8 @@ def _readable(height: Height) -> Iterator[None]:
 
 def _named_by_state(store: Store, height: Height) -> Membership:
     """What the tip's header commits to, whatever era begins above it."""
-    return _membership_of(store, height, BegunEras(Digest(b"")))
+    with _readable(height):
+        return membership_in(NewestState(store), height)
 
 
 def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:

@@ -150,7 +150,7 @@ class _Audit:
         self._chain = chain_id(genesis)
         self._verifier = TransactionVerifier(self._chain, remembered_max=1)
         self._state = MemoryState(genesis_state(genesis))
-        self._begun = BegunEras(self._chain, begun)
+        self._begun = BegunEras(genesis, begun)
         self._parent = genesis_parent(self._begun, self._state.root, self._state)
         self._decided: deque[tuple[Digest, Height]] = deque(maxlen=READY_HEIGHTS_MAX)
         self._versions: Counter[Height] = Counter()

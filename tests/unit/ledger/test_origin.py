@@ -1,11 +1,10 @@
 """A ledger that begins at a block: it answers as a whole one from there on, and refuses everything below in words."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as with_fields
+from msgspec.structs import replace
 
 from consensus.codec import decode, encode
 from consensus.identifiers import Digest, Height
@@ -217,7 +216,7 @@ def _richer(entries: Entries) -> Entries:
     for place, (key, value) in enumerate(entries):
         if key[:1] == b"A":
             account = decode(value, Account)
-            entries[place] = (key, encode(with_fields(account, available_micro=account.available_micro + 1)))
+            entries[place] = (key, encode(replace(account, available_micro=account.available_micro + 1)))
             return entries
     raise AssertionError("a wallet is there")
 
@@ -249,11 +248,11 @@ BENT: dict[str, tuple[Bend, str]] = {
         "not exactly 3 valid COMMITs",
     ),
     "another body": (
-        _origin(block=lambda one, _: with_fields(one.block, transactions=(b"more",))),
+        _origin(block=lambda one, _: replace(one.block, transactions=(b"more",))),
         "its body is not the one",
     ),
     "another header": (
-        _origin(block=lambda one, _: with_fields(one.block, header=with_fields(one.block.header, slot=10**6))),
+        _origin(block=lambda one, _: replace(one.block, header=replace(one.block.header, slot=10**6))),
         "the certificate does not decide it",
     ),
     "a change of members is left out": (_origin(steps=lambda one, _: one.steps[1:]), "the certificate does not"),
@@ -261,7 +260,7 @@ BENT: dict[str, tuple[Bend, str]] = {
     "no headers": (_origin(headers=lambda *_: ()), "the headers of 0 blocks below it are there, and more are needed"),
     "the lowest header is missing": (_origin(headers=lambda one, _: one.headers[:-1]), "the headers of 8 blocks"),
     "a header of another block": (
-        _origin(headers=lambda one, _: (with_fields(one.headers[0], slot=10**6), *one.headers[1:])),
+        _origin(headers=lambda one, _: (replace(one.headers[0], slot=10**6), *one.headers[1:])),
         "what is there as block 9 is not the parent of block 10",
     ),
     "headers out of their order": (
@@ -325,8 +324,8 @@ def test_a_state_whose_tokens_do_not_add_up_is_refused_even_if_members_decided_i
     def invented(state, genesis, context, transactions):  # type: ignore[no-untyped-def]
         executed = true_execution(state, genesis, context, transactions)
         account = decode(state.get(richer), Account)
-        more = encode(with_fields(account, available_micro=account.available_micro + 1))
-        return with_fields(executed, changes=dict(sorted({**executed.changes, richer: more}.items())))
+        more = encode(replace(account, available_micro=account.available_micro + 1))
+        return replace(executed, changes=dict(sorted({**executed.changes, richer: more}.items())))
 
     true_execution = execution.execute_block
     monkeypatch.setattr(execution, "execute_block", invented)
