@@ -303,8 +303,8 @@ def test_a_block_that_strangers_decided_is_refused_whatever_its_state_says_of_th
     """Seven homes decide a block of this chain, whose state says that they are its members: genesis does not."""
     ours, theirs = ChainBuilder.create(tmp_path / "ours"), ChainBuilder.create(tmp_path / "theirs", make_genesis(7))
     block = theirs.append()
-    header = with_fields(block.header, chain=ours.ledger.chain, parent=ours.ledger.chain)
-    forged = with_fields(block, header=header)
+    header = replace(block.header, chain=ours.ledger.chain, parent=ours.ledger.chain)
+    forged = replace(block, header=header)
     certificate = certify_by(ours.ledger, forged, theirs.node_keys[:5])
     origin = replace(origin_of(theirs.ledger, 1), block=forged, certificate=certificate)
     with pytest.raises(OriginRefused, match="not exactly 3 valid COMMITs of members"):
