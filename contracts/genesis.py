@@ -11,10 +11,14 @@ from consensus.messages import MEMBERS_MAX
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 5
+ATTENDANCE_VERSION: Final = 6
+"""From here on validators are rewarded for attending (`attendance`); before, for standing in the one certificate that
+the next leader put together."""
+
+PROTOCOL_VERSION: Final = ATTENDANCE_VERSION
 """Of the rules that a new chain begins with: the newest that this program knows."""
 
-KNOWN_VERSIONS: Final = frozenset({PROTOCOL_VERSION})
+KNOWN_VERSIONS: Final = frozenset({5, PROTOCOL_VERSION})
 """Of all rules that this program can execute. A chain goes from one to the next at a height that its members agree on
 (`rule_records.Rules`); a node whose program lacks the next one stops before that height."""
 

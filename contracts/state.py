@@ -18,8 +18,8 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue` |
-| `S` further ones | letter | `Randomness`, `Rules`, `Totals` |
+| `S` singletons | letter | `Agenda`, `Applications`, `Attendance`, `EraTable`, `LastBlock`, `MemberList` |
+| `S` further ones | letter | `MemberQueue`, `Randomness`, `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -41,6 +41,7 @@ from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
 from contracts.randomness_records import Randomness
 from contracts.rule_records import Rules
+from contracts.service_records import Attendance, LastBlock
 from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
@@ -374,19 +375,13 @@ TRADE_COUNTERS: Final[Mapping[TradeStatus, str]] = {
 """Which total counts the trades of a status."""
 
 
-class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
-    """What the next block must know of this one."""
-
-    trades_rewarded: int
-    """For how many trades its leader and voters are rewarded: those that its traders were rewarded for."""
-
-
 StateValue = (
     Account
     | Activity
     | Agenda
     | Applicant
     | Applications
+    | Attendance
     | Debt
     | Deficit
     | Due
@@ -418,6 +413,7 @@ AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
+ATTENDANCE_KEY: Final = StateKey(Table.SINGLETON.value + b"S")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"Y")

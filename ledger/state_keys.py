@@ -36,6 +36,7 @@ from consensus.identifiers import DIGEST_SIZE_BYTES
 from contracts.state import (
     AGENDA_KEY,
     APPLICATIONS_KEY,
+    ATTENDANCE_KEY,
     ERAS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
@@ -133,6 +134,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "agenda": AGENDA_KEY,
     "applications": APPLICATIONS_KEY,
+    "attendance": ATTENDANCE_KEY,
     "eras": ERAS_KEY,
     "last-block": LAST_BLOCK_KEY,
     "member-queue": MEMBER_QUEUE_KEY,

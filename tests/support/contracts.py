@@ -23,6 +23,7 @@ from contracts.genesis import (
 )
 from contracts.genesis_state import genesis_state
 from contracts.state import (
+    ATTENDANCE_KEY,
     TOTALS_KEY,
     Account,
     Deficit,
@@ -327,6 +328,16 @@ def block_context(community: Community, *, height: int, slot: int, **overrides: 
 
 
 V = TypeVar("V", bound=Record)
+
+
+def moved_keys(execution: Execution) -> set[StateKey]:
+    """Returns what a block wrote, but for what each block notes of who attends."""
+    return {key for key in execution.changes if key != ATTENDANCE_KEY}
+
+
+def moved_tables(execution: Execution) -> set[bytes]:
+    """Returns the first bytes of `moved_keys`."""
+    return {bytes(key[:1]) for key in moved_keys(execution)}
 
 
 class DictChain:
