@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from consensus import tally
 from contracts import attendance, execution, rewards
 from node.stories import score_events
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
+from tests.unit.consensus import test_tally
 from tests.unit.contracts import test_attendance
 from tests.unit.ledger import test_rules_of_heights
 from tests.unit.node.stories import test_told_attendance
@@ -23,6 +25,7 @@ gone = directed(A.test_who_may_not_earn_does_not_by_attending, lost="gone")
 first = directed(A.test_the_first_block_that_keeps_attendance_pays_who_signed_the_certificate_that_it_carries)
 bounded = directed(A.test_no_more_is_kept_than_sixteen_bitmaps_and_a_cluster)
 older = directed(test_rules_of_heights.test_each_height_rewards_by_its_own_rules)
+in_turn = directed(test_tally.test_nobody_is_left_out_of_the_certificates_of_sixteen_blocks_in_a_row, held=10)
 told = directed(T.test_who_attended_is_told_whether_or_not_the_certificate_has_it)
 
 
@@ -39,6 +42,12 @@ def broken(name: str, function: str, old: str, new: str, *killers: Killer) -> Mu
 
 
 ATTENDANCE_MUTANTS: Final = (
+    Mutant(
+        name="of more COMMITs than a quorum the same are left out every time",
+        rule="attendance",
+        breaks=(edited(tally, "_without_spare", ("int.from_bytes(block) % len(endorsements)", "0")),),
+        killers=(in_turn,),
+    ),
     broken(
         "who stands in the carried certificate alone is rewarded",
         "attending",
