@@ -12,8 +12,8 @@ from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
 ATTENDANCE_VERSION: Final = 6
-"""From here on validators are rewarded for attending (`attendance`); before, for standing in the one certificate that
-the next leader put together."""
+"""From here on validators are rewarded for attending (`attendance`), before for standing in the one certificate that
+the next leader put together; verifiers for their verdicts; and evidence gets too old (`evidence_window`)."""
 
 PROTOCOL_VERSION: Final = ATTENDANCE_VERSION
 """Of the rules that a new chain begins with: the newest that this program knows."""

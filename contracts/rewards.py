@@ -73,6 +73,14 @@ def _reward_service(run: BlockRun, address: Address, role: Role, trades: int, sh
     run.scores.reward(address, score, cause=ScoreCause(role.name.lower()), reference=b"")
 
 
+def reward_verdict(run: BlockRun, verifier: Address, *, reference: Digest) -> None:
+    """Rewards a verdict that came before its application was decided, as leading a block with one rewarded trade,
+    whatever the verdict is: were those rewarded that agree, each would say what it expects the others to say.
+    """
+    score = rewarded(run.scores.of(verifier), role=Role.LEADER, outcome=SUCCESS, parameters=run.genesis.scores)
+    run.scores.reward(verifier, score, cause=ScoreCause.VERIFIER, reference=reference)
+
+
 def reward_traders(
     run: BlockRun,
     *,

@@ -18,8 +18,8 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | letter | `Agenda`, `Applications`, `Attendance`, `EraTable`, `LastBlock`, `MemberList` |
-| `S` further ones | letter | `MemberQueue`, `Randomness`, `Rules`, `Totals` |
+| `S` singletons | letter | `Agenda`, `Applications`, `Attendance`, `EraTable`, `HeightMarks`, `LastBlock` |
+| `S` further ones | letter | `MemberList`, `MemberQueue`, `Randomness`, `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -36,7 +36,7 @@ from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.applicants import Applicant, ApplicationEnd, Applications
-from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm, Misconduct
+from contracts.member_records import Activity, FirstProof, HeightMarks, KeyOwner, MemberQueue, MemberTerm, Misconduct
 from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
 from contracts.randomness_records import Randomness
@@ -311,6 +311,7 @@ class ScoreCause(Enum):
     FAULT = "fault"
     STAKE = "stake"
     SUSPENSION = "suspension"
+    VERIFIER = "verifier"
 
 
 class Score(Record, frozen=True, kw_only=True, tag="score"):
@@ -329,7 +330,7 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     way_back: WayBack | None
     cause: ScoreCause
     reference: bytes
-    """Trade id of the cause, or digest of the transaction that was declined or that brought the proof; empty at
+    """Trade id of the cause, or digest of the transaction that was declined, or brought proof or verdict; empty at
     genesis and for service rewards."""
 
 
@@ -387,6 +388,7 @@ StateValue = (
     | Due
     | EraTable
     | FirstProof
+    | HeightMarks
     | Interval
     | KeyOwner
     | LastBlock
@@ -414,6 +416,7 @@ MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
 ATTENDANCE_KEY: Final = StateKey(Table.SINGLETON.value + b"S")
+HEIGHT_MARKS_KEY: Final = StateKey(Table.SINGLETON.value + b"W")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"Y")

@@ -41,7 +41,7 @@ from contracts.state import (
     score_key,
     trade_key,
 )
-from contracts.transactions import PublishReading, ReportMisconduct, SetStake, decode_transaction
+from contracts.transactions import GiveVerdict, PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
 from ledger.validation import parent_voters
@@ -61,7 +61,7 @@ class ScoreEvent:
     cause: ScoreCause | None
     """None: a trade of the member ended and left its score alone; the words say why."""
     reference: bytes
-    """Trade id, or digest of the transaction that was declined or that brought the proof; empty for service."""
+    """Trade id, or digest of the transaction that was declined, or brought proof or verdict; empty for service."""
     words: str
 
 
@@ -158,6 +158,9 @@ class _BlockEvents:
         if isinstance(action, SetStake) and receipt.sender == self._address:
             words = f"changed its stake ({brought_by})"
             yield ScoreEvent(cause=ScoreCause.STAKE, reference=receipt.transaction, words=words)
+        if isinstance(action, GiveVerdict) and self._block.header.version >= ATTENDANCE_VERSION:
+            words = f"verified who joins ({brought_by})"
+            yield ScoreEvent(cause=ScoreCause.VERIFIER, reference=receipt.transaction, words=words)
         if isinstance(action, ReportMisconduct) and action.evidence.offender == self._address:
             self._is_suspended = True
             words = f"proven misconduct ({brought_by})"

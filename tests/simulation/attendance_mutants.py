@@ -1,14 +1,17 @@
-"""Deliberate breaks of the rewards by attendance: whom the chain saw and for how long, whose bits are whose."""
+"""Deliberate breaks of the rewards by attendance: whom the chain saw and for how long, whose bits are whose; of how
+long evidence counts; of what verdicts earn.
+"""
 
 from typing import Final
 
 from consensus import tally
-from contracts import attendance, execution, rewards
+from contracts import attendance, execution, joining, misconduct, rewards
+from contracts.applicants import Verdict
 from node.stories import score_events
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
 from tests.unit.consensus import test_tally
-from tests.unit.contracts import test_attendance
+from tests.unit.contracts import test_attendance, test_evidence_window, test_verdict_rewards
 from tests.unit.ledger import test_rules_of_heights
 from tests.unit.node.stories import test_told_attendance
 
@@ -25,6 +28,15 @@ gone = directed(A.test_who_may_not_earn_does_not_by_attending, lost="gone")
 first = directed(A.test_the_first_block_that_keeps_attendance_pays_who_signed_the_certificate_that_it_carries)
 bounded = directed(A.test_no_more_is_kept_than_sixteen_bitmaps_and_a_cluster)
 older = directed(test_rules_of_heights.test_each_height_rewards_by_its_own_rules)
+W: Final = test_evidence_window
+V: Final = test_verdict_rewards
+
+in_time = directed(W.test_a_proof_of_the_last_three_days_takes_the_stake_and_an_older_one_nothing)
+stolen = directed(W.test_who_steals_a_key_that_was_replaced_long_ago_harms_nobody)
+window = directed(W.test_no_height_of_the_last_three_days_is_too_old_and_none_much_older_counts, seed=1)
+marked = directed(W.test_what_happened_before_marks_were_kept_counts_for_three_days_from_the_first_one_on)
+whatever = directed(V.test_a_verdict_earns_the_same_whatever_it_says, verdict=Verdict.CONTRACT_NOT_SIGNED)
+twice = directed(V.test_a_second_verdict_that_contradicts_the_first_counts_for_nothing_and_is_no_offence)
 in_turn = directed(test_tally.test_nobody_is_left_out_of_the_certificates_of_sixteen_blocks_in_a_row, held=10)
 told = directed(T.test_who_attended_is_told_whether_or_not_the_certificate_has_it)
 
@@ -36,12 +48,79 @@ def wandering(seed: int) -> Killer:
 
 def broken(name: str, function: str, old: str, new: str, *killers: Killer) -> Mutant:
     """A function with one text of it replaced, wherever it is called from."""
-    owners = (module for module in (attendance, rewards, execution, A) if hasattr(module, function))
+    owners = (
+        module for module in (attendance, rewards, execution, joining, misconduct, A) if hasattr(module, function)
+    )
     breaks = tuple(edited(owner, function, (old, new)) for owner in owners)
     return Mutant(name=name, rule="attendance", breaks=breaks, killers=killers)
 
 
 ATTENDANCE_MUTANTS: Final = (
+    broken(
+        "evidence of any height counts",
+        "is_too_old",
+        "return evidence.height < oldest_height(state)",
+        "return False",
+        in_time,
+        stolen,
+    ),
+    broken(
+        "double offers count under every key that ever was",
+        "is_too_old",
+        "counting_keys(state, evidence.offender)",
+        "held_keys(state, evidence.offender)",
+        stolen,
+    ),
+    broken(
+        "double offers count under the present key alone",
+        "is_too_old",
+        "counting_keys(state, evidence.offender)",
+        "counting_keys(state, evidence.offender)[:1]",
+        stolen,
+    ),
+    broken(
+        "the first mark that is old enough is forgotten, too",
+        "note_slot",
+        "marks[max(0, passed - 1) :]",
+        "marks[passed:]",
+        window,
+    ),
+    broken(
+        "no mark is forgotten",
+        "note_slot",
+        "marks[max(0, passed - 1) :]",
+        "marks",
+        window,
+        in_time,
+    ),
+    broken(
+        "every block leaves a mark",
+        "note_slot",
+        "if slot - known.marks[-1].slot <= window // MARKS:",
+        "if False:",
+        window,
+    ),
+    broken(
+        "what lies below the first mark does not count",
+        "note_slot",
+        "SlotMark(height=GENESIS_HEIGHT, slot=slot)",
+        "SlotMark(height=run.context.height, slot=slot)",
+        marked,
+    ),
+    broken(
+        "verdicts with the quorum alone are rewarded",
+        "execute_verdict",
+        "if run.rules.version >= ATTENDANCE_VERSION:",
+        "if action.verdict is Verdict.ACCEPT:",
+        whatever,
+    ),
+    broken(
+        "a verdict is rewarded as often as it is given",
+        "execute_verdict",
+        "if any(given.verifier == sender for given in applicant.verdicts):",
+        "if False:",
+        twice,
+    ),
     Mutant(
         name="of more COMMITs than a quorum the same are left out every time",
         rule="attendance",

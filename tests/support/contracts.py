@@ -24,6 +24,7 @@ from contracts.genesis import (
 from contracts.genesis_state import genesis_state
 from contracts.state import (
     ATTENDANCE_KEY,
+    HEIGHT_MARKS_KEY,
     TOTALS_KEY,
     Account,
     Deficit,
@@ -331,8 +332,8 @@ V = TypeVar("V", bound=Record)
 
 
 def moved_keys(execution: Execution) -> set[StateKey]:
-    """Returns what a block wrote, but for what each block notes of who attends."""
-    return {key for key in execution.changes if key != ATTENDANCE_KEY}
+    """Returns what a block wrote, but for what blocks note of themselves: who attends, which slots heights have."""
+    return {key for key in execution.changes if key not in (ATTENDANCE_KEY, HEIGHT_MARKS_KEY)}
 
 
 def moved_tables(execution: Execution) -> set[bytes]:
