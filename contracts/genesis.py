@@ -22,6 +22,9 @@ KNOWN_VERSIONS: Final = frozenset({5, PROTOCOL_VERSION})
 """Of all rules that this program can execute. A chain goes from one to the next at a height that its members agree on
 (`rule_records.Rules`); a node whose program lacks the next one stops before that height."""
 
+CLUSTER_SIZE_MIN: Final = 7
+CLUSTER_SIZE_MAX: Final = 64
+
 CAPACITY_W_MAX: Final = 1_000_000_000
 """Of one connection."""
 
@@ -61,7 +64,7 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
 class ClusterParameters(Record, frozen=True, kw_only=True):
     """Who votes are sent to first, and who leads: a cluster that is drawn for each height and slot."""
 
-    size: Annotated[int, Meta(ge=7, le=64)]
+    size: Annotated[int, Meta(ge=CLUSTER_SIZE_MIN, le=CLUSTER_SIZE_MAX)]
     """m: members of a cluster. Of seven drawn of any number of members, not all are liars but once in 2,000 draws."""
     members_min: Annotated[int, Meta(ge=8, le=MEMBERS_MAX + 1)]
     """Among fewer members nothing is drawn: all are the cluster."""
