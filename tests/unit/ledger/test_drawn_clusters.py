@@ -6,11 +6,13 @@ from unittest.mock import patch
 
 import pytest
 
-from consensus.identifiers import Height, Slot
+from consensus.codec import decode
+from consensus.identifiers import Address, Height, Slot
 from contracts.execution import execute_block
 from contracts.genesis import ClusterParameters
 from contracts.randomness_records import Randomness
-from contracts.state import RANDOMNESS_KEY
+from contracts.service_records import Attendance
+from contracts.state import ATTENDANCE_KEY, RANDOMNESS_KEY, Score, ScoreCause, score_key
 from contracts.state_reading import require
 from contracts.transactions import ReportMisconduct
 from ledger import execution
@@ -67,6 +69,31 @@ def test_a_block_is_executed_with_the_cluster_of_its_own_slot(chain: ChainBuilde
         chain.build(slot=9)
     (context,) = {call.args[2] for call in executed.call_args_list}
     assert context.cluster == expected
+
+
+def test_who_was_drawn_for_a_block_and_attends_is_rewarded_with_the_next(chain: ChainBuilder, tmp_path: Path) -> None:
+    """The state says who was drawn: eligibility has moved by then. The certificates here have the first nine."""
+    for _ in range(3):
+        chain.append()
+    chain.append_trading_hour()
+    block = chain.ledger.height
+    chain.append()
+    served = {address for address in chain.community.addresses if _cause(chain, address) is ScoreCause.VALIDATOR}
+    attends = set(chain.community.addresses[:9])
+    kept = chain.ledger.get_at(ATTENDANCE_KEY, Height(block))
+    assert kept is not None
+    of_block = int.from_bytes(decode(kept, Attendance).cluster)
+    drawn_for_block = {one for place, one in enumerate(chain.community.addresses) if of_block >> place & 1}
+    leader = chain.ledger.decided_block(Height(block)).header.leader
+    assert len(drawn_for_block) == SIZE
+    assert served == (drawn_for_block & attends) - {leader}
+    chain.ledger.close()
+    assert verify_ledger(tmp_path / "ledger", chain.community.genesis, lambda *_: None).holds
+    chain.ledger = Ledger.open(tmp_path / "ledger", chain.community.genesis)
+
+
+def _cause(chain: ChainBuilder, address: Address) -> ScoreCause:
+    return require(chain.ledger, score_key(address), Score).cause
 
 
 def test_who_is_suspended_is_drawn_no_more(chain: ChainBuilder) -> None:
