@@ -167,7 +167,8 @@ class IdentityExchange:
             self._shown[applicant] = _Shown(panel.name, box if fault is None else None, fault)
             if fault is not None:
                 self._ports.refused("bad_identity")
-                self._log.warning("an identity was refused", home=label_of(applicant), reason=fault.value)
+                if known is None or known.fault is not fault:  # else a liar fills the log
+                    self._log.warning("an identity was refused", home=label_of(applicant), reason=fault.value)
                 return IdentityAnswer(applicant=applicant, fault=fault)
         return IdentityAnswer(applicant=applicant, fault=None)
 
