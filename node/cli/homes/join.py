@@ -215,7 +215,8 @@ def status(
         for verifier in one.verifiers:
             said = "no verdict yet" if verifier.verdict is None else verifier.verdict.value
             brought = deliveries.get((one.address, verifier.address))
-            console.print(f"    {verifier.name}: {said}{'' if brought is None else f'; {told_of(brought)}'}")
+            shown_text = "" if brought is None else f"; {told_of(brought)}"
+            console.print(f"    {verifier.name}: {said}{shown_text}", soft_wrap=True)
     if not shown:
         asks = "no home asks to join" if home is None else f"{home[:16]} never asked to join"
         console.print(f"{asks}, as far as this node has followed the chain")
