@@ -29,8 +29,13 @@ LAST = 12
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChangingChain]:
-    made = ChangingChain(tmp_path_factory.mktemp("changing") / "ledger")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def grown(folder: Path) -> Iterator[ChangingChain]:
+    made = ChangingChain(folder / "changing")
     with member_changes(made.changes):
         while made.ledger.height < LAST:
             made.grow()
@@ -46,9 +51,9 @@ def changing(grown: ChangingChain) -> Iterator[ChangingChain]:
 
 
 @pytest.fixture(scope="module")
-def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainBuilder]:
+def trading(folder: Path) -> Iterator[ChainBuilder]:
     """Six blocks: trades in the second, fourth and sixth."""
-    builder = ChainBuilder.create(tmp_path_factory.mktemp("trading") / "ledger")
+    builder = ChainBuilder.create(folder / "trading")
     for hour in range(3):
         builder.append_trading_hour(hour)
     yield builder
@@ -118,8 +123,8 @@ def test_a_state_of_several_batches_has_the_same_root(trading: ChainBuilder, tmp
 
 
 @pytest.fixture(scope="module")
-def joining(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrowingChain]:
-    made = GrowingChain(tmp_path_factory.mktemp("joining") / "ledger")
+def joining(folder: Path) -> Iterator[GrowingChain]:
+    made = GrowingChain(folder / "joining")
     made.block((0, request_of(made.community, NEW)))
     made.block(*((verifier, verdict_on(NEW, Verdict.ACCEPT)) for verifier in (0, 1, 2)))
     while made.ledger.height < NAMED_BELOW_MAX + 4:
@@ -292,6 +297,20 @@ def test_the_block_of_another_chain_is_refused(trading: ChainBuilder, tmp_path: 
     assert chain_id(other) != trading.ledger.chain
     with pytest.raises(OriginRefused, match="it is no block of this chain: height 2"):
         Ledger.create_at(tmp_path / "ledger", other, origin_of(trading.ledger, 2), state_at(trading.ledger, 2))
+
+
+def test_a_block_that_strangers_decided_is_refused_whatever_its_state_says_of_them(tmp_path: Path) -> None:
+    """Seven homes decide a block of this chain, whose state says that they are its members: genesis does not."""
+    ours, theirs = ChainBuilder.create(tmp_path / "ours"), ChainBuilder.create(tmp_path / "theirs", make_genesis(7))
+    block = theirs.append()
+    header = replace(block.header, chain=ours.ledger.chain, parent=ours.ledger.chain)
+    forged = replace(block, header=header)
+    certificate = certify_by(ours.ledger, forged, theirs.node_keys[:5])
+    origin = replace(origin_of(theirs.ledger, 1), block=forged, certificate=certificate)
+    with pytest.raises(OriginRefused, match="not exactly 3 valid COMMITs of members"):
+        Ledger.create_at(tmp_path / "ledger", ours.community.genesis, origin, state_at(theirs.ledger, 1))
+    for builder in (ours, theirs):
+        builder.ledger.close()
 
 
 def test_a_state_whose_tokens_do_not_add_up_is_refused_even_if_members_decided_it(
