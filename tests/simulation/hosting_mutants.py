@@ -14,6 +14,7 @@ Left out are breaks that nothing can notice, for they change nothing:
 
 from typing import Final
 
+from tests.simulation.cluster_mutants import CLUSTER_MUTANTS
 from tests.simulation.disk_mutants import DISK_MUTANTS
 from tests.simulation.driver_mutants import DRIVER_MUTANTS
 from tests.simulation.joining_mutants import JOINING_MUTANTS
@@ -40,5 +41,6 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *RANDOMNESS_MUTANTS,
     *REMOVING_MUTANTS,
     *SUSPENDING_MUTANTS,
+    *CLUSTER_MUTANTS,
     *RULES_MUTANTS,
 )
