@@ -32,8 +32,8 @@ from contracts.transactions import (
 )
 from node.admission.authority_folder import ISSUING_KEY_NAME, ROOT_KEY_NAME
 from node.admission.identity import load_chain, load_key
-from node.admission.join_file import Street as StreetFile
-from node.admission.join_file import read_join_request, write_street
+from node.admission.joining.files import Street as StreetFile
+from node.admission.joining.files import read_join_request, write_street
 from node.admission.passphrase import read_passphrase_file
 from node.cli.sending import NONCE_STEP
 from node.home.configuration import load_configuration

@@ -16,15 +16,15 @@ from ledger.ledger import Ledger
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
 from node.admission.endpoint import endpoint_of
 from node.admission.identity import load_certified_key, load_chain
-from node.admission.join_file import (
-    IDENTITY_LENGTH_MAX,
+from node.admission.joining.files import (
+    IDENTITY_SIZE_BYTES_MAX,
     Street,
     read_join_request,
     read_street,
-    require_printable,
+    require_identity,
     write_street,
 )
-from node.admission.joining_home import ask_to_join, terms_digest
+from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
 from node.cli.homes.member import RunningConfig
 from node.cli.options import ConfigOption, YesOption, confirm
@@ -158,10 +158,10 @@ def _content(path: Path, size_bytes_max: int) -> bytes:
 
 def _text(path: Path) -> str:
     try:
-        text = _content(path, IDENTITY_LENGTH_MAX).decode().strip()
+        text = _content(path, IDENTITY_SIZE_BYTES_MAX).decode().strip()
     except UnicodeDecodeError:
         raise JoinError(f"{path}: is not UTF-8 text") from None
-    require_printable(text, path)
+    require_identity(text, path)
     return text
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contracts.genesis import Genesis, chain_id
 from node.admission.authority import Authority
-from node.admission.join_file import (
+from node.admission.joining.files import (
     FILE_SIZE_BYTES_MAX,
     IDENTITY_LENGTH_MAX,
     JoinIdentity,

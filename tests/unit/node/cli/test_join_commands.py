@@ -14,7 +14,7 @@ from contracts.genesis import chain_id
 from contracts.transactions import Action
 from ledger.ledger import Ledger
 from node.admission.identity import load_key
-from node.admission.join_file import JoinIdentity, read_street, write_join_identity, write_join_request
+from node.admission.joining.files import JoinIdentity, read_street, write_join_identity, write_join_request
 from node.cli.main import app, main
 from node.home.configuration import ApiTable, Configuration, NodeTable, PeerToPeerTable, load_configuration
 from node.home.configuration_text import render_configuration
