@@ -172,12 +172,13 @@ def _waits_for(member: Member, now: Instant) -> Wait | None:
         return _wait(member, Step.COMMITS, signed.prepared.slot, signed.prepared.block)
     if signed.voted is not None and signed.voted.slot >= signed.promise:
         return _wait(member, Step.VOTES, signed.voted.slot, signed.voted.block)
-    if signed.attempts == 0:
-        return _proposal_or_execution(member, member.present_slot(now), is_justified=False)
-    view_changes = _wait(member, Step.VIEW_CHANGES, signed.promise, None)
-    if view_changes.needed > 0:
-        return view_changes
-    return _proposal_or_execution(member, signed.promise, is_justified=True)
+    is_justified = signed.attempts > 0
+    if is_justified:
+        view_changes = _wait(member, Step.VIEW_CHANGES, signed.promise, None)
+        if view_changes.needed > 0:
+            return view_changes
+    slot = signed.promise if is_justified else member.present_slot(now)
+    return _proposal_or_execution(member, slot, is_justified=is_justified)
 
 
 def _step_of_others(member: Member, now: Instant) -> Wait:

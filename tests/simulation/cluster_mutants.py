@@ -101,7 +101,7 @@ CLUSTER_MUTANTS: Final = (
     ),
     breaking(
         "the drawn leader is waited for after a view change",
-        edited(explain, "_waits_for", ("is_justified=True", "is_justified=False")),
+        edited(explain, "_waits_for", ("is_justified=is_justified", "is_justified=False")),
         L.test_what_is_waited_for_is_the_leader_that_may_propose_now,
     ),
 )
