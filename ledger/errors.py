@@ -12,6 +12,8 @@ LedgerError
 |-- LedgerWriteFailed       a write did not become durable: nothing more is accepted, the node stops
 |-- BlockNotNext            append of a block that does not extend the tip, or whose certificate is another's
 |-- DecidedBlockRefused     a decided block does not execute to what its header claims: the node stops
+|-- BlocksNotHere           what was asked for lies below the block that this ledger began at
+|-- OriginRefused           what a ledger was to begin at does not hold; none was made
 |-- NothingToProve          a proof was asked of what the chain does not contain
 |-- StateKeyRefused         text that names no state key
 `-- TransactionRefused      a transaction that no block may contain
@@ -81,6 +83,22 @@ class BlockNotNext(LedgerError):
 
 class DecidedBlockRefused(LedgerError):
     """A quorum decided what this node's execution refuses: a broken invariant, never to be passed over."""
+
+
+class BlocksNotHere(LedgerError):
+    """This ledger began at an origin, and the answer lies below it, or may. Others may have it."""
+
+    def __init__(self, first_height: Height) -> None:
+        """Takes the lowest height whose block is here."""
+        super().__init__(
+            f"blocks below {first_height:,} are not here: this node began with a snapshot of block {first_height:,}, "
+            "and can tell what happened from there on. A node that has the whole chain can tell the rest"
+        )
+        self.first_height = first_height
+
+
+class OriginRefused(LedgerError):
+    """A block, or the state after it, that no ledger of this home may begin at. Nothing was made of it."""
 
 
 class NodeMissing(LedgerError):
