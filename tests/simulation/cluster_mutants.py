@@ -1,9 +1,13 @@
-"""Deliberate breaks of what holds of a slot's two leaders, where clusters are drawn."""
+"""Deliberate breaks of what holds where clusters are drawn: of a slot's two leaders, of certificates in few bytes.
+
+Not told apart: that a short form has exactly Q bits, signatures and era; the certificate that it makes is asked the
+same.
+"""
 
 from typing import Final
 from unittest.mock import patch
 
-from consensus import explain, liveness, safety, verification
+from consensus import explain, gathering, liveness, safety, verification
 from consensus.events import Instant
 from consensus.member import Member
 from consensus.membership import Leaders
@@ -11,9 +15,10 @@ from ledger import show, validation
 from tests.simulation import breaks
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
-from tests.unit.consensus import test_two_leaders
+from tests.unit.consensus import test_gathering, test_two_leaders
 from tests.unit.ledger import test_drawn_clusters
 
+G = test_gathering
 L = test_two_leaders
 D = test_drawn_clusters
 
@@ -32,7 +37,43 @@ def breaking(name: str, break_: object, *killers: object) -> Mutant:
     return Mutant(name=name, rule=RULE, breaks=(break_,), killers=killers)  # type: ignore[arg-type]
 
 
+FORM: Final = {
+    "bits of nobody count": ("and bits >> len(membership) == 0", "", ("a bit of nobody",)),
+    "a bitmap of another length counts": (
+        "len(gathered.signers) == _bitmap_size_bytes(membership)",
+        "True",
+        ("a longer bitmap",),
+    ),
+}
+"""What is asked of a certificate's short form, and left out; the rows of the test that notice it."""
+
+
+def misread(name: str, old: str, new: str, rows: tuple[str, ...]) -> Mutant:
+    killers = [directed(G.test_what_is_changed_is_no_certificate, change=row) for row in rows]
+    return breaking(name, edited(gathering, "_signers", (old, new)), *killers)
+
+
 CLUSTER_MUTANTS: Final = (
+    *(misread(name, *row) for name, row in FORM.items()),
+    breaking(
+        "a short form is believed unchecked",
+        edited(G, "certificate_in", ("certificate if _holds(certificate, membership, era) else None", "certificate")),
+        *(
+            directed(G.test_what_is_changed_is_no_certificate, change=row)
+            for row in ("one signature twice for two", "signatures in another order", "bits of others")
+        ),
+        G.test_one_bad_signature_among_them_is_enough,
+    ),
+    breaking(
+        "a short form has the signatures in the order of addresses",
+        edited(G, "gathered_of", ("for _, address in signed)", "for address in sorted(signatures))")),
+        directed(G.test_every_certificate_comes_back_whole_over_the_wire, count=7),
+    ),
+    breaking(
+        "a short form of votes is read as one of COMMITs",
+        edited(G, "certificate_in", ("PreparedCertificate if gathered.kind is EndorsedStatement.VOTE else ", "")),
+        directed(G.test_every_certificate_comes_back_whole_over_the_wire, count=7),
+    ),
     breaking(
         "who may propose is asked without looking at the justification",
         edited(verification, "_check_pre_prepare", ("message.justification is not None", "False")),
