@@ -12,7 +12,7 @@ from typing import Final
 from consensus import quorum
 from consensus.codec import encode
 from consensus.cryptography import HashKind, address_of, digest
-from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.identifiers import Address, Digest, PublicKey, Slot
 from consensus.sampling import Sampling
 
 CLUSTERS_KEPT_MAX: Final = 64
@@ -189,13 +189,3 @@ class Memberships:
     def is_follower(self, address: Address) -> bool:
         """Says whether somebody is told what is decided, and is no member of u or u + 1."""
         return address not in self and any(address == follower for follower, _ in self.followers)
-
-
-def cluster(membership: Membership, height: Height, slot: Slot) -> tuple[Address, ...]:
-    """Returns C(h, s), the cluster of a height and slot: all members, in the order of admission.
-
-    Sampling comes with larger memberships; callers already ask by height and slot.
-    """
-    assert height > 0
-    assert slot >= 0
-    return membership.addresses

@@ -182,7 +182,7 @@ def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         signature=member.sign(signed),
     )
     state.votes.add(prepare)
-    member.send_cluster(prepare, proposal.slot)
+    member.send_all(prepare)
 
 
 def send_commit(member: Member, now: Instant) -> None:
@@ -200,7 +200,7 @@ def send_commit(member: Member, now: Instant) -> None:
         signature=member.sign(signed),
     )
     state.commits.add(commit)
-    member.send_cluster(commit, claim.slot)
+    member.send_all(commit)
 
 
 def view_change(member: Member, slot: Slot, now: Instant) -> bool:
