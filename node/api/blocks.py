@@ -5,10 +5,8 @@ from typing import Final
 
 from aiohttp import web
 
-from consensus.identifiers import Address, Height
-from consensus.membership import Leaders
-from ledger.block import BlockHeader
-from ledger.ledger import Ledger
+from consensus.identifiers import Height
+from ledger.show import expected_leader
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
 from node.replies.node import BlocksReply
@@ -49,8 +47,3 @@ async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Re
     if len(receipts) <= INLINE_TRANSACTIONS_MAX:
         return answer(block_view(block, receipts, certificate, expected))
     return await asyncio.to_thread(lambda: answer(block_view(block, receipts, certificate, expected)))
-
-
-def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
-    """Returns the leader that Eq. 1 names for a header's height and slot."""
-    return Leaders(ledger.membership_at(header.height)).whose(header.slot)
