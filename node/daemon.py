@@ -163,7 +163,9 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory, *, unt
     if until_input_ends:
         on_end_of_input(lambda: stop_by("the end of standard input"))
     while not stop.is_set():
-        await asyncio.to_thread(begin_with_taken, configuration.home)
+        if not await asyncio.to_thread(begin_with_taken, configuration.home):
+            node = configuration.node.model_copy(update={"begins_with": "genesis"})
+            configuration = configuration.model_copy(update={"node": node})
         await _run_with_its_keys(configuration, agent_factory, stop)
     log.info("stopped")
     return 0

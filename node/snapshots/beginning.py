@@ -29,9 +29,12 @@ def may_take_state(configuration: Configuration, ledger: Ledger) -> bool:
     return is_wanted and is_due and ledger.first_height == GENESIS_HEIGHT + 1
 
 
-def begin_with_taken(home: Home) -> None:
+def begin_with_taken(home: Home) -> bool:
     """Makes the ledger of a state that was taken in whole; does nothing where there is none. A process that ends on
     the way does the rest the next time.
+
+    Returns:
+        False if what was taken is no beginning: another one would be none either.
 
     Raises:
         LedgerError: the disk does not take it, or the ledger is in use.
@@ -40,17 +43,17 @@ def begin_with_taken(home: Home) -> None:
     replaced = home.ledger.with_name(f"{home.ledger.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if not home.intake.exists():
-        return
+        return True
     try:
         taken = StateIntake.open(home.intake)
     except CopyDamaged:
-        return  # it is taken anew
+        return True  # it is taken anew
     with closing(taken):
         if not taken.covered.is_whole:
-            return
-        if _height_of(home) < taken.height:
-            _make_ledger(home, taken, replaced)
+            return True
+        is_right = _height_of(home) >= taken.height or _make_ledger(home, taken, replaced)
     shutil.rmtree(home.intake, ignore_errors=True)
+    return is_right
 
 
 def _height_of(home: Home) -> int:
@@ -62,14 +65,16 @@ def _height_of(home: Home) -> int:
         return GENESIS_HEIGHT - 1
 
 
-def _make_ledger(home: Home, taken: StateIntake, replaced: Path) -> None:
-    log, height = get_logger("snapshots"), taken.height
+def _make_ledger(home: Home, taken: StateIntake, replaced: Path) -> bool:
+    log = get_logger("snapshots")
     if home.ledger.exists():
         home.ledger.rename(replaced)  # all its blocks lie below the one that the state is of
     try:
         Ledger.create_at(home.ledger, load_genesis(home), taken.origin, taken.entries(), begun=eras_of(home)).close()
     except (OriginRefused, CopyDamaged) as error:
         log.critical("the state that was taken is no beginning: this node executes from genesis", reason=str(error))
-    else:
-        log.info("the ledger begins with the state that the members told", height=height)
-    shutil.rmtree(replaced, ignore_errors=True)
+        return False
+    finally:
+        shutil.rmtree(replaced, ignore_errors=True)
+    log.info("the ledger begins with the state that the members told", height=taken.height)
+    return True

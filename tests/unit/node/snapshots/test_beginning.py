@@ -61,9 +61,9 @@ def begun(home: Home, whole: Ledger) -> None:
 
 def test_it_takes_the_place_of_an_empty_ledger(home: Home, whole: Ledger) -> None:
     Ledger.create(home.ledger, whole.genesis).close()
-    begin_with_taken(home)
+    assert begin_with_taken(home)
     begun(home, whole)
-    begin_with_taken(home)  # nothing more is done
+    assert begin_with_taken(home)  # nothing more is done
     begun(home, whole)
 
 
@@ -103,7 +103,7 @@ def test_a_state_that_is_no_beginning_leaves_the_home_to_genesis(
     home: Home, whole: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.creation.unbalanced_books", lambda *_: ["tokens in circulation"])
-    begin_with_taken(home)
+    assert not begin_with_taken(home), "else it would be taken again and again"
     assert not Ledger.exists(home.ledger)
     assert not home.intake.exists()
 
