@@ -55,8 +55,11 @@ OUT_OF_REACH = {
     Reason.READY_SAID_BEFORE,
     Reason.REVOCATION_REPLACED_KEY,
     Reason.EXPULSION_WAITS,
+    Reason.EVIDENCE_TOO_OLD,
 }
-"""For eight members that are all there, whose homes nobody replaces, and of whom some are left to be removed."""
+"""For eight members that are all there, whose homes nobody replaces, and of whom some are left to be removed, in less
+than the three days for which evidence counts (unit/contracts/test_evidence_window.py).
+"""
 
 ALONE = {"parent_leader": None, "parent_voters": ()}
 """No service rewards: a block changes then only what is due and what its transactions change."""
