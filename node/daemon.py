@@ -9,6 +9,7 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,6 +64,7 @@ from node.logs import configure_logs, get_logger
 from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
 from node.mesh.forget_exchange import ForgetExchange, ForgetPorts
+from node.mesh.known_keys import KnownKeys
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
@@ -193,7 +195,8 @@ class Daemon:
         self._set_aside = opened.set_aside
         if _has_taken(configuration.home, self.ledger, identities):
             identities = load_identities(configuration.home)
-        identity, other = _as_member(configuration, identities, self.ledger)
+        self.known = KnownKeys(self.ledger, configuration.home.checkpoint)
+        identity, other = _as_member(configuration, identities, self.ledger, self.known.addresses())
         self.mesh = self._make_mesh(identity, other, opened.begun)
         self._own = identity.address
         self._keys_in_use = (identity.node_key.public_key, identity.meter_key.public_key)
@@ -205,6 +208,7 @@ class Daemon:
         pool = self._make_pool()
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
+        applied.listen(lambda _: self.known.look())
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
         self.rules = RulesWatch(self.ledger)
@@ -244,7 +248,7 @@ class Daemon:
             identity=identity,
             peers=endpoints_of(table.peers, begun),
             places_of=self._places_of,
-            member_of=self.ledger.member_of,
+            member_of=self.known.member_of,
             listen_host=table.host,
             listen_port=table.port,
             handler=self._receive,
@@ -254,10 +258,8 @@ class Daemon:
         )
 
     def _admit(self) -> None:
-        """Has links to whom the state names: members, candidates, and who left lately."""
-        both = self.ledger.memberships()
-        named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
-        self.mesh.admit(named)
+        """Has links to whom the chain names."""
+        self.mesh.admit(self.known.addresses() - {self._own})
 
     def _take_keys(self) -> None:
         """Begins anew with a key that the chain has since; puts it in the old one's place once that is of no use."""
@@ -286,7 +288,7 @@ class Daemon:
             send=self.mesh.send,
             connected=self.mesh.connected,
             moved=self.mesh.look_again,
-            member_of=self.ledger.member_of,
+            member_of=self.known.member_of,
             refused=self.metrics.on_message_refused,
             wall_ms=lambda: time.time_ns() // 1_000_000,
             clock_s=time.monotonic,
@@ -514,7 +516,7 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def _as_member(
-    configuration: Configuration, identities: Sequence[Identity], ledger: Ledger
+    configuration: Configuration, identities: Sequence[Identity], ledger: Ledger, linked: AbstractSet[Address]
 ) -> tuple[Identity, Identity | None]:
     """Returns the identity whose key acts, under the address that the chain gives it, and another one whose key is
     known at other heights. A node whose key or peers are not the chain's would run without ever taking part; one that
@@ -530,7 +532,7 @@ def _as_member(
             f"{configuration.home.node_key}: its address {first.address.hex()} is no member of this chain. A new "
             "home applies the plan that brings it in first (p2pnode recover apply)"
         )
-    known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
+    known = linked | {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:
         if peer.address_bytes not in known:
             raise ConfigurationError(f"[p2p] peers: {peer.address} is no member of this chain")

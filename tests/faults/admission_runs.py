@@ -7,6 +7,7 @@ them without a rule. Meanwhile an honest home applies, is verified, and becomes 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +32,10 @@ from contracts.transactions import (
     transaction_digest,
 )
 from node.admission.authority_folder import ISSUING_KEY_NAME, ROOT_KEY_NAME
-from node.admission.identity import load_chain, load_key
-from node.admission.join_file import Street as StreetFile
-from node.admission.join_file import read_join_request, write_street
+from node.admission.identity import load_key
+from node.admission.join_file import read_join_request
 from node.admission.passphrase import read_passphrase_file
 from node.cli.sending import NONCE_STEP
-from node.home.configuration import load_configuration
-from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.faults.applications import APPLICATIONS, Materials, applied, forged_voucher, keys, signed
 from tests.faults.books import Books, Decided, fork_height, is_sound, opened
@@ -46,7 +44,7 @@ from tests.faults.member_runs import REFUSED, Refusals, refusals_in
 from tests.faults.newcomers import plant
 from tests.faults.streets import Plan, RunningStreet, make_street, read_diary, started
 from tests.faults.table import FELL, UNCHANGED_OR_RISEN, AdmissionRow
-from tests.support.new_homes import NewHome, ask_with
+from tests.support.new_homes import NewHome, ask_to_join
 from tests.support.testnet import VALID_UNTIL_HEIGHT, Node
 
 HOURS: Final = 24
@@ -115,14 +113,12 @@ class Scene:
         self.admitted: list[RequestJoin] = []
         """What may have executed."""
         self.new = NewHome(self.street, "newcomer")
-        self.asked = self._asked()
 
-    def _asked(self) -> RequestJoin:
-        """Makes the honest home's request by the commands; the street file is a member's that does not run yet."""
-        file, home = self.street.directory / "newcomer.street", self.street.node(1).home
-        root, peers = load_chain(home.authority_certificate)[0], load_configuration(home.configuration).p2p.peers
-        write_street(file, StreetFile(genesis=load_genesis(home), root=root, peers=tuple(peers)))
-        return read_join_request(ask_with(self.street, file, self.new, who="the household of newcomer"))
+    @cached_property
+    def asked(self) -> RequestJoin:
+        """The honest home's request, made by the commands once the street has a block."""
+        self.run.wait_for(lambda: self.run.statuses()[0]["height"] > 0, "a block")
+        return read_join_request(ask_to_join(self.street, self.new, who="the household of newcomer"))
 
     @property
     def materials(self) -> Materials:

@@ -32,6 +32,7 @@ from node.home.json_record import json_of
 from node.names.address_book import AddressBook, Forgotten, load_book
 from node.names.card import call, read_card, read_forget, sign_card, sign_forget
 from tests.fuzz.decoder import Decoder, Form, through
+from tests.support.checkpoints import proof_of_one_block
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.joining import newcomer, request_of
 from tests.support.names import book_of
@@ -47,11 +48,14 @@ def joining_decoders(directory: Path) -> Iterator[Decoder]:
 
 def _file_decoders(directory: Path) -> Iterator[Decoder]:
     homes, root = make_genesis(4), Authority("fuzz").root
+    proof = proof_of_one_block(homes)
     peers = tuple(
-        PeerEntry(address=f"{number:064x}", host=host, port=7_000 + number)
+        PeerEntry(address=homes.addresses[number].hex(), host=host, port=7_000 + number)
         for number, host in enumerate(("192.0.2.4", "meter.lan", "2001:db8::1"))
     )
-    streets = tuple(Street(genesis=homes.genesis, root=root, peers=peers[: 1 + last]) for last in range(3))
+    streets = tuple(
+        Street(genesis=homes.genesis, root=root, proof=proof, peers=peers[: 1 + last]) for last in range(3)
+    )
     requests = tuple(request_of(homes, newcomer(number)) for number in (1, 2))
     identities = tuple(
         JoinIdentity(salt=PERSON, identity=identity) for identity in ("", "Ada Löwe\nSunny Street 5 ☀")

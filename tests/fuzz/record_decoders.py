@@ -13,6 +13,7 @@ from contracts.receipts import Receipt
 from contracts.state import StateValue, Table
 from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction
 from ledger.block import Block
+from ledger.checkpoint import CheckpointProof
 from ledger.errors import LedgerDamaged, LedgerForeign
 from ledger.ledger import Ledger
 from ledger.reading import BlockReader, TransactionLocation
@@ -34,6 +35,7 @@ PLAIN: Final[dict[str, Any]] = {
     "proposal": Block,
     "evidence": Evidence,
     "terms": SpotTerms,
+    "checkpoint-proof": CheckpointProof,
 }
 """What production code hands to `decode` as it came, with nothing between."""
 
