@@ -1,4 +1,4 @@
-"""Hashes and signatures: BLAKE2b-256 with a domain per kind of object, and Ed25519 through libsodium.
+"""Hashes, signatures and sealed boxes: BLAKE2b-256 with a domain per kind of object, Ed25519 and X25519 by libsodium.
 
 Every node uses this one Ed25519 implementation: implementations differ on malformed points, and a signature
 that one node accepts and another refuses would be a fork.
@@ -9,7 +9,17 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Final
 
-from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.bindings import (
+    crypto_box_seal,
+    crypto_box_seal_open,
+    crypto_box_SEALBYTES,
+    crypto_sign,
+    crypto_sign_BYTES,
+    crypto_sign_ed25519_pk_to_curve25519,
+    crypto_sign_ed25519_sk_to_curve25519,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+)
 from nacl.exceptions import BadSignatureError, CryptoError
 
 from consensus import vrf
@@ -24,6 +34,9 @@ from consensus.identifiers import (
 )
 
 SEED_SIZE_BYTES: Final = 32
+
+BOX_ADDED_BYTES: Final = crypto_box_SEALBYTES
+"""A sealed box has so many bytes more than what is in it: a key of its own, and what shows a change."""
 
 
 class HashKind(bytes, Enum):
@@ -79,6 +92,21 @@ def verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool:
     return True
 
 
+def seal(public_key: PublicKey, data: bytes) -> bytes:
+    """Returns a box that only the owner of an Ed25519 public key (32 bytes) opens; it does not say who sealed it.
+
+    libsodium's sealed box, under the X25519 key that belongs to the same secret.
+
+    Raises:
+        ValueError: the key is none: of another length or kind, or not one that a secret has.
+    """
+    try:
+        key = crypto_sign_ed25519_pk_to_curve25519(public_key)
+    except CryptoError:
+        raise ValueError("is no Ed25519 public key") from None
+    return crypto_box_seal(data, key)
+
+
 class SigningKey:
     """An Ed25519 private key. Its bytes never appear in `repr`, logs or errors."""
 
@@ -105,6 +133,16 @@ class SigningKey:
     def prove(self, statement: bytes) -> bytes:
         """Returns the 80-byte proof of this key's verifiable random function for a statement."""
         return vrf.prove(self._secret[:SEED_SIZE_BYTES], statement)
+
+    def unseal(self, box: bytes) -> bytes | None:
+        """Returns what `seal` put into a box for this key; None if it is for another one, or damaged."""
+        if len(box) < BOX_ADDED_BYTES:
+            return None
+        key = crypto_sign_ed25519_pk_to_curve25519(self.public_key)
+        try:
+            return crypto_box_seal_open(box, key, crypto_sign_ed25519_sk_to_curve25519(self._secret))
+        except CryptoError:
+            return None
 
     def __repr__(self) -> str:
         return f"SigningKey({self.address.hex()[:8]})"

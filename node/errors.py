@@ -116,6 +116,30 @@ class JoinError(NodeError):
     """A home cannot ask to join a chain as it is, or a file about that is refused; the message says why."""
 
 
+class BoxFault(Enum):
+    """Why a box with the identity of a home that joins is not what a verifier is to see."""
+
+    OTHER_PANEL = "other_panel"
+    """It was sealed for another application, or for verifiers that were drawn before."""
+    OTHER_VERIFIER = "other_verifier"
+    OTHER_KEY = "other_key"
+    """It was sealed to a key that the verifier has not, or has no more."""
+    UNREADABLE = "unreadable"
+    """Nobody with the key can open it, or what is in it is no identity."""
+    NOT_COMMITTED = "not_committed"
+    """Another identity than the application commits to."""
+    NOT_PRINTABLE = "not_printable"
+    """The identity would steer the terminal of who looks at it."""
+
+
+class BoxRefused(JoinError):  # noqa: N818  (a refusal is an answer, not a failure)
+    """A box with an identity is refused; the message says nothing of what is in it."""
+
+    def __init__(self, fault: BoxFault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
 class TestnetError(NodeError):
     """A testnet cannot be made, run, asked or stopped."""
 

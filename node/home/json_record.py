@@ -8,6 +8,7 @@ from consensus.codec import Record, encode
 from consensus.rendering import render, unrender
 from node.errors import NodeError
 from node.home.bounded_file import FileTooLargeError, read_bounded
+from node.home.record_fields import named_fields
 
 R = TypeVar("R", bound=Record)
 
@@ -42,7 +43,8 @@ def read_json_record(path: Path, record: type[R], *, what: str, size_bytes_max: 
     except FileTooLargeError as error:
         raise refused(f"{path}: {error}, which no {what} is") from None
     except (ValueError, OverflowError, RecursionError) as error:
-        raise refused(f"{path}: is no {what}: {str(error)[:SHOWN_LENGTH_MAX]}") from None
+        said = named_fields(str(error), record)
+        raise refused(f"{path}: is no {what}: {said[:SHOWN_LENGTH_MAX]}") from None
     if fields != render(made):
         raise refused(f"{path}: is no {what}: it was changed by hand, or damaged")
     return made

@@ -33,7 +33,7 @@ from contracts.transactions import (
 )
 from node.admission.authority_folder import ISSUING_KEY_NAME, ROOT_KEY_NAME
 from node.admission.identity import load_key
-from node.admission.join_file import read_join_request
+from node.admission.joining.files import read_join_request
 from node.admission.passphrase import read_passphrase_file
 from node.cli.sending import NONCE_STEP
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME

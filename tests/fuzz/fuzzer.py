@@ -194,7 +194,7 @@ def decoders(folder: Path | None = None) -> Mapping[str, Decoder]:
         *file_decoders(chain, directory, random),
         *ceremony_decoders(directory, random),
         *folder_decoders(chain, directory, random),
-        *joining_decoders(directory),
+        *joining_decoders(directory, random),
     ]
     chain.ledger.close()
     return {decoder.name: decoder for decoder in found}

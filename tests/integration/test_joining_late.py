@@ -2,7 +2,7 @@
 
 from consensus.identifiers import PublicKey
 from node.admission.identity import load_key
-from node.admission.join_file import read_street
+from node.admission.joining.files import read_street
 from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.support.ceremony_commands import config, decide_blocks, height, members_at, running

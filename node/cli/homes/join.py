@@ -17,15 +17,15 @@ from contracts.units import MS_PER_HOUR
 from ledger.checkpoint import Checkpoint
 from ledger.ledger import Ledger
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
-from node.admission.join_file import (
-    IDENTITY_LENGTH_MAX,
+from node.admission.joining.files import (
+    IDENTITY_SIZE_BYTES_MAX,
     Street,
     read_join_request,
     read_street,
-    require_printable,
+    require_identity,
     write_street,
 )
-from node.admission.joining_home import ask_to_join, terms_digest
+from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
 from node.cli.homes.member import RunningConfig
 from node.cli.homes.street import block_name, street_of
@@ -183,10 +183,10 @@ def _content(path: Path, size_bytes_max: int) -> bytes:
 
 def _text(path: Path) -> str:
     try:
-        text = _content(path, IDENTITY_LENGTH_MAX).decode().strip()
+        text = _content(path, IDENTITY_SIZE_BYTES_MAX).decode().strip()
     except UnicodeDecodeError:
         raise JoinError(f"{path}: is not UTF-8 text") from None
-    require_printable(text, path)
+    require_identity(text, path)
     return text
 
 

@@ -14,7 +14,7 @@ from ledger.errors import CheckpointRefused
 from ledger.ledger import Ledger
 from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import load_certified_key, load_chain
-from node.admission.join_file import Street
+from node.admission.joining.files import Street
 from node.cli.asking import Question, ask
 from node.errors import EndpointsDamaged, JoinError
 from node.home.configuration import Configuration, PeerEntry

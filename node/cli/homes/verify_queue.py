@@ -8,7 +8,7 @@ import typer
 from consensus.identifiers import Address
 from contracts.applicants import Standing, Verdict
 from contracts.transactions import GiveVerdict
-from node.admission.join_file import read_join_identity
+from node.admission.joining.files import read_join_identity
 from node.cli.homes.join import ask_applications
 from node.cli.homes.member import RunningConfig
 from node.cli.options import ConfigOption, YesOption, confirm

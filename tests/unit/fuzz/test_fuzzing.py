@@ -16,7 +16,7 @@ from consensus.messages import PrePrepare
 from contracts.state import StateValue
 from contracts.transactions import Action
 from node.mesh.messages import PeerMessage
-from tests.fuzz import ceremony_decoders, file_decoders, folder_decoders, fuzzer, record_decoders
+from tests.fuzz import ceremony_decoders, file_decoders, folder_decoders, fuzzer, joining_decoders, record_decoders
 from tests.fuzz.__main__ import portions_of
 from tests.fuzz.decoder import Decoder, judge
 from tests.fuzz.fuzzer import Portion, decoders, fuzz
@@ -25,7 +25,13 @@ from tests.fuzz.specimens import kinds_in, kinds_of
 
 ROOT = Path(__file__).parents[3]
 CASES = 100_000
-ROOTS = (*record_decoders.ROOTS, *file_decoders.ROOTS, *ceremony_decoders.ROOTS, *folder_decoders.ROOTS)
+ROOTS = (
+    *record_decoders.ROOTS,
+    *file_decoders.ROOTS,
+    *ceremony_decoders.ROOTS,
+    *folder_decoders.ROOTS,
+    *joining_decoders.ROOTS,
+)
 EACH = tuple(decoders())
 
 
@@ -108,7 +114,8 @@ PARSED_IN = {
     "node/admission/endpoint.py": "certificate-of-a-new-home",
     "node/admission/founding_file.py": "founding",
     "node/admission/identity.py": "certificate",
-    "node/admission/join_file.py": "street-file",
+    "node/admission/joining/files.py": "street-file",
+    "node/admission/joining/sealing.py": "sealed-identity",
     "node/admission/office_keys.py": "office-successor",
     "node/admission/register.py": "authority-register",
     "node/admission/request.py": "certificate-request",

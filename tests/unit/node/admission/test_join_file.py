@@ -13,7 +13,7 @@ from consensus.codec import encode
 from contracts.genesis import Genesis, chain_id
 from ledger.checkpoint import CheckpointProof
 from node.admission.authority import Authority
-from node.admission.join_file import (
+from node.admission.joining.files import (
     FILE_SIZE_BYTES_MAX,
     IDENTITY_LENGTH_MAX,
     JoinIdentity,

@@ -19,8 +19,8 @@ from node.admission.authority import Authority
 from node.admission.chain import Role
 from node.admission.endpoint import Endpoint
 from node.admission.identity import certificate_key, create_key, load_chain, load_identity
-from node.admission.join_file import Street, read_join_identity, read_join_request
-from node.admission.joining_home import ask_to_join, terms_digest
+from node.admission.joining.files import Street, read_join_identity, read_join_request
+from node.admission.joining.home import ask_to_join, terms_digest
 from node.admission.meter_claim import claim_meter
 from node.admission.new_home import make_home
 from node.admission.request import read_request

@@ -16,7 +16,7 @@ from contracts.transactions import Action
 from contracts.units import MS_PER_HOUR, Milliseconds
 from node.admission.authority import Authority
 from node.admission.identity import load_key
-from node.admission.join_file import (
+from node.admission.joining.files import (
     JoinIdentity,
     Street,
     read_street,

@@ -1,7 +1,7 @@
 """A home that joins a running chain: what it asks with, and all that its node starts with.
 
-Keys were born here (`new_home.py`) and stay. What the home says of who lives there is written down with a random
-salt, for its verifiers alone; on the chain stands the hash of both.
+Keys were born here (`node/admission/new_home.py`) and stay. What the home says of who lives there is written down
+with a random salt, for its verifiers alone; on the chain stands the hash of both.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from contracts.units import Milliseconds
 from ledger.side_files import write_whole
 from node.admission.chain import read_chain, require_chain, require_member
 from node.admission.identity import certificate_key, load_key
-from node.admission.join_file import JoinIdentity, Street, write_join_identity, write_join_request
+from node.admission.joining.files import JoinIdentity, Street, write_join_identity, write_join_request
 from node.admission.new_home import configured
 from node.admission.voucher import vouchers_of
 from node.errors import IdentityError, JoinError

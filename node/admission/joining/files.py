@@ -43,6 +43,8 @@ FILE_SIZE_BYTES_MAX: Final = 2 * PROOF_SIZE_BYTES_MAX + 1024 * 1024
 """A proof in hexadecimal, and 256 members with their places, which take about 150 kB."""
 
 IDENTITY_LENGTH_MAX: Final = 4_096
+IDENTITY_SIZE_BYTES_MAX: Final = 4_096
+"""Of its UTF-8: what one box holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +191,10 @@ def read_join_identity(path: Path) -> JoinIdentity:
     """Returns what a home showed a verifier, fit to be printed.
 
     Raises:
-        JoinError: it cannot be read, is none, or is not as `require_printable` says.
+        JoinError: it cannot be read, is none, or is not as `fault_of_identity` says.
     """
     shown = _read(path, JoinIdentity, "identity of a home that joins")
-    require_printable(shown.identity, path)
+    require_identity(shown.identity, path)
     return shown
 
 
@@ -202,15 +204,29 @@ def write_join_identity(path: Path, identity: JoinIdentity) -> None:
     write_private(path, json_of(identity))
 
 
-def require_printable(identity: str, path: Path) -> None:
-    """Refuses what is not lines of printable characters: a verifier's terminal shows what a stranger wrote.
+def fault_of_identity(identity: str) -> str | None:
+    """Says what is wrong with an identity; None if it may be shown.
+
+    A verifier's terminal shows what a stranger wrote: lines of printable characters alone, no more than a box holds.
+    """
+    size_bytes = len(identity.encode())
+    if size_bytes > IDENTITY_SIZE_BYTES_MAX:
+        return f"the identity has {size_bytes:,} bytes, and {IDENTITY_SIZE_BYTES_MAX:,} are allowed"
+    for number, line in enumerate(identity.split("\n"), start=1):
+        if not line.isprintable():  # neither controls nor what turns the direction of writing are
+            return f"line {number} of the identity has a character that cannot be printed"
+    return None
+
+
+def require_identity(identity: str, path: Path) -> None:
+    """Refuses what is not as `fault_of_identity` says.
 
     Raises:
-        JoinError: says in which line.
+        JoinError: names the file, and the line.
     """
-    for number, line in enumerate(identity.split("\n"), start=1):
-        if not line.isprintable():
-            raise JoinError(f"{path}: line {number} of the identity has a character that cannot be printed")
+    fault = fault_of_identity(identity)
+    if fault is not None:
+        raise JoinError(f"{path}: {fault}")
 
 
 def _read(path: Path, record: type[R], what: str) -> R:
