@@ -16,12 +16,11 @@ from msgspec import Meta
 
 from consensus.codec import Record
 from consensus.era_plans import Members
-from consensus.identifiers import FIXED_AHEAD, GENESIS_HEIGHT, Height
+from consensus.identifiers import FIXED_AHEAD, Height
 from consensus.messages import BlockHeightField, CommitCertificate, DigestField, SlotField
 from contracts.genesis import Genesis, chain_id
 from ledger.block import BlockHeader, block_digest
-from ledger.errors import CheckpointRefused, NothingToProve
-from ledger.ledger import Ledger
+from ledger.errors import CheckpointRefused
 from ledger.trusted_sets import CHANGES_MAX, SetStep, TrustedSets, decided_fault
 
 PROOF_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -48,19 +47,6 @@ class CheckpointProof(Record, frozen=True, kw_only=True, tag="p2pnode-1-checkpoi
     """Every change of the members and every ceremony up to the header, in their order."""
     header: BlockHeader
     certificate: CommitCertificate
-
-
-def prove_tip(ledger: Ledger) -> CheckpointProof:
-    """Returns the proof of the newest decided block.
-
-    Raises:
-        NothingToProve: no block is decided yet.
-    """
-    if ledger.height == GENESIS_HEIGHT:
-        raise NothingToProve("no block is decided yet: a home joins a chain that has one")
-    header, certificate = ledger.decided_block(ledger.height).header, ledger.certificate(ledger.height)
-    assert certificate is not None, f"height {ledger.height} is decided"
-    return CheckpointProof(changes=ledger.set_steps(), header=header, certificate=certificate)
 
 
 def checkpoint_of(proof: CheckpointProof, genesis: Genesis) -> Checkpoint:

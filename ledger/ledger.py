@@ -552,15 +552,18 @@ class Ledger:
 
     def set_steps(self) -> tuple[SetStep, ...]:
         """Returns what leads from genesis to the members of every height: headers of changes, and ceremonies."""
+        return tuple(self.each_set_step())
+
+    def each_set_step(self) -> Iterator[SetStep]:
+        """Yields these one by one, as of the first: blocks may be decided meanwhile."""
         terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
         ends = [term.last_height + 1 for term in terms if term.last_height is not None]
         proofs = self._begun.proofs()
         firsts = {Height(first) for first in {term.first_height for term in terms}.union(ends, proofs)}
-        steps: list[SetStep] = []
         for first in sorted(firsts):
             begun = proofs.get(first, ())
-            steps += [*self._set_changes(first, begun), *begun]
-        return tuple(steps)
+            yield from self._set_changes(first, begun)
+            yield from begun
 
     def _set_changes(self, first: Height, proofs: Sequence[EraProof]) -> tuple[SetChange, ...]:
         """Returns the change from a height on, if the eras before one that begins there made one: what a base or a

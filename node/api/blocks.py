@@ -8,7 +8,6 @@ from aiohttp import web
 from consensus.identifiers import Address, Height
 from consensus.membership import Leaders
 from ledger.block import BlockHeader
-from ledger.checkpoint import prove_tip
 from ledger.errors import NothingToProve
 from ledger.ledger import Ledger
 from node.api.context import ApiContext, answer
@@ -16,7 +15,8 @@ from node.api.problem import ProblemError
 from node.replies.node import BlocksReply
 from node.replies.parameters import BlockParameters, BlocksParameters, NoParameters
 from node.replies.problem import ProblemReason
-from node.replies.views import block_view, checkpoint_view, summary_view
+from node.replies.views import block_view, summary_view
+from node.stories.checkpoint import checkpoint_reply
 
 INLINE_TRANSACTIONS_MAX: Final = 32
 """Blocks with more transactions are rendered on a worker thread: some 50 microseconds each."""
@@ -56,7 +56,7 @@ async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Re
 async def show_checkpoint(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with the newest block, and what proves it to who has genesis."""
     try:
-        return answer(checkpoint_view(prove_tip(context.chain.ledger)))
+        return answer(await context.read_slowly(checkpoint_reply(context.chain.ledger)))
     except NothingToProve as error:
         raise ProblemError(ProblemReason.UNKNOWN_BLOCK, str(error)) from None
 

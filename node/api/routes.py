@@ -218,7 +218,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="The newest block, with what proves it and the members of today to who has genesis",
         description="`p2pnode join street` writes it down for a home that joins.",
         replies={200: Reply(description="The checkpoint.", models=(CheckpointReply,))},
-        problems=(Reason.UNKNOWN_BLOCK,),
+        problems=(Reason.UNKNOWN_BLOCK, Reason.TOO_MANY_READS),
         handler=show_checkpoint,
     ),
     Route(

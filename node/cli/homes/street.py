@@ -9,7 +9,7 @@ from consensus.codec import DecodeError, decode
 from consensus.cryptography import address_of
 from consensus.identifiers import Digest, Height, PublicKey
 from ledger.block import block_digest
-from ledger.checkpoint import Checkpoint, CheckpointProof, checkpoint_of, prove_tip
+from ledger.checkpoint import Checkpoint, CheckpointProof, checkpoint_of
 from ledger.errors import CheckpointRefused
 from ledger.ledger import Ledger
 from node.admission.endpoint import Endpoint, endpoint_of
@@ -25,7 +25,7 @@ from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.endpoints import places_of
 from node.mesh.limits import PeerEndpoint
 from node.replies.node import CheckpointReply
-from node.replies.views import checkpoint_view
+from node.stories.checkpoint import checkpoint_reply
 from node.stories.slices import Slices
 
 
@@ -37,7 +37,8 @@ def street_of(config: Path, configuration: Configuration) -> Street:
     """
     home = configuration.home
     genesis = load_genesis(home)
-    told = ask(config, Question(path="/v1/checkpoint", model=CheckpointReply, read=_read_checkpoint))
+    question = Question(path="/v1/checkpoint", model=CheckpointReply, read=lambda ledger, _: checkpoint_reply(ledger))
+    told = ask(config, question)
     try:
         proof = decode(bytes.fromhex(told.proof), CheckpointProof)
         checkpoint = checkpoint_of(proof, genesis)
@@ -49,11 +50,6 @@ def street_of(config: Path, configuration: Configuration) -> Street:
         proof=proof,
         peers=_places(configuration, checkpoint),
     )
-
-
-def _read_checkpoint(ledger: Ledger, _: Home) -> Slices[CheckpointReply]:
-    yield from ()
-    return checkpoint_view(prove_tip(ledger))
 
 
 def _places(configuration: Configuration, checkpoint: Checkpoint) -> tuple[PeerEntry, ...]:

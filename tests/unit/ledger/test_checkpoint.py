@@ -9,10 +9,13 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Height
 from contracts.genesis import PROTOCOL_VERSION
-from ledger.checkpoint import CheckpointProof, checkpoint_of, prove_tip
+from ledger.checkpoint import CheckpointProof, checkpoint_of
 from ledger.errors import CheckpointRefused, NothingToProve
 from ledger.ledger import Ledger
+from node.stories.checkpoint import prove_tip
+from node.stories.slices import to_the_end
 from tests.support.changing_members import ChangingChain, certify_by, changing_chain
+from tests.support.checkpoints import proof_of_tip
 from tests.support.contracts import make_genesis
 
 LAST = 12
@@ -33,7 +36,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
         proofs = {}
         while chain.ledger.height < LAST:
             chain.grow()
-            proofs[int(chain.ledger.height)] = prove_tip(chain.ledger)
+            proofs[int(chain.ledger.height)] = proof_of_tip(chain.ledger)
         yield Grown(chain, proofs)
 
 
@@ -54,8 +57,22 @@ def test_every_block_proves_itself_and_who_decides_the_next_two(grown: Grown) ->
 def test_genesis_has_nothing_to_prove(tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path / "ledger", make_genesis(4).genesis)
     with pytest.raises(NothingToProve, match="no block is decided yet"):
-        prove_tip(ledger)
+        proof_of_tip(ledger)
     ledger.close()
+
+
+def test_blocks_may_be_decided_while_the_proof_is_made(tmp_path: Path) -> None:
+    """It is of the block that was the newest when it was begun."""
+    with changing_chain(tmp_path / "ledger") as chain:
+        while chain.ledger.height < 4:
+            chain.grow()
+        work = prove_tip(chain.ledger)
+        next(work)
+        while chain.ledger.height < LAST:
+            chain.grow()
+        checkpoint = checkpoint_of(to_the_end(work), chain.community.genesis)
+        assert checkpoint.height == 4
+        assert checkpoint.following == chain.set_of(6).members
 
 
 def refused(proof: CheckpointProof, grown: Grown) -> str:

@@ -10,9 +10,10 @@ from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
 from contracts.genesis import Genesis
 from contracts.transactions import SetLeaving
-from ledger.checkpoint import checkpoint_of, prove_tip
+from ledger.checkpoint import checkpoint_of
 from ledger.trusted_sets import SetChange, SetStep, TrustedSets
 from tests.support.begun_eras import ErasChain
+from tests.support.checkpoints import proof_of_tip
 from tests.support.contracts import make_genesis
 
 
@@ -147,7 +148,7 @@ def test_a_block_proves_itself_around_ceremonies(tmp_path):
     ]
 
     def holds():
-        checkpoint = checkpoint_of(prove_tip(chain.ledger), chain.community.genesis)
+        checkpoint = checkpoint_of(proof_of_tip(chain.ledger), chain.community.genesis)
         both = chain.ledger.memberships()
         assert (checkpoint.undecided, checkpoint.following) == (both.undecided.members, both.following.members)
 

@@ -7,13 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.identifiers import Digest
-from ledger.checkpoint import Checkpoint, checkpoint_of, prove_tip
+from ledger.checkpoint import Checkpoint, checkpoint_of
 from ledger.errors import CheckpointContradicted
 from ledger.ledger import Ledger
 from node.errors import JoinError
 from node.home.checkpoint_file import FILE_SIZE_BYTES_MAX, load_checkpoint, write_checkpoint
 from node.mesh.known_keys import KnownKeys
 from tests.support.changing_members import ChangingChain, changing_chain, member_changes
+from tests.support.checkpoints import proof_of_tip
 
 LAST = 12
 
@@ -29,7 +30,7 @@ def chain(tmp_path: Path) -> Iterator[ChangingChain]:
 
 @pytest.fixture
 def checkpoint(chain: ChangingChain) -> Checkpoint:
-    return checkpoint_of(prove_tip(chain.ledger), chain.community.genesis)
+    return checkpoint_of(proof_of_tip(chain.ledger), chain.community.genesis)
 
 
 @pytest.fixture
