@@ -17,7 +17,7 @@ from node.admission.identity import load_certified_key, load_chain
 from node.admission.joining.files import Street
 from node.cli.asking import Question, ask
 from node.errors import EndpointsDamaged, JoinError
-from node.home.configuration import Configuration, PeerEntry
+from node.home.configuration import PEERS_MAX, Configuration, PeerEntry
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.mesh.endpoint_file import load_endpoints
@@ -69,7 +69,7 @@ def _places(configuration: Configuration, checkpoint: Checkpoint) -> tuple[PeerE
         found += [PeerEntry(address=address.hex(), host=place.host, port=place.port) for place in places[:1]]
     if not found:
         raise JoinError("this home is no member, and knows no place of those that are")
-    return tuple(found)
+    return tuple(found[:PEERS_MAX])
 
 
 def _own_place(home: Home) -> Endpoint:
