@@ -12,6 +12,7 @@ from consensus import quorum
 from consensus.codec import encode
 from consensus.cryptography import HashKind, address_of, digest
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.sampling import Sampling
 
 
 class Membership:
@@ -102,6 +103,8 @@ class Memberships:
     before they are members, and members that left lately, who may not know yet."""
     suspended: frozenset[Address] = frozenset()
     """Of the members of u: the state of the block below says so."""
+    sampling: Sampling | None = None
+    """What u draws from; None: its clusters are all members. The same state says so."""
 
     def __contains__(self, address: object) -> bool:
         return address in self.undecided or address in self.following
@@ -110,6 +113,10 @@ class Memberships:
     def leaders(self) -> Leaders:
         """Who leads at u."""
         return Leaders(self.undecided, self.suspended)
+
+    def cluster(self, slot: Slot) -> tuple[Address, ...]:
+        """Returns C(u, s): all members of u, in the order of admission, where nothing is drawn."""
+        return self.undecided.addresses if self.sampling is None else self.sampling.cluster(slot)
 
     @property
     def joining(self) -> tuple[Address, ...]:

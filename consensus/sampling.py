@@ -5,13 +5,14 @@ the leader's verifiable random function (`vrf`); a draw at h uses rho_{h-1}, so 
 Vectors: tests/unit/consensus/vectors/sampling.json. Nothing here does I/O.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
 from consensus.codec import Record
 from consensus.cryptography import HashKind, digest
-from consensus.identifiers import Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, Slot
 
 WORD_SIZE_BYTES: Final = 8
 WORDS: Final = 1 << 8 * WORD_SIZE_BYTES
@@ -140,3 +141,58 @@ def _draw_region(draws: Draws, regions: dict[int, list[int]]) -> int:
 def draw_order(members: int, seed: bytes) -> tuple[int, ...]:
     """Returns P(h): the numbers of all members, in an order that is drawn."""
     return tuple(Draws(seed).take(range(members), members))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What the clusters of a height, and the order of its leaders, are drawn from.
+
+    Block h - 1 fixes all of it, so whoever takes part in h knows the same.
+    """
+
+    height: Height
+    randomness: Digest
+    """rho_{h-1}."""
+    eligible: tuple[Address, ...]
+    """Members that may be drawn into a cluster, in the order of admission: more than `size`."""
+    size: int
+    """Of a cluster."""
+
+    def cluster(self, slot: Slot) -> tuple[Address, ...]:
+        """Returns C(h, s), in the order drawn: who leads a slot and who collects for whom go by it."""
+        candidates = [Candidate(number, region=0) for number in range(len(self.eligible))]
+        seed = seed_of(self.randomness, self.height, slot, BLOCK)
+        return tuple(self.eligible[one] for one in draw_cluster(candidates, size=self.size, cap=self.size, seed=seed))
+
+    def order(self, members: Sequence[Address]) -> tuple[Address, ...]:
+        """Returns P(h): all members of the height, in the order in which they lead attempts."""
+        drawn = draw_order(len(members), seed_of(self.randomness, self.height, Slot(0), ORDER))
+        return tuple(members[number] for number in drawn)
+
+
+def sampling_of(
+    members: Sequence[Address],
+    eligible: Collection[Address],
+    *,
+    height: Height,
+    randomness: Digest,
+    size: int,
+    members_min: int,
+) -> Sampling | None:
+    """Returns what a height draws from; None where nothing is drawn: the cluster of each slot is all members.
+
+    Nothing is drawn among fewer members than `members_min`, and where no more are eligible than a cluster has: a
+    smaller cluster there is none.
+
+    Args:
+        members: M(h), in the order of admission.
+        eligible: those of them that may be drawn.
+        height: h.
+        randomness: rho_{h-1}.
+        size: of a cluster.
+        members_min: so many members are drawn from.
+    """
+    fit = tuple(address for address in members if address in eligible)
+    if len(members) < members_min or len(fit) <= size:
+        return None
+    return Sampling(height=height, randomness=randomness, eligible=fit, size=size)

@@ -28,6 +28,7 @@ class GenesisFault(Enum):
     ATTEMPT_BOUND = "attempt_bound"
     BLOCK_LIMITS = "block_limits"
     SCORES = "scores"
+    CLUSTERS = "clusters"
 
 
 class GenesisRefused(ContractsError):  # noqa: N818  (a refusal is an answer, not a failure)

@@ -7,6 +7,7 @@ from msgspec import Meta
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
+from consensus.messages import MEMBERS_MAX
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
@@ -51,6 +52,15 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
     """Node keys of the founders that may verify who joins until enough members staked for that; they consent by
     signing genesis; empty: all founders.
     """
+
+
+class ClusterParameters(Record, frozen=True, kw_only=True):
+    """Who votes are sent to first, and who leads: a cluster that is drawn for each height and slot."""
+
+    size: Annotated[int, Meta(ge=7, le=64)]
+    """m: members of a cluster. Of seven drawn of any number of members, not all are liars but once in 2,000 draws."""
+    members_min: Annotated[int, Meta(ge=8, le=MEMBERS_MAX + 1)]
+    """Among fewer members nothing is drawn: all are the cluster."""
 
 
 class RuleParameters(Record, frozen=True, kw_only=True):
@@ -100,6 +110,7 @@ class Genesis(Record, frozen=True, kw_only=True):
     parameters: RuleParameters
     """Of the rules from height 1 on; the present ones stand in the state."""
     membership: MembershipParameters
+    clusters: ClusterParameters
     members: tuple[GenesisMember, ...]
     """1 to 256 of them, all keys different."""
 

@@ -80,6 +80,11 @@ def check_genesis(genesis: Genesis) -> None:
             GenesisFault.ATTEMPT_BOUND,
             f"attempt_max_ms {genesis.attempt_max_ms} is below the slot's {genesis.slot_duration_ms}",
         )
+    if genesis.clusters.size >= genesis.clusters.members_min:
+        raise GenesisRefused(
+            GenesisFault.CLUSTERS,
+            f"clusters of {genesis.clusters.size} are drawn of {genesis.clusters.members_min} members or more",
+        )
     fault = parameters_fault(genesis.parameters)
     if fault is not None:
         raise GenesisRefused(GenesisFault.BLOCK_LIMITS, fault)

@@ -5,7 +5,7 @@ give the next value. A leader has one output for a height and a value, whatever 
 its slots it does: it can only keep silent, and then another one's output counts.
 
 - Only a slot's first block: a leader may make many blocks in its slot, and could stop at the one that it likes best.
-- Only where a draw waits or a key is new: a proof costs each member most of a millisecond.
+- Only where a draw waits, clusters are drawn or a key is new: a proof costs each member most of a millisecond.
 - Not under a key that is new: who knows the value while it makes a key could make keys until one has the output that
   it wants. So a key seasons first: `SEASONING_SLOTS` slots begin with a block, and one honest leader among them is
   enough. Keys of genesis were there before any value was.
@@ -36,7 +36,14 @@ LEADERS_MAX: Final = 10
 
 
 def input_to_prove(
-    overlay: Overlay, *, chain: Digest, height: Height, slot: Slot, parent_slot: Slot, key: PublicKey
+    overlay: Overlay,
+    *,
+    chain: Digest,
+    height: Height,
+    slot: Slot,
+    parent_slot: Slot,
+    key: PublicKey,
+    is_sampled: bool,
 ) -> bytes | None:
     """Returns what a block's leader proves, from the state before it; None if the block carries no proof.
 
@@ -47,9 +54,11 @@ def input_to_prove(
         slot: of its header.
         parent_slot: of its parent's header.
         key: node key of its header's leader at this height.
+        is_sampled: clusters are drawn at this height.
     """
     randomness = overlay.require(RANDOMNESS_KEY, Randomness)
-    if slot == parent_slot or _is_seasoning(randomness, key) or not _is_wanted(randomness):
+    is_wanted = is_sampled or _is_wanted(randomness)
+    if slot == parent_slot or _is_seasoning(randomness, key) or not is_wanted:
         return None
     return encode(RandomnessStatement(chain=chain, height=height, previous=randomness.value))
 
@@ -57,6 +66,15 @@ def input_to_prove(
 def _is_seasoning(randomness: Randomness, key: PublicKey) -> bool:
     """Says whether a node key is too new to prove anything."""
     return any(one.node_key == key for one in randomness.seasoning)
+
+
+def seasoned_keys(overlay: Overlay) -> frozenset[PublicKey]:
+    """Returns the node keys of members that are not too new to be drawn. One that only a ceremony's plan has yet, and
+    no block, is as new as can be.
+    """
+    seasoning = {one.node_key for one in overlay.require(RANDOMNESS_KEY, Randomness).seasoning}
+    known = {term.node_key for term in overlay.require(MEMBER_LIST_KEY, MemberList).terms}
+    return frozenset(known - seasoning)
 
 
 def _is_wanted(randomness: Randomness) -> bool:

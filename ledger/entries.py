@@ -1,4 +1,4 @@
-"""What a write puts into the store: all of genesis, or all of one block."""
+"""What a write puts into the store: all of genesis, what stands beside an origin's state, or all of one block."""
 
 from consensus.codec import encode
 from consensus.identifiers import GENESIS_HEIGHT
@@ -7,9 +7,12 @@ from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from ledger.authenticated_map import EMPTY, no_nodes, update_map
 from ledger.execution import ExecutedBlock
+from ledger.origin import Origin, StoredOrigin
 from ledger.store import (
     FORMAT_KEY,
     FORMAT_VERSION,
+    ORIGIN_FORMAT_VERSION,
+    ORIGIN_KEY,
     TIP_KEY,
     StoredFormat,
     StoredTip,
@@ -35,6 +38,24 @@ def genesis_entries(genesis: Genesis) -> dict[bytes, bytes]:
     }
     entries |= {version_key(key, GENESIS_HEIGHT): value for key, value in state.items()}
     entries |= {node_key(name): node for name, node in update.added.items()}
+    return entries
+
+
+def origin_entries(origin: Origin, stored: StoredOrigin) -> dict[bytes, bytes]:
+    """Returns format, tip, block and indexes of a chain that is known from a block on; all but the state."""
+    height, header = stored.height, origin.block.header
+    entries = {
+        FORMAT_KEY: encode(StoredFormat(version=ORIGIN_FORMAT_VERSION, chain=header.chain)),
+        ORIGIN_KEY: encode(stored),
+        TIP_KEY: encode(StoredTip(height=height, block=stored.block, state_root=header.state_root)),
+        block_key(height): encode(origin.block),
+        certificate_key(height): encode(origin.certificate),
+        receipts_key(height): encode(origin.receipts),
+        block_digest_key(stored.block): height_bytes(height),
+    }
+    entries |= {block_digest_key(digest): height_bytes(below) for digest, below in stored.named}
+    for index, receipt in enumerate(origin.receipts):
+        entries[transaction_key(receipt.transaction)] = location_bytes(height, index)
     return entries
 
 

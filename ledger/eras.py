@@ -15,6 +15,8 @@ from consensus.eras import Era, Eras
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership, Memberships
 from contracts.applicants import Standing
+from contracts.clusters import sampling_above
+from contracts.genesis import Genesis, chain_id
 from contracts.joining import read_unfinished
 from contracts.misconduct import suspended_among
 from contracts.run import EraBeginning
@@ -52,12 +54,13 @@ class BegunEra:
 class BegunEras:
     """All of them, in their order, and what they say of heights."""
 
-    __slots__ = ("_begun", "eras")
+    __slots__ = ("_begun", "_genesis", "eras")
 
-    def __init__(self, chain: Digest, begun: Sequence[BegunEra] = ()) -> None:
-        """Takes the chain and the eras that its ceremonies began, each followed by the next."""
+    def __init__(self, genesis: Genesis, begun: Sequence[BegunEra] = ()) -> None:
+        """Takes the chain's genesis and the eras that its ceremonies began, each followed by the next."""
+        self._genesis = genesis
         self._begun = tuple(begun)
-        self.eras = Eras(chain, tuple(one.proof.plan.start for one in self._begun))
+        self.eras = Eras(chain_id(genesis), tuple(one.proof.plan.start for one in self._begun))
 
     @property
     def chain(self) -> Digest:
@@ -85,7 +88,8 @@ class BegunEras:
 
         Args:
             height: of the newest block that the state has.
-            state: after it. Who is suspended in it leads nothing at the next height; a later state may say more.
+            state: after it. Who is suspended in it leads nothing at the next height, and what is drawn there it says
+                too; a later state may say more.
         """
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
         return Memberships(
@@ -93,6 +97,7 @@ class BegunEras:
             following=sets[1],
             followers=_followers(height, state),
             suspended=suspended_among(sets[0].addresses, Overlay(state)),
+            sampling=sampling_above(height, sets[0].members, Overlay(state), self._genesis),
         )
 
     def is_above(self, height: Height) -> bool:
@@ -133,7 +138,7 @@ class BegunEras:
 
     def up_to(self, number: EraNumber) -> "BegunEras":
         """Returns the eras up to one: how who lived in it saw the chain."""
-        return BegunEras(self.chain, [one for one in self._begun if one.number <= number])
+        return BegunEras(self._genesis, [one for one in self._begun if one.number <= number])
 
     def _of(self, height: Height) -> BegunEra | None:
         return next((one for one in reversed(self._begun) if height > one.base), None)

@@ -14,6 +14,8 @@ LedgerError
 |-- DecidedBlockRefused     a decided block does not execute to what its header claims: the node stops
 |-- CheckpointRefused       what should prove a point of the chain proves nothing
 |-- CheckpointContradicted  the chain is another one than the checkpoint that its home joined with: the node stops
+|-- BlocksNotHere           what was asked for lies below the block that this ledger began at
+|-- OriginRefused           what a ledger was to begin at does not hold; none was made
 |-- NothingToProve          a proof was asked of what the chain does not contain
 |-- StateKeyRefused         text that names no state key
 `-- TransactionRefused      a transaction that no block may contain
@@ -91,6 +93,22 @@ class CheckpointRefused(LedgerError):
 
 class CheckpointContradicted(LedgerError):
     """Two blocks were decided at one height: the one here, and the one that this home was told of when it joined."""
+
+
+class BlocksNotHere(LedgerError):
+    """This ledger began at an origin, and the answer lies below it, or may. Others may have it."""
+
+    def __init__(self, first_height: Height) -> None:
+        """Takes the lowest height whose block is here."""
+        super().__init__(
+            f"blocks below {first_height:,} are not here: this node began with a snapshot of block {first_height:,}, "
+            "and can tell what happened from there on. A node that has the whole chain can tell the rest"
+        )
+        self.first_height = first_height
+
+
+class OriginRefused(LedgerError):
+    """A block, or the state after it, that no ledger of this home may begin at. Nothing was made of it."""
 
 
 class NodeMissing(LedgerError):

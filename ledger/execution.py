@@ -11,7 +11,7 @@ from consensus import vrf
 from consensus.codec import decode, encode
 from consensus.era_plans import EraProof
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
-from consensus.membership import Membership, Memberships, cluster
+from consensus.membership import Membership, Memberships
 from consensus.messages import CommitCertificate
 from contracts.execution import BlockContext, Execution, execute_block
 from contracts.genesis import Genesis
@@ -147,7 +147,7 @@ def execute(
         leader=draft.leader,
         parent_leader=parent.leader,
         parent_voters=parent_voters(draft.parent_certificate, parent),
-        cluster=cluster(parent.memberships.undecided, height, draft.slot),
+        cluster=parent.memberships.cluster(draft.slot),
         beginning=begun.beginning_in(height, state),
         decided=_named_blocks(transactions, height_of_block),
         parent_slot=parent.slot,

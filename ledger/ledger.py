@@ -5,26 +5,23 @@ makes a decided block permanent. For use by one thread at a time.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from consensus.codec import decode, encode
-from consensus.era_plans import EraProof
+from consensus.codec import decode
 from consensus.eras import Eras
-from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
+from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import CommitCertificate
 from contracts.genesis import Genesis, chain_id
 from contracts.member_changes import next_change
-from contracts.receipts import Receipt
 from contracts.rule_records import Rules
-from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
+from contracts.state import Overlay, StateKey
 from contracts.transactions import Transaction
 from ledger.access import is_there, require_access
-from ledger.authenticated_map import prove
 from ledger.block import Block, block_digest
-from ledger.creation import make_database
+from ledger.creation import make_database, make_database_at
 from ledger.entries import block_entries
 from ledger.eras import BegunEra, BegunEras
 from ledger.errors import (
@@ -33,13 +30,11 @@ from ledger.errors import (
     LedgerExists,
     LedgerMissing,
     LedgerWriteFailed,
-    NothingToProve,
     TransactionRefused,
 )
 from ledger.execution import Draft, ExecutedBlock, draft_of, execute, result_refusal, with_proof
-from ledger.merkle_tree import prove_inclusion
-from ledger.proofs import ReceiptProof, StateProof
-from ledger.reading import BlockReader, TransactionLocation
+from ledger.ledger_reading import LedgerReader
+from ledger.origin import Origin, StoredOrigin
 from ledger.side_files import (
     DirectoryLock,
     TipMark,
@@ -57,7 +52,6 @@ from ledger.store import (
     undecided_key,
 )
 from ledger.transactions import TransactionVerifier
-from ledger.trusted_sets import SetChange, SetStep
 from ledger.validation import (
     Admission,
     BlockRefusal,
@@ -74,7 +68,7 @@ EXECUTIONS_MAX: Final = 4
 """Remembered executions of height + 1: own proposal, the voted block, and what a view change may bring back."""
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """Open ledger of one node. Made by `create` or `open`, given up by `close`."""
 
     def __init__(
@@ -87,20 +81,18 @@ class Ledger:
         parent: Parent,
         verifier: TransactionVerifier,
         begun: BegunEras,
+        origin: StoredOrigin | None,
     ) -> None:
         """Takes checked parts; use `create` or `open`."""
+        super().__init__(store=store, parent=parent, begun=begun, origin=origin)
         self.genesis: Final = genesis
         self.chain: Final = chain_id(genesis)
         self.verifier: Final = verifier
         self._directory = directory
         self._lock = lock
-        self._store = store
-        self._blocks = BlockReader(store)
-        self._parent = parent
         self._executed: OrderedDict[Digest, ExecutedBlock] = OrderedDict()
         self._undecided = {key[1:]: value for key, value in store.entries(Space.UNDECIDED.value)}
         self._closed = False
-        self._begun = begun
         self._is_change_wanted = self._looks_for_change()
 
     # --- life ----------------------------------------------------------------------------------------------
@@ -136,18 +128,51 @@ class Ledger:
             LedgerBusy: somebody else makes one.
             LedgerWriteFailed: the disk does not take it.
         """
+        cls._create(directory, lambda: make_database(directory, genesis))
+        return cls.open(directory, genesis, verifier, begun=begun)
+
+    @classmethod
+    def create_at(
+        cls,
+        directory: Path,
+        genesis: Genesis,
+        origin: Origin,
+        entries: Iterable[tuple[StateKey, bytes]],
+        verifier: TransactionVerifier | None = None,
+        *,
+        begun: Sequence[BegunEra] = (),
+    ) -> "Ledger":
+        """Makes a new ledger that begins at a decided block, durably and all at once, and opens it; see `create`.
+
+        Args:
+            directory: for the ledger alone.
+            genesis: of the chain; nothing else is trusted.
+            origin: the block, with what its state does not say; from anybody.
+            entries: every key of the state after it, with its value, in any order; from anybody, and not held.
+            verifier: as `create`.
+            begun: as `create`.
+
+        Raises:
+            OriginRefused: something does not hold; there is no ledger.
+            RulesUnknown: the next block has rules that this program does not know; there is no ledger.
+        """
+        eras = BegunEras(genesis, begun)
+        cls._create(directory, lambda: make_database_at(directory, genesis, origin, entries, eras))
+        return cls.open(directory, genesis, verifier, begun=begun)
+
+    @classmethod
+    def _create(cls, directory: Path, make: Callable[[], None]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         lock = DirectoryLock(directory)
         try:
             if cls.exists(directory):
                 raise LedgerExists(f"{directory} already holds a ledger")
             sync_directory(directory.parent)  # else a power cut could take the folder with all that is synced in it
-            make_database(directory, genesis)
+            make()
         except OSError as error:
             raise LedgerWriteFailed(f"cannot create a ledger: {error}") from None
         finally:
             lock.release()
-        return cls.open(directory, genesis, verifier, begun=begun)
 
     @classmethod
     def open(
@@ -172,12 +197,12 @@ class Ledger:
         require_access(directory, database_path(directory), is_writing=True)
         lock = DirectoryLock(directory)
         store: Store | None = None
-        eras = BegunEras(chain_id(genesis), begun)
+        eras = BegunEras(genesis, begun)
         try:
             check_files(directory)
             remove_seal(directory)
             store = Store.open(database_path(directory), verify_checksums=True)
-            parent = check_recent_blocks(directory, store, eras)
+            parent, origin = check_recent_blocks(directory, store, eras)
         except BaseException:
             if store is not None:
                 store.close()
@@ -191,6 +216,7 @@ class Ledger:
             parent=parent,
             verifier=TransactionVerifier(chain_id(genesis)) if verifier is None else verifier,
             begun=eras,
+            origin=origin,
         )
 
     def close(self) -> None:
@@ -210,11 +236,6 @@ class Ledger:
     # --- the tip -------------------------------------------------------------------------------------------
 
     @property
-    def height(self) -> Height:
-        """Last decided height; 0 is genesis."""
-        return self._parent.height
-
-    @property
     def tip(self) -> Digest:
         """Digest of the last decided block; the chain id at genesis."""
         return self._parent.digest
@@ -224,11 +245,6 @@ class Ledger:
         """Header slot of the last decided block; 0 at genesis."""
         return self._parent.slot
 
-    @property
-    def state_root(self) -> Digest:
-        """Root of the authenticated map after the last decided block."""
-        return self._parent.state_root
-
     def membership(self) -> Membership:
         """Returns the members of height + 1."""
         return self._parent.memberships.undecided
@@ -236,11 +252,6 @@ class Ledger:
     def memberships(self) -> Memberships:
         """Returns the members of height + 1 and of height + 2."""
         return self._parent.memberships
-
-    def membership_at(self, height: Height) -> Membership:
-        """Returns the members of a height, 1 to height + 2 of the tip, from the history that the state keeps."""
-        assert GENESIS_HEIGHT < height <= self.height + 2
-        return self._begun.membership_at(height, self)
 
     @property
     def eras(self) -> Eras:
@@ -462,132 +473,3 @@ class Ledger:
         self._executed[executed.digest] = executed
         while len(self._executed) > EXECUTIONS_MAX:
             self._executed.popitem(last=False)
-
-    # --- reading -------------------------------------------------------------------------------------------
-
-    def get(self, key: StateKey) -> bytes | None:
-        """Returns the newest value of a state key, None if it was never written."""
-        version = self._store.newest_version(key)
-        return None if version is None else version[1]
-
-    def newest(self, key: StateKey) -> tuple[Height, bytes] | None:
-        """Returns the newest value of a state key with the height that wrote it, None if it was never written."""
-        return self._store.newest_version(key)
-
-    def get_at(self, key: StateKey, height: Height) -> bytes | None:
-        """Returns the value that a state key had after a height, None if it was not written by then."""
-        version = self._store.version_at(key, height)
-        return None if version is None else version[1]
-
-    def version_at(self, key: StateKey, height: Height) -> tuple[Height, bytes] | None:
-        """Returns the value that a state key had after a height, with the height that wrote it; None if none."""
-        return self._store.version_at(key, height)
-
-    def history(self, key: StateKey, *, above: Height | None = None) -> Iterator[tuple[Height, bytes]]:
-        """Yields all values of a state key that were written above a height, with their heights, oldest first."""
-        return self._store.versions(key, above)
-
-    def scan(self, table: Table) -> Iterator[tuple[StateKey, bytes]]:
-        """Yields every key of a table with its newest value, in the order of the keys."""
-        return self._store.newest_versions(table)
-
-    def node(self, name: Digest) -> bytes | None:
-        """Returns a node of the newest state's authenticated map by its hash."""
-        return self._store.node(name)
-
-    def block(self, height: Height) -> Block | None:
-        """Returns a decided block; None for genesis and for heights not decided yet."""
-        return self._blocks.block(height)
-
-    def decided_block(self, height: Height) -> Block:
-        """Returns the block of a decided height, 1 to the tip.
-
-        Raises:
-            LedgerDamaged: it is missing, or not what was written.
-        """
-        assert GENESIS_HEIGHT < height <= self.height, f"height {height} is not among 1 to {self.height}"
-        return self._blocks.decided_block(height)
-
-    def block_bytes(self, height: Height) -> bytes | None:
-        """Returns a decided block as it is stored and sent."""
-        return self._blocks.block_bytes(height)
-
-    def certificate(self, height: Height) -> CommitCertificate | None:
-        """Returns the certificate that decided a block."""
-        return self._blocks.certificate(height)
-
-    def height_of_block(self, digest: Digest) -> Height | None:
-        """Returns the height of a decided block by its digest."""
-        return self._blocks.height_of_block(digest)
-
-    def receipts(self, height: Height) -> tuple[Receipt, ...]:
-        """Returns the receipts of a decided block, one per transaction; none for other heights."""
-        return self._blocks.receipts(height)
-
-    def receipts_bytes(self, height: Height) -> bytes:
-        """Returns the receipts of a decided block as they are stored: a search of names decodes few blocks."""
-        return self._blocks.receipts_bytes(height)
-
-    def find_transaction(self, digest: Digest) -> TransactionLocation | None:
-        """Returns where a transaction stands on the chain, None if it is not decided."""
-        return self._blocks.find_transaction(digest)
-
-    def prove_receipt(self, digest: Digest) -> ReceiptProof:
-        """Returns a transaction's receipt with the proof that the chain has it.
-
-        Raises:
-            NothingToProve: the transaction is not on the chain.
-        """
-        location = self.find_transaction(digest)
-        if location is None:
-            raise NothingToProve(f"transaction {digest.hex()} is not on the chain")
-        receipts = self.receipts(location.height)
-        header, certificate = self._blocks.decided_header(location.height)
-        return ReceiptProof(
-            header=header,
-            certificate=certificate,
-            receipt=receipts[location.index],
-            inclusion=prove_inclusion([encode(receipt) for receipt in receipts], location.index),
-        )
-
-    def set_steps(self) -> tuple[SetStep, ...]:
-        """Returns what leads from genesis to the members of every height: headers of changes, and ceremonies."""
-        return tuple(self.each_set_step())
-
-    def each_set_step(self) -> Iterator[SetStep]:
-        """Yields these one by one, as of the first: blocks may be decided meanwhile."""
-        terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
-        ends = [term.last_height + 1 for term in terms if term.last_height is not None]
-        proofs = self._begun.proofs()
-        firsts = {Height(first) for first in {term.first_height for term in terms}.union(ends, proofs)}
-        for first in sorted(firsts):
-            begun = proofs.get(first, ())
-            yield from self._set_changes(first, begun)
-            yield from begun
-
-    def _set_changes(self, first: Height, proofs: Sequence[EraProof]) -> tuple[SetChange, ...]:
-        """Returns the change from a height on, if the eras before one that begins there made one: what a base or a
-        carried block fixed is undone, and the era's first own block writes the terms without it.
-        """
-        members = proofs[0].plan.quorums[0] if proofs else self.membership_at(first).members
-        if first == FIRST_HEIGHT or members == self.membership_at(Height(first - 1)).members:
-            return ()
-        header, certificate = self._blocks.decided_header(Height(first - FIXED_AHEAD))
-        return (SetChange(header=header, certificate=certificate, members=members),)
-
-    def prove_state(self, key: StateKey) -> StateProof:
-        """Returns a key's newest value, or that it has none, with the proof against the tip's header.
-
-        Raises:
-            NothingToProve: no block is decided yet; genesis itself proves its state.
-        """
-        if self.height == GENESIS_HEIGHT:
-            raise NothingToProve("no block is decided yet; the state at height 0 follows from genesis")
-        header, certificate = self._blocks.decided_header(self.height)
-        return StateProof(
-            header=header,
-            certificate=certificate,
-            key=key,
-            value=self.get(key),
-            path=prove(self.node, self.state_root, key),
-        )

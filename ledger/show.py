@@ -33,8 +33,8 @@ class BlockRow(Record, frozen=True, kw_only=True):
 
 
 def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[BlockRow]:
-    """Yields a line for each decided height from `first` to `last`, both included."""
-    for number in range(max(first, GENESIS_HEIGHT + 1), min(last, ledger.height) + 1):
+    """Yields a line for each decided height from `first` to `last`, both included, that is here."""
+    for number in range(max(first, ledger.first_height), min(last, ledger.height) + 1):
         height = Height(number)
         block = ledger.decided_block(height)
         header = block.header
@@ -68,9 +68,14 @@ def show_block(ledger: Ledger, height: Height) -> Json | None:
 
 
 def show_transaction(ledger: Ledger, digest: Digest) -> Json | None:
-    """Returns a decided transaction with its place and receipt; None if the chain does not have it."""
+    """Returns a decided transaction with its place and receipt; None if the chain does not have it.
+
+    Raises:
+        BlocksNotHere: it may stand below the origin; so do the others of what lies there.
+    """
     location = ledger.find_transaction(digest)
     if location is None:
+        ledger.require_whole()
         return None
     block = ledger.decided_block(location.height)
     return {
@@ -84,7 +89,10 @@ def show_transaction(ledger: Ledger, digest: Digest) -> Json | None:
 
 
 def show_state(ledger: Ledger, key: StateKey) -> Json | None:
-    """Returns the newest value of a state key with the height that wrote it; None if it was never written."""
+    """Returns the newest value of a state key with the height that wrote it; None if it was never written.
+
+    What was written at the ledger's origin or before it has the origin's height; so has the first one of its history.
+    """
     newest = ledger.newest(key)
     return None if newest is None else _show_version(key, *newest)
 

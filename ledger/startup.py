@@ -28,12 +28,23 @@ from contracts.state import (
 from contracts.transactions import transaction_digest
 from ledger.authenticated_map import proof_holds, prove
 from ledger.block import Block, block_digest, block_is_whole
-from ledger.eras import BegunEras
+from ledger.eras import BegunEras, membership_in
 from ledger.errors import LedgerDamaged, LedgerForeign, NodeMissing
 from ledger.merkle_tree import tree_root
+from ledger.origin import StoredOrigin
 from ledger.reading import BlockReader, NewestState, TransactionLocation
 from ledger.side_files import read_damage, read_tip_mark, seal_faults
-from ledger.store import FORMAT_KEY, FORMAT_VERSION, TIP_KEY, Space, Store, StoredFormat, StoredTip
+from ledger.store import (
+    FORMAT_KEY,
+    FORMAT_VERSION,
+    ORIGIN_FORMAT_VERSION,
+    ORIGIN_KEY,
+    TIP_KEY,
+    Space,
+    Store,
+    StoredFormat,
+    StoredTip,
+)
 from ledger.validation import Parent, certificate_fault
 
 RECENT_BLOCKS: Final = 8
@@ -59,23 +70,32 @@ def check_files(directory: Path) -> None:
         raise LedgerDamaged(shown + (f"; and {more} more" if more > 0 else ""))
 
 
-def check_recent_blocks(directory: Path, store: Store, begun: BegunEras) -> Parent:
-    """Checks an opened store and returns its tip.
+def check_recent_blocks(directory: Path, store: Store, begun: BegunEras) -> tuple[Parent, StoredOrigin | None]:
+    """Checks an opened store and returns its tip, and where it begins if that is not genesis.
 
     Raises:
         LedgerForeign: it is of another chain or format.
         LedgerDamaged: it is not what was written.
     """
-    _check_format(store, begun.chain)
+    origin = read_origin(store, _check_format(store, begun.chain))
+    _check_tip_mark(directory, _read_tip(store))
+    return check_newest(store, begun, origin), origin
+
+
+def check_newest(store: Store, begun: BegunEras, origin: StoredOrigin | None) -> Parent:
+    """Checks the last blocks of a store, and that the state is what they name; returns the tip.
+
+    Raises:
+        LedgerDamaged: it is not what was written.
+    """
     tip = _read_tip(store)
-    _check_tip_mark(directory, tip)
     for space in (Space.BLOCK, Space.CERTIFICATE, Space.RECEIPTS):
         highest = store.highest(space)
         if highest is not None and highest > tip.height:
             raise LedgerDamaged(f"a record of table {space.name} lies above the tip", height=highest)
-    first = Height(max(GENESIS_HEIGHT + 1, tip.height - RECENT_BLOCKS + 1))
-    for number in range(first, tip.height + 1):
-        _check_block(store, Height(number), begun)
+    lowest = FIRST_HEIGHT if origin is None else origin.height
+    for number in range(max(lowest, tip.height - RECENT_BLOCKS + 1), tip.height + 1):
+        _check_block(store, Height(number), begun, origin)
     parent = _parent(store, tip, begun)
     _check_map(store, parent)
     return parent
@@ -87,11 +107,29 @@ def require_format(stored: StoredFormat) -> None:
     Raises:
         LedgerForeign: it is of another format.
     """
-    if stored.version != FORMAT_VERSION:
-        raise LedgerForeign(f"the ledger has store format {stored.version}; this software reads {FORMAT_VERSION}")
+    if stored.version not in {FORMAT_VERSION, ORIGIN_FORMAT_VERSION}:
+        known = f"{FORMAT_VERSION} and {ORIGIN_FORMAT_VERSION}"
+        raise LedgerForeign(f"the ledger has store format {stored.version}; this software reads {known}")
 
 
-def _check_format(store: Store, chain: Digest) -> None:
+def read_origin(store: Store, stored: StoredFormat) -> StoredOrigin | None:
+    """Returns where a store begins; None: at genesis.
+
+    Raises:
+        LedgerDamaged: its record is missing, is none, or should not be there.
+    """
+    data = store.get(ORIGIN_KEY)
+    if (data is not None) != (stored.version == ORIGIN_FORMAT_VERSION):
+        raise LedgerDamaged("the record of where it begins " + ("is missing" if data is None else "is not its own"))
+    if data is None:
+        return None
+    try:
+        return decode(data, StoredOrigin)
+    except DecodeError as error:
+        raise LedgerDamaged(f"the record of where it begins is not one: {error}") from None
+
+
+def _check_format(store: Store, chain: Digest) -> StoredFormat:
     data = store.get(FORMAT_KEY)
     if data is None:
         raise LedgerDamaged("the format record is missing")
@@ -102,6 +140,7 @@ def _check_format(store: Store, chain: Digest) -> None:
     require_format(stored)
     if stored.chain != chain:
         raise LedgerForeign(f"ledger of chain {stored.chain.hex()}, genesis is {chain.hex()}")
+    return stored
 
 
 def _read_tip(store: Store) -> StoredTip:
@@ -125,7 +164,7 @@ def _check_tip_mark(directory: Path, tip: StoredTip) -> None:
         raise LedgerDamaged("the mark beside the database names another block", height=tip.height)
 
 
-def _check_block(store: Store, height: Height, begun: BegunEras) -> None:
+def _check_block(store: Store, height: Height, begun: BegunEras, origin: StoredOrigin | None) -> None:
     reader = BlockReader(store)
     block, certificate = reader.block(height), reader.certificate(height)
     if block is None or certificate is None:
@@ -134,8 +173,12 @@ def _check_block(store: Store, height: Height, begun: BegunEras) -> None:
     fault = certificate_fault(certificate, height, digest, _membership_of(store, height, begun), begun.at(height))
     if fault is not None:
         raise LedgerDamaged(f"the certificate does not decide the block: {fault}", height=height)
-    previous = reader.block(Height(height - 1))
-    expected_parent = begun.chain if previous is None else block_digest(previous.header)
+    if origin is not None and origin.height == height:
+        previous = origin.headers[0] if origin.headers else None
+    else:
+        stored = reader.block(Height(height - 1))
+        previous = None if stored is None else stored.header
+    expected_parent = begun.chain if previous is None else block_digest(previous)
     receipts = [encode(receipt) for receipt in reader.receipts(height)]
     checks = {
         "the header names another height": header.height == height,
@@ -178,7 +221,8 @@ def _readable(height: Height) -> Iterator[None]:
 
 def _named_by_state(store: Store, height: Height) -> Membership:
     """What the tip's header commits to, whatever era begins above it."""
-    return _membership_of(store, height, BegunEras(Digest(b"")))
+    with _readable(height):
+        return membership_in(NewestState(store), height)
 
 
 def _parent(store: Store, tip: StoredTip, begun: BegunEras) -> Parent:

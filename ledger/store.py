@@ -8,6 +8,7 @@
 | `F` format | nothing | encoded `StoredFormat` |
 | `H` tip | nothing | encoded `StoredTip` |
 | `N` map nodes | node hash | kind byte and two hashes; of the newest state's map only |
+| `O` origin | nothing | encoded `StoredOrigin` (`ledger.origin`), of a ledger that began at one |
 | `R` receipts | height | encoded array of `Receipt` |
 | `S` state versions | state key, height | encoded state value; added, never edited or removed |
 | `T` transactions | transaction digest | height, index in the block (4 bytes big endian) |
@@ -34,7 +35,10 @@ from ledger.access import is_denied
 from ledger.errors import LedgerDamaged, LedgerError, LedgerUnreadable, LedgerWriteFailed
 
 FORMAT_VERSION: Final = 2
-"""Of the layouts above; another one is refused."""
+"""Of the layouts above, with every block from the first; another one is refused."""
+
+ORIGIN_FORMAT_VERSION: Final = 3
+"""Of a ledger that began at an origin: who takes it for one from genesis would call what is not there lost."""
 
 BLOOM_FILTER_BITS: Final = 10
 """Per key: answers 99 of 100 reads of absent keys (fresh nonces, unused offers) without a disk read."""
@@ -52,6 +56,7 @@ class Space(bytes, Enum):
     FORMAT = b"F"
     TIP = b"H"
     MAP_NODE = b"N"
+    ORIGIN = b"O"
     RECEIPTS = b"R"
     STATE = b"S"
     TRANSACTION = b"T"
@@ -76,6 +81,7 @@ class StoredTip(Record, frozen=True, kw_only=True, tag="stored-tip"):
 
 FORMAT_KEY: Final = Space.FORMAT.value
 TIP_KEY: Final = Space.TIP.value
+ORIGIN_KEY: Final = Space.ORIGIN.value
 
 
 def height_bytes(height: Height) -> bytes:

@@ -302,6 +302,7 @@ def what_to_prove(
         slot=slot,
         parent_slot=parent.slot,
         key=key,
+        is_sampled=parent.memberships.sampling is not None,
     )
 
 

@@ -21,12 +21,15 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
-    """The outcome of verifying a ledger from genesis."""
+    """The outcome of verifying a ledger."""
 
     tip: Height
     """Highest height that a stored block or the tip record names."""
+    executed_from: Height
+    """Height whose state execution began with: 0, or the ledger's origin, whose state was taken as members decided
+    it."""
     heights_checked: int
-    """Blocks re-executed, from height 1; fewer than `tip` if the chain breaks on the way."""
+    """Blocks re-executed, from the one above on; fewer than up to `tip` if the chain breaks on the way."""
     transactions: int
     """In those blocks."""
     damage: tuple[Damage, ...]

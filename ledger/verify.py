@@ -1,6 +1,7 @@
-"""Offline verification of a whole ledger from genesis, for an operator who trusts nothing that is stored.
+"""Offline verification of a whole ledger, for an operator who trusts nothing that is stored.
 
-It shares no shortcut with the node: the state starts from genesis and lives in memory, every block is
+It shares no shortcut with the node: the state starts from genesis (or, where the ledger began at an origin, from the
+one that its decided header commits to, by members whom genesis leads to) and lives in memory, every block is
 executed again, every signature and certificate checked, and everything stored must equal what comes out, with
 nothing missing and nothing more. LevelDB is opened on a private copy with checksums verified, so the evidence
 stays as it is.
@@ -13,25 +14,30 @@ from pathlib import Path
 from typing import TypeVar
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
+from consensus.identifiers import FIRST_HEIGHT, FIXED_AHEAD, GENESIS_HEIGHT, Digest, Height
 from consensus.messages import CommitCertificate
 from contracts.conservation import unbalanced_books
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import genesis_state
 from contracts.joining import READY_HEIGHTS_MAX
+from contracts.receipts import Receipt
 from contracts.state import TOTALS_KEY, StateKey, Totals
 from ledger.access import is_there, require_access
 from ledger.authenticated_map import EMPTY, MapUpdate, no_nodes, update_map
 from ledger.block import Block, block_digest
-from ledger.eras import BegunEra, BegunEras
-from ledger.errors import LedgerDamaged, LedgerMissing
+from ledger.eras import BegunEra, BegunEras, membership_in
+from ledger.errors import LedgerDamaged, LedgerMissing, OriginRefused
 from ledger.execution import ExecutedBlock, draft_of, execute, result_refusal
+from ledger.origin import Origin, StoredOrigin, check_origin
+from ledger.reading import BlockReader
 from ledger.side_files import database_path, locked, read_tip_mark, seal_faults
 from ledger.snapshot import snapshot
-from ledger.startup import require_format
+from ledger.startup import read_origin, require_format
 from ledger.store import (
     FORMAT_KEY,
     FORMAT_VERSION,
+    HEIGHT_SIZE_BYTES,
+    ORIGIN_FORMAT_VERSION,
     TIP_KEY,
     Space,
     Store,
@@ -41,6 +47,7 @@ from ledger.store import (
     block_key,
     certificate_key,
     height_bytes,
+    height_from,
     location_bytes,
     receipts_key,
     transaction_key,
@@ -50,6 +57,7 @@ from ledger.transactions import TransactionVerifier
 from ledger.validation import (
     BlockRefusal,
     BlockRefusalReason,
+    Parent,
     certificate_fault,
     genesis_parent,
     judged_in,
@@ -68,7 +76,7 @@ Progress = Callable[[Height, Height], None]
 def verify_ledger(
     directory: Path, genesis: Genesis, progress: Progress, *, begun: Sequence[BegunEra] = ()
 ) -> VerificationReport:
-    """Checks everything that a ledger's directory holds, from genesis to the tip.
+    """Checks everything that a ledger's directory holds, from genesis or its origin to the tip.
 
     Args:
         directory: of a ledger that nobody has open.
@@ -142,20 +150,26 @@ class _Audit:
         self._chain = chain_id(genesis)
         self._verifier = TransactionVerifier(self._chain, remembered_max=1)
         self._state = MemoryState(genesis_state(genesis))
-        self._begun = BegunEras(self._chain, begun)
+        self._begun = BegunEras(genesis, begun)
         self._parent = genesis_parent(self._begun, self._state.root, self._state)
         self._decided: deque[tuple[Digest, Height]] = deque(maxlen=READY_HEIGHTS_MAX)
         self._versions: Counter[Height] = Counter()
         self._transactions: Counter[Height] = Counter()
+        self._origin: StoredOrigin | None = None
 
     def run(self, directory: Path, store: Store, progress: Progress) -> VerificationReport:
         """Checks all of an open store."""
         self._store = store
-        with suppress(DecodeError, LedgerDamaged):  # `_check_tip` reports a record that is none
-            require_format(decode(store.get(FORMAT_KEY) or b"", StoredFormat))
-        self._expect_versions(GENESIS_HEIGHT, self._state.values)
         last = self._last_height()
-        for number in range(GENESIS_HEIGHT + 1, last + 1):
+        try:
+            self._begin()
+        except (OriginRefused, LedgerDamaged, DecodeError, AssertionError) as error:
+            what = error.what if isinstance(error, LedgerDamaged) else str(error)
+            self.findings.add(self._first_height, f"the ledger cannot begin there: {what}")
+            self._state = MemoryState({})
+            return self.report(last)
+        first = self._parent.height + 1
+        for number in range(first, last + 1):
             if not self._check_height(Height(number)):
                 break
             progress(Height(number), last)
@@ -166,6 +180,8 @@ class _Audit:
             nodes=self._state.nodes if self._parent.height == last else None,
             versions=self._versions,
             transactions=self._transactions,
+            first=self._first_height,
+            named=Counter(() if self._origin is None else (height for _, height in self._origin.named)),
             checked=self._parent.height,
             last=last,
         )
@@ -175,14 +191,17 @@ class _Audit:
 
     def report(self, last: Height) -> VerificationReport:
         """Returns the outcome; the books are those after the last height checked."""
-        unbalanced = unbalanced_books(self._state.values.items(), self._genesis.scores)
+        executed_from = GENESIS_HEIGHT if self._origin is None else self._origin.height
+        totals = self._state.get(TOTALS_KEY)
+        unbalanced = [] if totals is None else unbalanced_books(self._state.values.items(), self._genesis.scores)
         return VerificationReport(
             tip=last,
-            heights_checked=self._parent.height,
-            transactions=self._transactions.total(),
+            executed_from=executed_from,
+            heights_checked=max(0, self._parent.height - executed_from),
+            transactions=self._transactions.total() - self._transactions[executed_from],
             damage=tuple(self.findings.listed),
             damage_count=self.findings.count,
-            totals=decode(self._state.values[TOTALS_KEY], Totals),
+            totals=None if totals is None else decode(totals, Totals),
             unbalanced=tuple(unbalanced[:DAMAGE_LISTED_MAX]),
         )
 
@@ -197,6 +216,65 @@ class _Audit:
         except DecodeError:
             pass  # `_check_tip` compares the record
         return max(heights)
+
+    # --- where it begins -----------------------------------------------------------------------------------
+
+    @property
+    def _first_height(self) -> Height:
+        return FIRST_HEIGHT if self._origin is None else self._origin.height
+
+    def _begin(self) -> None:
+        """Takes the state of genesis, or that of the origin once all of it is found to be right.
+
+        Raises:
+            OriginRefused, LedgerDamaged, DecodeError, AssertionError: it is not.
+        """
+        stored = None
+        with suppress(DecodeError, LedgerDamaged):  # `_check_tip` reports a record that is none
+            stored = decode(self._store.get(FORMAT_KEY) or b"", StoredFormat)
+        if stored is not None:
+            require_format(stored)
+            self._origin = read_origin(self._store, stored)
+        if self._origin is None:
+            self._expect_versions(GENESIS_HEIGHT, self._state.values)
+        else:
+            self._begin_at(self._origin)
+
+    def _begin_at(self, stored: StoredOrigin) -> None:
+        reader, height = BlockReader(self._store), stored.height
+        block, certificate = reader.decided_block(height), reader.certificate(height)
+        if certificate is None:
+            raise OriginRefused("its certificate is missing")
+        receipts = reader.receipts(height)
+        origin = Origin(
+            block=block, certificate=certificate, receipts=receipts, steps=stored.steps, headers=stored.headers
+        )
+        if check_origin(origin, self._genesis, self._begun) != stored:
+            raise OriginRefused("the record of where it begins is altered")
+        values = {
+            StateKey(key[1:-HEIGHT_SIZE_BYTES]): value
+            for key, value in self._store.entries(Space.STATE.value)
+            if height_from(key[-HEIGHT_SIZE_BYTES:]) == height
+        }
+        state = self._state = MemoryState(values)
+        if state.root != block.header.state_root:
+            raise OriginRefused(f"the root of its state is {state.root.hex()}, its header names another")
+        if membership_in(state, Height(height + FIXED_AHEAD)).digest() != block.header.membership:
+            raise OriginRefused("its state names other members than its header")
+        for digest, named in (*stored.named, (stored.block, height)):
+            self._expect(named, block_digest_key(digest), height_bytes(named), "index entry of the block")
+            self._decided.append((digest, named))
+        self._expect_transactions(height, receipts)
+        self._versions[height] = len(values)
+        self._parent = Parent(
+            height=height,
+            digest=stored.block,
+            slot=block.header.slot,
+            leader=block.header.leader,
+            state_root=state.root,
+            membership=self._begun.membership_at(height, state),
+            memberships=self._begun.memberships_after(height, state),
+        )
 
     # --- one height ----------------------------------------------------------------------------------------
 
@@ -265,6 +343,10 @@ class _Audit:
         receipts = executed.execution.receipts
         self._expect(height, receipts_key(height), encode(receipts), "receipts")
         self._expect(height, block_digest_key(executed.digest), height_bytes(height), "index entry of the block")
+        self._expect_transactions(height, receipts)
+        self._expect_versions(height, dict(executed.execution.changes))
+
+    def _expect_transactions(self, height: Height, receipts: Sequence[Receipt]) -> None:
         for index, receipt in enumerate(receipts):
             name = receipt.transaction
             self._expect(
@@ -274,7 +356,6 @@ class _Audit:
                 f"index entry of transaction {name.hex()}",
             )
         self._transactions[height] = len(receipts)
-        self._expect_versions(height, dict(executed.execution.changes))
 
     def _expect_versions(self, height: Height, values: dict[StateKey, bytes]) -> None:
         for key, value in values.items():
@@ -308,7 +389,8 @@ class _Audit:
     # --- the tip -------------------------------------------------------------------------------------------
 
     def _check_tip(self, directory: Path, last: Height) -> None:
-        stored_format = encode(StoredFormat(version=FORMAT_VERSION, chain=self._chain))
+        version = FORMAT_VERSION if self._origin is None else ORIGIN_FORMAT_VERSION
+        stored_format = encode(StoredFormat(version=version, chain=self._chain))
         self._expect(None, FORMAT_KEY, stored_format, "format record, or ledger of another chain")
         try:
             mark = read_tip_mark(directory)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from consensus.identifiers import DIGEST_SIZE_BYTES, GENESIS_HEIGHT, Digest, Height
+from consensus.identifiers import DIGEST_SIZE_BYTES, Digest, Height
 from ledger.errors import LedgerDamaged
 from ledger.store import HEIGHT_SIZE_BYTES, INDEX_SIZE_BYTES, Space, Store, height_from
 from ledger.verification_report import Findings
@@ -19,6 +19,7 @@ KEY_SIZE_BYTES: Final[Mapping[Space, int]] = {
     Space.BLOCK_DIGEST: 1 + DIGEST_SIZE_BYTES,
     Space.FORMAT: 1,
     Space.TIP: 1,
+    Space.ORIGIN: 1,
     Space.MAP_NODE: 1 + DIGEST_SIZE_BYTES,
     Space.RECEIPTS: 1 + HEIGHT_SIZE_BYTES,
     Space.TRANSACTION: 1 + DIGEST_SIZE_BYTES,
@@ -36,6 +37,8 @@ def scan_everything(
     nodes: Mapping[Digest, bytes] | None,
     versions: Counter[Height],
     transactions: Counter[Height],
+    first: Height,
+    named: Counter[Height],
     checked: Height,
     last: Height,
 ) -> None:
@@ -47,6 +50,8 @@ def scan_everything(
         nodes: all nodes of the map at the tip; None if the tip could not be reached.
         versions: right number of state versions by height.
         transactions: right number of transactions by height.
+        first: lowest height whose block is stored.
+        named: heights below it whose blocks the index knows all the same.
         checked: highest height that was executed; nothing is known of what lies above.
         last: highest height that is stored.
     """
@@ -57,11 +62,11 @@ def scan_everything(
     except LedgerDamaged as damaged:
         findings.add(None, damaged.what)
         return  # the numbers of a broken scan mean nothing
-    blocks = Counter({Height(number): 1 for number in range(GENESIS_HEIGHT + 1, checked + 1)})
+    blocks = Counter({Height(number): 1 for number in range(first, checked + 1)})
     up_to = None if checked == last else checked
     scan.compare("state versions", Space.STATE, versions, up_to)
     scan.compare("indexed transactions", Space.TRANSACTION, transactions, up_to)
-    scan.compare("indexed block digests", Space.BLOCK_DIGEST, blocks, up_to)
+    scan.compare("indexed block digests", Space.BLOCK_DIGEST, blocks + named, up_to)
     for space in (Space.BLOCK, Space.CERTIFICATE, Space.RECEIPTS):
         scan.compare(f"records of table {space.name.lower()}", space, blocks, up_to)
     if nodes is not None and scan.nodes_count != len(nodes):

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from consensus.identifiers import PublicKey
-from contracts.genesis import PROTOCOL_VERSION, Genesis, MembershipParameters, RuleParameters
+from contracts.genesis import PROTOCOL_VERSION, ClusterParameters, Genesis, MembershipParameters, RuleParameters
 from contracts.units import MICRO_TOKENS_PER_TOKEN, MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds
 from node.home.configuration import FEED_IN_TARIFF_MICRO_PER_KWH, RETAIL_PRICE_MICRO_PER_KWH
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -31,6 +31,10 @@ MEMBERS_MIN: Final = 4
 """So that one liar is stood."""
 SEEN_WINDOW_MS: Final = 5 * 60 * 1_000
 """5 minutes: members that are there take part in each block, and a chain without work has none."""
+CLUSTER_SIZE: Final = 10
+"""None of them is honest in 5 draws of a million, among 100 members of which a third lies."""
+CLUSTER_MEMBERS_MIN: Final = 31
+"""Among fewer, certificates that go back to all save no bytes."""
 WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
 """30 days, as deployed."""
 
@@ -87,5 +91,6 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
             removal_wait_slots=REMOVAL_WAIT_MS // SLOT_DURATION_MS,
             verifier_keys=(),
         ),
+        clusters=ClusterParameters(size=CLUSTER_SIZE, members_min=CLUSTER_MEMBERS_MIN),
         members=(),
     )

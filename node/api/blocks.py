@@ -27,14 +27,14 @@ async def list_blocks(context: ApiContext, parameters: BlocksParameters, _: web.
     ledger = context.chain.ledger
     first = parameters.from_height
     if first is None:
-        first = max(1, ledger.height - parameters.limit + 1)
+        first = max(ledger.first_height, ledger.height - parameters.limit + 1)
     last = min(first + parameters.limit - 1, ledger.height)
     blocks = []
     for height in range(first, last + 1):
         block = ledger.decided_block(Height(height))
         blocks.append(summary_view(block, expected_leader(ledger, block.header)))
     next_from = last + 1 if first <= last < ledger.height else None
-    return answer(BlocksReply(blocks=blocks, next_from=next_from))
+    return answer(BlocksReply(first_height=ledger.first_height, blocks=blocks, next_from=next_from))
 
 
 async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Request) -> web.Response:

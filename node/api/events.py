@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from consensus.identifiers import Height
 from ledger.block import block_digest
+from ledger.errors import BlocksNotHere
 from ledger.ledger import Ledger
 from node.api.context import ApiContext
 from node.api.problem import ProblemError
@@ -54,6 +55,8 @@ async def follow_events(
     if first > ledger.height + 1:
         detail = f"from {first} is above the next height, {ledger.height + 1}"
         raise ProblemError(ProblemReason.UNKNOWN_BLOCK, detail)
+    if ledger.lacks(first):
+        raise BlocksNotHere(ledger.first_height)
     context.followers[socket] = first
     try:
         await socket.prepare(request)

@@ -54,6 +54,7 @@ def status_of(context: ApiContext) -> StatusReply:
         protocol_version=require(ledger, RULES_KEY, Rules).version,
         rules_notice=node.rules_notice(node.names()),
         height=ledger.height,
+        first_height=ledger.first_height,
         tip=ledger.tip.hex(),
         state_root=ledger.state_root.hex(),
         slot=replica.present_slot,

@@ -197,6 +197,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Consecutive blocks, oldest first",
         parameters=BlocksParameters,
         replies={200: Reply(description="Headers in short; empty above the tip.", models=(BlocksReply,))},
+        problems=(Reason.BLOCKS_NOT_HERE,),
         handler=list_blocks,
     ),
     Route(
@@ -207,7 +208,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="A block with its transactions, receipts and certificate",
         parameters=BlockParameters,
         replies={200: Reply(description="The block.", models=(BlockReply,))},
-        problems=(Reason.UNKNOWN_BLOCK,),
+        problems=(Reason.UNKNOWN_BLOCK, Reason.BLOCKS_NOT_HERE),
         handler=show_block,
     ),
     Route(
@@ -269,7 +270,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         replies={
             200: Reply(description="Decided, with receipt and proof; or still waiting.", models=(TransactionReply,))
         },
-        problems=(Reason.UNKNOWN_TRANSACTION,),
+        problems=(Reason.UNKNOWN_TRANSACTION, Reason.BLOCKS_NOT_HERE),
         handler=show_transaction,
     ),
     Route(
@@ -280,7 +281,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="The value of a state key, now or at a past height",
         parameters=StateParameters,
         replies={200: Reply(description="The value; with `proof=1` its proof.", models=(StateReply,))},
-        problems=(Reason.UNKNOWN_KEY, Reason.UNKNOWN_BLOCK),
+        problems=(Reason.UNKNOWN_KEY, Reason.UNKNOWN_BLOCK, Reason.BLOCKS_NOT_HERE),
         handler=show_state,
     ),
     Route(
@@ -384,7 +385,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         description="Who, what, when, price, the conditions with their values, the scores that moved, and the proof.",
         parameters=TradeParameters,
         replies={200: Reply(description="The story.", models=(TradeStoryReply,))},
-        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
+        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS, Reason.BLOCKS_NOT_HERE),
         handler=show_trade,
     ),
     Route(
@@ -396,7 +397,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         description="`p2pnode receipt verify` checks it with nothing but genesis at hand.",
         parameters=ReceiptParameters,
         replies={200: Reply(description="The receipt file.", models=(ReceiptFileReply,))},
-        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
+        problems=(Reason.UNKNOWN_TRADE, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS, Reason.BLOCKS_NOT_HERE),
         handler=show_receipt,
     ),
     Route(
@@ -418,7 +419,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="A household's month from the chain alone",
         parameters=StatementParameters,
         replies={200: Reply(description="A line per day, and the sums.", models=(StatementReply,))},
-        problems=(Reason.UNKNOWN_MEMBER, Reason.NOTHING_METERED, Reason.AMBIGUOUS_NAME, Reason.TOO_MANY_READS),
+        problems=(
+            Reason.UNKNOWN_MEMBER,
+            Reason.NOTHING_METERED,
+            Reason.AMBIGUOUS_NAME,
+            Reason.TOO_MANY_READS,
+            Reason.BLOCKS_NOT_HERE,
+        ),
         handler=show_statement,
     ),
     Route(
@@ -438,7 +445,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="A proven misconduct with both signed statements",
         parameters=EvidenceParameters,
         replies={200: Reply(description="The proof.", models=(MisconductReply,))},
-        problems=(Reason.UNKNOWN_EVIDENCE, Reason.AMBIGUOUS_NAME),
+        problems=(Reason.UNKNOWN_EVIDENCE, Reason.AMBIGUOUS_NAME, Reason.BLOCKS_NOT_HERE),
         handler=show_evidence,
     ),
     Route(
@@ -459,7 +466,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         description=EVENTS_TEXT,
         parameters=EventsParameters,
         replies={101: Reply(description="The WebSocket; each message is an `Event`.", models=(Event,))},
-        problems=(Reason.WEBSOCKET_EXPECTED, Reason.UNKNOWN_BLOCK, Reason.TOO_MANY_FOLLOWERS),
+        problems=(Reason.WEBSOCKET_EXPECTED, Reason.UNKNOWN_BLOCK, Reason.TOO_MANY_FOLLOWERS, Reason.BLOCKS_NOT_HERE),
         handler=follow_events,
     ),
     Route(

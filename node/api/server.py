@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ledger.errors import LedgerDamaged
+from ledger.errors import BlocksNotHere, LedgerDamaged
 from node.api.connections import (
     HEADER_LINE_BYTES_MAX,
     HEADERS_MAX,
@@ -165,6 +165,8 @@ def _guarding_middleware(
             response = from_http_exception(error, request).response()
         except ConnectionError:
             raise
+        except BlocksNotHere as missing:
+            response = ProblemError(ProblemReason.BLOCKS_NOT_HERE, str(missing)).response()
         except LedgerDamaged as damaged:
             context.node.damaged(damaged)
             response = ProblemError(ProblemReason.HALTED, str(damaged)).response()

@@ -72,6 +72,7 @@ async def show_history(context: ApiContext, parameters: HistoryParameters, _: we
     page = found[: parameters.limit]
     return answer(
         HistoryReply(
+            first_height=ledger.first_height,
             key=state_key_text(key),
             key_encoded=key.hex(),
             versions=[StateVersion(height=height, record=_record_view(raw)) for height, raw in page],

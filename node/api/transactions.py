@@ -236,6 +236,7 @@ async def show_transaction(context: ApiContext, parameters: TransactionParameter
 def _waiting(context: ApiContext, digest: Digest) -> TransactionReply:
     raw = context.chain.mempool.raw(digest)
     if raw is None:
+        context.chain.ledger.require_whole()
         raise ProblemError(ProblemReason.UNKNOWN_TRANSACTION, f"{digest.hex()} is neither decided nor waiting")
     return TransactionReply(
         digest=digest.hex(),

@@ -32,8 +32,13 @@ DECODED_BLOCKS_MAX: Final = 4
 class Application(DecidedChain, Protocol):
     """One member's decided chain, its records of the undecided height, and its waiting requests."""
 
+    @property
+    def first_height(self) -> Height:
+        """Lowest height whose block is here; 1 as a rule."""
+        ...
+
     def decided(self, height: Height) -> Decided:
-        """Returns a decided block with the certificate that decided it here."""
+        """Returns a decided block, from `first_height` on, with the certificate that decided it here."""
         ...
 
     # --- blocks as bytes ----------------------------------------------------------------------------------------
@@ -139,8 +144,13 @@ class LedgerApplication:
         """Returns the members of the undecided height and of the next."""
         return self._ledger.memberships()
 
+    @property
+    def first_height(self) -> Height:
+        """Lowest height whose block is here."""
+        return self._ledger.first_height
+
     def decided(self, height: Height) -> Decided:
-        """Returns a decided block.
+        """Returns a decided block, from `first_height` on.
 
         Raises:
             LedgerDamaged: it is not there, or not what was written.

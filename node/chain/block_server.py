@@ -92,7 +92,8 @@ class BlockServer:
     def _answer(self, request: BlocksRequest) -> tuple[Blocks, int]:
         blocks: list[Decided] = []
         size_bytes = 0
-        end = min(request.first + request.count, self._application.height + 1)
+        is_here = request.first >= self._application.first_height  # else the answer is empty, and others are asked
+        end = min(request.first + request.count, self._application.height + 1) if is_here else request.first
         for number in range(request.first, end):
             decided = self._application.decided(Height(number))
             size_bytes += len(decided.proposal) + BLOCK_OVERHEAD_BYTES

@@ -176,7 +176,7 @@ class Driver:
     def _check_memory(self) -> None:
         """Looks through the last blocks for a COMMIT of this member that its sign state does not know of."""
         tip = self._application.height
-        for number in range(max(1, tip - RECENT_BLOCKS + 1), tip + 1):
+        for number in range(max(self._application.first_height, tip - RECENT_BLOCKS + 1), tip + 1):
             decided = self._application.decided(Height(number))
             if self._is_forgotten(decided.certificate, self._application.parent_certificate(decided.proposal)):
                 self._forget()
@@ -270,6 +270,8 @@ class Driver:
             self._sign_state.save(encode(effects.sign_state))
 
     def _send_decided(self, answer: SendDecided) -> None:
+        if answer.first < self._application.first_height:
+            return  # others have it: block sync asks them
         size_bytes = 0
         for number in range(answer.first, min(answer.first + DECIDED_RUN_MAX, self._application.height + 1)):
             decided = self._application.decided(Height(number))

@@ -148,7 +148,7 @@ class CeremonyHome:
     def facts(self) -> ceremony.Home:
         """Returns what a statement shows."""
         ledger = self.ledger
-        newest = range(max(1, ledger.height - 1), ledger.height + 1)
+        newest = range(max(ledger.first_height, ledger.height - 1), ledger.height + 1)
         return ceremony.Home(
             chain=ledger.chain,
             start=self._start(),

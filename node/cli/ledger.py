@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from consensus.identifiers import DIGEST_SIZE_BYTES, GENESIS_HEIGHT, Address, Digest, Height
+from ledger.errors import BlocksNotHere
 from ledger.ledger import Ledger
 from ledger.show import BlockRow, block_rows, show_block, show_history, show_state, show_transaction
 from ledger.state_keys import parse_state_key
@@ -38,7 +39,7 @@ HomeOption = Annotated[Path, typer.Option(help="Folder of the node's meter.toml.
 
 @ledger_app.command(epilog="Example: p2pnode ledger verify --home testnet/node1")
 def verify(home: HomeOption) -> None:
-    """Check everything that a stopped node stored, from genesis to the tip.
+    """Check everything that a stopped node stored, from genesis to the tip, or from where its ledger begins.
 
     Hashes, certificates, signatures, execution, state roots, receipts, and the books. Exits with 0 only if all
     of it holds; otherwise it names the heights that are damaged.
@@ -54,8 +55,14 @@ def verify(home: HomeOption) -> None:
     clear_halt(node_home)
     typer.echo(
         f"{node_home.ledger} holds: {report.heights_checked:,} blocks with {report.transactions:,} transactions "
-        "executed again from genesis, all hashes, certificates and state roots as stored, energy and tokens conserved"
+        f"executed again from {_beginning(report)}, all hashes, certificates and state roots as stored, energy and "
+        "tokens conserved"
     )
+    if report.executed_from > GENESIS_HEIGHT:
+        typer.echo(
+            f"It begins at block {report.executed_from:,}: the state after it is the one that the members decided, "
+            "as is shown from genesis on. Blocks below are not here, and were not executed"
+        )
 
 
 @ledger_app.command(
@@ -137,6 +144,10 @@ def _verify(node_home: Home) -> VerificationReport:
         return verify_ledger(node_home.ledger, load_genesis(node_home), advance, begun=eras_of(node_home))
 
 
+def _beginning(report: VerificationReport) -> str:
+    return "genesis" if report.executed_from == GENESIS_HEIGHT else f"the state after block {report.executed_from:,}"
+
+
 def _show_damage(report: VerificationReport) -> None:
     table = Table(title="Damage", title_justify="left")
     table.add_column("height", justify="right")
@@ -163,6 +174,8 @@ def _require_blocks(ledger: Ledger, first: int, last: int | None) -> None:
         raise NodeError(f"there are no blocks from {first} to {last}: the first is above the last")
     if first > max(FIRST_BLOCK, ledger.height):
         raise NodeError(f"the chain holds no block {first}; the tip is {ledger.height}")
+    if last is not None and ledger.lacks(Height(last)):
+        raise BlocksNotHere(ledger.first_height)
 
 
 def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], names: Names, *, as_json: bool) -> None:
@@ -193,6 +206,8 @@ def _list_blocks(ledger: Ledger, rows: Iterator[BlockRow], names: Names, *, as_j
         table.caption = (
             "every leader is the one that Eq. 1 expects" if not other else f"{other} leaders NOT as expected"
         )
+    if ledger.first_height > FIRST_BLOCK:
+        table.caption += f"; blocks below {ledger.first_height:,} are not here"
     output_console().print(table)
 
 

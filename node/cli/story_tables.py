@@ -42,6 +42,7 @@ def show_story(console: Console, story: TradeStoryReply) -> None:
     console.print(story.sentence, markup=False, soft_wrap=True)
     console.print(_facts(_story_facts(story)))
     console.print(_attempts(story))
+    _say_from_where(console, story.first_height)
     if story.attempts_left_out:
         console.print(f"{story.attempts_left_out:,} earlier attempts were declined", markup=False)
     console.print(_conditions(story))
@@ -201,6 +202,14 @@ def show_trades(console: Console, reply: TradesReply, names: Names) -> None:
             f"{trade.height:,}",
         )
     console.print(table)
+    _say_from_where(console, reply.first_height)
+
+
+def _say_from_where(console: Console, first_height: int) -> None:
+    if first_height > 1:
+        console.print(
+            f"Told from block {first_height:,} on: what lies below is not here.", markup=False, highlight=False
+        )
 
 
 def _delivered_text(trade: TradeModel) -> str:
@@ -230,6 +239,7 @@ def show_score_history(console: Console, history: ScoreHistoryReply, versions: S
             _standing(version),
         )
     console.print(table)
+    _say_from_where(console, history.first_height)
 
 
 def _standing(version: ScoreVersion) -> str:

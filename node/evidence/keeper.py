@@ -92,7 +92,7 @@ class EvidenceKeeper:
         self._kept: dict[Digest, _Kept] = {}
         self._notes: dict[Address, list[EvidenceNote]] = {}
         self._double_offers = DoubleOffers(ledger)
-        self._looked_through = Height(max(0, ledger.height - BLOCKS_AT_START))
+        self._looked_through = Height(max(ledger.first_height - 1, ledger.height - BLOCKS_AT_START))
         self._looks = 0
         self._log = get_logger("evidence")
         for evidence in self._stored():

@@ -41,6 +41,12 @@ class KnownKeys:
         checkpoint = self._checkpoint
         if checkpoint is None or self._ledger.height < checkpoint.height:
             return
+        if checkpoint.height >= self._ledger.first_height:  # else the block is not here: it began above it
+            self._compare(checkpoint)
+        self._checkpoint, self._sets = None, ()
+        self._file.unlink(missing_ok=True)
+
+    def _compare(self, checkpoint: Checkpoint) -> None:
         block = block_digest(self._ledger.decided_block(checkpoint.height).header)
         if block != checkpoint.block:
             raise CheckpointContradicted(
@@ -49,8 +55,6 @@ class KnownKeys:
                 "neighbours which one is theirs: if it is this one, ask to join with a street file of theirs "
                 "(p2pnode join request --again); else make the home anew"
             )
-        self._checkpoint, self._sets = None, ()
-        self._file.unlink(missing_ok=True)
 
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns whose node key this is; None if it is nobody's."""

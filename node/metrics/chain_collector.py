@@ -56,6 +56,7 @@ class ChainCollector(Collector):
         replica = self._replica.status()
         figures = {
             "p2pnode_height": chain.ledger.height,
+            "p2pnode_first_height": chain.ledger.first_height,
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
             "p2pnode_members": len(chain.ledger.membership()),
@@ -90,6 +91,9 @@ def chain_metric_families() -> tuple[Metric, ...]:
 def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
     return (
         GaugeMetricFamily("p2pnode_height", "Height of the last block written."),
+        GaugeMetricFamily(
+            "p2pnode_first_height", "Lowest height whose block is here: 1, or that of the snapshot it began with."
+        ),
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
         GaugeMetricFamily("p2pnode_members", "Members of the next height."),

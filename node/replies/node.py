@@ -153,6 +153,8 @@ class StatusReply(ApiModel):
     """Version of the rules of the next block."""
     height: HeightNumber
     """Height of the last block written."""
+    first_height: HeightNumber
+    """Lowest height that this node can tell of: 1, or that of the snapshot that it began with."""
     tip: Hash
     """Digest of that block; the chain id before the first."""
     state_root: Hash
@@ -373,6 +375,8 @@ class BlockSummary(ApiModel):
 class BlocksReply(ApiModel):
     """Consecutive blocks, oldest first."""
 
+    first_height: HeightNumber
+    """Lowest height that this node can tell of: 1, or that of the snapshot that it began with."""
     blocks: list[BlockSummary]
     next_from: HeightNumber | None
     """Value of `from` that continues the list; null at the tip."""

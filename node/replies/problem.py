@@ -32,6 +32,7 @@ class ProblemReason(Enum):
     UNKNOWN_MEMBER = "unknown_member"
     UNKNOWN_EVIDENCE = "unknown_evidence"
     NOTHING_METERED = "nothing_metered"
+    BLOCKS_NOT_HERE = "blocks_not_here"
     AMBIGUOUS_NAME = "ambiguous_name"
     # transactions refused before any block
     MALFORMED = "malformed"
@@ -92,6 +93,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.HEADER_TOO_LARGE: (431, "The request's header is too large"),
     ProblemReason.INTERNAL: (500, "The node failed to answer; its log says why"),
     ProblemReason.MEMPOOL_FULL: (503, "The node has no room for further transactions"),
+    ProblemReason.BLOCKS_NOT_HERE: (503, "It lies below the block that this node's ledger begins at"),
     ProblemReason.NOT_READY: (503, "The node is not connected to enough members"),
     ProblemReason.HALTED: (503, "The node has stopped taking part"),
     ProblemReason.TOO_MANY_CONNECTIONS: (503, "The node has too many connections"),

@@ -62,6 +62,10 @@ class HistoryReply(ApiModel):
 
     key: str
     key_encoded: Hex
+    first_height: HeightNumber
+    """Lowest height that this node can tell of: 1, or that of the snapshot that it began with. What was written there
+    or below has that height.
+    """
     versions: list[StateVersion]
     next_after: HeightNumber | None
     """Value of `after` that continues the list; null at its end."""
@@ -213,6 +217,8 @@ class OwnTransaction(ApiModel):
 class OwnTransactionsReply(ApiModel):
     """Decided transactions that somebody signed or that name it, oldest first."""
 
+    first_height: HeightNumber
+    """Lowest height that this node can tell of: 1, or that of the snapshot that it began with."""
     transactions: list[OwnTransaction]
     next_after: str | None
     """Value of `after` that continues the list; null at its end."""
@@ -298,6 +304,8 @@ class TradeModel(ApiModel):
 class TradesReply(ApiModel):
     """Contracts that executed, in the order of the chain."""
 
+    first_height: HeightNumber
+    """Lowest height that this node can tell of: 1, or that of the snapshot that it began with."""
     trades: list[TradeModel]
     next_after: str | None
     """Value of `after` that continues the list, `HEIGHT.INDEX`; null when the end of the chain is reached."""

@@ -114,6 +114,8 @@ class ScoreMove(ApiModel):
 class TradeStoryReply(ApiModel):
     """Everything that the chain knows of a contract."""
 
+    first_height: HeightNumber
+    """Lowest height that this node can tell of; attempts that were declined below it are not told."""
     trade: Hash
     status: Literal["pending", "completed", "expired", "cancelled", "declined"]
     sentence: str
@@ -194,6 +196,8 @@ class ScoreVersion(ApiModel):
 class ScoreHistoryReply(ApiModel):
     """Versions of a member's score, oldest first."""
 
+    first_height: HeightNumber
+    """Lowest height that this node can tell of: 1, or that of the snapshot that it began with."""
     member: NamedMember
     present_millionths: ScoreMillionths
     """At the tip's slot."""

@@ -29,6 +29,7 @@ def trade_list(ledger: Ledger, parameters: TradesParameters) -> Slices[TradesRep
     )
     behind = page.continues_behind
     return TradesReply(
+        first_height=ledger.first_height,
         trades=[logged_trade_view(logged) for logged in page.trades],
         next_after=None if behind is None else f"{behind.height}.{behind.index}",
     )

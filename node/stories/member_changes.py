@@ -75,8 +75,15 @@ def _left(ledger: Ledger, names: Names) -> Iterator[LeftMember]:
 def _left_view(ledger: Ledger, names: Names, address: Address, term: MemberTerm) -> LeftMember:
     assert term.last_height is not None, "it ended"
     name, last = names.of(address), term.last_height
-    removal = _removal_of(ledger, address, last)
-    said = "left" if removal is None else f"was removed, as {CAUSES[removal.cause]}"
+    carried_out = Height(last + 1 - FIXED_AHEAD)
+    if ledger.lacks(carried_out):
+        removal, said = (
+            None,
+            f"left or was removed: blocks below {ledger.first_height}, which are not here, say which",
+        )
+    else:
+        removal = _removal_of(ledger, address, carried_out)
+        said = "left" if removal is None else f"was removed, as {CAUSES[removal.cause]}"
     return LeftMember(
         address=address.hex(),
         name=name,
@@ -88,9 +95,8 @@ def _left_view(ledger: Ledger, names: Names, address: Address, term: MemberTerm)
     )
 
 
-def _removal_of(ledger: Ledger, address: Address, last: Height) -> Removal | None:
+def _removal_of(ledger: Ledger, address: Address, carried_out: Height) -> Removal | None:
     """Returns the removal that ended a membership, as the queue after the block that carried it out names it."""
-    carried_out = Height(last + 1 - FIXED_AHEAD)
     raw = ledger.get_at(MEMBER_QUEUE_KEY, carried_out)
     queue = None if raw is None else decode(raw, MemberQueue)
     if queue is None or queue.last_height != carried_out or not isinstance(queue.last, Removal):

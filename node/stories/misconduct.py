@@ -43,6 +43,7 @@ def show_misconduct(ledger: Ledger, names: Names, text: str) -> MisconductReply:
 
     Raises:
         NotFound: none, or several.
+        BlocksNotHere: the statements lie below what this ledger can tell.
     """
     if not PREFIX.fullmatch(text):
         raise NotFound(UNKNOWN_EVIDENCE, f"{text!r} is no id: give {PREFIX_DIGITS_MIN} or more of its digits")
@@ -78,6 +79,8 @@ def _model(names: Names, name: Digest, record: Misconduct) -> MisconductModel:
 
 def _evidence_of(ledger: Ledger, record: Misconduct) -> Evidence:
     location = ledger.find_transaction(record.transaction)
+    if location is None:
+        ledger.require_whole()
     assert location is not None, "a misconduct names the transaction that brought it"
     raw = ledger.decided_block(location.height).transactions[location.index]
     action = decode_transaction(raw).envelope.action

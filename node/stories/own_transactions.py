@@ -14,9 +14,11 @@ def own_transactions(ledger: Ledger, parameters: OwnTransactionsParameters) -> S
     """Returns a page of the transactions in which an address stands, as sender or in any other place."""
     address, tip = bytes.fromhex(parameters.address), ledger.height
     first, passed = (1, -1) if parameters.after is None else tuple(map(int, parameters.after.split(".")))
+    if first < ledger.first_height:
+        first, passed = ledger.first_height, -1
     last = min(tip, first + BLOCKS_PER_PAGE_MAX - 1)
     found: list[OwnTransaction] = []
-    for number in range(max(1, first), last + 1):
+    for number in range(first, last + 1):
         height = Height(number)
         yield Progress(number - first, last - first + 1)
         block = ledger.decided_block(height)
@@ -34,6 +36,10 @@ def own_transactions(ledger: Ledger, parameters: OwnTransactionsParameters) -> S
                 )
             )
             if len(found) == parameters.limit:
-                return OwnTransactionsReply(transactions=found, next_after=f"{height}.{index}")
+                return _page(ledger, found, f"{height}.{index}")
     behind_last = f"{last}.{len(ledger.receipts(Height(last)))}" if last < tip else None
-    return OwnTransactionsReply(transactions=found, next_after=behind_last)
+    return _page(ledger, found, behind_last)
+
+
+def _page(ledger: Ledger, found: list[OwnTransaction], next_after: str | None) -> OwnTransactionsReply:
+    return OwnTransactionsReply(first_height=ledger.first_height, transactions=found, next_after=next_after)

@@ -38,6 +38,8 @@ def score_history(
     """
     address = find_member(ledger, names, member)
     key, parameters = score_key(address), ledger.genesis.scores
+    if after is not None and ledger.lacks(after):
+        after = None
     found = list(islice(ledger.history(key, above=after), versions_max + 1))
     page = found[:versions_max]
     before = None if after is None else ledger.get_at(key, after)
@@ -50,6 +52,7 @@ def score_history(
         yield Progress(len(versions), len(page))
     newest = require(ledger, key, Score)
     return ScoreHistoryReply(
+        first_height=ledger.first_height,
         member=named(names, address),
         present_millionths=present_score(newest.value, newest.way_back, ledger.tip_slot, parameters),
         tip_slot=ledger.tip_slot,
@@ -84,6 +87,8 @@ def _words(ledger: Ledger, names: Names, address: Address, height: Height) -> st
     """Returns all that moved a score in a block, which writes one version of it."""
     if height == GENESIS_HEIGHT:
         return "every member starts with it"
+    if ledger.lacks(Height(height - 1)):
+        return f"what it was after block {height:,}, where this node's ledger begins"
     events = score_events(ledger, names, address, height)
     words = [event.words for event in events[:EVENTS_TOLD_MAX]]
     rest = Counter("nothing" if event.cause is None else event.cause.value for event in events[EVENTS_TOLD_MAX:])

@@ -33,9 +33,9 @@ Slices = Generator[Progress, None, T]
 """A long read that returns a `T`."""
 
 
-def heights_in_slices(last: Height) -> Iterator[tuple[Height, Progress | None]]:
-    """Yields the heights from 1 to `last`; with the last of each step, the progress to pass on."""
-    for number in range(1, last + 1):
+def heights_in_slices(first: Height, last: Height) -> Iterator[tuple[Height, Progress | None]]:
+    """Yields the heights from `first` to `last`; with the last of each step, the progress to pass on."""
+    for number in range(first, last + 1):
         is_end = number % BLOCKS_PER_STEP == 0
         yield Height(number), Progress(number, last) if is_end else None
 

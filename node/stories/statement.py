@@ -80,6 +80,7 @@ def month_statement(ledger: Ledger, names: Names, member: str, month: str) -> Sl
 
     Raises:
         NotFound: no such member, or its meter has no reading in the month.
+        BlocksNotHere: some of what happened lies below what this ledger can tell.
     """
     address, tip = find_member(ledger, names, member), ledger.height
     days: dict[str, _Day] = {}
@@ -89,6 +90,8 @@ def month_statement(ledger: Ledger, names: Names, member: str, month: str) -> Sl
         else:
             _read_interval(ledger, tip, address, start, days.setdefault(day, _Day()))
     yield from _read_trades(ledger, tip, address, days)
+    if any(read.first_height == ledger.first_height for read in days.values()):
+        ledger.require_whole()
     lines = {}
     for name, read in days.items():
         if read.intervals:
@@ -96,6 +99,9 @@ def month_statement(ledger: Ledger, names: Names, member: str, month: str) -> Sl
             yield Progress(len(lines), DAYS_MAX)
     if not lines:
         raise NotFound("nothing_metered", f"the chain has no reading of {member} in {month}")
+    is_balanced = all(_is_balanced(days[name], line) for name, line in lines.items())
+    if not is_balanced:
+        ledger.require_whole()  # contracts may be missing that were made before
     return StatementReply(
         member=named(names, address),
         month=month,
@@ -104,7 +110,7 @@ def month_statement(ledger: Ledger, names: Names, member: str, month: str) -> Sl
         feed_in_micro_per_kwh=ledger.genesis.price_min_micro_per_kwh,
         days=list(lines.values()),
         total=_total(month, list(lines.values())),
-        is_balanced=all(_is_balanced(days[name], line) for name, line in lines.items()),
+        is_balanced=is_balanced,
     )
 
 

@@ -1,4 +1,5 @@
-"""Contracts that executed in the order of the chain, read from its receipts: needs no index and no memory.
+"""Contracts that executed in the order of the chain, read from its receipts: needs no index and no memory. Where
+earlier blocks are not here, the log begins with the first one that is.
 
 A page reads at most so many blocks and gives way to other work between them; where it ends, the next begins.
 """
@@ -85,8 +86,9 @@ def _heights(ledger: Ledger, after: Place | None, *, newest_first: bool) -> Sequ
     tip = ledger.height
     if newest_first:
         first = tip if after is None else min(after.height, tip)
-        return [Height(height) for height in range(first, max(0, first - BLOCKS_PER_PAGE_MAX), -1)]
-    first = Height(1 if after is None else max(1, after.height))
+        last = max(ledger.first_height - 1, first - BLOCKS_PER_PAGE_MAX)
+        return [Height(height) for height in range(first, last, -1)]
+    first = Height(ledger.first_height if after is None else max(ledger.first_height, after.height))
     return [Height(height) for height in range(first, min(tip, first + BLOCKS_PER_PAGE_MAX - 1) + 1)]
 
 
@@ -95,4 +97,4 @@ def _is_behind(place: Place, after: Place, *, newest_first: bool) -> bool:
 
 
 def _is_end(height: Height, ledger: Ledger, *, newest_first: bool) -> bool:
-    return height <= 1 if newest_first else height >= ledger.height
+    return height <= ledger.first_height if newest_first else height >= ledger.height

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.identifiers import Digest, Height
+from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
 from contracts.receipts import Receipt, Status
+from contracts.state import StateKey, offer_key, trade_key
 from contracts.transactions import CancelTrade, SignedTransaction, SubmitTrade, TradeTerms, decode_transaction
 from ledger.ledger import Ledger
 from node.errors import NotFound
@@ -50,6 +51,7 @@ def find_contract(ledger: Ledger, text: str) -> Slices[Contract]:
 
     Raises:
         NotFound: none, several, or `text` is no such name.
+        BlocksNotHere: none that this ledger can tell all of.
     """
     matches = yield from _find_matches(ledger, text)
     found = matches.contracts()
@@ -57,6 +59,7 @@ def find_contract(ledger: Ledger, text: str) -> Slices[Contract]:
     if len(names) > 1:
         raise NotFound("ambiguous_name", f"{text} is the beginning of {len(names)} contracts: give more digits")
     if not names:
+        ledger.require_whole()
         raise NotFound("unknown_trade", f"the chain holds no contract {text}, and no contract's transaction {text}")
     (name,) = names
     if not name.hex().startswith(text.lower()):  # found by a transaction: there may be others
@@ -118,13 +121,18 @@ def _find_matches(ledger: Ledger, text: str) -> Slices[_Matches]:
 
 def search(ledger: Ledger, wanted: bytes, take: Callable[[Found], None]) -> Slices[None]:
     """Gives `take` all receipts of the blocks whose stored receipts contain `wanted`, in the order of the chain."""
-    for height, progress in heights_in_slices(ledger.height):
+    for height, progress in heights_in_slices(ledger.first_height, ledger.height):
         if wanted in ledger.receipts_bytes(height):
             for index, receipt in enumerate(ledger.receipts(height)):
                 take(Found(height=height, index=index, receipt=receipt))
             yield Progress(height, ledger.height)
         elif progress is not None:
             yield progress
+
+
+def began_below(ledger: Ledger, key: StateKey) -> bool:
+    """Says whether a key may have been written below the blocks that are here: it was there at the first of them."""
+    return ledger.lacks(GENESIS_HEIGHT) and ledger.get_at(key, ledger.first_height) is not None
 
 
 def transaction_of(ledger: Ledger, found: Found) -> SignedTransaction:
@@ -140,6 +148,9 @@ def _contract(ledger: Ledger, name: Digest, matches: _Matches) -> Slices[Contrac
         yield Progress(done, len(attempts))
     terms = [action.terms for action in actions if isinstance(action, SubmitTrade | CancelTrade)]
     assert terms, "receipts with parties belong to contracts"
+    for key in (trade_key(name), offer_key(terms[0].seller, terms[0].offer_counter)):
+        if began_below(ledger, key):
+            ledger.require_whole()  # what decided about it lies there
 
     def rank(place: int) -> tuple[bool, bool, int]:
         executed = attempts[place].receipt.status is Status.EXECUTED

@@ -69,6 +69,7 @@ def trade_story(ledger: Ledger, names: Names, text: str) -> Slices[TradeStoryRep
 
     Raises:
         NotFound: none, or several.
+        BlocksNotHere: some of it lies below what this ledger can tell.
     """
     contract = yield from find_contract(ledger, text)
     return (yield from _Story(ledger, names, contract).reply())
@@ -109,6 +110,7 @@ class _Story:
         terms, decisive, trade = self._contract.terms, self._contract.decisive, self._newest
         proof = self._ledger.prove_receipt(decisive.receipt.transaction)
         return TradeStoryReply(
+            first_height=self._ledger.first_height,
             trade=self._contract.name.hex(),
             status=self._status,
             sentence=story_sentence(self._names, self._contract, trade, self._refunded_micro),

@@ -203,7 +203,7 @@ def _node_figures(ledger: Ledger) -> NodeFigures:
 
 def _chain_figures(testnet: Testnet, ledger: Ledger) -> ChainFigures:
     blocks: list[tuple[str, int]] = []
-    for number in range(1, ledger.height + 1):
+    for number in range(ledger.first_height, ledger.height + 1):
         block = ledger.decided_block(Height(number))
         blocks.append((block.header.leader.hex(), len(block.transactions)))
     totals = TotalsStatus.model_validate(record_fields(read_totals(ledger)))

@@ -16,9 +16,10 @@ from ledger.block import Block
 from ledger.checkpoint import CheckpointProof
 from ledger.errors import LedgerDamaged, LedgerForeign
 from ledger.ledger import Ledger
+from ledger.origin import StoredOrigin
 from ledger.reading import BlockReader, TransactionLocation
-from ledger.startup import _check_format, _read_tip
-from ledger.store import Store, StoredFormat, StoredTip, height_bytes, location_bytes
+from ledger.startup import _check_format, _read_tip, read_origin
+from ledger.store import ORIGIN_FORMAT_VERSION, Store, StoredFormat, StoredTip, height_bytes, location_bytes
 from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
 from node.names.card import Forget, decode_forget
@@ -52,6 +53,7 @@ ROOTS: Final = (
     EndpointRecord,
     Forget,
     StoredFormat,
+    StoredOrigin,
     StoredTip,
     *PLAIN.values(),
     *(row[1] for row in STORED.values()),
@@ -60,6 +62,7 @@ ROOTS: Final = (
 
 HEIGHT: Final = Height(1)
 DIGEST: Final = Digest(bytes(32))
+ORIGIN_FORMAT: Final = StoredFormat(version=ORIGIN_FORMAT_VERSION, chain=DIGEST)
 
 
 class NoProofError(Exception):
@@ -89,6 +92,7 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
         ("endpoint", EndpointRecord, decode_record, encode, (DecodeError,)),
         ("forget", Forget, decode_forget, encode, (DecodeError,)),
         ("tip", StoredTip, lambda data: _read_tip(store_of(data)), encode, (LedgerDamaged,)),
+        ("origin", StoredOrigin, lambda data: read_origin(store_of(data), ORIGIN_FORMAT), encode, (LedgerDamaged,)),
     ]
     rows += [(name, root, _decoder_of(root), encode, (DecodeError,)) for name, root in PLAIN.items()]
     rows += [(name, root, _reader_of(read), encode, (LedgerDamaged,)) for name, (read, root) in STORED.items()]

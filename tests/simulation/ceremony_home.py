@@ -203,6 +203,10 @@ class Disk:
     def records(self) -> Mapping[bytes, bytes]:
         return self._records
 
+    @property
+    def first_height(self) -> Height:
+        return FIRST_HEIGHT
+
     def decided(self, height: Height) -> Decided:
         return self.blocks[height - 1]
 

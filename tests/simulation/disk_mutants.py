@@ -369,7 +369,7 @@ STORE_MUTANTS: Final = (
     Mutant(
         name="the folder of a new ledger is not synced",
         rule="ledger's disk",
-        breaks=(edited(Ledger, "create", ("sync_directory(directory.parent)", "pass")),),
+        breaks=(edited(Ledger, "_create", ("sync_directory(directory.parent)", "pass")),),
         killers=(directed(L.test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder),),
     ),
     Mutant(
@@ -381,7 +381,7 @@ STORE_MUTANTS: Final = (
     Mutant(
         name="a new database takes its name before its files' names are synced",
         rule="ledger's disk",
-        breaks=(edited(ledger_module, "make_database", ("sync_directory(unfinished)", "pass")),),
+        breaks=(edited(creation, "_build", ("sync_directory(unfinished)", "pass")),),
         killers=(directed(L.test_a_new_ledger_is_durable_under_its_name_and_so_is_its_folder),),
     ),
     Mutant(

@@ -20,6 +20,7 @@ from tests.simulation.joining_mutants import JOINING_MUTANTS
 from tests.simulation.leaving_mutants import LEAVING_MUTANTS
 from tests.simulation.ledger_mutants import LEDGER_MUTANTS
 from tests.simulation.mutant import Mutant
+from tests.simulation.origin_mutants import ORIGIN_MUTANTS
 from tests.simulation.randomness_mutants import RANDOMNESS_MUTANTS
 from tests.simulation.removing_mutants import REMOVING_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
@@ -34,6 +35,7 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *DISK_MUTANTS,
     *SYNC_MUTANTS,
     *LEDGER_MUTANTS,
+    *ORIGIN_MUTANTS,
     *LEAVING_MUTANTS,
     *ROTATING_MUTANTS,
     *JOINING_MUTANTS,

@@ -10,7 +10,7 @@ from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.eras import Eras
 from consensus.events import Decision
-from consensus.identifiers import Address, Digest, Height, Slot
+from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
 from ledger.errors import LedgerDamaged
@@ -85,6 +85,10 @@ class OpaqueApplication:
             return len(read_block(message.proposal)) == 4
         except DecodeError:
             return False
+
+    @property
+    def first_height(self) -> Height:
+        return FIRST_HEIGHT
 
     def decided(self, height: Height) -> Decided:
         return self._blocks[height - 1]

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from consensus import sampling, vrf
 from consensus.member import KeyRing
+from contracts import clusters as drawn_clusters
 from contracts import execution, joining, randomness, run
 from ledger import ledger as ledger_module
 from ledger import validation, verify
@@ -20,12 +21,14 @@ from node.chain.application import LedgerApplication
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
 from tests.unit.consensus import test_sampling, test_vrf
-from tests.unit.contracts import test_panels, test_randomness, test_stakes
-from tests.unit.ledger import test_proofs_of_leaders
+from tests.unit.contracts import test_clusters, test_panels, test_randomness, test_stakes
+from tests.unit.ledger import test_drawn_clusters, test_proofs_of_leaders
 
+C: Final = test_clusters
 D: Final = test_sampling
 F: Final = test_vrf
 R: Final = test_randomness
+L: Final = test_drawn_clusters
 P: Final = test_proofs_of_leaders
 N: Final = test_panels
 T: Final = test_stakes
@@ -73,6 +76,65 @@ DRAWS: Final = (
         "return tuple(draws.take(chosen, size))",
         "return tuple(chosen)",
         clusters(D.VECTORS["clusters"]),
+    ),
+)
+
+CLUSTERS: Final = (
+    broken(
+        "a cluster that is short of members is drawn all the same",
+        D,
+        "sampling_of",
+        "len(members) < members_min or len(fit) <= size",
+        "len(members) < members_min",
+        directed(D.test_nothing_is_drawn_among_few_members_or_where_no_more_are_eligible_than_a_cluster_has),
+    ),
+    broken(
+        "clusters are drawn among few members, too",
+        D,
+        "sampling_of",
+        "len(members) < members_min or len(fit) <= size",
+        "len(fit) <= size",
+        directed(D.test_nothing_is_drawn_among_few_members_or_where_no_more_are_eligible_than_a_cluster_has),
+    ),
+    broken(
+        "every member is drawn, eligible or not",
+        D,
+        "sampling_of",
+        " if address in eligible",
+        "",
+        directed(D.test_only_eligible_members_are_drawn_in_the_order_of_admission),
+    ),
+    broken(
+        "a suspended member is drawn",
+        drawn_clusters,
+        "_is_fit",
+        "not score.is_suspended and ",
+        "",
+        directed(C.test_a_score_below_the_threshold_and_a_suspension_bar_one_at_the_threshold_does_not),
+    ),
+    broken(
+        "a member below the threshold is drawn",
+        drawn_clusters,
+        "_is_fit",
+        " and score.value >= genesis.scores.threshold_validator",
+        "",
+        directed(C.test_a_score_below_the_threshold_and_a_suspension_bar_one_at_the_threshold_does_not),
+    ),
+    broken(
+        "a member is drawn whose key is new",
+        C,
+        "sampling_above",
+        "key in seasoned and ",
+        "",
+        directed(C.test_a_key_that_seasons_is_not_drawn_nor_one_that_no_block_brought),
+    ),
+    broken(
+        "blocks carry no proof where clusters are drawn",
+        validation,
+        "input_to_prove",
+        "is_sampled or ",
+        "",
+        directed(L.test_the_first_block_of_each_slot_carries_a_proof_and_moves_the_value),
     ),
 )
 
@@ -125,7 +187,7 @@ RULES: Final = (
         "blocks carry proofs though nobody joins",
         randomness,
         "input_to_prove",
-        " or not _is_wanted(randomness)",
+        " or not is_wanted",
         "",
         directed(R.test_nobody_proves_anything_while_nobody_joins),
         directed(R.test_a_draw_asks_for_proofs_until_it_is_over),
@@ -409,4 +471,4 @@ STAKES: Final = (
     ),
 )
 
-RANDOMNESS_MUTANTS: Final = (*DRAWS, *PROOFS, *RULES, *CHECKS, *PANELS, *STAKES)
+RANDOMNESS_MUTANTS: Final = (*DRAWS, *CLUSTERS, *PROOFS, *RULES, *CHECKS, *PANELS, *STAKES)

@@ -61,8 +61,9 @@ class ApiHarness:
         limits: ApiLimits | None = None,
         mempool_limits: MempoolLimits | None = None,
         host_names: Sequence[str] = (),
+        builder: ChainBuilder | None = None,
     ) -> None:
-        self.builder = ChainBuilder.create(directory, community)
+        self.builder = ChainBuilder.create(directory, community) if builder is None else builder
         self.community = self.builder.community
         self.surroundings = Surroundings()
         self._mempool_limits = mempool_limits or MempoolLimits()

@@ -12,7 +12,15 @@ from consensus.codec import Record, decode, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.execution import BlockContext, Execution, execute_block
-from contracts.genesis import PROTOCOL_VERSION, Genesis, GenesisMember, MembershipParameters, RuleParameters, chain_id
+from contracts.genesis import (
+    PROTOCOL_VERSION,
+    ClusterParameters,
+    Genesis,
+    GenesisMember,
+    MembershipParameters,
+    RuleParameters,
+    chain_id,
+)
 from contracts.genesis_state import genesis_state
 from contracts.state import (
     TOTALS_KEY,
@@ -122,6 +130,7 @@ def make_genesis(
         "membership": MembershipParameters(
             members_min=4, seen_window_slots=1_200, removal_wait_slots=1_000, verifier_keys=()
         ),
+        "clusters": ClusterParameters(size=10, members_min=31),
         "members": tuple(
             GenesisMember(
                 node_key=node_keys[index].public_key,

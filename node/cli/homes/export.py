@@ -111,6 +111,12 @@ def _transactions(config: Path, address: Address) -> Iterator[BaseModel]:
 
         path = path_of(f"/v1/accounts/{address.hex()}/transactions", limit=parameters.limit, after=after)
         page = ask(config, Question(path=path, model=OwnTransactionsReply, read=read))
+        if after is None and page.first_height > 1:
+            typer.echo(
+                f"Told from block {page.first_height:,} on: what lies below is not at this home. A member that has "
+                "the whole chain can tell it",
+                err=True,
+            )
         yield from page.transactions
         after = page.next_after
         if after is None:

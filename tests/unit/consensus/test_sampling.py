@@ -3,20 +3,22 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from consensus.identifiers import Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.sampling import (
     BLOCK,
     ORDER,
     PANEL,
     Candidate,
     Draws,
+    Sampling,
     draw_cluster,
     draw_order,
     randomness_after,
+    sampling_of,
     seed_of,
 )
 
@@ -75,3 +77,51 @@ def test_each_is_drawn_once_and_no_region_above_its_cap_while_others_have_some(
         assert len(drawn) == len(set(drawn)) == size
         if room >= size:
             assert max(Counter(regions[number] for number in drawn).values()) <= cap
+
+
+# --- of a height's members ------------------------------------------------------------------------------------------
+
+TWENTY: Final = [Address(bytes([number]) * 32) for number in range(20)]
+
+
+def sampling(eligible: list[Address] = TWENTY, *, members_min: int = 20, **overrides: Any) -> Sampling | None:
+    fields: dict[str, Any] = {"height": Height(1), "randomness": RANDOMNESS, "size": 7, **overrides}
+    return sampling_of(TWENTY, eligible, members_min=members_min, **fields)
+
+
+OF_ONE_REGION: Final = [one for one in VECTORS["clusters"] if len(set(one["regions"])) == 1]
+
+
+@pytest.mark.parametrize("vector", OF_ONE_REGION[:4], ids=lambda vector: f"{vector['height']}-{vector['slot']}")
+def test_the_clusters_of_a_height_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
+    assert (len(vector["regions"]), vector["size"]) == (len(TWENTY), 7)
+    drawn = sampling(height=Height(vector["height"]))
+    assert drawn is not None
+    cluster = drawn.cluster(Slot(vector["slot"]))
+    assert [TWENTY.index(member) for member in cluster] == vector["cluster"]
+
+
+def test_the_order_of_a_height_is_that_of_the_vector() -> None:
+    after = Digest(bytes.fromhex("5590076afbfbf0b4e2c2811c289624b8a43a5ba4349ccdeedc532bac459faafb"))
+    drawn = sampling(randomness=after, height=Height(2))
+    assert drawn is not None
+    assert [TWENTY.index(member) for member in drawn.order(TWENTY[:10])] == [2, 3, 9, 0, 6, 5, 8, 1, 7, 4]
+    assert [TWENTY.index(member) for member in drawn.cluster(Slot(5))] == [14, 7, 6, 15, 3, 1, 18]
+
+
+def test_only_eligible_members_are_drawn_in_the_order_of_admission() -> None:
+    eligible = TWENTY[11:] + TWENTY[:5]
+    drawn = sampling(eligible)
+    assert drawn is not None
+    assert drawn.eligible == tuple(TWENTY[:5] + TWENTY[11:])
+    met = {member for slot in range(200) for member in drawn.cluster(Slot(slot))}
+    assert met == set(eligible)
+    assert sorted(drawn.order(TWENTY)) == TWENTY  # who is not eligible leads attempts all the same
+
+
+def test_nothing_is_drawn_among_few_members_or_where_no_more_are_eligible_than_a_cluster_has() -> None:
+    assert sampling(members_min=20) is not None
+    assert sampling(members_min=21) is None
+    assert sampling(TWENTY[:8]) is not None
+    assert sampling(TWENTY[:7]) is None
+    assert sampling([*TWENTY[:7], Address(b"x" * 32)]) is None  # a stranger is nobody

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from consensus.codec import decode
 from consensus.identifiers import PublicKey
 from contracts.errors import GenesisFault, GenesisRefused
-from contracts.genesis import PROTOCOL_VERSION, Genesis
+from contracts.genesis import PROTOCOL_VERSION, ClusterParameters, Genesis
 from contracts.genesis_state import MEMBERS_MAX, check_genesis, genesis_state
 from contracts.rules import BLOCK_TRANSACTIONS_LIMIT
 from contracts.state import (
@@ -55,6 +55,10 @@ def with_verifiers(*keys: PublicKey) -> Genesis:
     return with_fields(membership=replace(HOMES.genesis.membership, verifier_keys=keys))
 
 
+def with_clusters(**parameters: Any) -> Genesis:
+    return with_fields(clusters=ClusterParameters(**parameters))
+
+
 FIRST = HOMES.genesis.members[0]
 ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_fields(protocol_version=PROTOCOL_VERSION - 1), GenesisFault.UNKNOWN_VERSION),
@@ -87,6 +91,10 @@ ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
     (lambda: with_fields(slot_duration_ms=1_001, attempt_max_ms=1_000), GenesisFault.ATTEMPT_BOUND),
     (lambda: with_parameters(block_transactions_max=BLOCK_TRANSACTIONS_LIMIT + 1), GenesisFault.BLOCK_LIMITS),
     (lambda: with_fields(scores=replace(DEFAULT_PARAMETERS, fault_share=0)), GenesisFault.SCORES),
+    (lambda: with_clusters(size=6, members_min=31), GenesisFault.OUT_OF_RANGE),
+    (lambda: with_clusters(size=65, members_min=66), GenesisFault.OUT_OF_RANGE),
+    (lambda: with_clusters(size=7, members_min=258), GenesisFault.OUT_OF_RANGE),
+    (lambda: with_clusters(size=8, members_min=8), GenesisFault.CLUSTERS),
 ]
 AT_THE_LIMIT: list[Callable[[], Genesis]] = [
     lambda: HOMES.genesis,
@@ -96,6 +104,8 @@ AT_THE_LIMIT: list[Callable[[], Genesis]] = [
     lambda: with_fields(price_min_micro_per_kwh=320_000),
     lambda: with_fields(slot_duration_ms=1_000, attempt_max_ms=1_000),
     lambda: with_parameters(block_transactions_max=BLOCK_TRANSACTIONS_LIMIT),
+    lambda: with_clusters(size=7, members_min=8),
+    lambda: with_clusters(size=64, members_min=257),
 ]
 
 

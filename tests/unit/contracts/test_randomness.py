@@ -33,7 +33,12 @@ def chain() -> JoiningChain:
 
 
 def to_prove(
-    chain: JoiningChain, key: SigningKey | None = None, *, slot: int | None = None, height: int | None = None
+    chain: JoiningChain,
+    key: SigningKey | None = None,
+    *,
+    slot: int | None = None,
+    height: int | None = None,
+    is_sampled: bool = False,
 ) -> bytes | None:
     """What the next block's leader proves."""
     return rules.input_to_prove(
@@ -43,6 +48,7 @@ def to_prove(
         slot=Slot(chain.slot + 1 if slot is None else slot),
         parent_slot=Slot(chain.slot),
         key=(key or chain.community.node_keys[0]).public_key,
+        is_sampled=is_sampled,
     )
 
 

@@ -27,6 +27,7 @@ from node.mesh.messages import BLOCKS_PER_ANSWER_MAX, Blocks, BlocksRequest, Pee
 from tests.support.contracts import make_genesis
 from tests.support.driving import application_on
 from tests.support.ledger import ChainBuilder, certify
+from tests.support.origins import begun_at, follow
 
 TIP = 150
 PEERS = tuple(Address(bytes([number]) * 32) for number in (1, 2, 3))
@@ -381,3 +382,51 @@ async def test_however_many_ask_answers_leave_at_a_bounded_rate(
 def test_a_damaged_block_is_not_served(source: ChainBuilder) -> None:
     with pytest.raises(LedgerDamaged):
         application_on(source.ledger, PEERS[0]).decided(Height(TIP + 1))
+
+
+# --- members that began at an origin -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [TIP // 2, TIP])
+async def test_who_lacks_old_blocks_says_so_is_passed_over_and_is_no_liar(
+    behind: Behind, source: ChainBuilder, tmp_path: Path, first: int
+) -> None:
+    """One of three began at a block: who is at genesis fetches the rest from the others, and all from there on."""
+    begun = begun_at(source.ledger, first, tmp_path / "begun")
+    follow(begun, source.ledger)
+    behind.servers[LIAR]._application = application_on(begun, PEERS[0])
+    async with behind.running():
+        await behind.reach(TIP)
+    assert behind.refused == []
+    assert behind.sync._planner.banned(behind.sync._now_ms()) == frozenset()
+    assert behind.ledger.state_root == behind.source.state_root
+    begun.close()
+
+
+async def test_who_began_at_an_origin_catches_up_from_there(source: ChainBuilder, tmp_path: Path) -> None:
+    begun = begun_at(source.ledger, 40, tmp_path / "begun")
+    behind = Behind(ledger=begun, source=source.ledger)
+    async with behind.running():
+        await behind.reach(TIP)
+    assert min(request.first for _, request in behind.asked) == 41
+    assert begun.state_root == source.ledger.state_root
+    begun.close()
+
+
+async def test_a_range_that_begins_below_is_answered_with_nothing_and_one_from_there_on_in_full(
+    source: ChainBuilder, tmp_path: Path
+) -> None:
+    begun = begun_at(source.ledger, 100, tmp_path / "begun")
+    follow(begun, source.ledger)
+    answers: list[Blocks] = []
+
+    def send(_: Address, message: PeerMessage) -> None:
+        assert isinstance(message, Blocks)
+        answers.append(message)
+
+    server = BlockServer(application=application_on(begun, PEERS[0]), send=send, refused=lambda *_: None)
+    for first in (1, 99, 100, 140):
+        server.request(PEERS[0], BlocksRequest(first=Height(first), count=64))
+        assert server.answer_next() > 0
+    assert [(answer.first, len(answer.blocks)) for answer in answers] == [(1, 0), (99, 0), (100, 51), (140, 11)]
+    begun.close()

@@ -21,6 +21,7 @@ from tests.support.begun_eras import ErasChain
 from tests.support.contracts import make_genesis
 from tests.support.driving import World, drive
 from tests.support.ledger import ChainBuilder
+from tests.support.origins import begun_at, follow
 
 COMMUNITY = make_genesis()
 OWN, BLOCKS = 1, 5
@@ -118,6 +119,33 @@ def test_a_run_of_decided_blocks_is_bounded_in_bytes(
         )
         driver.receive(COMMUNITY.addresses[0], question)
         assert sum(isinstance(message, Decided) for message in world.sent) == blocks
+
+
+def test_who_lacks_blocks_sends_none_and_goes_on(home: Path, tmp_path: Path) -> None:
+    """Whoever asks from further below is served by others; from the origin on it is served here."""
+    whole = Ledger.open(home / "ledger", COMMUNITY.genesis)
+    begun = begun_at(whole, 3, tmp_path / "begun")
+    follow(begun, whole)
+    with ExitStack() as stack:
+        for ledger in (whole, begun):
+            stack.callback(ledger.close)
+        file = SignStateFile(home / "sign-state")
+        stack.callback(file.close)
+        driver, world = drive(begun, file, COMMUNITY.node_keys[OWN])
+        for first, heights in ((1, []), (2, []), (3, [3, 4, 5])):
+            question = Status(
+                era=FIRST_ERA,
+                undecided=Height(first),
+                tip=COMMUNITY.chain,
+                clock_slot=Slot(0),
+                origin=COMMUNITY.addresses[first],
+                hears=b"",
+            )
+            world.sent.clear()
+            driver.receive(COMMUNITY.addresses[first], question)
+            sent = [message.certificate.height for message in world.sent if isinstance(message, Decided)]
+            assert sent == heights
+        assert not world.failures
 
 
 @pytest.mark.parametrize("is_carried", [True, False])

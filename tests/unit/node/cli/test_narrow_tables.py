@@ -69,7 +69,7 @@ def test_a_list_of_trades_shows_ids_that_commands_take(console: Console) -> None
     trade = TradeModel.model_validate(numbers | hashes | status | {"interval_start_ms": 1_464_739_200_000})
     book = AddressBook().with_entry(Address(bytes.fromhex(ADDRESS)), call("a household's long name"))
     with console.capture() as captured:
-        show_trades(console, TradesReply(trades=[trade], next_after=None), Names(GENESIS, book))
+        show_trades(console, TradesReply(first_height=1, trades=[trade], next_after=None), Names(GENESIS, book))
     assert {ADDRESS[:LISTED_DIGITS], "2016-06-01", "1,234.567891", "20,000"} <= words_of(captured.get())
 
 

@@ -15,6 +15,7 @@ from node.home.checkpoint_file import FILE_SIZE_BYTES_MAX, load_checkpoint, writ
 from node.mesh.known_keys import KnownKeys
 from tests.support.changing_members import ChangingChain, changing_chain, member_changes
 from tests.support.checkpoints import proof_of_tip
+from tests.support.origins import begun_at
 
 LAST = 12
 
@@ -94,6 +95,22 @@ def test_another_block_at_its_height_stops_the_node_and_every_start_after(
     write_checkpoint(file, checkpoint)
     KnownKeys(ledger, file)
     assert not file.exists()
+
+
+def test_a_chain_that_began_above_the_checkpoint_has_no_block_to_compare_and_no_use_for_it(
+    chain: ChangingChain, tmp_path: Path
+) -> None:
+    """What it began at was proven by itself."""
+    early = tmp_path / "early"
+    while chain.ledger.height < LAST + 3:
+        chain.grow()
+    newest = checkpoint_of(proof_of_tip(chain.ledger), chain.community.genesis)
+    write_checkpoint(early, replace(newest, height=LAST - 1))
+    begun = begun_at(chain.ledger, LAST, tmp_path / "begun")
+    known = KnownKeys(begun, early)
+    assert not early.exists()
+    assert known.member_of(chain.rotated.public_key) == chain.rotated.address
+    begun.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"none", b"\x00" * (FILE_SIZE_BYTES_MAX + 1)])

@@ -51,7 +51,7 @@ def test_every_number_of_milliseconds_is_told(milliseconds: int) -> None:
 def test_a_list_with_an_hour_beyond_the_calendar_and_a_name_like_markup_is_printed() -> None:
     console = output_console()
     book = AddressBook().with_entry(Address(bytes(32)), call("[red]:bomb:"))
-    reply = TradesReply(trades=[trade_of(0), trade_of(2**63 - 808)], next_after=None)
+    reply = TradesReply(first_height=1, trades=[trade_of(0), trade_of(2**63 - 808)], next_after=None)
     with console.capture() as captured:
         show_trades(console, reply, Names(GENESIS, book))
     assert "1970-01-01 00:00" in captured.get()

@@ -48,6 +48,7 @@ def status(
             "chain": "c" * 64,
             "protocol_version": 2,
             "height": height,
+            "first_height": 1,
             "tip": root * 64,
             "state_root": root * 64,
             "slot": 500,
