@@ -11,6 +11,7 @@ from math import comb
 from typing import Final, NamedTuple
 
 from consensus.identifiers import Digest, Height, Slot
+from consensus.quorum import fault_bound
 from consensus.sampling import BLOCK, Candidate, draw_cluster, seed_of
 
 DRAWN_SEEDS: Final = 10_000
@@ -48,6 +49,23 @@ def cluster_risk(members: int, byzantine: int, size: int) -> ClusterRisk:
         half=chance_of_at_least((size + 1) // 2, of=members, byzantine=byzantine, size=size),
         both_collectors=chance_of(2, of=members, byzantine=byzantine, size=2) if size > 1 else Fraction(0),
     )
+
+
+class Capture(NamedTuple):
+    """Of clusters of one size, where their having no honest member is likeliest."""
+
+    chance: Fraction
+    members: int
+    """N."""
+    byzantine: int
+    """F of N."""
+
+
+def likeliest_capture(size: int, members: range) -> Capture:
+    """Returns for which number of members F liars are likeliest to be all of a cluster; the fewest of several."""
+    bounds = ((number, fault_bound(number)) for number in members)
+    captures = (Capture(chance_of(size, of=of, byzantine=liars, size=size), of, liars) for of, liars in bounds)
+    return max(captures, key=lambda capture: (capture.chance, -capture.members))
 
 
 class PanelRisk(NamedTuple):

@@ -19,8 +19,9 @@ from contracts.closing import close_gate
 from contracts.conservation import assert_conserved
 from contracts.debts import execute_pay_debt
 from contracts.eras import begin_era
+from contracts.evidence_window import note_slot
 from contracts.forwards import end_trade
-from contracts.genesis import Genesis
+from contracts.genesis import ATTENDANCE_VERSION, Genesis
 from contracts.issuing import execute_issue, execute_redeem
 from contracts.joining import (
     become_member,
@@ -129,6 +130,8 @@ def execute_block(
         scores=_score_board(overlay, genesis, context),
     )
     begin_era(run)
+    if run.rules.version >= ATTENDANCE_VERSION:
+        note_slot(run)
     draw_panels(run, take_output(run))
     reward_service(run)
     for voter in context.parent_voters:
@@ -227,7 +230,7 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
         case RequestJoin():
             return execute_join_request(run, sender, name, action)
         case GiveVerdict():
-            return execute_verdict(run, sender, action)
+            return execute_verdict(run, sender, name, action)
         case SayReady():
             return execute_ready(run, sender, action)
         case ReportMisconduct():

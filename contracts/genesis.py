@@ -11,12 +11,19 @@ from consensus.messages import MEMBERS_MAX
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
 
-PROTOCOL_VERSION: Final = 5
+ATTENDANCE_VERSION: Final = 6
+"""From here on validators are rewarded for attending (`attendance`), before for standing in the one certificate that
+the next leader put together; verifiers for their verdicts; and evidence gets too old (`evidence_window`)."""
+
+PROTOCOL_VERSION: Final = ATTENDANCE_VERSION
 """Of the rules that a new chain begins with: the newest that this program knows."""
 
-KNOWN_VERSIONS: Final = frozenset({PROTOCOL_VERSION})
+KNOWN_VERSIONS: Final = frozenset({5, PROTOCOL_VERSION})
 """Of all rules that this program can execute. A chain goes from one to the next at a height that its members agree on
 (`rule_records.Rules`); a node whose program lacks the next one stops before that height."""
+
+CLUSTER_SIZE_MIN: Final = 7
+CLUSTER_SIZE_MAX: Final = 64
 
 CAPACITY_W_MAX: Final = 1_000_000_000
 """Of one connection."""
@@ -57,7 +64,7 @@ class MembershipParameters(Record, frozen=True, kw_only=True):
 class ClusterParameters(Record, frozen=True, kw_only=True):
     """Who votes are sent to first, and who leads: a cluster that is drawn for each height and slot."""
 
-    size: Annotated[int, Meta(ge=7, le=64)]
+    size: Annotated[int, Meta(ge=CLUSTER_SIZE_MIN, le=CLUSTER_SIZE_MAX)]
     """m: members of a cluster. Of seven drawn of any number of members, not all are liars but once in 2,000 draws."""
     members_min: Annotated[int, Meta(ge=8, le=MEMBERS_MAX + 1)]
     """Among fewer members nothing is drawn: all are the cluster."""

@@ -18,6 +18,7 @@ from contracts.office_records import Office
 from contracts.offices import first_office_keys
 from contracts.randomness_records import Randomness
 from contracts.rules import first_rules, parameters_fault
+from contracts.service_records import LastBlock
 from contracts.state import (
     AGENDA_KEY,
     APPLICATIONS_KEY,
@@ -31,7 +32,6 @@ from contracts.state import (
     Account,
     Agenda,
     EraTable,
-    LastBlock,
     Member,
     MemberList,
     Score,

@@ -20,7 +20,7 @@ from consensus.cryptography import address_of, verify
 from consensus.identifiers import Address, Digest, PublicKey, Slot
 from contracts.agenda import schedule
 from contracts.applicants import Applicant, ApplicationEnd, Applications, GivenVerdict, Standing, Verdict
-from contracts.genesis import Genesis
+from contracts.genesis import ATTENDANCE_VERSION, Genesis
 from contracts.genesis_state import MEMBERS_MAX, amount_fault, new_account, new_score
 from contracts.member_changes import SEEN_PARTS, is_member, waiting_with, waiting_without, window_slots
 from contracts.member_records import Activity, Join, MemberQueue
@@ -28,6 +28,7 @@ from contracts.panels import PANEL_MAX, VERDICTS_MIN, draw_panel, verdicts_neede
 from contracts.randomness import wait_for_draw, wait_no_more
 from contracts.randomness_records import Randomness
 from contracts.receipts import Reason
+from contracts.rewards import reward_verdict
 from contracts.run import BlockRun, DecidedBlock, Outcome, Refusal, declined
 from contracts.state import (
     APPLICATIONS_KEY,
@@ -242,8 +243,12 @@ def draw_panels(run: BlockRun, applicants: Iterable[Address]) -> None:
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
-def execute_verdict(run: BlockRun, sender: Address, action: GiveVerdict) -> Outcome:
-    """Counts a verdict, and admits or refuses with enough equal ones; declines: over, no verifier, said before."""
+def execute_verdict(run: BlockRun, sender: Address, transaction: Digest, action: GiveVerdict) -> Outcome:
+    """Counts a verdict, and admits or refuses with enough equal ones; declines: over, no verifier, said before.
+
+    A verifier that says two things contradicts itself to nobody's harm: the first one that the chain has counts, for
+    all. So that is no evidence; it may have changed its mind.
+    """
     applicant = run.overlay.get(applicant_key(action.applicant), Applicant)
     if applicant is None or applicant.number != action.number or applicant.standing is not Standing.OPEN:
         return declined(
@@ -258,6 +263,8 @@ def execute_verdict(run: BlockRun, sender: Address, action: GiveVerdict) -> Outc
     given = GivenVerdict(verifier=sender, verdict=action.verdict)
     applicant = replace(applicant, verdicts=(*applicant.verdicts, given))
     run.overlay.put(applicant_key(action.applicant), applicant)
+    if run.rules.version >= ATTENDANCE_VERSION:
+        reward_verdict(run, sender, reference=transaction)
     accepted = sum(one.verdict is Verdict.ACCEPT for one in applicant.verdicts)
     needed = verdicts_needed(len(applicant.panel))
     if accepted >= needed:

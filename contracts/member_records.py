@@ -100,6 +100,20 @@ class FirstProof(Record, frozen=True, kw_only=True, tag="first-proof"):
     """Both of the block that has the proof."""
 
 
+class SlotMark(Record, frozen=True, kw_only=True):
+    """A block's height and the slot of its header."""
+
+    height: Height
+    slot: Slot
+
+
+class HeightMarks(Record, frozen=True, kw_only=True, tag="height-marks"):
+    """How far back heights count for evidence."""
+
+    marks: tuple[SlotMark, ...]
+    """In their order; evidence counts from the height of the first one on."""
+
+
 MemberChange = Rotate | Removal | Leave | Join
 """One change of the list of members."""
 

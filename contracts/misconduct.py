@@ -13,6 +13,7 @@ from consensus.cryptography import HashKind, digest, verify
 from consensus.eras import Eras
 from consensus.evidence import Equivocation, proven_offence
 from consensus.identifiers import Address, Digest, PublicKey
+from contracts.evidence_window import counting_keys, oldest_height
 from contracts.key_changes import held_keys
 from contracts.member_records import Misconduct
 from contracts.receipts import Reason
@@ -36,7 +37,7 @@ DOUBLE_OFFER: Final = "double_offer"
 
 
 def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct) -> Outcome:
-    """Suspends the offender, or declines: no member, nothing proven, known already."""
+    """Suspends the offender, or declines: no member, nothing proven, known already, too old."""
     evidence = action.evidence
     offender = evidence.offender
     if run.overlay.get(member_key(offender), Member) is None:
@@ -49,6 +50,9 @@ def execute_report(run: BlockRun, transaction: Digest, action: ReportMisconduct)
     known = run.overlay.get(misconduct_key(name), Misconduct)
     if known is not None:
         return declined(Reason.EVIDENCE_ALREADY_KNOWN, f"on the chain since height {known.height}")
+    if is_too_old(evidence, run.overlay, run.context.chain):
+        detail = f"evidence counts for heights from {oldest_height(run.overlay)} on, and under keys of these heights"
+        return declined(Reason.EVIDENCE_TOO_OLD, detail)
     run.overlay.put(
         misconduct_key(name),
         Misconduct(offender=offender, offence=offence, transaction=transaction, height=run.context.height),
@@ -75,9 +79,16 @@ def proven(evidence: Equivocation | DoubleOffer, state: Overlay, chain: Digest) 
     return DOUBLE_OFFER if _is_double(evidence, held_keys(state, evidence.offender), chain) else None
 
 
+def is_too_old(evidence: Equivocation | DoubleOffer, state: Overlay, chain: Digest) -> bool:
+    """Says whether what evidence proves counts no more: of a height too long ago, or under a key of such a height."""
+    if isinstance(evidence, Equivocation):
+        return evidence.height < oldest_height(state)
+    return not _is_double(evidence, counting_keys(state, evidence.offender), chain)
+
+
 def _is_double(evidence: DoubleOffer, keys: tuple[PublicKey, ...], chain: Digest) -> bool:
-    """Contracts name no height: each counts under any key that the offender has or had, else another key were a way
-    out of what it promised twice.
+    """Contracts name no height: each counts under any of the offender's keys that are given, else another key were a
+    way out of what it promised twice.
     """
     first, second = evidence.first, evidence.second
     return (

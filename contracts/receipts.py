@@ -86,6 +86,7 @@ class Reason(Enum):
     EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
     EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
     EVIDENCE_ALREADY_KNOWN = "evidence_already_known"
+    EVIDENCE_TOO_OLD = "evidence_too_old"
     # offices
     SENDER_KEY_REPLACED = "sender_key_replaced"
     OFFICE_UNKNOWN = "office_unknown"

@@ -1,20 +1,24 @@
 """What moves a member's Q-score: service for the last block, completed trades, faults."""
 
+from fractions import Fraction
 from typing import Final
 
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Address, Digest, Height
+from consensus.quorum import quorum
+from contracts.attendance import attending, note_attendance
+from contracts.genesis import ATTENDANCE_VERSION
 from contracts.run import BlockRun
+from contracts.service_records import LastBlock
 from contracts.state import (
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
-    LastBlock,
     MemberList,
     RewardedPair,
     ScoreCause,
     rewarded_pair_key,
 )
 from contracts.units import Milliseconds
-from qscore.deltas import Role, after_fault, rewarded
+from qscore.deltas import WHOLE, Role, after_fault, rewarded
 from qscore.equation import Defaulter, equation_2_of_mean
 from qscore.parameters import ONE, Millionths
 
@@ -26,28 +30,55 @@ FAULT: Final = Millionths(-ONE)
 
 
 def reward_service(run: BlockRun) -> None:
-    """Rewards the leader of h - 1 and the voters of its carried certificate, once per trade rewarded in h - 1.
+    """Rewards the leader of h - 1 and who of its cluster attends, once per trade rewarded in h - 1; notes who does.
 
     Who leads also votes, and is rewarded for both. Nobody below `threshold_service` is rewarded. Trades that earned
     their traders nothing count for nobody: splitting an hour into many trades must not farm score.
     """
     trades = run.overlay.require(LAST_BLOCK_KEY, LastBlock).trades_rewarded
     run.overlay.put(LAST_BLOCK_KEY, LastBlock(trades_rewarded=0))
-    members = run.overlay.require(MEMBER_LIST_KEY, MemberList).addresses  # who left meanwhile earns nothing
-    for voter in run.context.parent_voters:
-        if voter in members:
-            _reward_service(run, voter, Role.VALIDATOR, trades)
-    if run.context.parent_leader in members:
-        _reward_service(run, run.context.parent_leader, Role.LEADER, trades)
+    if trades:
+        _reward_those_who_served(run, trades)
+    if run.rules.version >= ATTENDANCE_VERSION:
+        note_attendance(run)
 
 
-def _reward_service(run: BlockRun, address: Address, role: Role, trades: int) -> None:
+def _reward_those_who_served(run: BlockRun, trades: int) -> None:
+    context, list_now = run.context, run.overlay.require(MEMBER_LIST_KEY, MemberList)
+    validators, share = context.parent_voters, WHOLE
+    if run.rules.version >= ATTENDANCE_VERSION:
+        validators = attending(run.overlay, context.height, context.parent_voters)
+        share = validators_share(len(list_now.at(Height(context.height - 1))))
+    members = frozenset(list_now.addresses)  # who left meanwhile earns nothing
+    for validator in validators:
+        if validator in members:
+            _reward_service(run, validator, Role.VALIDATOR, trades, share)
+    if context.parent_leader in members:
+        _reward_service(run, context.parent_leader, Role.LEADER, trades, WHOLE)
+
+
+def validators_share(members: int) -> Fraction:
+    """Returns Q / N, the part of `rate_validator` that each is rewarded with who attends: as much in all, where
+    everybody is in the cluster and attends, as if those in one certificate had the whole rate.
+    """
+    return Fraction(quorum(members), members)
+
+
+def _reward_service(run: BlockRun, address: Address, role: Role, trades: int, share: Fraction) -> None:
     score = run.scores.of(address)
-    if trades == 0 or score < run.genesis.scores.threshold_service or run.scores.record(address).is_suspended:
+    if score < run.genesis.scores.threshold_service or run.scores.record(address).is_suspended:
         return
     for _ in range(trades):
-        score = rewarded(score, role=role, outcome=SUCCESS, parameters=run.genesis.scores)
+        score = rewarded(score, role=role, outcome=SUCCESS, parameters=run.genesis.scores, share=share)
     run.scores.reward(address, score, cause=ScoreCause(role.name.lower()), reference=b"")
+
+
+def reward_verdict(run: BlockRun, verifier: Address, *, reference: Digest) -> None:
+    """Rewards a verdict that came before its application was decided, as leading a block with one rewarded trade,
+    whatever the verdict is: were those rewarded that agree, each would say what it expects the others to say.
+    """
+    score = rewarded(run.scores.of(verifier), role=Role.LEADER, outcome=SUCCESS, parameters=run.genesis.scores)
+    run.scores.reward(verifier, score, cause=ScoreCause.VERIFIER, reference=reference)
 
 
 def reward_traders(

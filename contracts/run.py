@@ -60,9 +60,10 @@ class BlockContext(Record, frozen=True, kw_only=True):
     parent_leader: Address | None
     """Leader of block h - 1; None at height 1."""
     parent_voters: tuple[Address, ...]
-    """Signers of the certificate of h - 1 in this block's body that lie in its cluster; empty at height 1."""
+    """Signers of the certificate of h - 1 in this block's body, in its order; empty at height 1."""
     cluster: tuple[Address, ...]
-    """Members of this block's cluster, whose scores give Eq. 2's v."""
+    """Members of this block's cluster, of its header's slot: their scores give Eq. 2's v, and who of them attends is
+    rewarded with the next block."""
     beginning: EraBeginning | None = None
     """Of an era's first block."""
     decided: tuple[DecidedBlock, ...] = ()

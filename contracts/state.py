@@ -18,8 +18,8 @@
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
-| `S` singletons | letter | `Agenda`, `Applications`, `EraTable`, `LastBlock`, `MemberList`, `MemberQueue` |
-| `S` further ones | letter | `Randomness`, `Rules`, `Totals` |
+| `S` singletons | letter | `Agenda`, `Applications`, `Attendance`, `EraTable`, `HeightMarks`, `LastBlock` |
+| `S` further ones | letter | `MemberList`, `MemberQueue`, `Randomness`, `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -36,11 +36,12 @@ from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from contracts.applicants import Applicant, ApplicationEnd, Applications
-from contracts.member_records import Activity, FirstProof, KeyOwner, MemberQueue, MemberTerm, Misconduct
+from contracts.member_records import Activity, FirstProof, HeightMarks, KeyOwner, MemberQueue, MemberTerm, Misconduct
 from contracts.office_records import Office
 from contracts.proposal_records import Proposal, ProposalTurn
 from contracts.randomness_records import Randomness
 from contracts.rule_records import Rules
+from contracts.service_records import Attendance, LastBlock
 from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from qscore.parameters import Millionths
@@ -310,6 +311,7 @@ class ScoreCause(Enum):
     FAULT = "fault"
     STAKE = "stake"
     SUSPENSION = "suspension"
+    VERIFIER = "verifier"
 
 
 class Score(Record, frozen=True, kw_only=True, tag="score"):
@@ -328,7 +330,7 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     way_back: WayBack | None
     cause: ScoreCause
     reference: bytes
-    """Trade id of the cause, or digest of the transaction that was declined or that brought the proof; empty at
+    """Trade id of the cause, or digest of the transaction that was declined, or brought proof or verdict; empty at
     genesis and for service rewards."""
 
 
@@ -374,24 +376,19 @@ TRADE_COUNTERS: Final[Mapping[TradeStatus, str]] = {
 """Which total counts the trades of a status."""
 
 
-class LastBlock(Record, frozen=True, kw_only=True, tag="last-block"):
-    """What the next block must know of this one."""
-
-    trades_rewarded: int
-    """For how many trades its leader and voters are rewarded: those that its traders were rewarded for."""
-
-
 StateValue = (
     Account
     | Activity
     | Agenda
     | Applicant
     | Applications
+    | Attendance
     | Debt
     | Deficit
     | Due
     | EraTable
     | FirstProof
+    | HeightMarks
     | Interval
     | KeyOwner
     | LastBlock
@@ -418,6 +415,8 @@ AGENDA_KEY: Final = StateKey(Table.SINGLETON.value + b"A")
 MEMBER_LIST_KEY: Final = StateKey(Table.SINGLETON.value + b"M")
 MEMBER_QUEUE_KEY: Final = StateKey(Table.SINGLETON.value + b"Q")
 APPLICATIONS_KEY: Final = StateKey(Table.SINGLETON.value + b"J")
+ATTENDANCE_KEY: Final = StateKey(Table.SINGLETON.value + b"S")
+HEIGHT_MARKS_KEY: Final = StateKey(Table.SINGLETON.value + b"W")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
 RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"Y")

@@ -93,6 +93,11 @@ def update_map(read: NodeReader, root: Digest, changes: Mapping[Key, bytes]) -> 
     return MapUpdate(root=new_root, added=update.added, removed=frozenset(update.removed))
 
 
+def build_subtree(depth: int, leaves: list[Leaf]) -> Digest:
+    """Returns the hash of the subtree that holds just these leaves, sorted, which share their first `depth` bits."""
+    return _Update(no_nodes).build(depth, leaves)
+
+
 @dataclass(slots=True)
 class _Update:
     read: NodeReader
@@ -104,7 +109,7 @@ class _Update:
         if not leaves:
             return root
         if root == EMPTY:
-            return self._build(depth, leaves)
+            return self.build(depth, leaves)
         kind, first, second = read_node(self.read, root)
         if kind == LEAF:
             return self._write_over_leaf(root, (first, second), depth, leaves)
@@ -120,14 +125,15 @@ class _Update:
         place = bisect_left(leaves, old[0], key=_key_hash)
         is_written = place < len(leaves) and leaves[place][0] == old[0]
         merged = leaves if is_written else [*leaves[:place], old, *leaves[place:]]
-        result = self._build(depth, merged)
+        result = self.build(depth, merged)
         if merged[place] == old:
             self.added.pop(root, None)  # it only moved down, if at all: a leaf's hash knows no depth
         else:
             self.removed.add(root)
         return result
 
-    def _build(self, depth: int, leaves: list[Leaf]) -> Digest:
+    def build(self, depth: int, leaves: list[Leaf]) -> Digest:
+        """Returns the root of the subtree at `depth` that holds just these leaves."""
         if not leaves:
             return EMPTY
         if len(leaves) == 1:
@@ -135,8 +141,8 @@ class _Update:
             self.added[name] = LEAF + leaves[0][0] + leaves[0][1]
             return name
         middle = _first_right(leaves, depth)
-        left = self._build(depth + 1, leaves[:middle])
-        return self._add_inner(left, self._build(depth + 1, leaves[middle:]))
+        left = self.build(depth + 1, leaves[:middle])
+        return self._add_inner(left, self.build(depth + 1, leaves[middle:]))
 
     def _add_inner(self, left: Digest, right: Digest) -> Digest:
         name = hash_inner(left, right)

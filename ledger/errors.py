@@ -17,6 +17,8 @@ LedgerError
 |-- BlocksNotHere           what was asked for lies below the block that this ledger began at
 |-- OriginRefused           what a ledger was to begin at does not hold; none was made
 |-- NothingToProve          a proof was asked of what the chain does not contain
+|-- StateNotCopied          the state of a height cannot be told to others; the ledger is as it was
+|-- CopyDamaged             a copy of a state is not whole, or not what was written; the ledger is as it was
 |-- StateKeyRefused         text that names no state key
 `-- TransactionRefused      a transaction that no block may contain
 """
@@ -145,3 +147,11 @@ class TransactionRefused(LedgerError):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class StateNotCopied(LedgerError):
+    """The state of a height cannot be told to others; the ledger is as it was."""
+
+
+class CopyDamaged(LedgerError):
+    """A copy of a state is not whole, or not what was written; the ledger is as it was."""

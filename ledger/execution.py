@@ -146,7 +146,7 @@ def execute(
         slot=draft.slot,
         leader=draft.leader,
         parent_leader=parent.leader,
-        parent_voters=parent_voters(draft.parent_certificate, parent),
+        parent_voters=parent_voters(draft.parent_certificate),
         cluster=parent.memberships.cluster(draft.slot),
         beginning=begun.beginning_in(height, state),
         decided=_named_blocks(transactions, height_of_block),

@@ -117,6 +117,11 @@ class LedgerReader:
         """Yields every key of a table with its newest value, in the order of the keys."""
         return self._store.newest_versions(table)
 
+    def state_at(self, height: Height, *, after: StateKey | None) -> Iterator[tuple[StateKey, bytes | None]]:
+        """Yields every state key behind one with the value that it had after a height, None if it had none yet."""
+        self._require_here(height)
+        return self._store.values_at(height, after=after)
+
     def node(self, name: Digest) -> bytes | None:
         """Returns a node of the newest state's authenticated map by its hash."""
         return self._store.node(name)
@@ -186,21 +191,22 @@ class LedgerReader:
 
     def set_steps(self) -> tuple[SetStep, ...]:
         """Returns what leads from genesis to the members of every height: headers of changes, and ceremonies."""
-        return tuple(self.each_set_step())
+        return tuple(step for some in self.set_steps_in_turns() for step in some)
 
-    def each_set_step(self) -> Iterator[SetStep]:
-        """Yields these one by one, as of the first: blocks may be decided meanwhile."""
+    def set_steps_in_turns(self) -> Iterator[Sequence[SetStep]]:
+        """Yields the same, after one block read at a time; the ledger may grow between two."""
         terms = Overlay(self).require(MEMBER_LIST_KEY, MemberList).terms
         ends = [term.last_height + 1 for term in terms if term.last_height is not None]
         proofs = self._begun.proofs()
         firsts = {Height(first) for first in {term.first_height for term in terms}.union(ends, proofs)}
         origin = self._origin
-        yield from () if origin is None else origin.steps
+        if origin is not None:
+            yield origin.steps
         for first in sorted(firsts):
             begun = proofs.get(first, ())
             if origin is None or first - FIXED_AHEAD >= origin.height:  # else the header that says so is not here
-                yield from self._set_changes(first, begun)
-            yield from (proof for proof in begun if origin is None or proof.plan.base >= origin.height)
+                yield self._set_changes(first, begun)
+            yield [proof for proof in begun if origin is None or proof.plan.base >= origin.height]
 
     def _set_changes(self, first: Height, proofs: Sequence[EraProof]) -> tuple[SetChange, ...]:
         """Returns the change from a height on, if the eras before one that begins there made one: what a base or a

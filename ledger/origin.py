@@ -10,7 +10,6 @@ out only who executes the chain from genesis.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -33,8 +32,7 @@ NAMED_BELOW_MAX: Final = READY_HEIGHTS_MAX - 1
 """Heights below an origin whose blocks the next block may name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Record, frozen=True, kw_only=True, tag="origin"):
     """A decided block that a ledger may begin at, with what the state after it does not say."""
 
     block: Block
@@ -43,9 +41,9 @@ class Origin:
     """That decides it."""
     receipts: tuple[Receipt, ...]
     """Of its transactions."""
-    steps: tuple[SetStep, ...]
+    steps: Annotated[tuple[SetStep, ...], Meta(max_length=CHANGES_MAX)]
     """What leads from genesis to the block's members, and maybe further."""
-    headers: tuple[BlockHeader, ...]
+    headers: Annotated[tuple[BlockHeader, ...], Meta(max_length=NAMED_BELOW_MAX)]
     """Of the blocks below it, the highest first: `NAMED_BELOW_MAX` of them, fewer only where there are no more."""
 
 

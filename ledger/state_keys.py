@@ -36,7 +36,9 @@ from consensus.identifiers import DIGEST_SIZE_BYTES
 from contracts.state import (
     AGENDA_KEY,
     APPLICATIONS_KEY,
+    ATTENDANCE_KEY,
     ERAS_KEY,
+    HEIGHT_MARKS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
@@ -133,7 +135,9 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "agenda": AGENDA_KEY,
     "applications": APPLICATIONS_KEY,
+    "attendance": ATTENDANCE_KEY,
     "eras": ERAS_KEY,
+    "height-marks": HEIGHT_MARKS_KEY,
     "last-block": LAST_BLOCK_KEY,
     "member-queue": MEMBER_QUEUE_KEY,
     "members": MEMBER_LIST_KEY,

@@ -150,6 +150,17 @@ def _failure(what: str, error: Exception) -> LedgerError:
     return LedgerDamaged(f"{what}: {said.decode(errors='replace') if isinstance(said, bytes) else said}")
 
 
+def _behind_versions_of(key: StateKey) -> bytes:
+    return version_key(key, Height(NUMBER_MAX)) + b"\0"
+
+
+def _newest_up_to(iterator: Any, key: StateKey, height: Height) -> bytes:
+    """Returns the value that a key had after a height, which has one; moves the iterator."""
+    iterator.seek(version_key(key, height) + b"\0")
+    value: bytes = iterator.prev()[1]
+    return value
+
+
 class Store:
     """An open LevelDB directory. Not for use by several threads at once."""
 
@@ -303,6 +314,24 @@ class Store:
             waiting = (key, value)
         if waiting is not None:
             yield waiting
+
+    def values_at(self, height: Height, *, after: StateKey | None = None) -> Iterator[tuple[StateKey, bytes | None]]:
+        """Yields every state key behind one with the value that it had after a height, in the order of the keys; None
+        for those that are written only later. Each step is short, however many versions a key has.
+        """
+        try:
+            with self._database.iterator(
+                prefix=Space.STATE.value, verify_checksums=self._verify_checksums
+            ) as iterator:
+                if after is not None:
+                    iterator.seek(_behind_versions_of(after))
+                for stored, _ in iterator:
+                    key = StateKey(stored[1:-HEIGHT_SIZE_BYTES])
+                    is_later = height_from(stored[-HEIGHT_SIZE_BYTES:]) > height
+                    yield key, None if is_later else _newest_up_to(iterator, key, height)
+                    iterator.seek(_behind_versions_of(key))
+        except (plyvel.Error, OSError) as error:
+            raise _failure("LevelDB cannot read on", error) from None
 
     def highest(self, space: Space) -> Height | None:
         """Returns the highest height that a table keyed by height has, None if it is empty."""

@@ -13,7 +13,7 @@ from consensus.codec import decode
 from consensus.era_plans import is_complete, is_vouched_for
 from consensus.eras import Era, Eras
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Digest, Height, PublicKey, Slot
-from consensus.membership import Membership, Memberships, cluster
+from consensus.membership import Membership, Memberships
 from consensus.messages import CommitCertificate
 from consensus.verification import commit_certificate_holds
 from contracts.genesis import Genesis, RuleParameters, known_text, knows_version
@@ -330,12 +330,9 @@ def _proof_refusal(detail: str) -> BlockRefusal:
     return BlockRefusal(reason=BlockRefusalReason.VRF_PROOF, detail=detail)
 
 
-def parent_voters(certificate: CommitCertificate | None, parent: Parent) -> tuple[Address, ...]:
-    """Returns the signers of a carried certificate that lie in the parent's cluster, in its order."""
-    if certificate is None:
-        return ()
-    members = cluster(parent.membership, parent.height, certificate.slot)
-    return tuple(endorsement.signer for endorsement in certificate.endorsements if endorsement.signer in members)
+def parent_voters(certificate: CommitCertificate | None) -> tuple[Address, ...]:
+    """Returns the signers of a carried certificate, in its order."""
+    return () if certificate is None else tuple(endorsement.signer for endorsement in certificate.endorsements)
 
 
 def verified_transactions(

@@ -68,18 +68,26 @@ from node.mesh.known_keys import KnownKeys
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
+    ChunkAnswer,
+    ChunkRequest,
     EndpointRecords,
     EvidenceNote,
     ForgetNotes,
     OfferDecline,
     OfferReply,
     OfferRequest,
+    OriginPage,
+    OriginRequest,
     PeerMessage,
+    SnapshotOffer,
+    SnapshotRequest,
     Transactions,
 )
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
+from node.snapshots.own_snapshots import OwnSnapshots
+from node.snapshots.snapshot_server import SnapshotServer
 from node.stories.member_names import keys_of_who_left
 
 PASS_ON_AGE_SLOTS: Final = 2
@@ -240,6 +248,17 @@ class Daemon:
             )
         )
         self.evidence = self._make_evidence(identity)
+        self.snapshots = OwnSnapshots(
+            ledger=self.ledger,
+            home=configuration.home,
+            is_behind=lambda: self.participant.sync.progress() is not None,
+        )
+        storage.callback(self.snapshots.close)
+        self.snapshot_server = SnapshotServer(
+            snapshots=self.snapshots,
+            send=self.mesh.send_bulk,
+            refused=lambda reason, _: self.metrics.on_message_refused(reason),
+        )
         self.api = self._make_api(identity)
 
     def _make_mesh(self, identity: Identity, other: Identity | None, begun: Sequence[BegunEra]) -> Mesh:
@@ -431,6 +450,10 @@ class Daemon:
                 self.endpoints.on_records(sender, message)
             case ForgetNotes():
                 self.forgets.on_notes(sender, message)
+            case SnapshotRequest() | OriginRequest() | ChunkRequest():
+                self.snapshot_server.request(sender, message)
+            case SnapshotOffer() | OriginPage() | ChunkAnswer():
+                self.metrics.on_message_refused("snapshot_not_asked")
             case _:
                 self.participant.receive(sender, message)
 
@@ -455,6 +478,8 @@ class Daemon:
                     self.evidence.run(),
                     self.endpoints.run(),
                     self.forgets.run(),
+                    self.snapshots.run(),
+                    self.snapshot_server.run(),
                     self._pass_on_old(),
                     self.agent.run(),
                 )

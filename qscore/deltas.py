@@ -6,6 +6,7 @@ are computed as one fraction of integers and rounded once.
 """
 
 from enum import Enum
+from fractions import Fraction
 from typing import Final
 
 from qscore.parameters import ONE, Millionths, ScoreParameters
@@ -20,6 +21,9 @@ class Role(Enum):
     LEADER = 3
     VALIDATOR = 1
 
+
+WHOLE: Final = Fraction(1)
+"""Share of who is rewarded with all of a role's rate."""
 
 FAULT_EXPONENT: Final = 5
 """Exponent of |x| for the party at fault, a trader: Eq. 2's f."""
@@ -36,7 +40,9 @@ def rate_of(role: Role, parameters: ScoreParameters) -> Millionths:
             return parameters.rate_validator
 
 
-def rewarded(score: Millionths, *, role: Role, outcome: Millionths, parameters: ScoreParameters) -> Millionths:
+def rewarded(
+    score: Millionths, *, role: Role, outcome: Millionths, parameters: ScoreParameters, share: Fraction = WHOLE
+) -> Millionths:
     """Returns the score after a success: q + k q x^e (1 - q / q_max), within floor and maximum.
 
     Args:
@@ -44,11 +50,13 @@ def rewarded(score: Millionths, *, role: Role, outcome: Millionths, parameters: 
         role: gives k and e.
         outcome: x, from 0 to 1_000_000.
         parameters: k, floor and maximum.
+        share: of k, where several share out what a role earns.
     """
     assert 0 <= outcome <= ONE, "only a success is rewarded"
     exponent = role.value
     gain_numerator = rate_of(role, parameters) * score * outcome**exponent * (parameters.maximum - score)
-    gain = round_half_even(gain_numerator, ONE ** (exponent + 1) * parameters.maximum)
+    gain_denominator = ONE ** (exponent + 1) * parameters.maximum
+    gain = round_half_even(gain_numerator * share.numerator, gain_denominator * share.denominator)
     return _clamped(score + gain, parameters)
 
 

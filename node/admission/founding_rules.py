@@ -1,12 +1,23 @@
 """The rules that a chain is founded with: a genesis that names no members yet."""
 
 import time
+from fractions import Fraction
+from math import floor
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from consensus.committee_risk import likeliest_capture
 from consensus.identifiers import PublicKey
-from contracts.genesis import PROTOCOL_VERSION, ClusterParameters, Genesis, MembershipParameters, RuleParameters
+from consensus.messages import MEMBERS_MAX
+from contracts.genesis import (
+    CLUSTER_SIZE_MAX,
+    PROTOCOL_VERSION,
+    ClusterParameters,
+    Genesis,
+    MembershipParameters,
+    RuleParameters,
+)
 from contracts.units import MICRO_TOKENS_PER_TOKEN, MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds
 from node.home.configuration import FEED_IN_TARIFF_MICRO_PER_KWH, RETAIL_PRICE_MICRO_PER_KWH
 from qscore.parameters import DEFAULT_PARAMETERS
@@ -31,10 +42,11 @@ MEMBERS_MIN: Final = 4
 """So that one liar is stood."""
 SEEN_WINDOW_MS: Final = 5 * 60 * 1_000
 """5 minutes: members that are there take part in each block, and a chain without work has none."""
-CLUSTER_SIZE: Final = 10
-"""None of them is honest in 5 draws of a million, among 100 members of which a third lies."""
-CLUSTER_MEMBERS_MIN: Final = 31
-"""Among fewer, certificates that go back to all save no bytes."""
+CLUSTERS: Final = ClusterParameters(size=10, members_min=31)
+"""None of ten is honest in 5 draws of a million, among 100 members of which a third lies. Among fewer than 31,
+certificates that go back to all save no bytes."""
+CAPTURED_MAX: Final = Fraction(1, 1000)
+"""Chance of a cluster without an honest member that a founding accepts unless told otherwise."""
 WAY_BACK_MS: Final = 30 * 24 * MS_PER_HOUR
 """30 days, as deployed."""
 
@@ -57,13 +69,36 @@ class Accounts(NamedTuple):
     grid: PublicKey
 
 
-def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
+def captured_fault(clusters: ClusterParameters, captured_max: Fraction) -> str | None:
+    """Says in words why drawn clusters would be without an honest member too often; None if they would not.
+
+    Asked of every number of members that the chain may come to have, as homes join later, with as many liars as it
+    bears.
+    """
+    members = range(clusters.members_min, MEMBERS_MAX + 1)
+    if not members:  # nothing is ever drawn
+        return None
+    worst = likeliest_capture(clusters.size, members)
+    if worst.chance <= captured_max:
+        return None
+    sizes = range(clusters.size + 1, CLUSTER_SIZE_MAX + 1)
+    enough = next((size for size in sizes if likeliest_capture(size, members).chance <= captured_max), None)
+    advice = f"no cluster of {CLUSTER_SIZE_MAX} or fewer does" if enough is None else f"clusters of {enough} do"
+    return (
+        f"of clusters of {clusters.size}, drawn of {worst.members} members of which {worst.byzantine} lie, one in "
+        f"{floor(1 / worst.chance):,} has no honest member: its block comes up to two thirds of a slot later. "
+        f"At most one in {floor(1 / captured_max):,} was asked for: {advice}"
+    )
+
+
+def make_rules(network: str, accounts: Accounts, tariffs: Tariffs, clusters: ClusterParameters = CLUSTERS) -> Genesis:
     """Returns the rules of a new chain, whose slots count from now.
 
     Args:
         network: its name, for people.
         accounts: who certifies homes, who issues tokens, who receives the fees.
         tariffs: of the street.
+        clusters: how many members are drawn, and of how many.
     """
     return Genesis(
         protocol_version=PROTOCOL_VERSION,
@@ -91,6 +126,6 @@ def make_rules(network: str, accounts: Accounts, tariffs: Tariffs) -> Genesis:
             removal_wait_slots=REMOVAL_WAIT_MS // SLOT_DURATION_MS,
             verifier_keys=(),
         ),
-        clusters=ClusterParameters(size=CLUSTER_SIZE, members_min=CLUSTER_MEMBERS_MIN),
+        clusters=clusters,
         members=(),
     )

@@ -18,7 +18,7 @@ from consensus.cryptography import HashKind, digest
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address, Digest, Height, Slot
 from contracts.member_records import Misconduct
-from contracts.misconduct import misconduct_name, proven
+from contracts.misconduct import is_too_old, misconduct_name, proven
 from contracts.removals import would_remove
 from contracts.state import Member, Overlay, Score, member_key, misconduct_key, score_key
 from contracts.state_reading import read
@@ -184,8 +184,12 @@ class EvidenceKeeper:
         return True
 
     def _is_settled(self, name: Digest, evidence: Evidence) -> bool:
-        """Says whether the chain has it, or has suspended the member for something else and would not remove it."""
+        """Says whether the chain has it, takes it no more, or has suspended the member for something else and would
+        not remove it.
+        """
         if read(self._ledger, misconduct_key(name), Misconduct) is not None:
+            return True
+        if is_too_old(evidence, Overlay(self._ledger), self._ledger.chain):
             return True
         score = read(self._ledger, score_key(evidence.offender), Score)
         if score is None or not score.is_suspended:

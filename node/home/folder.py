@@ -22,6 +22,7 @@
 | `address-book.json` | how this home calls the members (`p2pnode names`) | 0600 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
+| `snapshots/` | copies of the state for those who join, the last two; made anew if they are gone | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
 | `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |
 | `node.log`, `node.pid` | output and process id of a daemon that the testnet command started | 0644 |
@@ -100,6 +101,11 @@ class Home:
     def ledger(self) -> Path:
         """Folder of the ledger's database."""
         return self.directory / "ledger"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of copies of the state, for those who join."""
+        return self.directory / "snapshots"
 
     @property
     def eras(self) -> Path:

@@ -1,8 +1,8 @@
 """Everything that one node says to another: one frame is the canonical encoding of one `Frame`.
 
-Consensus messages travel as they are; beside them transactions are passed on, decided blocks fetched in ranges, and
-neighbours agree on trades. A message never names its sender: that is the address in the certificate of the
-connection it came over.
+Consensus messages travel as they are; beside them transactions are passed on, decided blocks fetched in ranges, a
+state in chunks, and neighbours agree on trades. A message never names its sender: that is the address in the
+certificate of the connection it came over.
 """
 
 from typing import Annotated, Final
@@ -15,7 +15,9 @@ from consensus.messages import (
     MESSAGE_SIZE_BYTES_MAX,
     BlockHeightField,
     Decided,
+    DigestField,
     HeightAnswer,
+    HeightField,
     HeightQuestion,
     Message,
 )
@@ -29,6 +31,8 @@ from contracts.transactions import (
     SpotTerms,
 )
 from contracts.units import Milliseconds, WattHours
+from ledger.state_copy import ORIGIN_PAGE_SIZE_BYTES, ORIGIN_PAGES_MAX, ORIGIN_SIZE_BYTES_MAX
+from ledger.state_ranges import StateChunk
 from node.mesh.endpoint_record import RECORDS_MAX, RawRecord
 from node.names.card import RawForget
 
@@ -69,6 +73,55 @@ class Blocks(Record, frozen=True, kw_only=True, tag="blocks"):
     first: BlockHeightField
     """Names the request."""
     blocks: Annotated[tuple[Decided, ...], Meta(max_length=BLOCKS_PER_ANSWER_MAX)]
+
+
+class SnapshotRequest(Record, frozen=True, kw_only=True, tag="snapshot-request"):
+    """A node that has no ledger asks which state it can have."""
+
+
+class SnapshotOffer(Record, frozen=True, kw_only=True, tag="snapshot-offer"):
+    """Answers a `SnapshotRequest`: the newest state that can be had here."""
+
+    height: HeightField
+    """Of the block after which it is the state; 0: there is none."""
+    origin_size_bytes: Annotated[int, Meta(ge=0, le=ORIGIN_SIZE_BYTES_MAX)]
+
+
+class OriginRequest(Record, frozen=True, kw_only=True, tag="origin-request"):
+    """Asks for a page of what proves a state (`Origin`)."""
+
+    height: BlockHeightField
+    page: Annotated[int, Meta(ge=0, le=ORIGIN_PAGES_MAX - 1)]
+
+
+class OriginPage(Record, frozen=True, kw_only=True, tag="origin-page"):
+    """Answers a `OriginRequest`; without content if this state cannot be had here."""
+
+    height: BlockHeightField
+    page: Annotated[int, Meta(ge=0, le=ORIGIN_PAGES_MAX - 1)]
+    content: Annotated[bytes, Meta(max_length=ORIGIN_PAGE_SIZE_BYTES)]
+
+
+class ChunkRequest(Record, frozen=True, kw_only=True, tag="chunk-request"):
+    """Asks for the chunk of a state whose region holds a hash."""
+
+    height: BlockHeightField
+    position: DigestField
+
+
+class ChunkAnswer(Record, frozen=True, kw_only=True, tag="chunk-answer"):
+    """Answers a `ChunkRequest`; without a chunk if this state cannot be had here."""
+
+    height: BlockHeightField
+    position: DigestField
+    chunk: StateChunk | None
+
+
+SnapshotQuestion = SnapshotRequest | OriginRequest | ChunkRequest
+"""What is asked of who has a state to give."""
+
+SnapshotAnswer = SnapshotOffer | OriginPage | ChunkAnswer
+"""What comes back."""
 
 
 class OfferRequest(Record, frozen=True, kw_only=True, tag="offer-request"):
@@ -141,6 +194,8 @@ PeerMessage = (
     | Transactions
     | BlocksRequest
     | Blocks
+    | SnapshotQuestion
+    | SnapshotAnswer
     | MarketMessage
     | EvidenceNote
     | EndpointRecords

@@ -251,7 +251,7 @@ class ScoreModel(ApiModel):
     """Proven misconduct bars trading, sampling, stake and rewards."""
     returns_at_slot: SlotNumber | None
     """Where the way back to the trading threshold ends; null of a score that is on none."""
-    cause: Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension"]
+    cause: Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension", "verifier"]
     """What moved it last."""
     reference: Hex
     """Trade id, or digest of the transaction that was declined or that brought a proof; empty where there is none."""

@@ -4,7 +4,7 @@ from consensus.identifiers import GENESIS_HEIGHT
 from ledger.checkpoint import CheckpointProof
 from ledger.errors import NothingToProve
 from ledger.ledger import Ledger
-from ledger.trusted_sets import SetChange
+from ledger.trusted_sets import CHANGES_MAX, SetStep
 from node.replies.node import CheckpointReply
 from node.replies.views import checkpoint_view
 from node.stories.slices import Progress, Slices
@@ -21,11 +21,10 @@ def prove_tip(ledger: Ledger) -> Slices[CheckpointProof]:
         raise NothingToProve("no block is decided yet: a home joins a chain that has one")
     header, certificate = ledger.decided_block(height).header, ledger.certificate(height)
     assert certificate is not None, f"height {height} is decided"
-    changes = []
-    for change in ledger.each_set_step():  # each takes as long as the list of members is: a millisecond of a thousand
-        changes.append(change)
-        done = change.header.height if isinstance(change, SetChange) else change.plan.base
-        yield Progress(done, height)
+    changes: list[SetStep] = []
+    for some in ledger.set_steps_in_turns():
+        changes += some
+        yield Progress(len(changes), CHANGES_MAX)
     return CheckpointProof(changes=tuple(changes), header=header, certificate=certificate)
 
 

@@ -12,15 +12,19 @@ from typing import TypeVar
 from consensus.codec import Record, decode
 from consensus.identifiers import Address, Digest, Height
 from contracts.agenda import DUE_PER_BLOCK_MAX
-from contracts.genesis import Genesis
+from contracts.attendance import attending
+from contracts.genesis import ATTENDANCE_VERSION, Genesis
 from contracts.receipts import Receipt, Status
+from contracts.service_records import LastBlock
 from contracts.state import (
     AGENDA_KEY,
     LAST_BLOCK_KEY,
+    MEMBER_LIST_KEY,
     Agenda,
     Due,
-    LastBlock,
+    MemberList,
     MeterReading,
+    Overlay,
     PromiseBook,
     RewardedPair,
     Score,
@@ -37,9 +41,10 @@ from contracts.state import (
     score_key,
     trade_key,
 )
-from contracts.transactions import PublishReading, ReportMisconduct, SetStake, decode_transaction
+from contracts.transactions import GiveVerdict, PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
+from ledger.validation import parent_voters
 from node.names.names import Names
 from node.stories.words import hour_text, short
 from qscore.way_back import present_score
@@ -56,13 +61,24 @@ class ScoreEvent:
     cause: ScoreCause | None
     """None: a trade of the member ended and left its score alone; the words say why."""
     reference: bytes
-    """Trade id, or digest of the transaction that was declined or that brought the proof; empty for service."""
+    """Trade id, or digest of the transaction that was declined, or brought proof or verdict; empty for service."""
     words: str
 
 
 def score_events(ledger: Ledger, names: Names, address: Address, height: Height) -> list[ScoreEvent]:
     """Returns what a block, not genesis, did to a member's score."""
     return list(_BlockEvents(ledger, names, address, height).all())
+
+
+class _StateAt:
+    """The state after a block."""
+
+    def __init__(self, ledger: Ledger, height: Height) -> None:
+        self._ledger = ledger
+        self._height = height
+
+    def get(self, key: StateKey) -> bytes | None:
+        return self._ledger.get_at(key, self._height)
 
 
 class _BlockEvents:
@@ -102,11 +118,23 @@ class _BlockEvents:
         if self._before == 0 or trades == 0 or not self._serves:
             return
         counted = f"block {self._before} with {trades} rewarded trade{'s' if trades > 1 else ''}"
-        certificate = self._block.parent_certificate
-        if certificate is not None and any(item.signer == self._address for item in certificate.endorsements):
-            yield ScoreEvent(cause=ScoreCause.VALIDATOR, reference=b"", words=f"signed {counted}")
+        if self._address not in self._members_after_ceremony():
+            return
+        voters = parent_voters(self._block.parent_certificate)
+        if self._block.header.version < ATTENDANCE_VERSION:
+            if self._address in voters:
+                yield ScoreEvent(cause=ScoreCause.VALIDATOR, reference=b"", words=f"signed {counted}")
+        elif self._address in attending(Overlay(_StateAt(self._ledger, self._before)), self._height, voters):
+            yield ScoreEvent(cause=ScoreCause.VALIDATOR, reference=b"", words=f"attended {counted}")
         if self._ledger.decided_block(self._before).header.leader == self._address:
             yield ScoreEvent(cause=ScoreCause.LEADER, reference=b"", words=f"led {counted}")
+
+    def _members_after_ceremony(self) -> tuple[Address, ...]:
+        """Returns the newest list as the block found it; the members of the era that it begins, if it begins one."""
+        if self._block.ceremony is not None:
+            return tuple(address for address, _ in self._block.ceremony.plan.members)
+        known = self._at(MEMBER_LIST_KEY, MemberList, self._before)
+        return () if known is None else known.addresses
 
     # --- transactions ----------------------------------------------------------------------------------------------
 
@@ -130,6 +158,9 @@ class _BlockEvents:
         if isinstance(action, SetStake) and receipt.sender == self._address:
             words = f"changed its stake ({brought_by})"
             yield ScoreEvent(cause=ScoreCause.STAKE, reference=receipt.transaction, words=words)
+        if isinstance(action, GiveVerdict) and self._block.header.version >= ATTENDANCE_VERSION:
+            words = f"verified who joins ({brought_by})"
+            yield ScoreEvent(cause=ScoreCause.VERIFIER, reference=receipt.transaction, words=words)
         if isinstance(action, ReportMisconduct) and action.evidence.offender == self._address:
             self._is_suspended = True
             words = f"proven misconduct ({brought_by})"

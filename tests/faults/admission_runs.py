@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from consensus.codec import encode
+from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import Address, Height
 from consensus.quorum import fault_bound
@@ -31,11 +31,15 @@ from contracts.transactions import (
     sign_transaction,
     transaction_digest,
 )
+from ledger.checkpoint import CheckpointProof
 from node.admission.authority_folder import ISSUING_KEY_NAME, ROOT_KEY_NAME
-from node.admission.identity import load_key
-from node.admission.joining.files import read_join_request
+from node.admission.identity import load_chain, load_key
+from node.admission.joining.files import Street as StreetFile
+from node.admission.joining.files import read_join_request, write_street
 from node.admission.passphrase import read_passphrase_file
 from node.cli.sending import NONCE_STEP
+from node.home.configuration import load_configuration
+from node.home.genesis_file import load_genesis
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.faults.applications import APPLICATIONS, Materials, applied, forged_voucher, keys, signed
 from tests.faults.books import Books, Decided, fork_height, is_sound, opened
@@ -44,7 +48,7 @@ from tests.faults.member_runs import REFUSED, Refusals, refusals_in
 from tests.faults.newcomers import plant
 from tests.faults.streets import Plan, RunningStreet, make_street, read_diary, started
 from tests.faults.table import FELL, UNCHANGED_OR_RISEN, AdmissionRow
-from tests.support.new_homes import NewHome, ask_to_join
+from tests.support.new_homes import NewHome, ask_with
 from tests.support.testnet import VALID_UNTIL_HEIGHT, Node
 
 HOURS: Final = 24
@@ -116,9 +120,18 @@ class Scene:
 
     @cached_property
     def asked(self) -> RequestJoin:
-        """The honest home's request, made by the commands once the street has a block."""
+        """The honest home's request, made by the commands with what a member gives once the street has a block."""
         self.run.wait_for(lambda: self.run.statuses()[0]["height"] > 0, "a block")
-        return read_join_request(ask_to_join(self.street, self.new, who="the household of newcomer"))
+        member, file = self.street.node(1), self.street.directory / "newcomer.street"
+        proof = bytes.fromhex(member.request("/v1/checkpoint").document["proof"])
+        given = StreetFile(
+            genesis=load_genesis(member.home),
+            root=load_chain(member.home.authority_certificate)[0],
+            proof=decode(proof, CheckpointProof),
+            peers=tuple(load_configuration(member.home.configuration).p2p.peers),
+        )
+        write_street(file, given)
+        return read_join_request(ask_with(self.street, file, self.new, who="the household of newcomer"))
 
     @property
     def materials(self) -> Materials:

@@ -10,15 +10,19 @@ from consensus.events import PreparedBlock, SignState
 from consensus.identifiers import Digest, Height
 from consensus.messages import CommitCertificate, PrePrepare
 from contracts.receipts import Receipt
-from contracts.state import StateValue, Table
+from contracts.state import StateKey, StateValue, Table
 from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction
+from ledger.authenticated_map import hash_key
 from ledger.block import Block
 from ledger.checkpoint import CheckpointProof
-from ledger.errors import LedgerDamaged, LedgerForeign
+from ledger.errors import CopyDamaged, LedgerDamaged, LedgerForeign
 from ledger.ledger import Ledger
-from ledger.origin import StoredOrigin
+from ledger.origin import Origin, StoredOrigin
 from ledger.reading import BlockReader, TransactionLocation
 from ledger.startup import _check_format, _read_tip, read_origin
+from ledger.state_copy import SnapshotAbout, about_in
+from ledger.state_intake import StoredIntake, covered_in, origin_in
+from ledger.state_ranges import WHOLE, StateChunk, StateEntry, chunk_fault, region_root
 from ledger.store import ORIGIN_FORMAT_VERSION, Store, StoredFormat, StoredTip, height_bytes, location_bytes
 from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
@@ -37,6 +41,7 @@ PLAIN: Final[dict[str, Any]] = {
     "evidence": Evidence,
     "terms": SpotTerms,
     "checkpoint-proof": CheckpointProof,
+    "snapshot-origin": Origin,
 }
 """What production code hands to `decode` as it came, with nothing between."""
 
@@ -55,6 +60,8 @@ ROOTS: Final = (
     StoredFormat,
     StoredOrigin,
     StoredTip,
+    SnapshotAbout,
+    StoredIntake,
     *PLAIN.values(),
     *(row[1] for row in STORED.values()),
 )
@@ -92,6 +99,8 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
         ("endpoint", EndpointRecord, decode_record, encode, (DecodeError,)),
         ("forget", Forget, decode_forget, encode, (DecodeError,)),
         ("tip", StoredTip, lambda data: _read_tip(store_of(data)), encode, (LedgerDamaged,)),
+        ("intake-origin", Origin, lambda data: origin_in(store_of(data)), encode, (CopyDamaged,)),
+        ("snapshot-about", SnapshotAbout, lambda data: about_in(store_of(data)), encode, (CopyDamaged,)),
         ("origin", StoredOrigin, lambda data: read_origin(store_of(data), ORIGIN_FORMAT), encode, (LedgerDamaged,)),
     ]
     rows += [(name, root, _decoder_of(root), encode, (DecodeError,)) for name, root in PLAIN.items()]
@@ -100,6 +109,8 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
         specimens = (*encodings(root, random), *lived.get(name, ()))
         yield Decoder(name=name, read=read, write=write, refusals=refusals, specimens=specimens)
     yield _format_decoder()
+    yield _covered_decoder()
+    yield _chunk_decoder(random)
     yield _proof_decoder()
     yield from _index_decoders()
 
@@ -137,6 +148,48 @@ def _proof_decoder() -> Decoder:
         return data
 
     return Decoder(name="vrf-proof", read=read, write=bytes, refusals=(NoProofError,), specimens=specimens)
+
+
+def _covered_decoder() -> Decoder:
+    """How much of a state is here: intervals that must be apart and in their order."""
+    first, last = Digest(bytes(32)), Digest(b"\xff" * 32)
+    middle = (Digest(b"\x10" + bytes(31)), Digest(b"\x20" + bytes(31)))
+    return Decoder(
+        name="state-intake",
+        read=lambda data: covered_in(store_of(data)),
+        write=lambda covered: encode(StoredIntake(covered=covered.intervals)),
+        refusals=(CopyDamaged,),
+        specimens=tuple(
+            encode(StoredIntake(covered=covered))
+            for covered in ((), ((first, last),), ((first, first), middle), (middle, (last, last)))
+        ),
+    )
+
+
+def _chunk_decoder(random: Random) -> Decoder:
+    """A chunk of a state from a stranger, judged under the root of that state."""
+    entries = [StateEntry(key=StateKey(b"key %d" % number), value=random.randbytes(9)) for number in range(40)]
+    hashed = sorted((hash_key(entry.key), entry) for entry in entries)
+    left, right = WHOLE.halves()
+    parts = {half: [one for one in hashed if half.start <= one[0] <= half.last] for half in (left, right)}
+    names = {half: region_root(half, part) for half, part in parts.items()}
+    root = region_root(WHOLE, hashed)
+    whole = StateChunk(siblings=(), entries=tuple(entry for _, entry in hashed))
+    half = StateChunk(siblings=(names[right],), entries=tuple(entry for _, entry in parts[left]))
+
+    def read(data: bytes) -> StateChunk:
+        chunk = decode(data, StateChunk)
+        if chunk_fault(chunk, root, WHOLE.start) is not None:
+            raise NoProofError
+        return chunk
+
+    return Decoder(
+        name="state-chunk",
+        read=read,
+        write=encode,
+        refusals=(DecodeError, NoProofError),
+        specimens=(encode(whole), encode(half)),
+    )
 
 
 def _index_decoders() -> Iterator[Decoder]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
 
-from contracts.genesis import PROTOCOL_VERSION
+from contracts.genesis import PROTOCOL_VERSION, known_text
 from contracts.rules import NOTICE_HEIGHTS
 from ledger.ledger import Ledger
 from node.home.genesis_file import load_genesis
@@ -30,12 +30,11 @@ NEXT: Final = PROTOCOL_VERSION + 1
 NEWER: Final = (
     sys.executable,
     "-c",
-    f"import contracts.genesis as g; g.KNOWN_VERSIONS = frozenset({{{PROTOCOL_VERSION}, {NEXT}}}); "
-    "from node.__main__ import main; main()",
+    f"import contracts.genesis as g; g.KNOWN_VERSIONS |= {{{NEXT}}}; from node.__main__ import main; main()",
 )
 """The next release, whose rules are those of this one under another number: what no program of today can be."""
 
-UNKNOWN: Final = f"this software knows {PROTOCOL_VERSION}"
+UNKNOWN: Final = f"this software knows {known_text()}"
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def agree(street: Street, old: Node) -> int:
     first = height(node) + NOTICE_HEIGHTS + 12
     asked = ("--version", str(NEXT), "--gate-closure-slots", "99", "--from-height", str(first))
     said = refused(street.directory, "rules", "propose", *asked, *config(old), "--yes")
-    assert f"protocol version {NEXT}: this node runs software that knows {PROTOCOL_VERSION}" in said
+    assert f"protocol version {NEXT}: this node runs software that knows {known_text()}" in said
     said = refused(street.directory, "rules", "propose", "--gate-closure-slots", "0", *asked[-2:], *config(node))
     assert "--gate-closure-slots 0: Expected `int` >= 1" in said
     name = p2pnode(street.directory, "rules", "propose", *asked, *config(node), "--yes").output

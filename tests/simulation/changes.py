@@ -21,11 +21,12 @@ from contracts.panels import verdicts_needed
 from contracts.state import MEMBER_LIST_KEY, MemberList
 from contracts.state_reading import require
 from contracts.transactions import SetLeaving
+from tests.simulation.attendance import check_attendance
 from tests.simulation.faults import Cut, Faults, Role
 from tests.simulation.host import TAU_MS, Host
 from tests.simulation.joining import Street
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS
-from tests.simulation.occurrences import JOINED, LEFT
+from tests.simulation.occurrences import ATTENDED, JOINED, LEFT
 from tests.simulation.seeds import MEMORY_DISK, Outcome, outcome_of
 
 KIND: Final = "changes"
@@ -202,6 +203,7 @@ class Changing:
         occurred = self.street.occurred
         occurred[JOINED] += sum(term.first_height > FIRST_HEIGHT for term in terms)
         occurred[LEFT] += sum(term.last_height is not None for term in terms)
+        occurred[ATTENDED] += check_attendance(self.street.home(self._staying[0]).ledger)
 
 
 def run_changes(seed: int) -> Outcome:

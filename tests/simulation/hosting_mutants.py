@@ -14,6 +14,7 @@ Left out are breaks that nothing can notice, for they change nothing:
 
 from typing import Final
 
+from tests.simulation.attendance_mutants import ATTENDANCE_MUTANTS
 from tests.simulation.disk_mutants import DISK_MUTANTS
 from tests.simulation.driver_mutants import DRIVER_MUTANTS
 from tests.simulation.joining_mutants import JOINING_MUTANTS
@@ -39,6 +40,7 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *LEAVING_MUTANTS,
     *ROTATING_MUTANTS,
     *JOINING_MUTANTS,
+    *ATTENDANCE_MUTANTS,
     *RANDOMNESS_MUTANTS,
     *REMOVING_MUTANTS,
     *SUSPENDING_MUTANTS,

@@ -73,6 +73,7 @@ OF_SEEDS: Final = Expected(_OF_SEEDS, runs_min=2_000)
 
 JOINED: Final = "a home joined"
 LEFT: Final = "a home left"
+ATTENDED: Final = "who attends was compared with what blocks say"
 
 PROPOSED: Final = "a liar proposed in a slot that passes unused"
 ASKED: Final = "a liar asked for a slot that passes unused"
@@ -84,6 +85,7 @@ OF_CHANGES: Final = Expected(
     (
         JOINED,
         LEFT,
+        ATTENDED,
         "a message was lost",
         "a message was doubled",
         *(f"a {flaps}{cut.value} partition" for cut in Cut for flaps in ("", "flapping ")),

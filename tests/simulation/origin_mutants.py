@@ -2,17 +2,15 @@
 
 from typing import Final
 
-from ledger import creation, entries, origin, startup, verify
+from ledger import creation, origin, startup, verify
 from ledger.ledger_reading import LedgerReader
-from node.chain.block_server import BlockServer
 from node.chain.driver import Driver
-from node.evidence.double_offers import DoubleOffers
-from node.stories import statement, trade_log, trade_search
+from node.stories import trade_search
 from tests.simulation.breaks import nothing_happens
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
 from tests.unit.ledger import test_origin, test_origin_disk
-from tests.unit.node.chain import test_block_sync, test_driver
+from tests.unit.node.chain import test_driver
 from tests.unit.node.stories import test_origin_stories
 
 O = test_origin  # noqa: E741
@@ -29,21 +27,21 @@ ORIGIN_MUTANTS: Final = (
         name="any certificate decides an origin",
         rule="origin",
         breaks=(
-            edited(origin, "check_origin", ("_require(None if fault is None else", "_require(None if True else")),
+            edited(creation, "check_origin", ("_require(None if fault is None else", "_require(None if True else")),
         ),
-        killers=(refused("a quorum of the former members signed"),),
+        killers=(directed(O.test_a_block_that_strangers_decided_is_refused_whatever_its_state_says_of_them),),
     ),
     Mutant(
         name="the body of an origin is believed",
         rule="origin",
-        breaks=(edited(origin, "check_origin", ("if not block_is_whole(origin.block):", "if False:")),),
-        killers=(refused("another body"),),
+        breaks=(edited(verify, "check_origin", ("if not block_is_whole(origin.block):", "if False:")),),
+        killers=(directed(D.test_another_body_of_the_origin_is_found),),
     ),
     Mutant(
         name="the receipts of an origin are believed",
         rule="origin",
         breaks=((origin, "receipts_fault", nothing_happens),),
-        killers=(directed(O.test_receipts_of_another_block_are_refused),),
+        killers=(directed(D.test_other_receipts_of_the_origin_are_found),),
     ),
     Mutant(
         name="the headers below an origin are believed",
@@ -72,7 +70,9 @@ ORIGIN_MUTANTS: Final = (
     Mutant(
         name="blocks below an origin cannot be named",
         rule="origin",
-        breaks=(edited(entries, "origin_entries", ("for digest, below in stored.named", "for digest, below in ()")),),
+        breaks=(
+            edited(creation, "origin_entries", ("for digest, below in stored.named", "for digest, below in ()")),
+        ),
         killers=(directed(O.test_a_candidate_may_name_a_block_that_lies_below_the_origin, below=1),),
     ),
     Mutant(
@@ -84,28 +84,10 @@ ORIGIN_MUTANTS: Final = (
         ),
     ),
     Mutant(
-        name="the check believes the state that an origin's ledger began with",
-        rule="origin",
-        breaks=(edited(verify._Audit, "_begin_at", ("if state.root != block.header.state_root:", "if False:")),),
-        killers=(directed(D.test_any_changed_byte_is_found, space=D.Space.STATE),),
-    ),
-    Mutant(
-        name="what is left of an unfinished ledger is built upon",
-        rule="origin",
-        breaks=(
-            edited(
-                creation,
-                "_build",
-                ("shutil.rmtree(unfinished, ignore_errors=True)\n    store = Store.create", "store = Store.create"),
-            ),
-        ),
-        killers=(directed(D.test_what_is_left_over_is_in_the_way_of_no_ledger_from_genesis_either),),
-    ),
-    Mutant(
         name="a ledger from an origin says that it is one from genesis",
         rule="origin",
         breaks=(
-            edited(entries, "origin_entries", ("version=ORIGIN_FORMAT_VERSION", "version=FORMAT_VERSION")),
+            edited(creation, "origin_entries", ("version=ORIGIN_FORMAT_VERSION", "version=FORMAT_VERSION")),
             edited(
                 startup,
                 "read_origin",
@@ -118,10 +100,7 @@ ORIGIN_MUTANTS: Final = (
         name="what lies below an origin never was",
         rule="origin",
         breaks=((LedgerReader, "_require_here", nothing_happens),),
-        killers=(
-            directed(O.test_whatever_lies_below_is_refused_in_words_and_nothing_is_taken_for_what_never_was),
-            directed(S.test_what_never_was_is_not_taken_for_what_lies_below_and_the_other_way_round),
-        ),
+        killers=(directed(O.test_whatever_lies_below_is_refused_in_words_and_nothing_is_taken_for_what_never_was),),
     ),
     Mutant(
         name="steps that lead to an origin are not shown any more",
@@ -129,16 +108,6 @@ ORIGIN_MUTANTS: Final = (
         breaks=(edited(LedgerReader, "set_steps", ("else list(origin.steps)", "else []")),),
         killers=(
             directed(O.test_whatever_it_began_at_it_goes_on_as_the_whole_one_across_changes_of_members, height=8),
-        ),
-    ),
-    Mutant(
-        name="a block server looks for blocks below the origin",
-        rule="origin",
-        breaks=(edited(BlockServer, "_answer", ("if is_here else request.first", "")),),
-        killers=(
-            directed(
-                test_block_sync.test_a_range_that_begins_below_is_answered_with_nothing_and_one_from_there_on_in_full
-            ),
         ),
     ),
     Mutant(
@@ -151,24 +120,12 @@ ORIGIN_MUTANTS: Final = (
         name="a contract is told without what decided about it",
         rule="origin",
         breaks=((trade_search, "began_below", lambda *_: False),),
-        killers=(directed(S.test_it_tells_the_same_or_that_it_cannot, height=11),),
+        killers=(directed(S.test_it_tells_the_same_or_that_it_cannot, height=8),),
     ),
     Mutant(
         name="a statement is made of the contracts that are here",
         rule="origin",
-        breaks=(edited(statement, "month_statement", ("if not is_balanced:", "if False:")),),
+        breaks=(edited(S, "month_statement", ("if not is_balanced:", "if False:")),),
         killers=(directed(S.test_a_statement_without_contracts_that_were_made_below_is_refused),),
-    ),
-    Mutant(
-        name="the log of trades goes on below the origin",
-        rule="origin",
-        breaks=(edited(trade_log, "_heights", ("max(ledger.first_height - 1, first - BLOCKS_PER_PAGE_MAX)", "0")),),
-        killers=(directed(S.test_lists_begin_where_it_begins_and_say_so, height=5),),
-    ),
-    Mutant(
-        name="a contract below the origin stops the search for contradictions",
-        rule="origin",
-        breaks=(edited(DoubleOffers, "_executed", ("if location is None:", "if False:")),),
-        killers=(directed(S.test_no_contradiction_is_found_that_was_none_and_none_is_a_crash, height=5),),
     ),
 )

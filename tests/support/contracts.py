@@ -23,6 +23,8 @@ from contracts.genesis import (
 )
 from contracts.genesis_state import genesis_state
 from contracts.state import (
+    ATTENDANCE_KEY,
+    HEIGHT_MARKS_KEY,
     TOTALS_KEY,
     Account,
     Deficit,
@@ -327,6 +329,16 @@ def block_context(community: Community, *, height: int, slot: int, **overrides: 
 
 
 V = TypeVar("V", bound=Record)
+
+
+def moved_keys(execution: Execution) -> set[StateKey]:
+    """Returns what a block wrote, but for what blocks note of themselves: who attends, which slots heights have."""
+    return {key for key in execution.changes if key not in (ATTENDANCE_KEY, HEIGHT_MARKS_KEY)}
+
+
+def moved_tables(execution: Execution) -> set[bytes]:
+    """Returns the first bytes of `moved_keys`."""
+    return {bytes(key[:1]) for key in moved_keys(execution)}
 
 
 class DictChain:

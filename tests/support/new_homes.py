@@ -37,10 +37,15 @@ def ask_to_join(street: Street, new: NewHome, *, who: str) -> Path:
         new: the home.
         who: the identity that the verifiers are shown.
     """
-    directory = street.directory
-    file = directory / f"{new.name}.street"
+    file = street.directory / f"{new.name}.street"
     wait_until(lambda: height(street.node(1)) > 0, "a block")
-    p2pnode(directory, "join", "street", *config(street.node(1)), "--output", file)
+    p2pnode(street.directory, "join", "street", *config(street.node(1)), "--output", file)
+    return ask_with(street, file, new, who=who)
+
+
+def ask_with(street: Street, file: Path, new: NewHome, *, who: str) -> Path:
+    """What the authority and the household do, once a member gave a street file; no node needs to run."""
+    directory = street.directory
     key_file = directory / AUTHORITY_KEY_FILE_NAME
     p2pnode(directory, "ca", "issue", directory / AUTHORITY_NAME, new.home.request, "--key-file", key_file, "--yes")
     identity, contract = (directory / f"{new.name}.{what}" for what in ("who", "contract"))

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
+from consensus.messages import MEMBERS_MAX
 from consensus.quorum import fault_bound, quorum
-from contracts.genesis import chain_id
+from contracts.genesis import CLUSTER_SIZE_MAX, CLUSTER_SIZE_MIN, ClusterParameters, chain_id
 from contracts.units import MICRO_TOKENS_PER_TOKEN, MicroTokens
 from node.admission.founding import (
     Founder,
@@ -30,7 +32,15 @@ from node.admission.founding_file import (
     write_founding,
     write_signature,
 )
-from node.admission.founding_rules import WALLET_MICRO, Accounts, Tariffs, make_rules
+from node.admission.founding_rules import (
+    CAPTURED_MAX,
+    CLUSTERS,
+    WALLET_MICRO,
+    Accounts,
+    Tariffs,
+    captured_fault,
+    make_rules,
+)
 from node.admission.identity import certificate_key, create_key, load_root
 from node.admission.new_home import found_from, made_whole
 from node.cli.options import YesOption, confirm
@@ -70,6 +80,7 @@ Example: p2pnode genesis sign founding.json --config my-home/meter.toml
 
 Next: p2pnode start --config my-home/meter.toml, and the signature back to whoever coordinates."""
 
+CHANCE_CHARACTERS_MAX: Final = 32
 _MICRO: Final = Decimal(MICRO_TOKENS_PER_TOKEN)
 
 
@@ -82,6 +93,17 @@ def _tokens(text: str) -> int:
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**15:
         raise typer.BadParameter(f"{text} is not from 0 to 1000000000 tokens, with six decimals at most")
     return int(micro)
+
+
+def _chance(text: str) -> Fraction:
+    """Returns a chance above 0 and at most 1, exactly as it is written."""
+    try:
+        chance = Fraction(text) if len(text) <= CHANCE_CHARACTERS_MAX and "e" not in text.lower() else Fraction(0)
+    except (ValueError, ZeroDivisionError):
+        chance = Fraction(0)
+    if not 0 < chance <= 1:
+        raise typer.BadParameter(f"{text[:CHANCE_CHARACTERS_MAX]!r} is no chance, such as 0.001")
+    return chance
 
 
 def _in_tokens(micro: int) -> str:
@@ -108,6 +130,16 @@ def new(
     grid_fee: Annotated[
         int, typer.Option(parser=_tokens, metavar="TOKENS", help="What a buyer pays per kWh for the use of the grid.")
     ] = _in_tokens(_DEFAULTS.grid_fee_micro_per_kwh),  # type: ignore[assignment]
+    cluster_size: Annotated[
+        int, typer.Option(min=CLUSTER_SIZE_MIN, max=CLUSTER_SIZE_MAX, help="How many members are drawn for a block.")
+    ] = CLUSTERS.size,
+    cluster_members_min: Annotated[
+        int, typer.Option(min=8, max=MEMBERS_MAX + 1, help="Draw from so many members on; 257: never.")
+    ] = CLUSTERS.members_min,
+    captured_max: Annotated[
+        Fraction,
+        typer.Option(parser=_chance, metavar="CHANCE", help="Refuse clusters without an honest member above it."),
+    ] = str(float(CAPTURED_MAX)),  # type: ignore[assignment]
 ) -> None:
     """Begin a founding: the street's rules, no members yet, and keys for issuing tokens and for the grid's fees.
 
@@ -117,6 +149,7 @@ def new(
     if feed_in > retail:
         raise FoundingError(f"--feed-in {_in_tokens(feed_in)} is above --retail {_in_tokens(retail)}")
     require_name(network, field="--network")
+    clusters = _clusters(cluster_size, cluster_members_min, captured_max)
     certificate = load_root(authority)
     with made_whole(directory) as folder:
         accounts = Accounts(
@@ -124,9 +157,19 @@ def new(
             issuer=create_key(folder.directory / ISSUER_KEY_NAME).public_key,
             grid=create_key(folder.directory / GRID_KEY_NAME).public_key,
         )
-        rules = make_rules(network, accounts, Tariffs(feed_in, retail, grid_fee))
+        rules = make_rules(network, accounts, Tariffs(feed_in, retail, grid_fee), clusters)
         write_founding(directory / FOUNDING_NAME, begin_founding(rules, certificate))
     typer.echo(f"{directory / FOUNDING_NAME}: the rules of {network}. Add the homes: p2pnode genesis add")
+
+
+def _clusters(size: int, members_min: int, captured_max: Fraction) -> ClusterParameters:
+    if size >= members_min:
+        raise FoundingError(f"--cluster-size {size} must be below --cluster-members-min {members_min}")
+    clusters = ClusterParameters(size=size, members_min=members_min)
+    fault = captured_fault(clusters, captured_max)
+    if fault is not None:
+        raise FoundingError(f"{fault} (--cluster-size, --captured-max; p2pnode committee-risk)")
+    return clusters
 
 
 @genesis_app.command("add", epilog=ADD_EXAMPLE)

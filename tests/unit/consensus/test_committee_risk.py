@@ -8,6 +8,7 @@ import pytest
 from consensus.committee_risk import (
     chance_of_at_least,
     cluster_risk,
+    likeliest_capture,
     panel_risk,
     regional_risk,
 )
@@ -68,3 +69,20 @@ def test_a_cap_lifts_members_of_small_regions_and_none_of_them_are_left_out_with
 def test_liars_in_the_region_that_is_drawn_most_are_whole_clusters() -> None:
     assert regional_risk((5, 5), 9, 3, 3).no_honest > 0
     assert regional_risk((5, 5), 2, 3, 3).no_honest == 0
+
+
+def test_the_likeliest_capture_is_that_of_the_worst_number_of_members() -> None:
+    """A fault bound steps up every third member: the worst number is not always the last one."""
+    for size in (7, 10, 20):
+        members = range(31, 256)
+        chances = {number: cluster_risk(number, fault_bound(number), size).no_honest for number in members}
+        worst = likeliest_capture(size, members)
+        assert worst.chance == max(chances.values()) == chances[worst.members]
+        assert worst.byzantine == fault_bound(worst.members)
+        assert worst.members == 253
+    assert likeliest_capture(10, range(11, 31)).chance == 0
+
+
+def test_clusters_of_seven_have_an_honest_member_but_once_in_a_thousand_at_any_size() -> None:
+    assert likeliest_capture(7, range(8, 2_000)).chance < Fraction(1, 1_000)
+    assert likeliest_capture(6, range(8, 2_000)).chance > Fraction(1, 1_000)

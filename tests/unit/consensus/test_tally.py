@@ -1,9 +1,11 @@
 """What is kept of received statements, and which of them add up."""
 
+from collections import Counter
+
 import pytest
 
 from consensus.cryptography import HashKind, digest
-from consensus.identifiers import Slot
+from consensus.identifiers import Address, Digest, Height, Signature, Slot
 from consensus.messages import Prepare
 from consensus.tally import SLOTS_PER_SIGNER_MAX, Tally, quorum_for_block
 from tests.support.consensus import BLOCK_A, BLOCK_B, Members
@@ -16,6 +18,10 @@ def tally(*votes: Prepare) -> Tally[Prepare]:
     for vote in votes:
         result.add(vote)
     return result
+
+
+def unsigned_vote(signer: Address, block: Digest) -> Prepare:
+    return Prepare(height=Height(1), slot=Slot(5), block=block, signer=signer, signature=Signature(bytes(64)))
 
 
 @pytest.mark.parametrize("slots", [range(1_000), range(999, -1, -1)])
@@ -62,7 +68,26 @@ def test_exactly_a_quorum_is_taken_sorted_by_signer() -> None:
     assert found is not None
     slot, block, endorsements = found
     assert (slot, block) == (5, BLOCK_A)
-    assert [one.signer for one in endorsements] == sorted(FOUR.membership.addresses)[:3]
+    signers = [one.signer for one in endorsements]
+    assert len(set(signers)) == 3
+    assert signers == sorted(signers)
+
+
+@pytest.mark.parametrize("held", [4, 10, 68])
+def test_nobody_is_left_out_of_the_certificates_of_sixteen_blocks_in_a_row(held: int) -> None:
+    """Whose COMMITs are held: of one more than a quorum, and of all members."""
+    members, quorum = Members(held), held - 1 if held in {4, 68} else 7
+    seen: Counter[Address] = Counter()
+    last = dict.fromkeys((members.address(number) for number in range(held)), 0)
+    for height in range(1, 400):
+        block = digest(HashKind.BLOCK, height.to_bytes(4))
+        found = quorum_for_block(tally(*(unsigned_vote(address, block) for address in last)), quorum)
+        assert found is not None
+        for endorsement in found[2]:
+            seen[endorsement.signer] += 1
+            last[endorsement.signer] = height
+        assert min(last.values()) > height - 16
+    assert min(seen.values()) > 400 * quorum / held * 0.8
 
 
 def test_who_voted_for_another_block_is_not_among_the_endorsers() -> None:

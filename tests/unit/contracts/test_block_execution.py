@@ -7,7 +7,8 @@ from consensus.codec import decode, encode
 from consensus.identifiers import Address
 from contracts.execution import execute_block
 from contracts.receipts import Posting, Reason, Receipt, Status
-from contracts.state import LAST_BLOCK_KEY, TOTALS_KEY, Account, LastBlock, account_key
+from contracts.service_records import LastBlock
+from contracts.state import LAST_BLOCK_KEY, TOTALS_KEY, Account, account_key
 from contracts.transactions import transaction_digest
 from tests.support.contracts import (
     DictChain,

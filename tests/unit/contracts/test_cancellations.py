@@ -16,6 +16,7 @@ from tests.support.contracts import (
     DictChain,
     forward_terms,
     make_genesis,
+    moved_tables,
     seeded_key,
     sign_trade,
     signed_cancellation,
@@ -133,7 +134,7 @@ def test_declined(build: Callable[[], CancelTrade], reason: Reason) -> None:
     declined, execution = cancel(chain, build())
     assert declined is reason
     assert execution.postings == ()
-    assert {bytes(key[:1]) for key in execution.changes} == {Table.ACCOUNT.value}, "the sender's nonce"
+    assert moved_tables(execution) == {Table.ACCOUNT.value}, "the sender's nonce"
     assert chain.read(trade_key(NAME), Trade) == before
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from contracts.execution import Execution
 from contracts.receipts import Asset, Party, Stage, Status
+from contracts.service_records import LastBlock
 from contracts.state import (
     LAST_BLOCK_KEY,
-    LastBlock,
     PromiseBook,
     ScoreCause,
     Trade,

@@ -12,6 +12,7 @@ from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, ClusterParameters, Genesis
 from contracts.genesis_state import MEMBERS_MAX, check_genesis, genesis_state
 from contracts.rules import BLOCK_TRANSACTIONS_LIMIT
+from contracts.service_records import LastBlock
 from contracts.state import (
     AGENDA_KEY,
     ERAS_KEY,
@@ -21,7 +22,6 @@ from contracts.state import (
     Account,
     Agenda,
     EraTable,
-    LastBlock,
     Member,
     MemberList,
     Score,
@@ -61,7 +61,7 @@ def with_clusters(**parameters: Any) -> Genesis:
 
 FIRST = HOMES.genesis.members[0]
 ABSURD: list[tuple[Callable[[], Genesis], GenesisFault]] = [
-    (lambda: with_fields(protocol_version=PROTOCOL_VERSION - 1), GenesisFault.UNKNOWN_VERSION),
+    (lambda: with_fields(protocol_version=PROTOCOL_VERSION + 1), GenesisFault.UNKNOWN_VERSION),
     (lambda: with_fields(members=()), GenesisFault.MEMBER_COUNT),
     (lambda: make_genesis(MEMBERS_MAX + 1).genesis, GenesisFault.MEMBER_COUNT),
     (lambda: with_member(node_key=FIRST.node_key), GenesisFault.DUPLICATE_KEY),

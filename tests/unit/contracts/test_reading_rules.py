@@ -13,6 +13,7 @@ from tests.support.contracts import (
     FIRST_INTERVAL_MS,
     DictChain,
     make_genesis,
+    moved_tables,
     seeded_key,
     signed_reading,
 )
@@ -76,7 +77,7 @@ def test_declined(reason: Reason, sender: int, changes: dict[str, Any], shown: s
     (receipt,) = execution.receipts
     assert (receipt.status, receipt.reason, receipt.fault) == (Status.DECLINED, reason, None)
     assert shown in receipt.detail
-    assert tables(execution.changes) == {Table.ACCOUNT.value}, "only the sender's nonce moves"
+    assert moved_tables(execution) == {Table.ACCOUNT.value}, "only the sender's nonce moves"
 
 
 def test_a_foreign_meters_genuine_reading_is_declined() -> None:

@@ -1,10 +1,11 @@
-"""Rewards for leading and voting in block h - 1, paid in block h."""
+"""Rewards for leading and voting in block h - 1, paid in block h, under rules from before attendance counted."""
 
 import pytest
 from msgspec.structs import replace
 
 from consensus.codec import encode
 from consensus.identifiers import Height
+from contracts.genesis import ATTENDANCE_VERSION
 from contracts.state import MEMBER_LIST_KEY, MemberList, ScoreCause
 from contracts.units import MS_PER_HOUR
 from tests.support.contracts import (
@@ -16,7 +17,7 @@ from tests.support.contracts import (
     signed_trade,
 )
 
-HOMES = make_genesis(5)
+HOMES = make_genesis(5, protocol_version=ATTENDANCE_VERSION - 1)
 SELLER, BUYER, LEADER, VOTER, IDLE = range(5)
 A = HOMES.addresses
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.genesis import PROTOCOL_VERSION
+from contracts.genesis import known_text
 from ledger.errors import LedgerForeign
 from ledger.ledger import Ledger
 from ledger.store import FORMAT_VERSION
@@ -43,6 +43,6 @@ def test_verify_refuses_it_as_well(home: Path) -> None:
 
 
 def test_its_genesis_is_refused_before_its_ledger_is_looked_at(home: Path) -> None:
-    words = f"follows protocol version 1; this software knows version {PROTOCOL_VERSION}"
+    words = f"follows protocol version 1; this software knows version {known_text()}"
     with pytest.raises(ConfigurationError, match=words):
         load_genesis_file(home / "genesis.msgpack")

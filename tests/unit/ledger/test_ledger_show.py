@@ -5,6 +5,8 @@ import pytest
 from consensus.identifiers import Address, Digest, Height
 from contracts.state import (
     AGENDA_KEY,
+    ATTENDANCE_KEY,
+    HEIGHT_MARKS_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
     RANDOMNESS_KEY,
@@ -124,6 +126,8 @@ def test_every_stored_key_can_be_shown_and_named(chain):
         ("agenda", AGENDA_KEY),
         ("members", MEMBER_LIST_KEY),
         ("last-block", LAST_BLOCK_KEY),
+        ("attendance", ATTENDANCE_KEY),
+        ("height-marks", HEIGHT_MARKS_KEY),
         ("randomness", RANDOMNESS_KEY),
     ],
 )

@@ -1,11 +1,10 @@
 """A ledger that begins at a block: it answers as a whole one from there on, and refuses everything below in words."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as with_fields
+from msgspec.structs import replace
 
 from consensus.codec import decode, encode
 from consensus.identifiers import Digest, Height
@@ -30,8 +29,13 @@ LAST = 12
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChangingChain]:
-    made = ChangingChain(tmp_path_factory.mktemp("changing") / "ledger")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def grown(folder: Path) -> Iterator[ChangingChain]:
+    made = ChangingChain(folder / "changing")
     with member_changes(made.changes):
         while made.ledger.height < LAST:
             made.grow()
@@ -47,9 +51,9 @@ def changing(grown: ChangingChain) -> Iterator[ChangingChain]:
 
 
 @pytest.fixture(scope="module")
-def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainBuilder]:
+def trading(folder: Path) -> Iterator[ChainBuilder]:
     """Six blocks: trades in the second, fourth and sixth."""
-    builder = ChainBuilder.create(tmp_path_factory.mktemp("trading") / "ledger")
+    builder = ChainBuilder.create(folder / "trading")
     for hour in range(3):
         builder.append_trading_hour(hour)
     yield builder
@@ -119,8 +123,8 @@ def test_a_state_of_several_batches_has_the_same_root(trading: ChainBuilder, tmp
 
 
 @pytest.fixture(scope="module")
-def joining(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrowingChain]:
-    made = GrowingChain(tmp_path_factory.mktemp("joining") / "ledger")
+def joining(folder: Path) -> Iterator[GrowingChain]:
+    made = GrowingChain(folder / "joining")
     made.block((0, request_of(made.community, NEW)))
     made.block(*((verifier, verdict_on(NEW, Verdict.ACCEPT)) for verifier in (0, 1, 2)))
     while made.ledger.height < NAMED_BELOW_MAX + 4:
@@ -212,7 +216,7 @@ def _richer(entries: Entries) -> Entries:
     for place, (key, value) in enumerate(entries):
         if key[:1] == b"A":
             account = decode(value, Account)
-            entries[place] = (key, encode(with_fields(account, available_micro=account.available_micro + 1)))
+            entries[place] = (key, encode(replace(account, available_micro=account.available_micro + 1)))
             return entries
     raise AssertionError("a wallet is there")
 
@@ -244,11 +248,11 @@ BENT: dict[str, tuple[Bend, str]] = {
         "not exactly 3 valid COMMITs",
     ),
     "another body": (
-        _origin(block=lambda one, _: with_fields(one.block, transactions=(b"more",))),
+        _origin(block=lambda one, _: replace(one.block, transactions=(b"more",))),
         "its body is not the one",
     ),
     "another header": (
-        _origin(block=lambda one, _: with_fields(one.block, header=with_fields(one.block.header, slot=10**6))),
+        _origin(block=lambda one, _: replace(one.block, header=replace(one.block.header, slot=10**6))),
         "the certificate does not decide it",
     ),
     "a change of members is left out": (_origin(steps=lambda one, _: one.steps[1:]), "the certificate does not"),
@@ -256,7 +260,7 @@ BENT: dict[str, tuple[Bend, str]] = {
     "no headers": (_origin(headers=lambda *_: ()), "the headers of 0 blocks below it are there, and more are needed"),
     "the lowest header is missing": (_origin(headers=lambda one, _: one.headers[:-1]), "the headers of 8 blocks"),
     "a header of another block": (
-        _origin(headers=lambda one, _: (with_fields(one.headers[0], slot=10**6), *one.headers[1:])),
+        _origin(headers=lambda one, _: (replace(one.headers[0], slot=10**6), *one.headers[1:])),
         "what is there as block 9 is not the parent of block 10",
     ),
     "headers out of their order": (
@@ -295,6 +299,20 @@ def test_the_block_of_another_chain_is_refused(trading: ChainBuilder, tmp_path: 
         Ledger.create_at(tmp_path / "ledger", other, origin_of(trading.ledger, 2), state_at(trading.ledger, 2))
 
 
+def test_a_block_that_strangers_decided_is_refused_whatever_its_state_says_of_them(tmp_path: Path) -> None:
+    """Seven homes decide a block of this chain, whose state says that they are its members: genesis does not."""
+    ours, theirs = ChainBuilder.create(tmp_path / "ours"), ChainBuilder.create(tmp_path / "theirs", make_genesis(7))
+    block = theirs.append()
+    header = replace(block.header, chain=ours.ledger.chain, parent=ours.ledger.chain)
+    forged = replace(block, header=header)
+    certificate = certify_by(ours.ledger, forged, theirs.node_keys[:5])
+    origin = replace(origin_of(theirs.ledger, 1), block=forged, certificate=certificate)
+    with pytest.raises(OriginRefused, match="not exactly 3 valid COMMITs of members"):
+        Ledger.create_at(tmp_path / "ledger", ours.community.genesis, origin, state_at(theirs.ledger, 1))
+    for builder in (ours, theirs):
+        builder.ledger.close()
+
+
 def test_a_state_whose_tokens_do_not_add_up_is_refused_even_if_members_decided_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,8 +324,8 @@ def test_a_state_whose_tokens_do_not_add_up_is_refused_even_if_members_decided_i
     def invented(state, genesis, context, transactions):  # type: ignore[no-untyped-def]
         executed = true_execution(state, genesis, context, transactions)
         account = decode(state.get(richer), Account)
-        more = encode(with_fields(account, available_micro=account.available_micro + 1))
-        return with_fields(executed, changes=dict(sorted({**executed.changes, richer: more}.items())))
+        more = encode(replace(account, available_micro=account.available_micro + 1))
+        return replace(executed, changes=dict(sorted({**executed.changes, richer: more}.items())))
 
     true_execution = execution.execute_block
     monkeypatch.setattr(execution, "execute_block", invented)

@@ -9,12 +9,25 @@ from pathlib import Path
 
 import plyvel
 import pytest
+from msgspec.structs import replace
 
 from consensus.codec import decode, encode
+from consensus.identifiers import Height
+from contracts.receipts import Receipt
+from ledger.block import Block
 from ledger.errors import LedgerDamaged, LedgerForeign
 from ledger.ledger import Ledger
 from ledger.side_files import remove_seal
-from ledger.store import FORMAT_KEY, FORMAT_VERSION, ORIGIN_FORMAT_VERSION, ORIGIN_KEY, Space, StoredFormat
+from ledger.store import (
+    FORMAT_KEY,
+    FORMAT_VERSION,
+    ORIGIN_FORMAT_VERSION,
+    ORIGIN_KEY,
+    Space,
+    StoredFormat,
+    block_key,
+    receipts_key,
+)
 from tests.support.contracts import make_genesis
 from tests.support.disk import watch_batches
 from tests.support.ledger import ChainBuilder
@@ -152,6 +165,24 @@ def test_any_missing_record_is_found(directory: Path, space: Space) -> None:
         assert not verified(directory, GENESIS).holds, key
         change(directory, {key: entries[key]})
     assert verified(directory, GENESIS).holds
+
+
+def test_another_body_of_the_origin_is_found(directory: Path) -> None:
+    block = decode(entries_of(directory)[block_key(Height(HEIGHT))], Block)
+    assert block.postings
+    change(directory, {block_key(Height(HEIGHT)): encode(replace(block, postings=()))})
+    report = verified(directory, GENESIS)
+    assert [damage.height for damage in report.damage] == [HEIGHT]
+    assert "its body is not the one that its header names" in report.damage[0].what
+
+
+def test_other_receipts_of_the_origin_are_found(directory: Path) -> None:
+    key = receipts_key(Height(HEIGHT))
+    first, *rest = decode(entries_of(directory)[key], tuple[Receipt, ...])
+    change(directory, {key: encode((replace(first, detail="another"), *rest))})
+    report = verified(directory, GENESIS)
+    assert [damage.height for damage in report.damage] == [HEIGHT]
+    assert "its receipts are not those that its header names" in report.damage[0].what
 
 
 def test_a_value_of_a_key_below_the_origin_is_found(directory: Path) -> None:

@@ -8,21 +8,26 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Height
 from contracts import genesis as versions
+from contracts.genesis import ATTENDANCE_VERSION
 from contracts.rule_records import RulesChange
 from contracts.rules import NOTICE_HEIGHTS
+from contracts.state import ATTENDANCE_KEY, Score, score_key
+from contracts.state_reading import require
 from contracts.transactions import Approve, Propose, Transfer, transaction_digest
 from contracts.units import MicroTokens
+from ledger.block import block_digest
 from ledger.errors import RulesUnknown
 from ledger.ledger import Ledger
 from ledger.validation import BlockRefusal, BlockRefusalReason, rules_in
 from ledger.verification_report import VerificationReport
 from ledger.verify import verify_ledger
 from tests.support.contracts import make_genesis
-from tests.support.ledger import ChainBuilder
+from tests.support.ledger import ChainBuilder, certify
 
 HOMES = make_genesis(4, block_transactions_max=2)
 PRESENT = HOMES.genesis.protocol_version
 NEXT = PRESENT + 1
+KNOWN = versions.known_text()
 FROM = Height(NOTICE_HEIGHTS + 4)
 
 
@@ -98,7 +103,7 @@ def test_the_header_names_the_version_of_its_height_and_no_other_counts(
 def test_a_program_that_lacks_the_rules_executes_up_to_them_and_nothing_more(builder: ChainBuilder) -> None:
     agree(builder, version=NEXT)
     reach(builder, FROM - 1)
-    with pytest.raises(RulesUnknown, match=rf"from block {FROM} on .* version {NEXT}; this software knows {PRESENT}"):
+    with pytest.raises(RulesUnknown, match=rf"from block {FROM} on .* version {NEXT}; this software knows {KNOWN}"):
         builder.build()
     assert builder.ledger.height == FROM - 1
 
@@ -154,6 +159,40 @@ def test_a_ledger_that_ends_before_rules_that_it_lacks_is_whole(builder: ChainBu
     reach(builder, FROM - 1)
     report = verified_from_genesis(builder, tmp_path)
     assert (report.holds, report.heights_checked) == (True, FROM - 1)
+
+
+def gains_of_next_trade(builder: ChainBuilder, hour: int) -> list[int]:
+    """Appends a block that all but the first member sign, a trade, and a block that rewards it as the others signed
+    it; returns what that block earns each, in millionths.
+    """
+    homes = builder.community
+    block = builder.build()
+    header = block.header
+    builder.ledger.append(block, certify(homes, header.height, header.slot, block_digest(header), signers=(1, 2, 3)))
+    builder.append(slot=4 * (header.slot // 4 + 1))  # so that the second member leads the trade's block
+    builder.append_trading_hour(hour, energy_wh=10)
+    before = [require(builder.ledger, score_key(address), Score).value for address in homes.addresses]
+    builder.append()
+    after = [require(builder.ledger, score_key(address), Score).value for address in homes.addresses]
+    return [now - was for was, now in zip(before, after, strict=True)]
+
+
+def test_each_height_rewards_by_its_own_rules(tmp_path: Path) -> None:
+    """Who is not in the certificate of a trade's block is rewarded for attending from the height of that rule on."""
+    homes = make_genesis(4, protocol_version=ATTENDANCE_VERSION - 1)
+    builder = ChainBuilder.create(tmp_path / "ledger", homes)
+    agree(builder, version=ATTENDANCE_VERSION, block_transactions_max=4)
+    reach(builder, FROM - 10)
+    before = gains_of_next_trade(builder, 0)
+    assert builder.ledger.get(ATTENDANCE_KEY) is None
+    reach(builder, FROM)
+    after = gains_of_next_trade(builder, 1)
+    assert builder.ledger.get(ATTENDANCE_KEY) is not None
+    assert (before, after) == ([457, 457, 2251, 0], [348, 348, 2142, 338])
+    height = builder.ledger.height
+    builder.ledger.close()
+    report = verify_ledger(tmp_path / "ledger", homes.genesis, lambda *_: None)
+    assert (report.holds, report.heights_checked) == (True, height)
 
 
 def test_receipts_of_before_and_after_prove_themselves(

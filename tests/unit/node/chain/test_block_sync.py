@@ -23,6 +23,7 @@ from node.chain.block_server import BlockServer
 from node.chain.block_sync import BlockSync, SyncLinks, SyncProgress, fault_of
 from node.chain.sync_planner import SyncFault
 from node.chain.verify_ahead import verify_ahead
+from node.mesh import paced_server
 from node.mesh.messages import BLOCKS_PER_ANSWER_MAX, Blocks, BlocksRequest, PeerMessage
 from tests.support.contracts import make_genesis
 from tests.support.driving import application_on
@@ -332,7 +333,7 @@ async def test_what_is_decided_is_served_as_far_as_it_goes(
 async def test_an_answer_is_bounded_in_bytes_but_has_at_least_one_block(
     source: ChainBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = len(source.ledger.block_bytes(Height(1)) or b"") + block_server.BLOCK_OVERHEAD_BYTES
+    size = len(source.ledger.block_bytes(Height(1)) or b"") + paced_server.ANSWER_OVERHEAD_BYTES
     server, sent, _ = make_server(source.ledger)
     for bound, count in ((3 * size + 200, 3), (1, 1)):
         monkeypatch.setattr(block_server, "ANSWER_SIZE_BYTES_MAX", bound)
@@ -348,8 +349,8 @@ async def test_members_are_answered_in_turn_and_one_cannot_fill_the_queue(source
     for number in range(10):
         server.request(LIAR, BlocksRequest(first=Height(1 + number), count=1))
     server.request(PEERS[1], BlocksRequest(first=Height(1), count=1))
-    assert refused == ["blocks_request_dropped"] * (10 - block_server.REQUESTS_PER_PEER_MAX)
-    await served(server, sent, block_server.REQUESTS_PER_PEER_MAX + 1)
+    assert refused == ["blocks_request_dropped"] * (10 - paced_server.REQUESTS_PER_PEER_MAX)
+    await served(server, sent, paced_server.REQUESTS_PER_PEER_MAX + 1)
     assert [peer for peer, _ in sent][:3] == [LIAR, PEERS[1], LIAR]
 
 

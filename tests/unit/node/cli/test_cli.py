@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.genesis import PROTOCOL_VERSION
+from contracts.genesis import known_text
 from ledger.ledger import Ledger
 from node.admission.identity import load_identity
 from node.cli.main import main
@@ -262,7 +262,7 @@ def test_the_example_configuration_loads(tmp_path: Path, p2pnode: Command) -> No
 
 
 def test_version_names_program_and_protocol(p2pnode: Command) -> None:
-    assert p2pnode("version").stdout == f"p2pnode 0.1.0, protocol {PROTOCOL_VERSION}\n"
+    assert p2pnode("version").stdout == f"p2pnode 0.1.0, protocol {known_text()}\n"
 
 
 def test_nothing_runs_and_nothing_is_stopped(testnet: Testnet, p2pnode: Command) -> None:

@@ -10,8 +10,10 @@ from consensus.eras import FIRST_ERA
 from consensus.evidence import Equivocation, SignedStatement
 from consensus.identifiers import Digest, Height, Slot
 from consensus.messages import VoteStatement
+from contracts.evidence_window import MARKS, oldest_height
 from contracts.receipts import Status
-from contracts.state import MEMBER_LIST_KEY, MemberList, Score, score_key
+from contracts.stakes import lock_slots
+from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, Score, score_key
 from contracts.state_reading import require
 from contracts.transactions import DoubleOffer, ReportMisconduct
 from node.evidence.keeper import (
@@ -184,6 +186,34 @@ def test_of_one_offender_no_more_is_kept_than_is_of_use(world: World) -> None:
     for height in range(1, 3 * KEPT_PER_OFFENDER_MAX):
         world.keeper.found(two_votes(height))
     assert len(world.files()) == len(world.told) == KEPT_PER_OFFENDER_MAX
+
+
+def four_days(chain: ChainBuilder) -> None:
+    """Blocks come all the time; the first ones get too old."""
+    step = lock_slots(COMMUNITY.genesis) // MARKS + 1
+    for _ in range(4 * MARKS // 3):
+        chain.append(slot=chain.led_slot(step))
+    assert 1 < oldest_height(Overlay(chain.ledger)) < chain.ledger.height
+
+
+def test_what_is_too_old_for_the_chain_is_neither_kept_nor_told_nor_refused(world: World) -> None:
+    four_days(world.chain)
+    oldest = oldest_height(Overlay(world.chain.ledger))
+    world.keeper.found(two_votes(oldest - 1))
+    world.keeper.on_note(PEER_ADDRESS, EvidenceNote(evidence=two_votes(oldest - 1)))
+    world.look()
+    assert (world.told, world.files(), world.refused) == ([], [], [])
+    world.keeper.found(two_votes(oldest))
+    assert [note.evidence for note in world.told] == [two_votes(oldest)]
+    world.look_at_all_turns()
+    assert world.report(world.reported[0]) is Status.EXECUTED
+
+
+def test_what_gets_too_old_is_reported_no_more(world: World) -> None:
+    world.keeper.found(two_votes(1))
+    four_days(world.chain)
+    world.look_at_all_turns()
+    assert world.reported == []
 
 
 def test_a_restart_takes_up_what_is_written_and_passes_over_what_is_damaged(world: World) -> None:

@@ -33,21 +33,30 @@ from consensus.messages import (
     ViewChangeStatement,
     VoteStatement,
 )
+from contracts.state import StateKey
 from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, SpotTerms
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
+from ledger.state_copy import ORIGIN_PAGES_MAX, ORIGIN_SIZE_BYTES_MAX
+from ledger.state_ranges import CHUNK_ENTRIES_MAX, VALUE_SIZE_BYTES_MAX, StateChunk, StateEntry
 from node.mesh.messages import (
     BLOCKS_PER_ANSWER_MAX,
     FRAME_SIZE_BYTES_MAX,
     TRANSACTIONS_PER_MESSAGE_MAX,
     Blocks,
     BlocksRequest,
+    ChunkAnswer,
+    ChunkRequest,
     EndpointRecords,
     EvidenceNote,
     ForgetNotes,
     OfferDecline,
     OfferReply,
     OfferRequest,
+    OriginPage,
+    OriginRequest,
     PeerMessage,
+    SnapshotOffer,
+    SnapshotRequest,
     Transactions,
     decode_peer_message,
     encode_peer_message,
@@ -62,6 +71,7 @@ ADDRESSES = st.binary(min_size=32, max_size=32).map(Address)
 SIGNATURES = st.binary(min_size=64, max_size=64).map(Signature)
 NONCES = st.binary(min_size=32, max_size=32)
 SOME_BYTES = st.binary(min_size=1, max_size=40)
+PAGES = st.integers(0, ORIGIN_PAGES_MAX - 1)
 ENERGIES = st.integers(0, 10**12).map(WattHours)
 VOTED = {"height": HEIGHTS, "slot": SLOTS, "block": DIGESTS, "signer": ADDRESSES, "signature": SIGNATURES}
 
@@ -116,6 +126,11 @@ OFFER = st.builds(
     free_wh=ENERGIES,
     reserved_wh=ENERGIES,
 )
+CHUNKS = st.builds(
+    StateChunk,
+    siblings=st.lists(DIGESTS, max_size=2).map(tuple),
+    entries=st.lists(st.builds(StateEntry, key=SOME_BYTES.map(StateKey), value=SOME_BYTES), max_size=2).map(tuple),
+)
 KINDS: dict[type, st.SearchStrategy[Any]] = {
     PrePrepare: st.builds(
         PrePrepare, **VOTED, justification=st.none() | JUSTIFICATIONS, proposal=st.binary(max_size=40)
@@ -160,6 +175,12 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
         first=HEIGHTS,
         blocks=st.lists(st.builds(Decided, certificate=COMMITTED, proposal=SOME_BYTES), max_size=2).map(tuple),
     ),
+    SnapshotRequest: st.just(SnapshotRequest()),
+    SnapshotOffer: st.builds(SnapshotOffer, height=HEIGHTS, origin_size_bytes=st.integers(0, ORIGIN_SIZE_BYTES_MAX)),
+    OriginRequest: st.builds(OriginRequest, height=HEIGHTS, page=PAGES),
+    OriginPage: st.builds(OriginPage, height=HEIGHTS, page=PAGES, content=st.binary(max_size=40)),
+    ChunkRequest: st.builds(ChunkRequest, height=HEIGHTS, position=DIGESTS),
+    ChunkAnswer: st.builds(ChunkAnswer, height=HEIGHTS, position=DIGESTS, chunk=st.none() | CHUNKS),
     OfferRequest: st.builds(
         OfferRequest,
         request_id=COUNTERS,
@@ -261,6 +282,22 @@ def test_the_largest_batch_of_transactions_fits_a_frame_and_one_more_is_refused(
     assert reason_of(framed(Transactions(raw=(b"t",) * (TRANSACTIONS_PER_MESSAGE_MAX + 1)))) is Malformed.WRONG_TYPE
     assert reason_of(framed(Transactions(raw=(bytes(TRANSACTION_SIZE_BYTES_MAX + 1),)))) is Malformed.WRONG_TYPE
     assert reason_of(framed(Transactions(raw=()))) is Malformed.WRONG_TYPE
+
+
+def test_the_largest_chunk_fits_a_frame_and_one_entry_or_byte_more_is_refused() -> None:
+    def answer(*entries: StateEntry) -> ChunkAnswer:
+        chunk = StateChunk(siblings=(Digest(bytes(32)),) * 256, entries=entries)
+        return ChunkAnswer(height=Height(1), position=Digest(bytes(32)), chunk=chunk)
+
+    small = StateEntry(key=StateKey(bytes(128)), value=bytes(128))
+    for right in (
+        answer(*(small,) * CHUNK_ENTRIES_MAX),
+        answer(StateEntry(key=StateKey(b"k"), value=bytes(VALUE_SIZE_BYTES_MAX))),
+    ):
+        assert decode_peer_message(encode_peer_message(right)) == right
+    assert reason_of(framed(answer(*(small,) * (CHUNK_ENTRIES_MAX + 1)))) is Malformed.WRONG_TYPE
+    too_large = StateEntry(key=StateKey(b"k"), value=bytes(VALUE_SIZE_BYTES_MAX + 1))
+    assert reason_of(framed(answer(too_large))) is Malformed.WRONG_TYPE
 
 
 @settings(derandomize=True, max_examples=5, deadline=None)

@@ -27,6 +27,8 @@ from node.stories.own_transactions import own_transactions
 from node.stories.score_history import score_history
 from node.stories.statement import month_statement
 from node.stories.trade_story import trade_story
+from tests.support.contracts import signed_trade
+from tests.support.ledger import ChainBuilder
 from tests.support.names import names_in
 from tests.support.origins import begun_at, follow
 from tests.support.stories import StoryChain, told
@@ -35,8 +37,13 @@ MONTH = "2016-06"
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoryChain]:
-    made = StoryChain(tmp_path_factory.mktemp("stories") / "ledger")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stories")
+
+
+@pytest.fixture(scope="module")
+def chain(folder: Path) -> Iterator[StoryChain]:
+    made = StoryChain(folder / "ledger")
     yield made
     made.ledger.close()
 
@@ -246,3 +253,18 @@ def test_a_statement_without_contracts_that_were_made_below_is_refused(chain: St
     with pytest.raises(BlocksNotHere):
         told(month_statement(ledger, ledger_names, buyer, MONTH))
     ledger.close()
+
+
+def test_a_contradiction_of_a_contract_below_is_left_to_members_that_have_it(tmp_path: Path) -> None:
+    """Two contracts under one offer id: the first executed below the origin, the second is declined above it."""
+    builder = ChainBuilder.create(tmp_path / "whole")
+    builder.append_trading_hour()
+    builder.append()
+    begun = begun_at(builder.ledger, 3, tmp_path / "ledger")
+    second = signed_trade(builder.community, 0, 1, 7, offer_counter=0)
+    builder.append([builder.transaction(1, second)])
+    follow(begun, builder.ledger)
+    assert len(list(DoubleOffers(builder.ledger).in_block(Height(4)))) == 2
+    assert list(DoubleOffers(begun).in_block(Height(4))) == []
+    for ledger in (builder.ledger, begun):
+        ledger.close()

@@ -38,6 +38,7 @@ from tests.support.contracts import (
     signed_trade,
     transaction_of,
 )
+from tests.support.joining import newcomer, request_of, verdict_on
 from tests.support.ledger import HOUR_MS, ChainBuilder
 from tests.support.names import names_in
 from tests.support.stories import StoryChain, told, two_votes
@@ -217,8 +218,21 @@ def test_what_the_rules_wrote_is_told_and_nothing_else(
 def test_a_chain_on_which_everything_happened_is_explained(tmp_path: Path, written: list[Written]) -> None:
     chain = StoryChain(tmp_path / "ledger")
     seen = require_explained(chain.builder, written)
-    assert seen == set(ScoreCause) - {ScoreCause.GENESIS, ScoreCause.STAKE}
+    assert seen == set(ScoreCause) - {ScoreCause.GENESIS, ScoreCause.STAKE, ScoreCause.VERIFIER}
     chain.ledger.close()
+
+
+def test_verdicts_that_counted_are_told_and_no_others(tmp_path: Path, written: list[Written]) -> None:
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    joining = newcomer(1)
+    builder.append([builder.transaction(0, request_of(builder.community, joining))])
+    for verifier in (1, 1, 2, 3, 0):
+        builder.append([builder.transaction(verifier, verdict_on(joining))])
+    assert require_explained(builder, written) == {ScoreCause.VERIFIER}
+    history = score_history(builder.ledger, names_in(builder.ledger), "home2", after=None, versions_max=9)
+    (_, verdict) = told(history).versions
+    assert verdict.words.startswith("verified who joins (transaction ")
+    builder.ledger.close()
 
 
 def test_service_below_the_threshold_is_told_as_nothing(tmp_path: Path, written: list[Written]) -> None:

@@ -40,11 +40,11 @@ def test_trades_service_and_faults_are_named(chain: StoryChain) -> None:
     words = {version.height: version.words for version in versions}
     spot = chain.names.spot.hex()[:16]
     assert words[2] == f"sold 100 Wh of 2016-06-01 00:00 UTC to home2 (trade {spot}…)"
-    assert words[3] == "signed block 2 with 1 rewarded trade"
+    assert words[3] == "attended block 2 with 1 rewarded trade"
     assert words[4].startswith("at fault: condition_1_seller_energy: seller has 200 Wh available, contract 250 Wh")
     expired = [text for text in words.values() if "forward trade" in text]
     assert expired == [
-        "signed block 9 with 1 rewarded trade; "
+        "attended block 9 with 1 rewarded trade; "
         f"at fault: forward trade {chain.names.expired.hex()[:16]}… expired, "
         "0 of 40 Wh of 2016-06-01 02:00 UTC delivered"
     ]
