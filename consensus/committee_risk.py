@@ -62,7 +62,7 @@ class Capture(NamedTuple):
 
 
 def likeliest_capture(size: int, members: range) -> Capture:
-    """Returns for which number of members F liars are likeliest to be all of a cluster; the fewest of several."""
+    """Returns for which number of members, of `size` or more, F liars are likeliest to be all of a cluster."""
     bounds = ((number, fault_bound(number)) for number in members)
     captures = (Capture(chance_of(size, of=of, byzantine=liars, size=size), of, liars) for of, liars in bounds)
     return max(captures, key=lambda capture: (capture.chance, -capture.members))

@@ -6,7 +6,7 @@ that takes `Applied`, after the block's synced write.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -185,14 +185,21 @@ class Proposed:
     proposal: bytes
 
 
+class BlockOrigin(NamedTuple):
+    """What a block's header says of its first proposal."""
+
+    slot: Slot
+    leader: Address
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated:
     """The host's answer to `ValidateRequest`: it executed the block in full."""
 
     height: Height
     block: Digest
-    header_slot: Slot | None
-    """Slot in the block's header; None if the block is invalid."""
+    origin: BlockOrigin | None
+    """None if the block is invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

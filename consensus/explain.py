@@ -172,10 +172,13 @@ def _waits_for(member: Member, now: Instant) -> Wait | None:
         return _wait(member, Step.COMMITS, signed.prepared.slot, signed.prepared.block)
     if signed.voted is not None and signed.voted.slot >= signed.promise:
         return _wait(member, Step.VOTES, signed.voted.slot, signed.voted.block)
-    if signed.attempts == 0:
-        return _proposal_or_execution(member, member.present_slot(now))
-    view_changes = _wait(member, Step.VIEW_CHANGES, signed.promise, None)
-    return view_changes if view_changes.needed > 0 else _proposal_or_execution(member, signed.promise)
+    is_justified = signed.attempts > 0
+    if is_justified:
+        view_changes = _wait(member, Step.VIEW_CHANGES, signed.promise, None)
+        if view_changes.needed > 0:
+            return view_changes
+    slot = signed.promise if is_justified else member.present_slot(now)
+    return _proposal_or_execution(member, slot, is_justified=is_justified)
 
 
 def _step_of_others(member: Member, now: Instant) -> Wait:
@@ -189,7 +192,7 @@ def _step_of_others(member: Member, now: Instant) -> Wait:
             return _wait(member, step, slot, _by_block(member, tally, slot)[0].block)
     if member.state.view_changes.slots():
         return _wait(member, Step.VIEW_CHANGES, max(member.state.view_changes.slots()), None)
-    return _proposal_or_execution(member, member.present_slot(now))
+    return _proposal_or_execution(member, member.present_slot(now), is_justified=False)
 
 
 def _wait(member: Member, step: Step, slot: Slot, block: Digest | None) -> Wait:
@@ -203,10 +206,10 @@ def _wait(member: Member, step: Step, slot: Slot, block: Digest | None) -> Wait:
     return Wait(step=step, slot=slot, block=block, members=found.members, missing=found.missing, needed=found.needed)
 
 
-def _proposal_or_execution(member: Member, slot: Slot) -> Wait:
+def _proposal_or_execution(member: Member, slot: Slot, *, is_justified: bool) -> Wait:
     state = member.state
-    slot = member.leaders.next_slot(slot)  # nobody proposes before
-    step, missing, block = Step.PROPOSAL, member.leaders.whose(slot), None
+    slot = member.leaders.next_slot(slot, is_justified=is_justified)  # nobody proposes before
+    step, missing, block = Step.PROPOSAL, member.leaders.whose(slot, is_justified=is_justified), None
     if state.validating:
         step, missing, block = Step.EXECUTION, member.own, min(state.validating)
     return Wait(step=step, slot=slot, block=block, members=(), missing=(missing,), needed=1)
@@ -234,7 +237,7 @@ def _slot_facts(member: Member, slot: Slot) -> SlotFacts:
     asking = [change.signer for change in state.view_changes.at(slot)]
     return SlotFacts(
         slot=slot,
-        leader=member.leaders.whose(slot),
+        leader=member.leaders.whose(slot, is_justified=bool(asking)),
         proposed=next((proposal.block for proposal in proposals if proposal.slot == slot), None),
         votes=_by_block(member, state.votes, slot),
         commits=_by_block(member, state.commits, slot),

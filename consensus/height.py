@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from consensus.eras import Era
-from consensus.events import PreparedBlock, SignState
+from consensus.events import BlockOrigin, PreparedBlock, SignState
 from consensus.evidence import Offence, Signed
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Leaders, Membership, Memberships
@@ -54,8 +54,8 @@ class HeightState:
 
     # what the host was asked and answered
     validating: set[Digest] = field(default_factory=set)
-    header_slots: dict[Digest, Slot | None] = field(default_factory=dict)
-    """Header slot of each block executed and found valid; None for an invalid one."""
+    origins: dict[Digest, BlockOrigin | None] = field(default_factory=dict)
+    """Of each block executed: None for an invalid one."""
     proposing: Slot | None = None
     """Slot of the proposal that the host is building."""
     built_too_late: Slot | None = None
@@ -122,4 +122,4 @@ class HeightState:
         claims += [self.sign_state.voted, self.sign_state.prepared]
         named |= {claim.block for claim in claims if claim is not None}
         self.bodies = {block: body for block, body in self.bodies.items() if block in named}
-        self.header_slots = {block: slot for block, slot in self.header_slots.items() if block in named}
+        self.origins = {block: origin for block, origin in self.origins.items() if block in named}

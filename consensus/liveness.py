@@ -152,7 +152,7 @@ def rule_propose_justified(member: Member, now: Instant) -> bool:
     if not member.may_sign():
         return False
     for slot in sorted(state.view_changes.slots(), reverse=True):
-        if member.leaders.at(slot) != member.own or not state.may_vote_at(slot):
+        if member.leaders.at(slot, is_justified=True) != member.own or not state.may_vote_at(slot):
             continue
         justification = justification_for(member, slot, now)
         if justification is not None:
@@ -167,9 +167,9 @@ def _propose_with(member: Member, slot: Slot, justification: Justification, now:
     certificate = justification.certificate
     assert certificate is not None, "a justification that claims a block carries its certificate"
     block = certificate.block
-    if block not in state.header_slots:
+    if block not in state.origins:
         return member.request_validation(block)
-    if state.header_slots[block] is None:
+    if state.origins[block] is None:
         return False
     pre_prepare(
         member,
@@ -201,7 +201,8 @@ def take_proposed(member: Member, event: Proposed, now: Instant) -> None:
         return
     justification = justification_for(member, event.slot, now)
     is_free = justification is not None and claims_nothing(justification)
-    if is_free and state.may_vote_at(event.slot):
+    is_led = member.leaders.at(event.slot, is_justified=True) == member.own
+    if is_free and is_led and state.may_vote_at(event.slot):
         pass
     elif _may_propose_fast(member, event.slot) and member.present_slot(now) == event.slot:
         justification = None

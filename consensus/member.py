@@ -13,7 +13,7 @@ from consensus.eras import Eras
 from consensus.events import UNANSWERED, Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
-from consensus.membership import Leaders, Membership, Memberships, cluster
+from consensus.membership import Leaders, Membership, Memberships
 from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
 from consensus.phases import Phase, enter
 from consensus.silence import Silence
@@ -241,10 +241,6 @@ class Member:
         """Who leads at the undecided height."""
         return self.state.leaders
 
-    def cluster_at(self, slot: Slot) -> tuple[Address, ...]:
-        """Returns the cluster that votes and commits of a slot go to."""
-        return cluster(self.state.membership, self.state.height, slot)
-
     def send(self, message: Message, recipients: Iterable[Address]) -> None:
         """Queues a message to all `recipients` but this member itself."""
         others = tuple(recipient for recipient in recipients if recipient != self.own)
@@ -254,11 +250,6 @@ class Member:
     def send_all(self, message: Message) -> None:
         """Queues a message to all other members of the undecided height and of the next one."""
         self.send(message, self.state.memberships.addresses)
-
-    def send_cluster(self, message: Message, slot: Slot) -> None:
-        """Queues a message to the cluster of a slot, and to who joins with the next height: so it hears its first."""
-        voters = self.cluster_at(slot)
-        self.send(message, voters + self.state.memberships.joining)
 
     def body_or_ask(self, block: Digest, holders: Iterable[Address], now: Instant) -> bytes | None:
         """Returns a body at hand, else asks its holders for it once a slot and returns None. While links seem dead

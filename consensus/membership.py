@@ -6,13 +6,17 @@ known.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from consensus import quorum
 from consensus.codec import encode
 from consensus.cryptography import HashKind, address_of, digest
-from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
+from consensus.identifiers import Address, Digest, PublicKey, Slot
 from consensus.sampling import Sampling
+
+CLUSTERS_KEPT_MAX: Final = 64
+"""Slots of a height whose clusters are at hand: anybody may name any slot."""
 
 
 class Membership:
@@ -57,35 +61,77 @@ class Membership:
 
 
 class Leaders:
-    """Who leads which slot of a height (Eq. 1). Immutable.
+    """Who leads which slot of a height (Eq. 1), and who hears its votes. Immutable.
 
-    Slot s is member s mod N's. Where that one may not lead, nobody leads the slot: it passes unused. So a slot is the
-    same member's whoever is suspended, and the distances of attempts go by N (`progress`). Were slots shared out
-    among those who may lead, attempts would meet one leader only for ever, at N = 4, 5, 6, 9 and 10.
+    A slot has a leader that may propose without justification, and one that may with one. They are member s mod N of
+    M(h) both, where nothing is drawn. Else the first is member s mod m of the slot's cluster, and the second member s
+    mod N of P(h), all members in an order drawn for the height: attempts pass through all of them (`progress`), where
+    those that are drawn anew for each slot could be bad for ever.
+
+    Where a suspended member would lead, nobody leads the slot: it passes unused. So a slot is the same member's
+    whoever is suspended, and the distances of attempts go by N. Were slots shared out among those who may lead,
+    attempts would meet one leader only for ever, at N = 4, 5, 6, 9 and 10.
     """
 
-    __slots__ = ("membership", "passing")
+    __slots__ = ("_clusters", "_order", "_sampling", "membership", "passing")
 
-    def __init__(self, membership: Membership, suspended: Collection[Address] = ()) -> None:
-        """Takes M(h), and who is suspended in the state of block h - 1, which all that decide h have applied."""
+    def __init__(
+        self, membership: Membership, suspended: Collection[Address] = (), sampling: Sampling | None = None
+    ) -> None:
+        """Takes M(h), and what the state of block h - 1 says, which all that decide h have applied: who is suspended,
+        and what is drawn.
+        """
         self.membership = membership
+        self._sampling = sampling
+        self._order: tuple[Address, ...] = ()
+        self._clusters: dict[Slot, tuple[Address, ...]] = {}
+        """Of slots that were asked for lately."""
         passing = frozenset(address for address in membership.addresses if address in suspended)
         is_enough = len(membership) - len(passing) >= membership.quorum
         self.passing = passing if is_enough else frozenset()
         """Members whose slots pass unused; nobody where fewer than a quorum would lead."""
 
-    def whose(self, slot: Slot) -> Address:
-        """Returns the member whose slot it is, whether it may lead or not."""
-        return self.membership.addresses[slot % len(self.membership)]
+    @property
+    def is_drawn(self) -> bool:
+        """Says whether the clusters of this height are drawn; else all members are."""
+        return self._sampling is not None
 
-    def at(self, slot: Slot) -> Address | None:
-        """Returns the leader of a slot, None if it passes unused."""
-        owner = self.whose(slot)
+    @property
+    def order(self) -> tuple[Address, ...]:
+        """P(h): all members, in the order in which they lead attempts."""
+        if not self._order:
+            members = self.membership.addresses
+            self._order = members if self._sampling is None else self._sampling.order(members)
+        return self._order
+
+    def cluster(self, slot: Slot) -> tuple[Address, ...]:
+        """Returns C(h, s): all members, in the order of admission, where nothing is drawn."""
+        if self._sampling is None:
+            return self.membership.addresses
+        if slot not in self._clusters:
+            if len(self._clusters) >= CLUSTERS_KEPT_MAX:
+                self._clusters.clear()
+            self._clusters[slot] = self._sampling.cluster(slot)
+        return self._clusters[slot]
+
+    def whose(self, slot: Slot, *, is_justified: bool = False) -> Address:
+        """Returns the member whose slot it is, whether it may lead or not."""
+        led_by = self.order if is_justified else self.cluster(slot)
+        return led_by[slot % len(led_by)]
+
+    def at(self, slot: Slot, *, is_justified: bool = False) -> Address | None:
+        """Returns who may propose in a slot, with a justification or without one; None if it passes unused."""
+        owner = self.whose(slot, is_justified=is_justified)
         return None if owner in self.passing else owner
 
-    def next_slot(self, slot: Slot) -> Slot:
-        """Returns the first slot from one on that somebody leads."""
-        while self.at(slot) is None:
+    def expected(self, slot: Slot, leader: Address) -> Address | None:
+        """Returns a leader of a slot: the one given, if it is one of the two; None if nobody leads."""
+        justified = self.at(slot, is_justified=True)
+        return justified if leader == justified else self.at(slot)
+
+    def next_slot(self, slot: Slot, *, is_justified: bool = True) -> Slot:
+        """Returns the first slot from one on in which somebody may propose, with a justification or without one."""
+        while self.at(slot, is_justified=is_justified) is None:
             slot = Slot(slot + 1)
         return slot
 
@@ -106,17 +152,15 @@ class Memberships:
     sampling: Sampling | None = None
     """What u draws from; None: its clusters are all members. The same state says so."""
 
+    leaders: Leaders = field(init=False, compare=False)
+    """Who leads at u, and who hears its votes."""
+
+    def __post_init__(self) -> None:
+        leaders = Leaders(self.undecided, self.suspended, self.sampling)
+        object.__setattr__(self, "leaders", leaders)  # frozen: made once, as what it draws is kept in it
+
     def __contains__(self, address: object) -> bool:
         return address in self.undecided or address in self.following
-
-    @property
-    def leaders(self) -> Leaders:
-        """Who leads at u."""
-        return Leaders(self.undecided, self.suspended)
-
-    def cluster(self, slot: Slot) -> tuple[Address, ...]:
-        """Returns C(u, s): all members of u, in the order of admission, where nothing is drawn."""
-        return self.undecided.addresses if self.sampling is None else self.sampling.cluster(slot)
 
     @property
     def joining(self) -> tuple[Address, ...]:
@@ -145,13 +189,3 @@ class Memberships:
     def is_follower(self, address: Address) -> bool:
         """Says whether somebody is told what is decided, and is no member of u or u + 1."""
         return address not in self and any(address == follower for follower, _ in self.followers)
-
-
-def cluster(membership: Membership, height: Height, slot: Slot) -> tuple[Address, ...]:
-    """Returns C(h, s), the cluster of a height and slot: all members, in the order of admission.
-
-    Sampling comes with larger memberships; callers already ask by height and slot.
-    """
-    assert height > 0
-    assert slot >= 0
-    return membership.addresses

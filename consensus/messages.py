@@ -5,6 +5,7 @@ PREPARE carry the same VOTE; the leader sends no PREPARE. Justifications, certif
 signed: they prove themselves by the statements inside.
 """
 
+from enum import Enum
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -115,6 +116,35 @@ class CommitCertificate(Record, frozen=True, kw_only=True, tag="committed"):
     slot: SlotField
     block: DigestField
     endorsements: Endorsements
+
+
+class EndorsedStatement(Enum):
+    """Of which kind the statements are that a certificate endorses."""
+
+    VOTE = "vote"
+    COMMIT = "commit"
+
+
+class Gathered(Record, frozen=True, kw_only=True, tag="gathered"):
+    """A certificate as one hands it to who knows the members of its height: numbers in the place of addresses."""
+
+    era: EraField
+    kind: EndorsedStatement
+    height: BlockHeightField
+    slot: SlotField
+    block: DigestField
+    signers: Annotated[bytes, Meta(min_length=1, max_length=(MEMBERS_MAX + 7) // 8)]
+    """A bit per member in the order of admission, the first one lowest in the first byte; exactly Q are set."""
+    signatures: Annotated[bytes, Meta(max_length=MEMBERS_MAX * SIGNATURE_SIZE_BYTES)]
+    """Theirs, in the same order, with nothing between."""
+
+
+class CertificateRequest(Record, frozen=True, kw_only=True, tag="certificate-request"):
+    """Asks who collects for the certificates of a height and slot that it has."""
+
+    era: EraField
+    height: BlockHeightField
+    slot: SlotField
 
 
 class ViewChangeHeader(Record, frozen=True, kw_only=True):

@@ -109,7 +109,7 @@ def _proposals(member: Member, now: Instant) -> Iterator[PrePrepare]:
 def _executed_proposals(member: Member) -> Iterator[PrePrepare]:
     """Yields the valid one of the highest slot: who votes for nothing may be the only one that heard its leader."""
     state = member.state
-    valid = [one for one in state.proposals if state.header_slots.get(one.block) is not None]
+    valid = [one for one in state.proposals if state.origins.get(one.block) is not None]
     newest = max(valid, default=None, key=lambda one: one.slot)
     if newest is not None and newest.signer != member.own:
         yield newest

@@ -23,6 +23,7 @@ from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
     Arrived,
+    BlockOrigin,
     Connected,
     Effects,
     Event,
@@ -326,11 +327,12 @@ class Replica:
         state = self._member.state
         if event.height == state.height and event.block in state.validating:
             state.validating.discard(event.block)
-            state.header_slots[event.block] = event.header_slot
+            state.origins[event.block] = event.origin
 
     def _take_proposed(self, event: Proposed, now: Instant) -> None:
         if event.block is not None and event.height == self._member.state.height:
-            self._member.state.header_slots[event.block] = event.slot  # built here, so executed here
+            built = BlockOrigin(event.slot, self._member.own)
+            self._member.state.origins[event.block] = built  # built here, so executed here
         liveness.take_proposed(self._member, event, now)
 
     def _take_applied(self, event: Applied, now: Instant) -> None:

@@ -42,7 +42,7 @@ def rule_validate(member: Member, _now: Instant) -> bool:
     if len(state.validating) >= VALIDATIONS_MAX:
         return False
     for proposal in _newest_first(member):
-        known = proposal.block in state.header_slots or proposal.block in state.validating
+        known = proposal.block in state.origins or proposal.block in state.validating
         if not known and _is_votable(member, proposal):
             return member.request_validation(proposal.block)
     return False
@@ -63,12 +63,13 @@ def _may_vote(member: Member, proposal: PrePrepare) -> bool:
     """S1 as it stands when the validation's result is at hand. Signatures and the justification's own validity
     were checked before `step`.
     """
-    header_slot = member.state.header_slots.get(proposal.block)
-    if header_slot is None or not _is_votable(member, proposal):
+    origin = member.state.origins.get(proposal.block)
+    if origin is None or not _is_votable(member, proposal):
         return False
-    # only a claimed or carried block keeps its older header; else a far-future header slot could end the chain
+    # only a claimed or carried block keeps its older header; else a far-future header slot could end the chain, and
+    # one of a slot's two leaders could name the other
     is_claimed = proposal.justification is not None and not claims_nothing(proposal.justification)
-    return header_slot == proposal.slot or is_claimed or proposal.block == member.state.carried
+    return origin == (proposal.slot, proposal.signer) or is_claimed or proposal.block == member.state.carried
 
 
 def _is_votable(member: Member, proposal: PrePrepare) -> bool:
@@ -82,7 +83,7 @@ def has_proposal_to_judge(member: Member, earliest: Slot) -> bool:
     """Says whether a proposal of a slot, or a later one, is at hand that this member may vote for once the host has
     executed it.
     """
-    known = member.state.header_slots
+    known = member.state.origins
     return any(
         proposal.slot >= earliest and proposal.block not in known and _is_votable(member, proposal)
         for proposal in member.state.proposals
@@ -181,7 +182,7 @@ def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         signature=member.sign(signed),
     )
     state.votes.add(prepare)
-    member.send_cluster(prepare, proposal.slot)
+    member.send_all(prepare)
 
 
 def send_commit(member: Member, now: Instant) -> None:
@@ -199,7 +200,7 @@ def send_commit(member: Member, now: Instant) -> None:
         signature=member.sign(signed),
     )
     state.commits.add(commit)
-    member.send_cluster(commit, claim.slot)
+    member.send_all(commit)
 
 
 def view_change(member: Member, slot: Slot, now: Instant) -> bool:
@@ -248,7 +249,8 @@ def pre_prepare(
 ) -> None:
     """Proposes and thereby votes. The host executed the block when it built or validated it."""
     state = member.state
-    assert member.leaders.at(slot) == member.own, "only the slot's leader proposes"
+    leader = member.leaders.at(slot, is_justified=justification is not None)
+    assert leader == member.own, "only the slot's leader proposes"
     assert state.may_vote_at(slot), "a proposal is a vote"
     signed = vote_bytes(state.era.domain, state.height, slot, block)
     message = PrePrepare(

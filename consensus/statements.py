@@ -9,15 +9,10 @@ from consensus.cryptography import verify
 from consensus.era_plans import AppliedEra
 from consensus.eras import Era
 from consensus.identifiers import FIXED_AHEAD, GENESIS_HEIGHT, Height, PublicKey
-from consensus.membership import Leaders, Membership
+from consensus.membership import Membership
 from consensus.messages import Decided, PreparedCertificate
 from consensus.past import Past
-from consensus.verification import (
-    Verified,
-    commit_certificate_holds,
-    prepared_certificate_holds,
-    verify_message,
-)
+from consensus.verification import commit_certificate_holds, prepared_certificate_holds, proposal_refusal
 
 
 def bad_field(signed: SignedMemberStatement, past: Past) -> str | None:
@@ -92,9 +87,9 @@ def is_whole(decided: Decided, past: Past) -> bool:
 
 
 def _voted_holds(statement: MemberStatement, past: Past) -> bool:
-    """The block voted for extends the tip, and has the signature of the member whose slot it is. Whether that one was
-    suspended only a state says, which who reads this may not have. A block counts where F + 1 voted for it: one of
-    them is honest, and has that state.
+    """The block voted for extends the tip, and has the signature of a member. Whether that one led the slot only a
+    state says, which who reads this may not have. A block counts where F + 1 voted for it: one of them is honest, and
+    has that state.
     """
     voted = statement.voted
     if voted is None:
@@ -102,7 +97,7 @@ def _voted_holds(statement: MemberStatement, past: Past) -> bool:
     height, membership, era = _undecided(statement, past)
     return (
         voted.height == height
-        and isinstance(verify_message(voted, Leaders(membership), era), Verified)
+        and proposal_refusal(voted, membership, era) is None
         and past.parent_of(voted.block, voted.proposal) == statement.block
     )
 

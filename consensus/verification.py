@@ -94,9 +94,13 @@ def _check_signature(signer: Address, signed: bytes, signature: Signature, membe
 
 
 def _check_pre_prepare(message: PrePrepare, leaders: Leaders, era: Era) -> Refusal | None:
-    membership = leaders.membership
-    if message.signer != leaders.at(message.slot):
+    if message.signer != leaders.at(message.slot, is_justified=message.justification is not None):
         return Refusal.NOT_THE_LEADER
+    return proposal_refusal(message, leaders.membership, era)
+
+
+def proposal_refusal(message: PrePrepare, membership: Membership, era: Era) -> Refusal | None:
+    """Says why a proposal is refused, whoever leads its slot; None if signature and justification hold."""
     signed = vote_bytes(era.domain, message.height, message.slot, message.block)
     refusal = _check_signature(message.signer, signed, message.signature, membership)
     if refusal is not None or message.justification is None:

@@ -147,7 +147,7 @@ def execute(
         leader=draft.leader,
         parent_leader=parent.leader,
         parent_voters=parent_voters(draft.parent_certificate),
-        cluster=parent.memberships.cluster(draft.slot),
+        cluster=parent.memberships.leaders.cluster(draft.slot),
         beginning=begun.beginning_in(height, state),
         decided=_named_blocks(transactions, height_of_block),
         parent_slot=parent.slot,

@@ -330,7 +330,7 @@ class Ledger(LedgerReader):
         self, slot: Slot, leader_address: Address, candidates: Iterable[Transaction]
     ) -> tuple[Draft, list[Transaction]]:
         assert slot >= self.tip_slot
-        assert leader_address == self._parent.memberships.leaders.at(slot)
+        assert leader_address == self._parent.memberships.leaders.expected(slot, leader_address)
         admission = Admission(self, Height(self.height + 1))
         transactions: list[Transaction] = []
         parameters, size_bytes = self.rules.parameters, 0

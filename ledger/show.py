@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from consensus.codec import Record, decode
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
+from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height
 from consensus.membership import Leaders
 from consensus.rendering import render
 from contracts.state import StateKey, StateValue
 from contracts.transactions import decode_transaction, transaction_digest
-from ledger.block import block_digest
+from ledger.block import BlockHeader, block_digest
 from ledger.ledger import Ledger
 from ledger.state_keys import state_key_text
 
@@ -32,6 +32,16 @@ class BlockRow(Record, frozen=True, kw_only=True):
     digest: str
 
 
+def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
+    """Returns the leader that Eq. 1 names for a decided header. Of members that are enough to be drawn, the one that
+    it has: every member checked before its vote that it is one of the slot's two.
+    """
+    membership = ledger.membership_at(header.height)
+    if len(membership) >= ledger.genesis.clusters.members_min:
+        return header.leader
+    return Leaders(membership).whose(header.slot)
+
+
 def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[BlockRow]:
     """Yields a line for each decided height from `first` to `last`, both included, that is here."""
     for number in range(max(first, ledger.first_height), min(last, ledger.height) + 1):
@@ -43,7 +53,7 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
             era=ledger.eras.at(height).number,
             slot=header.slot,
             leader=header.leader.hex(),
-            expected_leader=Leaders(ledger.membership_at(height)).whose(header.slot).hex(),
+            expected_leader=expected_leader(ledger, header).hex(),
             transactions=len(block.transactions),
             digest=block_digest(header).hex(),
         )
@@ -57,7 +67,7 @@ def show_block(ledger: Ledger, height: Height) -> Json | None:
     header = block.header
     return {
         "digest": block_digest(header).hex(),
-        "expected_leader": Leaders(ledger.membership_at(height)).whose(header.slot).hex(),
+        "expected_leader": expected_leader(ledger, header).hex(),
         "header": render(header),
         "transactions": [_show_raw(raw) for raw in block.transactions],
         "receipts": render(ledger.receipts(height)),

@@ -207,13 +207,13 @@ def _header_refusal(header: BlockHeader, parent: Parent, rules: Rules, eras: Era
         return BlockRefusal(
             reason=BlockRefusalReason.SLOT_BEFORE_PARENT, detail=f"{header.slot}, parent has {parent.slot}"
         )
-    leaders = parent.memberships.leaders
+    leader = parent.memberships.leaders.expected(header.slot, header.leader)
     comparisons: tuple[tuple[BlockRefusalReason, object, object], ...] = (
         (BlockRefusalReason.WRONG_VERSION, header.version, rules.version),
         (BlockRefusalReason.WRONG_CHAIN, header.chain, eras.chain),
         (BlockRefusalReason.WRONG_ERA, header.era, eras.at(header.height).number),
         (BlockRefusalReason.WRONG_PARENT, header.parent, parent.digest),
-        (BlockRefusalReason.NOT_THE_LEADER, header.leader, leaders.at(header.slot)),
+        (BlockRefusalReason.NOT_THE_LEADER, header.leader, leader),
     )
     return first_difference(comparisons)
 

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
+import msgspec
 from pydantic import BaseModel, ValidationError
 
 from node.errors import NodeAway, NodeError, NotFound, TestnetError
@@ -22,6 +23,7 @@ TIMEOUT_S: Final = 10.0
 """For one request on the same machine; a node that takes longer counts as away."""
 
 MESSAGEPACK_TYPE: Final = "application/msgpack"
+JSON_TYPE: Final = "application/json"
 
 URL_SHOWN_MAX: Final = 200
 """Characters of somebody's URL that a message shows."""
@@ -81,13 +83,26 @@ class NodeClient:
             NodeAway: the node does not answer.
             NodeError: it does not take it.
         """
-        place = f"{require_url(url)}{path_of('/v1/transactions', wait=wait_s)}"
+        path = path_of("/v1/transactions", wait=wait_s)
+        return await self._post(url, path, raw, MESSAGEPACK_TYPE, SubmissionReply)
+
+    async def post(self, url: str, path: str, body: msgspec.Struct, model: type[M]) -> M:
+        """Sends the node at `url` a JSON body, and returns what it answers.
+
+        Raises:
+            NodeAway: the node does not answer.
+            NodeError: it does not take it.
+        """
+        return await self._post(url, path, msgspec.json.encode(body), JSON_TYPE, model)
+
+    async def _post(self, url: str, path: str, data: bytes, media_type: str, model: type[M]) -> M:
+        place = f"{require_url(url)}{path}"
         try:
-            async with self._session.post(place, data=raw, headers={"Content-Type": MESSAGEPACK_TYPE}) as response:
+            async with self._session.post(place, data=data, headers={"Content-Type": media_type}) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, ValueError, TimeoutError) as error:
             raise NodeAway(f"{url} does not answer ({type(error).__name__}); is the node running?") from None
-        return _answer_of(url, status, body, SubmissionReply)
+        return _answer_of(url, status, body, model)
 
     async def _read(self, url: str) -> tuple[int, bytes]:
         try:

@@ -9,26 +9,23 @@ import secrets
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import KeyRing, Parameters
-from contracts.state import MEMBER_LIST_KEY, Member, MemberList, Overlay, member_key
-from contracts.state_reading import require
+from contracts.applicants import Applicant
+from contracts.state import Overlay, applicant_key
 from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed, RulesUnknown
-from ledger.ledger import Ledger
 from ledger.side_files import mark_damage
 from ledger.validation import rules_in
 from node.admission.endpoint import Endpoint, endpoint_of
 from node.admission.identity import Identity, load_chain, load_key
 from node.admission.next_keys import (
-    StateOfKeys,
     begun_exchange,
     finish_taking,
     is_in_force,
@@ -36,6 +33,7 @@ from node.admission.next_keys import (
     may_take,
     take,
 )
+from node.admission.own_member import as_member, has_taken, state_of_keys
 from node.api.context import ApiNode, RecoveryStatus
 from node.api.server import Api
 from node.chain.application import LedgerApplication
@@ -52,7 +50,6 @@ from node.chain.verify_ahead import verify_ahead
 from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
 from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
-from node.home.folder import Home
 from node.home.genesis_file import require_genesis
 from node.home.halt import refuse_if_halted, write_halt
 from node.home.heap import keep_large_blocks_off_the_heap
@@ -64,6 +61,7 @@ from node.logs import configure_logs, get_logger
 from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
 from node.mesh.forget_exchange import ForgetExchange, ForgetPorts
+from node.mesh.identity_exchange import IdentityExchange, IdentityPorts
 from node.mesh.known_keys import KnownKeys
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
@@ -73,6 +71,8 @@ from node.mesh.messages import (
     EndpointRecords,
     EvidenceNote,
     ForgetNotes,
+    IdentityAnswer,
+    IdentityNote,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -201,10 +201,10 @@ class Daemon:
         self.ledger = opened.ledger
         rules_in(self.ledger)  # else nothing can be done before the program is another
         self._set_aside = opened.set_aside
-        if _has_taken(configuration.home, self.ledger, identities):
+        if has_taken(configuration.home, self.ledger, identities):
             identities = load_identities(configuration.home)
         self.known = KnownKeys(self.ledger, configuration.home.checkpoint)
-        identity, other = _as_member(configuration, identities, self.ledger, self.known.addresses())
+        identity, other = as_member(configuration, identities, self.ledger, self.known.addresses())
         self.mesh = self._make_mesh(identity, other, opened.begun)
         self._own = identity.address
         self._keys_in_use = (identity.node_key.public_key, identity.meter_key.public_key)
@@ -212,6 +212,7 @@ class Daemon:
         self._admit()
         self.endpoints = self._make_endpoints(identity)
         self.forgets = self._make_forgets()
+        self.identities = self._make_identities(identity, other)
         self.loop = DriverLoop(self.ledger)
         pool = self._make_pool()
         applied = AppliedFeed()
@@ -221,6 +222,7 @@ class Daemon:
         applied.listen(lambda _: self._take_keys())
         self.rules = RulesWatch(self.ledger)
         applied.listen(lambda _: self.rules.look())
+        applied.listen(lambda _: self.identities.drop_what_is_over())
         keys = KeyRing(identity.signer)
         if other is not None:
             keys.add(other.signer)
@@ -282,7 +284,7 @@ class Daemon:
 
     def _take_keys(self) -> None:
         """Begins anew with a key that the chain has since; puts it in the old one's place once that is of no use."""
-        home, state = self._configuration.home, _state_of_keys(self.ledger, self._own)
+        home, state = self._configuration.home, state_of_keys(self.ledger, self._own)
         is_taking = home.taken.directory.exists()
         if state is None or not (is_taking or begun_exchange(home)):
             return
@@ -332,6 +334,16 @@ class Daemon:
         )
         return ForgetExchange(file=self._configuration.home.address_book, ports=ports)
 
+    def _make_identities(self, identity: Identity, other: Identity | None) -> IdentityExchange:
+        ports = IdentityPorts(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            applicant=lambda address: Overlay(self.ledger).get(applicant_key(address), Applicant),
+            refused=self.metrics.on_message_refused,
+        )
+        keys = [one.signer for one in (identity, other) if one is not None]
+        return IdentityExchange(chain=self.ledger.chain, keys=keys, ports=ports)
+
     def _places_of(self, peer: PeerEndpoint) -> tuple[Endpoint, ...]:
         """Where to dial; the mesh is made before the exchange."""
         return self.endpoints.places_of(peer)
@@ -339,6 +351,7 @@ class Daemon:
     def _on_link(self, peer: Address) -> None:
         self.endpoints.on_link(peer)
         self.forgets.on_link(peer)
+        self.identities.on_link(peer)
 
     def _make_pool(self) -> TransactionPool:
         limits = self._configuration.mempool
@@ -420,6 +433,7 @@ class Daemon:
                 recovery_status=self._recovery_status,
                 rules_notice=self.rules.notice,
                 link_notices=self.mesh.notices,
+                identities=self.identities,
                 damaged=self.participant.driver.fail,
             ),
             host=self._configuration.api.host,
@@ -454,6 +468,10 @@ class Daemon:
                 self.snapshot_server.request(sender, message)
             case SnapshotOffer() | OriginPage() | ChunkAnswer():
                 self.metrics.on_message_refused("snapshot_not_asked")
+            case IdentityNote():
+                self.identities.on_note(sender, message)
+            case IdentityAnswer():
+                self.identities.on_answer(sender, message)
             case _:
                 self.participant.receive(sender, message)
 
@@ -480,6 +498,7 @@ class Daemon:
                     self.forgets.run(),
                     self.snapshots.run(),
                     self.snapshot_server.run(),
+                    self.identities.run(),
                     self._pass_on_old(),
                     self.agent.run(),
                 )
@@ -538,51 +557,6 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         with suppress(asyncio.CancelledError, Exception):  # the first failure is the one reported
             await task
-
-
-def _as_member(
-    configuration: Configuration, identities: Sequence[Identity], ledger: Ledger, linked: AbstractSet[Address]
-) -> tuple[Identity, Identity | None]:
-    """Returns the identity whose key acts, under the address that the chain gives it, and another one whose key is
-    known at other heights. A node whose key or peers are not the chain's would run without ever taking part; one that
-    asked to join follows until the chain knows it.
-    """
-    members = (ledger.member_of(one.node_key.public_key) for one in identities)
-    address = next((member for member in members if member is not None), None)
-    first = identities[0]
-    if address is None and configuration.home.join_request.exists():
-        return first, None
-    if address is None:
-        raise IdentityError(
-            f"{configuration.home.node_key}: its address {first.address.hex()} is no member of this chain. A new "
-            "home applies the plan that brings it in first (p2pnode recover apply)"
-        )
-    known = linked | {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
-    for peer in configuration.p2p.peers:
-        if peer.address_bytes not in known:
-            raise ConfigurationError(f"[p2p] peers: {peer.address} is no member of this chain")
-    named, key = [replace(one, address=address) for one in identities], ledger.key_of(address)
-    acting = next((one for one in named if one.node_key.public_key == key), named[0])
-    return acting, next((one for one in named if one is not acting), None)
-
-
-def _has_taken(home: Home, ledger: Ledger, identities: Sequence[Identity]) -> bool:
-    """Puts the next key in the old one's place if the chain has no use for that any more; says whether it did."""
-    members = (ledger.member_of(one.node_key.public_key) for one in identities)
-    address = next((member for member in members if member is not None), None)
-    state = None if address is None else _state_of_keys(ledger, address)
-    if state is None or not may_take(home, state):
-        return False
-    take(home)
-    return True
-
-
-def _state_of_keys(ledger: Ledger, address: Address) -> StateOfKeys | None:
-    member = Overlay(ledger).get(member_key(address), Member)
-    if member is None:
-        return None
-    voting = ledger.memberships().undecided.key_of(address)
-    return StateOfKeys(acting=member.node_key, voting=voting, meter=member.meter_key)
 
 
 __all__ = ["AgentFactory", "AgentParts", "Daemon", "SignStateError", "make_agent", "run_daemon"]

@@ -81,13 +81,27 @@ def captured_fault(clusters: ClusterParameters, captured_max: Fraction) -> str |
     worst = likeliest_capture(clusters.size, members)
     if worst.chance <= captured_max:
         return None
-    sizes = range(clusters.size + 1, CLUSTER_SIZE_MAX + 1)
+    largest = min(CLUSTER_SIZE_MAX, clusters.members_min - 1)
+    sizes = range(clusters.size + 1, largest + 1)
     enough = next((size for size in sizes if likeliest_capture(size, members).chance <= captured_max), None)
-    advice = f"no cluster of {CLUSTER_SIZE_MAX} or fewer does" if enough is None else f"clusters of {enough} do"
+    advice = f"no cluster of {largest} or fewer does" if enough is None else f"clusters of {enough} do"
     return (
         f"of clusters of {clusters.size}, drawn of {worst.members} members of which {worst.byzantine} lie, one in "
         f"{floor(1 / worst.chance):,} has no honest member: its block comes up to two thirds of a slot later. "
         f"At most one in {floor(1 / captured_max):,} was asked for: {advice}"
+    )
+
+
+def clusters_text(clusters: ClusterParameters) -> str:
+    """Returns what clusters mean, for who signs the rules."""
+    members = range(clusters.members_min, MEMBERS_MAX + 1)
+    if not members:
+        return "All members hear every vote first: no clusters are drawn."
+    chance = likeliest_capture(clusters.size, members).chance
+    how_often = f"in at most one of {floor(1 / chance):,} draws" if chance else "in no draw"
+    return (
+        f"From {clusters.members_min} members on, {clusters.size} are drawn for each block; none of them is honest "
+        f"{how_often}."
     )
 
 

@@ -5,11 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
-from consensus.identifiers import Address, Height
-from consensus.membership import Leaders
-from ledger.block import BlockHeader
+from consensus.identifiers import Height
 from ledger.errors import NothingToProve
-from ledger.ledger import Ledger
+from ledger.show import expected_leader
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
 from node.replies.node import BlocksReply
@@ -59,8 +57,3 @@ async def show_checkpoint(context: ApiContext, _: NoParameters, __: web.Request)
         return answer(await context.read_slowly(checkpoint_reply(context.chain.ledger)))
     except NothingToProve as error:
         raise ProblemError(ProblemReason.UNKNOWN_BLOCK, str(error)) from None
-
-
-def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
-    """Returns the leader that Eq. 1 names for a header's height and slot."""
-    return Leaders(ledger.membership_at(header.height)).whose(header.slot)

@@ -18,6 +18,7 @@ from node.chain.block_sync import SyncProgress
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.household.agent import AgentProgress
+from node.mesh.identity_exchange import IdentityExchange
 from node.metrics.counters import NodeMetrics
 from node.names.names import Names
 from node.replies.problem import ProblemReason
@@ -95,6 +96,8 @@ class ApiNode:
     """What its program lacks for the rules of the chain, as of the last block; None: nothing."""
     link_notices: Callable[[Callable[[Address], str]], Sequence[str]]
     """What somebody must put right so that the links to the other members work."""
+    identities: IdentityExchange
+    """Sealed identities of homes that join, on their way to verifiers or for this one."""
     damaged: Callable[[LedgerDamaged], None]
     """Stops the node when a read shows that the ledger is damaged: nobody is answered from it."""
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from node.api.blocks import list_blocks, show_block, show_checkpoint
 from node.api.context import ApiContext
 from node.api.events import follow_events
+from node.api.identities import deliver_identity, list_identities, show_panel
 from node.api.node import (
     show_docs,
     show_health,
@@ -43,6 +44,7 @@ from node.api.stories import (
 )
 from node.api.transactions import MESSAGEPACK_TYPES, show_transaction, submit
 from node.api.why import show_why
+from node.replies.identities import IdentitiesReply, PanelFileReply, SealedBody
 from node.replies.node import (
     BatchReply,
     BlockReply,
@@ -66,6 +68,7 @@ from node.replies.parameters import (
     HistoryParameters,
     NoParameters,
     OwnTransactionsParameters,
+    PanelParameters,
     Parameters,
     ReceiptParameters,
     ScoreHistoryParameters,
@@ -162,6 +165,11 @@ says why, with the values compared.
 
 Submitting the same bytes again is harmless: 200 with `known` true. A batch is answered with 200 and one result per
 transaction, each either a `submission` or a `problem`."""
+
+IDENTITIES_TEXT: Final = """Those that this node brings to verifiers, and the one box of each home that is for this
+node, closed: who has the verifier's node key opens it (`p2pnode verify-queue show`). They are in memory alone, and
+gone once the application is decided, lapses or gets another panel, the verifier said what it found, or the node
+ends."""
 
 EVENTS_TEXT: Final = """A WebSocket. Each message is one event as JSON: per height the block, then its receipts, then
 its trades. `from` resumes at a height. A client that does not read is closed with code 1013, a node that stops closes
@@ -340,6 +348,45 @@ ROUTES: Final[tuple[Route, ...]] = (
         parameters=ApplicationsParameters,
         replies={200: Reply(description="The applications.", models=(ApplicationsReply,))},
         handler=list_applications,
+    ),
+    Route(
+        method="GET",
+        path="/v1/applications/{address}/panel",
+        operation="showPanel",
+        tag="members",
+        summary="Who verifies a home that asked to join, with the proof for that home",
+        parameters=PanelParameters,
+        replies={200: Reply(description="The file that `p2pnode join seal` reads.", models=(PanelFileReply,))},
+        problems=(Reason.UNKNOWN_PANEL, Reason.TOO_MANY_READS),
+        handler=show_panel,
+    ),
+    Route(
+        method="GET",
+        path="/v1/identities",
+        operation="listIdentities",
+        tag="members",
+        summary="Sealed identities of homes that join, in this node's memory",
+        description=IDENTITIES_TEXT,
+        replies={200: Reply(description="The identities, sealed.", models=(IdentitiesReply,))},
+        handler=list_identities,
+    ),
+    Route(
+        method="POST",
+        path="/v1/identities",
+        operation="deliverIdentity",
+        tag="members",
+        summary="Bring a sealed identity to the verifiers of an application",
+        description="Each box goes to its verifier alone, and again until the verifier said that it has it.",
+        body=SealedBody,
+        replies={200: Reply(description="Taken; what this node has now.", models=(IdentitiesReply,))},
+        problems=(
+            Reason.INVALID_JSON,
+            Reason.IDENTITY_REFUSED,
+            Reason.BODY_TOO_LARGE,
+            Reason.REQUEST_TIMEOUT,
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+        ),
+        handler=deliver_identity,
     ),
     Route(
         method="GET",

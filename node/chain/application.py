@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from consensus.codec import DecodeError, decode, encode
 from consensus.eras import Eras
-from consensus.events import Decision
+from consensus.events import BlockOrigin, Decision
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
@@ -59,8 +59,8 @@ class Application(DecidedChain, Protocol):
         """Returns the certificate of the block before that a whole block carries."""
         ...
 
-    def check(self, proposal: bytes) -> Slot | None:
-        """Executes a whole block of the undecided height; returns its header's slot, None if it is invalid."""
+    def check(self, proposal: bytes) -> BlockOrigin | None:
+        """Executes a whole block of the undecided height; returns what its header says, None if it is invalid."""
         ...
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
@@ -187,14 +187,14 @@ class LedgerApplication:
         """Returns the certificate of the block before that a whole block carries."""
         return self._block_of(proposal).parent_certificate
 
-    def check(self, proposal: bytes) -> Slot | None:
-        """Executes a whole block of the undecided height; returns its header's slot, None if it is invalid."""
+    def check(self, proposal: bytes) -> BlockOrigin | None:
+        """Executes a whole block of the undecided height; returns what its header says, None if it is invalid."""
         block = self._block_of(proposal)
         refusal = self._ledger.check(block)
         if refusal is not None:
             self._log.warning("invalid block", height=block.header.height, reason=str(refusal))
             return None
-        return block.header.slot
+        return BlockOrigin(block.header.slot, block.header.leader)
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
         """Makes and executes the block that this member proposes; None if it has nothing to propose."""

@@ -302,16 +302,16 @@ class Driver:
         if self._has_failed or request.height != self._application.height + 1:
             return  # decided meanwhile
         try:
-            header_slot = self._application.check(request.proposal)
+            origin = self._application.check(request.proposal)
         except Exception as error:  # noqa: BLE001  (a bug of ours or a damaged ledger: stop signing)
             self.fail(error)
             return
-        if header_slot is None:
+        if origin is None:
             self._ports.refused("invalid_block", None)
         else:
             self._application.take_all(transactions)  # pending here too (P6): if its slot fails, any leader has them
             self.work_changed()
-        self.post(Validated(height=request.height, block=request.block, header_slot=header_slot))
+        self.post(Validated(height=request.height, block=request.block, origin=origin))
 
     def _propose(self, request: ProposeRequest) -> None:
         built = self._application.build(request.slot, may_be_empty=request.may_be_empty)

@@ -22,6 +22,7 @@ from node.cli.homes.join import join_app
 from node.cli.homes.member import member_app
 from node.cli.homes.names import names_app
 from node.cli.homes.rules import rules_app
+from node.cli.homes.show_identity import DELIVER_EXAMPLE, PANEL_EXAMPLE, SEAL_EXAMPLE, deliver, panel, seal
 from node.cli.homes.verify_queue import verify_queue_app
 from node.cli.ledger import ledger_app
 from node.cli.offices.office import office_app
@@ -61,6 +62,9 @@ app.command(epilog=WHY_EXAMPLE)(why)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
 app.command("committee-risk", epilog=COMMITTEE_RISK_EXAMPLE)(committee_risk)
 app.command("export-data", epilog=EXPORT_EXAMPLE)(export_data)
+join_app.command(epilog=PANEL_EXAMPLE)(panel)
+join_app.command(epilog=SEAL_EXAMPLE)(seal)
+join_app.command(epilog=DELIVER_EXAMPLE)(deliver)
 app.add_typer(genesis_app, name="genesis")
 app.add_typer(recover_app, name="recover")
 app.add_typer(home_app, name="home")

@@ -1,14 +1,15 @@
 """Options that several commands take, and how an operator is asked."""
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from node.admission.passphrase import checked_passphrase, read_passphrase_file
 from node.cli.terminal import asked
-from node.errors import NodeError
+from node.errors import JoinError, NodeError
 
 ConfigOption = Annotated[
     Path,
@@ -24,6 +25,19 @@ KeyFileOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+_ADDRESS: Final = re.compile("[0-9a-f]{64}")
+
+
+def require_home_address(address: str) -> None:
+    """Refuses what is to be the address of a home and is none.
+
+    Raises:
+        JoinError: says what it has.
+    """
+    if _ADDRESS.fullmatch(address) is None:
+        raise JoinError(f"{address[:64]!r} is no address of a home: it has 64 digits, 0 to 9 and a to f")
 
 
 def confirm(question: str, *, yes: bool) -> None:

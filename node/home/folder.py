@@ -17,7 +17,8 @@
 | `readings.csv` | the household's own rows: what its meter measures | 0600 |
 | `eras/` | plans that this node agreed to, eras that it began (`p2pnode recover`) | 0700 |
 | `join-request.json` | what this home asked to join with (`p2pnode join request`) | 0644 |
-| `join-identity.json` | who lives here, with the salt of what the chain has of it: for verifiers alone | 0600 |
+| `join-identity.json` | who lives here, with the salt of what the chain has of it: `join seal` reads it | 0600 |
+| `join-sealed.json` | the same, sealed to the drawn verifiers (`p2pnode join seal`) | 0644 |
 | `endpoints` | where the members said that they are; a cache (`node/mesh/endpoint_file.py`) | 0644 |
 | `address-book.json` | how this home calls the members (`p2pnode names`) | 0600 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
@@ -129,8 +130,13 @@ class Home:
 
     @property
     def join_identity(self) -> Path:
-        """Who lives here, with the salt of the commitment: for the verifiers alone."""
+        """Who lives here, with the salt of the commitment: to be sealed for the verifiers alone."""
         return self.directory / "join-identity.json"
+
+    @property
+    def join_sealed(self) -> Path:
+        """Who lives here, sealed to the drawn verifiers: what a member brings them."""
+        return self.directory / "join-sealed.json"
 
     @property
     def address_book(self) -> Path:

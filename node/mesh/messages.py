@@ -25,6 +25,7 @@ from contracts.transactions import (
     COUNTER_MAX,
     ENERGY_WH_MAX,
     TRANSACTION_SIZE_BYTES_MAX,
+    AddressBytes,
     Counter,
     DoubleOffer,
     SignatureBytes,
@@ -33,6 +34,8 @@ from contracts.transactions import (
 from contracts.units import Milliseconds, WattHours
 from ledger.state_copy import ORIGIN_PAGE_SIZE_BYTES, ORIGIN_PAGES_MAX, ORIGIN_SIZE_BYTES_MAX
 from ledger.state_ranges import StateChunk
+from node.admission.joining.sealing import IdentityBox
+from node.errors import BoxFault
 from node.mesh.endpoint_record import RECORDS_MAX, RawRecord
 from node.names.card import RawForget
 
@@ -187,6 +190,21 @@ class ForgetNotes(Record, frozen=True, kw_only=True, tag="forgets"):
     raw: Annotated[tuple[RawForget, ...], Meta(min_length=1, max_length=FORGETS_PER_MESSAGE_MAX)]
 
 
+class IdentityNote(Record, frozen=True, kw_only=True, tag="identity"):
+    """Brings a verifier, and nobody else, who lives in a home that asked to join: sealed to the verifier's key."""
+
+    applicant: AddressBytes
+    box: IdentityBox
+
+
+class IdentityAnswer(Record, frozen=True, kw_only=True, tag="identity-answer"):
+    """A verifier's word to who brought it a box."""
+
+    applicant: AddressBytes
+    fault: BoxFault | None
+    """Why the verifier does not keep it; None: it has the identity."""
+
+
 PeerMessage = (
     Message
     | HeightQuestion
@@ -200,6 +218,8 @@ PeerMessage = (
     | EvidenceNote
     | EndpointRecords
     | ForgetNotes
+    | IdentityNote
+    | IdentityAnswer
 )
 
 

@@ -121,6 +121,13 @@ class HistoryParameters(Parameters):
     """Most versions returned."""
 
 
+class PanelParameters(Parameters):
+    """Whose panel."""
+
+    address: DigestText
+    """Address of a home that asked to join."""
+
+
 class ApplicationsParameters(Parameters):
     """Whose application."""
 

@@ -31,6 +31,7 @@ class ProblemReason(Enum):
     UNKNOWN_TRADE = "unknown_trade"
     UNKNOWN_MEMBER = "unknown_member"
     UNKNOWN_EVIDENCE = "unknown_evidence"
+    UNKNOWN_PANEL = "unknown_panel"
     NOTHING_METERED = "nothing_metered"
     BLOCKS_NOT_HERE = "blocks_not_here"
     AMBIGUOUS_NAME = "ambiguous_name"
@@ -47,6 +48,8 @@ class ProblemReason(Enum):
     EXPIRED = "expired"
     QUOTA = "quota"
     MEMPOOL_FULL = "mempool_full"
+    # identities of homes that join
+    IDENTITY_REFUSED = "identity_refused"
     # the node
     NOT_READY = "not_ready"
     HALTED = "halted"
@@ -70,6 +73,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.UNKNOWN_TRADE: (404, "The chain holds no contract or transaction of this name"),
     ProblemReason.UNKNOWN_MEMBER: (404, "No member has this name or address"),
     ProblemReason.UNKNOWN_EVIDENCE: (404, "The chain holds no proven misconduct of this name"),
+    ProblemReason.UNKNOWN_PANEL: (404, "Nobody verifies an application of this home now"),
     ProblemReason.NOTHING_METERED: (404, "The meter has no reading in this month"),
     ProblemReason.AMBIGUOUS_NAME: (409, "The beginning of a name fits several things; give more digits"),
     ProblemReason.METHOD_NOT_ALLOWED: (405, "The path does not know this method"),
@@ -88,6 +92,7 @@ PROBLEMS: Final[Mapping[ProblemReason, tuple[int, str]]] = {
     ProblemReason.UNKNOWN_SENDER: (422, "The sender has no wallet on this chain"),
     ProblemReason.OTHER_KEY: (422, "The key that signed is not the sender's present one"),
     ProblemReason.NONCE_TOO_HIGH: (422, "The nonce is too far above the sender's last; sign again with a lower one"),
+    ProblemReason.IDENTITY_REFUSED: (422, "The identity is not sealed for the verifiers of an open application"),
     ProblemReason.WEBSOCKET_EXPECTED: (426, "This path speaks WebSocket only"),
     ProblemReason.QUOTA: (429, "The sender submits more than its quota"),
     ProblemReason.HEADER_TOO_LARGE: (431, "The request's header is too large"),

@@ -188,6 +188,8 @@ class ApplicationView(ApiModel):
     """Hash of the main contract."""
     person: Hash
     """The person's tag, by the authority."""
+    request: Hash
+    """The transaction that brought it."""
     verifiers: list[Verifier]
     """Empty while they are to be drawn."""
     needed: Count

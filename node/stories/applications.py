@@ -37,6 +37,7 @@ def _view(names: Names, address: Address, applicant: Applicant) -> ApplicationVi
         identity=applicant.identity.hex(),
         terms=applicant.terms.hex(),
         person=applicant.person.hex(),
+        request=applicant.request.hex(),
         verifiers=[Verifier(address=one.hex(), name=names.of(one), verdict=said.get(one)) for one in applicant.panel],
         needed=verdicts_needed(len(applicant.panel) or PANEL_MAX),
         until_slot=applicant.until_slot,

@@ -55,6 +55,7 @@ from tests.support.contracts import make_genesis, seeded_key
 from tests.support.joining import newcomer, request_of
 from tests.support.ledger import ChainBuilder
 from tests.support.names import book_of
+from tests.support.stories import told
 
 PERSON: Final = Digest(bytes([7]) * 32)
 SHOWN: Final = JoinIdentity(salt=PERSON, identity="Ada Löwe\nSunny Street 5 ☀")
@@ -158,7 +159,7 @@ def _panel_decoders(directory: Path, random: Random) -> Iterator[Decoder]:
     homes, new = make_genesis(4), newcomer(1)
     builder = ChainBuilder.create(directory / "panel-ledger", homes)
     builder.append([builder.transaction(0, request_of(homes, new))])
-    document = export_panel(builder.ledger, new.address)
+    document = told(export_panel(builder.ledger, new.address))
     builder.ledger.close()
     right = bytes.fromhex(document["content"])
 

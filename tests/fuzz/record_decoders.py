@@ -7,8 +7,9 @@ from typing import Any, Final
 from consensus import vrf
 from consensus.codec import DecodeError, decode, encode
 from consensus.events import PreparedBlock, SignState
+from consensus.gathering import certificate_in, gathered_of
 from consensus.identifiers import Digest, Height
-from consensus.messages import CommitCertificate, PrePrepare
+from consensus.messages import CommitCertificate, Gathered, PreparedCertificate, PrePrepare
 from contracts.receipts import Receipt
 from contracts.state import StateKey, StateValue, Table
 from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction
@@ -30,6 +31,7 @@ from node.names.card import Forget, decode_forget
 from node.stories.misconduct import Evidence
 from tests.fuzz.decoder import Decoder
 from tests.fuzz.specimens import encodings
+from tests.support.consensus import Members
 from tests.support.contracts import make_genesis, seeded_key
 
 PLAIN: Final[dict[str, Any]] = {
@@ -112,6 +114,7 @@ def record_decoders(ledger: Ledger, random: Random) -> Iterator[Decoder]:
     yield _covered_decoder()
     yield _chunk_decoder(random)
     yield _proof_decoder()
+    yield _gathered_decoder()
     yield from _index_decoders()
 
 
@@ -148,6 +151,29 @@ def _proof_decoder() -> Decoder:
         return data
 
     return Decoder(name="vrf-proof", read=read, write=bytes, refusals=(NoProofError,), specimens=specimens)
+
+
+def _gathered_decoder() -> Decoder:
+    """Certificates in few bytes: what holds is the one form of its certificate."""
+    members = Members(4)
+    certificates = (members.prepared(9), members.committed(9), members.prepared(9, by=(1, 2, 3)))
+
+    def write(certificate: PreparedCertificate | CommitCertificate) -> bytes:
+        return encode(gathered_of(certificate, members.membership))
+
+    def read(data: bytes) -> PreparedCertificate | CommitCertificate:
+        certificate = certificate_in(decode(data, Gathered), members.membership, members.era)
+        if certificate is None:
+            raise NoProofError
+        return certificate
+
+    return Decoder(
+        name="gathered",
+        read=read,
+        write=write,
+        refusals=(DecodeError, NoProofError),
+        specimens=tuple(map(write, certificates)),
+    )
 
 
 def _covered_decoder() -> Decoder:

@@ -14,7 +14,7 @@ from consensus.codec import decode, encode
 from consensus.eras import Eras
 from consensus.identifiers import Height
 from consensus.membership import Membership
-from contracts.state import TOTALS_KEY, account_key, trade_key
+from contracts.state import TOTALS_KEY, account_key, applicant_key, trade_key
 from contracts.transactions import ReportMisconduct, transaction_digest
 from ledger.block import BlockHeader, block_digest
 from ledger.proofs import ReceiptProof, StateProof, receipt_proof_holds, state_proof_holds
@@ -30,6 +30,7 @@ from node.replies.node import Problem
 from node.stories.misconduct import list_misconduct
 from tests.support.api import ApiHarness, exchange, running_api
 from tests.support.contracts import make_genesis
+from tests.support.joining import newcomer, request_of
 from tests.support.names import names_in
 from tests.support.stories import two_votes
 
@@ -59,6 +60,14 @@ def reported(api: ApiHarness) -> str:
     return known[0].misconduct
 
 
+def asked_to_join(api: ApiHarness) -> str:
+    """Returns the address of a home whose application is open."""
+    home = newcomer(1)
+    if api.ledger.get(applicant_key(home.address)) is None:
+        api.builder.append([api.builder.transaction(1, request_of(api.community, home))])
+    return home.address.hex()
+
+
 def good_paths(api: ApiHarness) -> dict[str, str]:
     """One request that succeeds for every GET route of the table."""
     transaction = transaction_digest(api.builder.ledger.block(Height(2)).transactions[0]).hex()  # type: ignore[union-attr]
@@ -77,6 +86,8 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "showRules": "/v1/rules",
         "listMemberChanges": "/v1/members/changes",
         "listApplications": "/v1/applications",
+        "showPanel": f"/v1/applications/{asked_to_join(api)}/panel",
+        "listIdentities": "/v1/identities",
         "showAccount": f"/v1/accounts/{account}",
         "listOwnTransactions": f"/v1/accounts/{account}/transactions",
         "listTrades": "/v1/trades?limit=2&order=newest",

@@ -2,19 +2,16 @@
 while they are members, and after one left and asked to be forgotten.
 """
 
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
-import plyvel
 import pytest
 
-from ledger.side_files import database_path
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.ceremony_commands import config, decide_blocks, running
 from tests.support.ports import free_ports
+from tests.support.searching import found_on_disk
 from tests.support.testnet import Node, Street, cleaned_up, p2pnode, refused, wait_until, write_readings
 
 NAMES = {number: f"Quittenbaum{number}" for number in range(1, 6)}
@@ -48,25 +45,6 @@ def card_of(street: Street, number: int) -> Path:
 
 def words_in(content: bytes) -> set[str]:
     return {word for word in (*NAMES.values(), *CONTACTS.values()) if word.encode() in content}
-
-
-def found_on_disk(node: Node) -> dict[str, set[str]]:
-    """What stands in the files of a stopped node; its database is read, as it is compressed in its files."""
-    found = {
-        str(path.relative_to(node.home.directory)): words_in(path.read_bytes())
-        for path in node.home.directory.rglob("*")
-        if path.is_file()
-    }
-    copy = node.home.directory.parent / f"copy-{time.monotonic_ns()}"
-    shutil.copytree(database_path(node.home.ledger), copy)
-    database = plyvel.DB(str(copy))  # opening it writes: the node would take its own for damaged
-    try:
-        entries = list(database.iterator())
-        found["the database"] = set().union(*(words_in(key + value) for key, value in entries))
-    finally:
-        database.close()
-    assert len(entries) > 100, "it was searched"
-    return {place: words for place, words in found.items() if words}
 
 
 def logged(street: Street) -> set[str]:
@@ -123,8 +101,10 @@ def test_names_stand_in_address_books_alone_and_after_a_forget_nowhere(street: S
     assert logged(street) == set()
     everybodys = {*NAMES.values(), *CONTACTS.values()} - gone
     for number, node in enumerate(staying, start=1):
-        assert found_on_disk(node) == {"address-book.json": everybodys, "meter.toml": {NAMES[number]}}
-    assert found_on_disk(leaver) == {"address-book.json": everybodys, "meter.toml": {NAMES[5]}}, "its own home's name"
+        assert found_on_disk(node, words_in) == {"address-book.json": everybodys, "meter.toml": {NAMES[number]}}
+    assert found_on_disk(leaver, words_in) == {"address-book.json": everybodys, "meter.toml": {NAMES[5]}}, (
+        "its own home's name"
+    )
     with running(*staying):
         wait_until(lambda: all(node.is_ready() for node in staying), "they run again")
         again = refused(street.directory, "names", "add", card_of(street, 5), *config(staying[0]))

@@ -20,6 +20,7 @@ from node.meter.readings_file import read_readings
 from tests.integration.test_founding import found, node_of
 from tests.integration.test_moved_homes import move
 from tests.support.ceremony_commands import config, height, members_at, newest_trade, running
+from tests.support.new_homes import show_identity
 from tests.support.ports import free_port
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
@@ -88,9 +89,9 @@ def join(community: Community, stack: ExitStack, name: str, sponsor: Node) -> No
     stack.enter_context(running(new))
     members = members_at(first)
     p2pnode(place, "join", "submit", new.home.join_request, *config(sponsor))
+    assert "all have it" in show_identity(place, new, by=sponsor)
     for verifier in community.founders[:3]:
-        accept = ("verify-queue", "accept", new.address.hex()[:12], *config(verifier))
-        p2pnode(place, *accept, "--identity", new.home.join_identity, "--yes")
+        p2pnode(place, "verify-queue", "accept", new.address.hex()[:12], *config(verifier), "--yes")
     are(members + 1, *community.founders, new)
     return new
 

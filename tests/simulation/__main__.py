@@ -16,13 +16,14 @@ from tests.simulation.ceremony_runs import failure_text
 from tests.simulation.ceremony_runs import run_seeds as run_ceremonies
 from tests.simulation.changes import run_changes
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
+from tests.simulation.clusters import run_clusters
 from tests.simulation.height_model import LONG_SEARCHES as LONG_HEIGHTS
 from tests.simulation.height_model import SEARCHES as HEIGHTS
 from tests.simulation.inquiry_model import LONG_SEARCHES as LONG_INQUIRIES
 from tests.simulation.inquiry_model import SEARCHES as INQUIRIES
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
-from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES, OF_SUSPENDED
+from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES, OF_CLUSTERS, OF_SUSPENDED
 from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
 from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
 from tests.simulation.suspended import run_suspended
@@ -190,6 +191,16 @@ def suspended(seeds: Seeds = "0:100", processes: Processes = None) -> None:
     code 1 on any violation of safety, and on any request that is not executed.
     """
     summary = run_all(run_suspended, _range(seeds), Progress("networks"), processes, expected=OF_SUSPENDED)
+    typer.echo(_text("networks", summary))
+    raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
+
+
+@app.command(epilog="Example: p2pnode-sim clusters --seeds 0:1000")
+def clusters(seeds: Seeds = "0:100", processes: Processes = None) -> None:
+    """Runs networks of seven to thirteen that draw clusters of four to seven, while much goes wrong. Exit code 1 on
+    any violation of safety, and on any request that is not executed.
+    """
+    summary = run_all(run_clusters, _range(seeds), Progress("networks"), processes, expected=OF_CLUSTERS)
     typer.echo(_text("networks", summary))
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
 

@@ -140,7 +140,7 @@ def may_vote_unvalidated(own: member.Member, proposal: PrePrepare) -> bool:
 
 
 def may_vote_for_any_header(own: member.Member, proposal: PrePrepare) -> bool:
-    return own.state.header_slots.get(proposal.block) is not None and safety._is_votable(own, proposal)
+    return own.state.origins.get(proposal.block) is not None and safety._is_votable(own, proposal)
 
 
 def body_of_nothing(own: member.Member, block: Digest, _holders: Any, _now: Any) -> bytes:

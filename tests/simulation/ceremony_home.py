@@ -22,7 +22,15 @@ from consensus.codec import decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.era_plans import AppliedEra, plan_digest
 from consensus.eras import Eras
-from consensus.events import Decision, Instant, PreparedBlock, SignState, forgetful_sign_state, fresh_sign_state
+from consensus.events import (
+    BlockOrigin,
+    Decision,
+    Instant,
+    PreparedBlock,
+    SignState,
+    forgetful_sign_state,
+    fresh_sign_state,
+)
 from consensus.evidence import Equivocation
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, EraNumber, Height, Slot
 from consensus.member import KeyRing, Parameters
@@ -230,14 +238,16 @@ class Disk:
     def oldest_arrival_ms(self) -> int | None:
         return self.world.now_ms
 
-    def check(self, proposal: bytes) -> Slot | None:
+    def check(self, proposal: bytes) -> BlockOrigin | None:
         parent, slot, led_by, _ = read_block(proposal)
         height = Height(self.height + 1)
         if parent != self.tip or slot < self.tip_slot:
             return None
         if self.carried is not None:
-            return Slot(slot) if block_of(proposal) == self.carried else None
-        return Slot(slot) if led_by == Leaders(self.set_of(height)).whose(Slot(slot)) else None
+            is_valid = block_of(proposal) == self.carried
+        else:
+            is_valid = led_by == Leaders(self.set_of(height)).whose(Slot(slot))
+        return BlockOrigin(Slot(slot), led_by) if is_valid else None
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
         del may_be_empty

@@ -77,9 +77,9 @@ class Checker:
         assert known == decision.block, f"fork at height {decision.height}"
         application = host.application
         assert decision.height == application.height + 1, "decided out of order"
-        header_slot = application.check(decision.proposal)
-        assert header_slot is not None, "an invalid block was decided"
-        assert header_slot <= decision.certificate.slot, "a block's header has a later slot than its certificate"
+        origin = application.check(decision.proposal)
+        assert origin is not None, "an invalid block was decided"
+        assert origin.slot <= decision.certificate.slot, "a block's header has a later slot than its certificate"
         self._check_certificate(host, decision.certificate)
         invented = set(application.transactions_in(decision.proposal)) - self.requests
         assert not invented, "a block has a request that no client made"
@@ -275,7 +275,7 @@ class Checker:
         assert len(state.waiting) <= members, "more than one proposal of a leader waits"
         # blocks that kept proposals, kept claims, the own two claims or a certificate under way can name
         blocks_max = 2 * kept_max + 2 + quorum.fault_bound(members) + 1
-        for blocks in (state.bodies, state.header_slots, state.bodies_wanted):
+        for blocks in (state.bodies, state.origins, state.bodies_wanted):
             assert len(blocks) <= blocks_max, "more bodies than statements that name them"
         held = Counter((sender, signer) for sender, signer, *_ in intake._held)
         held_max = HELD_KINDS + DECIDED_RUN_MAX

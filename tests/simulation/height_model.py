@@ -8,7 +8,7 @@ time, or never.
 What an honest member signs is decided by the production rules S1 to S5 (`height_rules`). A naive rule is that code
 with one function replaced, to show what it breaks. The model's own are: that an honest member signs nothing else;
 what the liar can do (sign anything under its key, and use what others signed); and that proposals of both kinds may
-come in a slot, where `verify_message` knows one leader.
+come in a slot from anybody, where `verify_message` knows a leader for each kind.
 
 What is left out: time, the driver, the disk, bodies that are missing, statements that a full tally drops. Names say
 nothing: states that differ by the names of members, or of the blocks of a slot, count as one.

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from consensus import safety, verification
 from consensus.eras import Eras
-from consensus.events import Instant, PreparedBlock, SignState, fresh_sign_state
+from consensus.events import BlockOrigin, Instant, PreparedBlock, SignState, fresh_sign_state
 from consensus.height import HeightState
 from consensus.identifiers import Digest, Height, Slot
 from consensus.member import KeyRing, Member, Parameters
@@ -207,7 +207,7 @@ class Rules:
                 proposal=_BODY,
             )
         )
-        member.state.header_slots[leaders.block] = Slot(proposal.block[0])
+        member.state.origins[leaders.block] = BlockOrigin(Slot(proposal.block[0]), leaders.signer)
         return _sent_by(member) if safety.rule_vote(member, _NOW) else None
 
     @staticmethod

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from consensus.codec import decode, encode
-from consensus.events import Decision, Instant, SignState, forgetful_sign_state, fresh_sign_state
+from consensus.events import BlockOrigin, Decision, Instant, SignState, forgetful_sign_state, fresh_sign_state
 from consensus.evidence import Equivocation
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.member import KeyRing, Parameters, Signer
@@ -58,7 +58,7 @@ class OnDisk:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._host.application, name)
 
-    def check(self, proposal: bytes) -> Slot | None:
+    def check(self, proposal: bytes) -> BlockOrigin | None:
         self._host.work(self._host.network.faults.slow_execution_ms_max)
         return self._host.application.check(proposal)
 

@@ -91,7 +91,7 @@ VALIDATION_MUTANTS: Final = (
             edited(
                 validation,
                 "_header_refusal",
-                ("(BlockRefusalReason.NOT_THE_LEADER, header.leader, leaders.at(header.slot)),", ""),
+                ("(BlockRefusalReason.NOT_THE_LEADER, header.leader, leader),", ""),
             ),
         ),
         killers=(

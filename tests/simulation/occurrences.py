@@ -78,6 +78,12 @@ ATTENDED: Final = "who attends was compared with what blocks say"
 PROPOSED: Final = "a liar proposed in a slot that passes unused"
 ASKED: Final = "a liar asked for a slot that passes unused"
 
+DRAWN: Final = "a vote for what a drawn leader proposed"
+BY_ORDER: Final = "a vote for what a leader of the order proposed"
+MISNAMED: Final = "a liar made a block under the other leader's name"
+
+OF_CLUSTERS: Final = Expected((DRAWN, BY_ORDER, MISNAMED, "a message was lost"), 14)
+
 OF_SUSPENDED: Final = Expected((PROPOSED, ASKED, "a message was lost"), 50)
 """Of networks some of whose members are suspended."""
 

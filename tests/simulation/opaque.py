@@ -9,10 +9,11 @@ from typing import Final
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.eras import Eras
-from consensus.events import Decision
+from consensus.events import BlockOrigin, Decision
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Body, CommitCertificate, Decided, Message, PrePrepare
+from consensus.sampling import sampling_of
 from ledger.errors import LedgerDamaged
 from tests.simulation.application import Records
 
@@ -44,8 +45,11 @@ class OpaqueApplication:
         self.request_size_bytes = 0
         """Added to each request."""
         self.suspended: frozenset[Address] = frozenset()
+        self.cluster_size = 0
+        """Members of a cluster; 0: all are."""
         self._membership = membership
         self.occurred: Counter[str] = Counter()
+        self._known: tuple[object, Memberships] | None = None
         self._own = own
         self._blocks: list[Decided] = []
         self._executed: dict[bytes, Height] = {}
@@ -69,7 +73,25 @@ class OpaqueApplication:
         return self.tip
 
     def memberships(self) -> Memberships:
-        return Memberships(undecided=self._membership, following=self._membership, suspended=self.suspended)
+        key = self.tip, self.suspended, self.cluster_size
+        if self._known is None or self._known[0] != key:
+            self._known = key, self._memberships()
+        return self._known[1]
+
+    def _memberships(self) -> Memberships:
+        """A block's name stands for the randomness after it: whoever makes the block could choose that."""
+        members = self._membership.addresses
+        sampling = sampling_of(
+            members,
+            [address for address in members if address not in self.suspended],
+            height=Height(self.height + 1),
+            randomness=self.tip,
+            size=self.cluster_size,
+            members_min=1 if self.cluster_size else len(members) + 1,
+        )
+        return Memberships(
+            undecided=self._membership, following=self._membership, suspended=self.suspended, sampling=sampling
+        )
 
     def has_its_name(self, message: Message) -> bool:
         match message:
@@ -103,17 +125,17 @@ class OpaqueApplication:
         """Blocks carry none."""
         return None
 
-    def check(self, proposal: bytes) -> Slot | None:
+    def check(self, proposal: bytes) -> BlockOrigin | None:
         parent, slot, led_by, requests = read_block(proposal)
         is_valid = (
             parent == self.tip
             and slot >= self.tip_slot
-            and led_by == self.memberships().leaders.at(slot)
+            and led_by == self.memberships().leaders.expected(slot, led_by)
             and len(requests) <= BLOCK_REQUESTS_MAX
             and len(set(requests)) == len(requests)
             and not any(request in self._executed for request in requests)
         )
-        return slot if is_valid else None
+        return BlockOrigin(slot, led_by) if is_valid else None
 
     def build(self, slot: Slot, *, may_be_empty: bool) -> tuple[Digest, bytes] | None:
         requests = tuple(self._waiting)[:BLOCK_REQUESTS_MAX]

@@ -105,7 +105,7 @@ ORIGIN_MUTANTS: Final = (
     Mutant(
         name="steps that lead to an origin are not shown any more",
         rule="origin",
-        breaks=(edited(LedgerReader, "set_steps", ("else list(origin.steps)", "else []")),),
+        breaks=(edited(LedgerReader, "set_steps_in_turns", ("yield origin.steps", "yield ()")),),
         killers=(
             directed(O.test_whatever_it_began_at_it_goes_on_as_the_whole_one_across_changes_of_members, height=8),
         ),

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
 
-from consensus.identifiers import Address, Height, Slot
+from consensus.events import BlockOrigin
+from consensus.identifiers import Address, Height
 from consensus.membership import Leaders, Membership
 from consensus.messages import PrePrepare, ViewChange
 from consensus.quorum import fault_bound, quorum
@@ -28,7 +29,7 @@ MEMBERS = range(4, 11)
 class Watched(OpaqueApplication):
     """Of an honest member: no block reaches it whose leader may not lead."""
 
-    def check(self, proposal: bytes) -> Slot | None:
+    def check(self, proposal: bytes) -> BlockOrigin | None:
         assert read_block(proposal)[2] not in self.memberships().leaders.passing, "executed for who may not lead"
         return super().check(proposal)
 

@@ -47,7 +47,7 @@ SUSPENDING_MUTANTS: Final = (
     ),
     breaking(
         "a block of theirs is valid",
-        edited(validation, "_header_refusal", LEADS_ANYWAY),
+        edited(validation, "_header_refusal", ("header.leader, leader),", "header.leader, header.leader),")),
         directed(T.test_a_block_that_it_leads_is_refused_before_it_is_executed),
         directed(T.test_no_quorums_word_makes_it_right),
         directed(T.test_verify_finds_it_in_a_ledger_that_took_it),

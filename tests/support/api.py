@@ -14,6 +14,9 @@ from consensus.explanation import Contact, Explanation
 from consensus.identifiers import Address, Height
 from consensus.member import KeyRing, Parameters
 from consensus.replica import Replica, Start
+from contracts.applicants import Applicant
+from contracts.state import applicant_key
+from contracts.state_reading import read
 from ledger.block import block_digest
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -26,6 +29,8 @@ from node.chain.rules_watch import RulesWatch
 from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.household.agent import AgentProgress
+from node.mesh.identity_exchange import IdentityExchange, IdentityPorts
+from node.mesh.messages import IdentityAnswer, IdentityNote
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from tests.support.contracts import Community
@@ -48,6 +53,7 @@ class Surroundings:
     recovery: RecoveryStatus = field(default_factory=RecoveryStatus)
     damage: list[LedgerDamaged] = field(default_factory=list)
     notices: tuple[str, ...] = ()
+    brought: list[tuple[Address, IdentityNote | IdentityAnswer]] = field(default_factory=list)
 
 
 class ApiHarness:
@@ -99,6 +105,7 @@ class ApiHarness:
                 recovery_status=lambda: self.surroundings.recovery,
                 rules_notice=self.rules.notice,
                 link_notices=lambda _: self.surroundings.notices,
+                identities=self._identities(),
                 damaged=self.surroundings.damage.append,
             ),
             host="127.0.0.1",
@@ -106,6 +113,15 @@ class ApiHarness:
             host_names=self._host_names,
             limits=self._limits,
         )
+
+    def _identities(self) -> IdentityExchange:
+        ports = IdentityPorts(
+            send=lambda peer, message: self.surroundings.brought.append((peer, message)),
+            connected=lambda: self.surroundings.peers,
+            applicant=lambda address: read(self.ledger, applicant_key(address), Applicant),
+            refused=self.metrics.on_message_refused,
+        )
+        return IdentityExchange(chain=self.ledger.chain, keys=[self.community.node_keys[0]], ports=ports)
 
     async def restart(self, away: Callable[[], Awaitable[None]]) -> None:
         """Starts the node anew on its ledger and port, with an empty mempool, once `away` has returned."""

@@ -13,6 +13,7 @@ from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
     Arrived,
+    BlockOrigin,
     Decision,
     Effects,
     Event,
@@ -54,6 +55,7 @@ from consensus.messages import (
     vote_bytes,
 )
 from consensus.replica import Replica, Start
+from consensus.sampling import sampling_of
 from consensus.verification import Refusal, Verified, verify_message
 
 TAU_MS = 1_000
@@ -227,6 +229,7 @@ class Scenario:
         slot: int = 0,
         attempt_max_ms: int = ATTEMPT_MAX_MS,
         suspended: Iterable[int] = (),
+        cluster_size: int = 0,
     ) -> None:
         self.members = Members(members)
         self.own = own
@@ -245,6 +248,8 @@ class Scenario:
         self.sets: dict[int, Members] = {}
         """Who the members are from a height on; `members` before the lowest."""
         self.suspended = frozenset(self.members.address(member) for member in suspended)
+        self.cluster_size = cluster_size
+        """Members of a cluster; 0: all are."""
         self.forget()
         self.restart()
 
@@ -259,9 +264,26 @@ class Scenario:
 
     @property
     def memberships(self) -> Memberships:
-        return Memberships(
-            undecided=self.set_of(self.height), following=self.set_of(self.height + 1), suspended=self.suspended
+        undecided = self.set_of(self.height)
+        sampling = sampling_of(
+            undecided.addresses,
+            undecided.addresses,
+            height=self.height,
+            randomness=CHAIN,
+            size=self.cluster_size,
+            members_min=1 if self.cluster_size else len(undecided) + 1,
         )
+        return Memberships(
+            undecided=undecided,
+            following=self.set_of(self.height + 1),
+            suspended=self.suspended,
+            sampling=sampling,
+        )
+
+    def leader(self, slot: int, *, is_justified: bool = False) -> int:
+        """Returns the number of the member whose slot it is."""
+        whose = self.memberships.leaders.whose(Slot(slot), is_justified=is_justified)
+        return self.memberships.undecided.addresses.index(whose)
 
     # --- what the last action led to --------------------------------------------------------------------------
 
@@ -334,11 +356,16 @@ class Scenario:
         self.forget()
         self.step(WorkWaiting(oldest_arrival_ms=self.monotonic_ms - int(age_slots * TAU_MS)))
 
-    def execute(self, proposal: bytes = A, header_slot: int | None = 0, height: int = 1) -> None:
-        """The host executed a proposal and found it valid (None: invalid)."""
+    def execute(
+        self, proposal: bytes = A, header_slot: int | None = 0, height: int = 1, *, leader: int | None = None
+    ) -> None:
+        """The host executed a proposal and found it valid (None: invalid); its header has the slot's first leader."""
         self.forget()
-        slot = None if header_slot is None else Slot(header_slot)
-        self.step(Validated(height=Height(height), block=block_of(proposal), header_slot=slot))
+        origin = None
+        if header_slot is not None:
+            whose = self.memberships.leaders.whose(Slot(header_slot))
+            origin = BlockOrigin(Slot(header_slot), whose if leader is None else self.members.address(leader))
+        self.step(Validated(height=Height(height), block=block_of(proposal), origin=origin))
 
     def propose(self, slot: int, proposal: bytes | None = A, height: int = 1) -> None:
         """The host built what it was asked for (None: nothing to propose)."""

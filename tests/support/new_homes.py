@@ -2,6 +2,7 @@
 commands of docs/operations.md.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,7 +61,18 @@ def ask_with(street: Street, file: Path, new: NewHome, *, who: str) -> Path:
 
 
 def let_in(street: Street, new: NewHome, verifiers: Sequence[Node]) -> None:
-    """The verifiers accept a home whose request the chain has."""
+    """The verifiers, who are shown who it is unless they were, accept a home whose request the chain has."""
+    if not new.home.join_sealed.exists():
+        show_identity(street.directory, new, by=verifiers[0])
     for verifier in verifiers:
-        accept = ("verify-queue", "accept", new.address.hex()[:12], *config(verifier))
-        p2pnode(street.directory, *accept, "--identity", new.home.join_identity, "--yes")
+        p2pnode(street.directory, "verify-queue", "accept", new.address.hex()[:12], *config(verifier), "--yes")
+
+
+def show_identity(place: Path, new: Node, *, by: Node) -> str:
+    """A member writes who verifies, the household seals to these, the member brings it to them; returns what it is
+    told then.
+    """
+    panel = place / f"{new.name}-{time.monotonic_ns()}.panel"
+    p2pnode(place, "join", "panel", new.address.hex(), *config(by), "--output", panel)
+    p2pnode(place, "join", "seal", new.home.directory, "--panel", panel, "--yes")
+    return p2pnode(place, "join", "deliver", new.home.join_sealed, *config(by)).output

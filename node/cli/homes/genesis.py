@@ -39,6 +39,7 @@ from node.admission.founding_rules import (
     Accounts,
     Tariffs,
     captured_fault,
+    clusters_text,
     make_rules,
 )
 from node.admission.identity import certificate_key, create_key, load_root
@@ -268,6 +269,7 @@ def _show(founding: Founding, everybody: Sequence[Founder]) -> None:
         f"{_in_tokens(rules.price_max_micro_per_kwh)} to it, {_in_tokens(rules.grid_fee_micro_per_kwh)} for its use "
         "between neighbours."
     )
+    typer.echo(clusters_text(rules.clusters))
     count = len(everybody)
     if not count:
         typer.echo("No homes yet: p2pnode genesis add")

@@ -1,6 +1,5 @@
 """`p2pnode join`: a home asks to join a running chain, and sees where that stands."""
 
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -28,8 +27,9 @@ from node.admission.joining.files import (
 from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
 from node.cli.homes.member import RunningConfig
+from node.cli.homes.show_identity import identities_of, told_of
 from node.cli.homes.street import block_name, street_of
-from node.cli.options import ConfigOption, YesOption, confirm
+from node.cli.options import ConfigOption, YesOption, confirm, require_home_address
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
 from node.errors import JoinError
@@ -53,8 +53,6 @@ Example: p2pnode join request my-home --street my-street.json --certificate node
 Next: a member brings my-home/join-request.json to the chain (p2pnode join submit); start the node meanwhile."""
 SUBMIT_EXAMPLE: Final = "Example: p2pnode join submit my-home/join-request.json --config node1/meter.toml"
 STATUS_EXAMPLE: Final = "Example: p2pnode join status --config my-home/meter.toml"
-
-ADDRESS: Final = re.compile("[0-9a-f]{64}")
 
 NS_PER_MS: Final = 1_000_000
 MS_PER_DAY: Final = 24 * MS_PER_HOUR
@@ -153,10 +151,10 @@ def request(
     confirm(
         f"Chain {chain_id(found.genesis).hex()}, {_block_text(found.checkpoint)}: are these the chain and a block of "
         f"your neighbours (p2pnode join check, at {weak_quorum(len(found.checkpoint.following))} of them)? Who lives "
-        "here is to be shown "
+        "here will be sealed "
         f"to its verifiers, and to nobody else: members that staked their score and, until most did, {founding}. Of "
-        f"more than {PANEL_MAX} so many are drawn, and others if these do not decide, up to {PANELS_MAX} times. "
-        "`p2pnode join status` names them. Ask to join?",
+        f"more than {PANEL_MAX} so many are drawn, and others if these do not decide, up to {PANELS_MAX} times. You "
+        "see who they are before you seal it (p2pnode join seal); nothing of it is sent now. Ask to join?",
         yes=yes,
     )
     made = ask_to_join(
@@ -168,9 +166,9 @@ def request(
     )
     folder = Home(home)
     typer.echo(
-        f"{folder.join_request}: give it to a member, who brings it to the chain (p2pnode join submit). Show "
-        f"{folder.join_identity} to the verifiers that join status names, and to nobody else. Address of this home: "
-        f"{address_of(made.application.node_key).hex()}"
+        f"{folder.join_request}: give it to a member, who brings it to the chain (p2pnode join submit) and writes "
+        f"who verifies it (p2pnode join panel). Show {folder.join_identity} to nobody: p2pnode join seal reads it. "
+        f"Address of this home: {address_of(made.application.node_key).hex()}"
     )
 
 
@@ -228,16 +226,22 @@ def status(
     ] = None,
 ) -> None:
     """Show which homes ask to join, who verifies them, and what is missing until each is a member."""
-    own, shown = own_address(load_configuration(config).home), ask_applications(config, home)
+    configuration = load_configuration(config)
+    own, shown = own_address(configuration.home), ask_applications(config, home)
     if home is None and own is not None and own not in {one.address for one in shown}:
         shown = [*ask_applications(config, own), *shown]
     console = output_console()
+    deliveries = {
+        (of.applicant, brought.verifier): brought for of in identities_of(configuration) for brought in of.deliveries
+    }
     for one in shown:
         whose = "this home" if one.address == own else f"home {one.address[:16]}"
         console.print(f"{whose}: {one.sentence}", soft_wrap=True)
         for verifier in one.verifiers:
-            verdict = "no verdict yet" if verifier.verdict is None else verifier.verdict.value
-            console.print(f"    {verifier.name}: {verdict}")
+            said = "no verdict yet" if verifier.verdict is None else verifier.verdict.value
+            brought = deliveries.get((one.address, verifier.address))
+            shown_text = "" if brought is None else f"; {told_of(brought)}"
+            console.print(f"    {verifier.name}: {said}{shown_text}", soft_wrap=True)
     if not shown:
         asks = "no home asks to join" if home is None else f"{home[:16]} never asked to join"
         console.print(f"{asks}, as far as this node has followed the chain")
@@ -253,8 +257,8 @@ def ask_applications(config: Path, address: str | None = None) -> list[Applicati
     Raises:
         JoinError: what is to be an address is none.
     """
-    if address is not None and ADDRESS.fullmatch(address) is None:
-        raise JoinError(f"{address[:64]!r} is no address of a home: it has 64 digits, 0 to 9 and a to f")
+    if address is not None:
+        require_home_address(address)
 
     def read(ledger: Ledger, home: Home) -> Slices[ApplicationsReply]:
         yield from ()

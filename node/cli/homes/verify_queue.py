@@ -5,22 +5,29 @@ from typing import Annotated, Final
 
 import typer
 
-from consensus.identifiers import Address
+from consensus.identifiers import Address, Digest, PublicKey, Slot
 from contracts.applicants import Standing, Verdict
+from contracts.genesis import chain_id
 from contracts.transactions import GiveVerdict
-from node.admission.joining.files import read_join_identity
+from node.admission.joining.sealing import IdentityBox, Panel, open_box
+from node.admission.next_keys import home_keys
+from node.cli.asking import ask_url
 from node.cli.homes.join import ask_applications
 from node.cli.homes.member import RunningConfig
+from node.cli.homes.show_identity import identities_of
 from node.cli.options import ConfigOption, YesOption, confirm
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
+from node.client import api_url
 from node.errors import JoinError
-from node.home.configuration import load_configuration
+from node.home.configuration import Configuration, load_configuration
+from node.home.genesis_file import load_genesis
+from node.replies.identities import IdentitiesReply, IdentityView
 from node.replies.state import ApplicationView
 
 LIST_EXAMPLE: Final = "Example: p2pnode verify-queue list --config node1/meter.toml"
-ACCEPT_EXAMPLE: Final = """\
-Example: p2pnode verify-queue accept 3f2a90c1 --config node1/meter.toml --identity join-identity.json"""
+SHOW_EXAMPLE: Final = "Example: p2pnode verify-queue show 3f2a90c1 --config node1/meter.toml"
+ACCEPT_EXAMPLE: Final = "Example: p2pnode verify-queue accept 3f2a90c1 --config node1/meter.toml"
 REFUSE_EXAMPLE: Final = """\
 Example: p2pnode verify-queue refuse 3f2a90c1 --config node1/meter.toml --reason identity_wrong"""
 
@@ -33,34 +40,34 @@ verify_queue_app = typer.Typer(no_args_is_help=True, help="Homes that asked to j
 
 @verify_queue_app.command("list", epilog=LIST_EXAMPLE)
 def list_command(config: ConfigOption) -> None:
-    """Show the applications that are open, and what each commits to."""
+    """Show the applications that are open, what each commits to, and whether this home was shown who it is."""
     console = output_console()
     opened = [one for one in ask_applications(config) if one.standing is Standing.OPEN]
+    brought = {one.applicant: one for one in identities_of(load_configuration(config))}
     for one in opened:
         console.print(f"{one.address[:16]}: {one.sentence}", soft_wrap=True)
         console.print(f"    connection {one.capacity_w} W; contract {one.terms}", soft_wrap=True)
         console.print(f"    identity {one.identity}; person {one.person}", soft_wrap=True)
+        console.print(f"    {_shown_text(brought.get(one.address))}", soft_wrap=True)
     if not opened:
         console.print("no application is open")
 
 
+@verify_queue_app.command(epilog=SHOW_EXAMPLE)
+def show(home: HomeArgument, config: RunningConfig) -> None:
+    """Show who a home is, as it was sealed for this one: opened here with this home's key, written nowhere."""
+    typer.echo(_opened(load_configuration(config), _open_one(config, home)))
+
+
 @verify_queue_app.command(epilog=ACCEPT_EXAMPLE)
-def accept(
-    home: HomeArgument,
-    config: RunningConfig,
-    identity: Annotated[
-        Path,
-        typer.Option(help="The join-identity.json that the home showed; delete it afterwards.", show_default=False),
-    ],
-    yes: YesOption = False,  # noqa: FBT002
-) -> None:
+def accept(home: HomeArgument, config: RunningConfig, yes: YesOption = False) -> None:  # noqa: FBT002
     """Say that the home is who it says it is, and that its contract is signed.
 
-    The identity that it showed is held against the hash on the chain
-    first. Nothing of it is kept or sent.
+    The identity that was sealed for this home is opened, held against the
+    hash on the chain, and shown first. Nothing of it is kept or sent.
     """
     one = _open_one(config, home)
-    shown = _shown_identity(identity, one)
+    shown = _opened(load_configuration(config), one)
     confirm(f"{shown}\n\nIs that who applies, did both sides sign the contract, is it not revoked? Accept?", yes=yes)
     _say(config, one, Verdict.ACCEPT)
 
@@ -90,11 +97,39 @@ def _open_one(config: Path, prefix: str) -> ApplicationView:
     return found[0]
 
 
-def _shown_identity(path: Path, one: ApplicationView) -> str:
-    shown = read_join_identity(path)
-    if shown.commitment.hex() != one.identity:
-        raise JoinError(f"{path}: is not what home {one.address[:16]} committed to: refuse it as identity_wrong")
-    return shown.identity
+def _shown_text(brought: IdentityView | None) -> str:
+    """Returns whether a node was shown who a home is, for people."""
+    if brought is not None and brought.box is not None:
+        return "who it is was shown to this home: p2pnode verify-queue show"
+    if brought is not None and brought.fault is not None:
+        return f"what was shown to this home as its identity is none ({brought.fault.value})"
+    return "this home's node was not shown who it is, or started since: a member brings it (p2pnode join deliver)"
+
+
+def _opened(configuration: Configuration, one: ApplicationView) -> str:
+    """Returns who a home is, from the box in the memory of this home's node."""
+    url = api_url(configuration)
+    held = ask_url(url, "/v1/identities", IdentitiesReply).identities
+    brought = next((known for known in held if known.applicant == one.address), None)
+    if brought is None or brought.box is None:
+        raise JoinError(f"home {one.address[:16]}: {_shown_text(brought)}")
+    box = IdentityBox(
+        verifier=Address(bytes.fromhex(brought.box.verifier)),
+        key=PublicKey(bytes.fromhex(brought.box.key)),
+        sealed=bytes.fromhex(brought.box.sealed),
+    )
+    panel = Panel(
+        chain=chain_id(load_genesis(configuration.home)),
+        applicant=Address(bytes.fromhex(one.address)),
+        number=one.number,
+        identity=Digest(bytes.fromhex(one.identity)),
+        request=Digest(bytes.fromhex(one.request)),
+        verifiers=tuple(Address(bytes.fromhex(verifier.address)) for verifier in one.verifiers),
+        until_slot=Slot(one.until_slot),
+    )
+    keys = home_keys(configuration.home)
+    key = next((known for known in keys if known.public_key == box.key), keys[0])
+    return open_box(box, panel, key.of_member(box.verifier)).identity
 
 
 def _say(config: Path, one: ApplicationView, verdict: Verdict) -> None:

@@ -80,7 +80,7 @@ def test_attempts_at_every_distance_pass_through_all_that_may_lead_and_no_other(
                 assert leads_of(visited, count) == may_lead
 
 
-def shared_out(leaders: Leaders, slot: int) -> Address:
+def shared_out(leaders: Leaders, slot: int, *, is_justified: bool = True) -> Address:
     """The naive rule: the slots of all are shared out among those who may lead."""
     may_lead = [address for address in leaders.membership.addresses if address not in leaders.passing]
     return may_lead[slot % len(may_lead)]

@@ -5,7 +5,7 @@ Member i of N leads the slots s with s mod N = i. Unless said otherwise there ar
 
 import pytest
 
-from consensus.events import Validated, WorkWaiting
+from consensus.events import BlockOrigin, Validated, WorkWaiting
 from consensus.identifiers import Height, Slot
 from consensus.messages import BodyRequest, Claim, Commit, Prepare, PrePrepare, Status, ViewChange
 from consensus.phases import Phase
@@ -45,7 +45,7 @@ def test_a_member_validates_votes_commits_and_decides() -> None:
 def test_a_vote_and_its_proposal_are_persisted_in_the_step_that_sends_it() -> None:
     scenario = Scenario(own=1, slot=4)
     scenario.receive(FOUR.pre_prepare(4))
-    effects = scenario.step(Validated(height=Height(1), block=BLOCK_A, header_slot=Slot(4)))
+    effects = scenario.step(Validated(height=Height(1), block=BLOCK_A, origin=BlockOrigin(Slot(4), FOUR.address(0))))
     assert [send.message for send in effects.send] == [FOUR.vote(1, 4)]
     assert effects.sign_state is not None
     assert effects.sign_state.voted == Claim(slot=Slot(4), block=BLOCK_A)
@@ -137,7 +137,7 @@ def test_who_is_alone_and_slow_asks_for_a_view_change_instead_of_building_for_ev
     pass_time(scenario, slots=3)
     scenario.propose(5)
     assert scenario.proposals == []
-    assert scenario.replica._member.state.header_slots == {}
+    assert scenario.replica._member.state.origins == {}
     scenario.tick()
     (request,) = scenario.proposals
     assert (request.slot, request.may_be_empty, scenario.sign_state.promise) == (8, True, 8)

@@ -403,4 +403,4 @@ def test_a_liars_invalid_blocks_neither_pile_up_nor_go_first() -> None:
         scenario.execute(b"%d" % slot, header_slot=None)
     scenario.receive(FOUR.pre_prepare(4_002, B))
     assert [request.block for request in scenario.validations] == [BLOCK_B]
-    assert len(state.header_slots) <= 4
+    assert len(state.origins) <= 4

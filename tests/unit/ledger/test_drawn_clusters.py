@@ -6,15 +6,20 @@ from unittest.mock import patch
 
 import pytest
 
-from consensus.identifiers import Height, Slot
+from consensus.codec import decode
+from consensus.identifiers import Address, Height, Slot
+from consensus.membership import Leaders
 from contracts.execution import execute_block
 from contracts.genesis import ClusterParameters
 from contracts.randomness_records import Randomness
-from contracts.state import RANDOMNESS_KEY
+from contracts.service_records import Attendance
+from contracts.state import ATTENDANCE_KEY, RANDOMNESS_KEY, Score, ScoreCause, score_key
 from contracts.state_reading import require
 from contracts.transactions import ReportMisconduct
 from ledger import execution
+from ledger.block import Block
 from ledger.ledger import Ledger
+from ledger.show import block_rows
 from ledger.validation import BlockRefusalReason
 from ledger.verify import verify_ledger
 from tests.support.contracts import make_genesis
@@ -36,7 +41,7 @@ def chain(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 def clusters(chain: ChainBuilder) -> list[tuple[bytes, ...]]:
-    return [chain.ledger.memberships().cluster(Slot(slot)) for slot in range(50)]
+    return [chain.ledger.memberships().leaders.cluster(Slot(slot)) for slot in range(50)]
 
 
 def test_each_slot_of_each_height_has_a_cluster_of_its_own(chain: ChainBuilder) -> None:
@@ -62,11 +67,36 @@ def test_the_first_block_of_each_slot_carries_a_proof_and_moves_the_value(chain:
 
 
 def test_a_block_is_executed_with_the_cluster_of_its_own_slot(chain: ChainBuilder) -> None:
-    expected = chain.ledger.memberships().cluster(Slot(9))
+    expected = chain.ledger.memberships().leaders.cluster(Slot(9))
     with patch.object(execution, "execute_block", wraps=execute_block) as executed:
         chain.build(slot=9)
     (context,) = {call.args[2] for call in executed.call_args_list}
     assert context.cluster == expected
+
+
+def test_who_was_drawn_for_a_block_and_attends_is_rewarded_with_the_next(chain: ChainBuilder, tmp_path: Path) -> None:
+    """The state says who was drawn: eligibility has moved by then. The certificates here have the first nine."""
+    for _ in range(3):
+        chain.append()
+    chain.append_trading_hour()
+    block = chain.ledger.height
+    chain.append()
+    served = {address for address in chain.community.addresses if _cause(chain, address) is ScoreCause.VALIDATOR}
+    attends = set(chain.community.addresses[:9])
+    kept = chain.ledger.get_at(ATTENDANCE_KEY, Height(block))
+    assert kept is not None
+    of_block = int.from_bytes(decode(kept, Attendance).cluster)
+    drawn_for_block = {one for place, one in enumerate(chain.community.addresses) if of_block >> place & 1}
+    leader = chain.ledger.decided_block(Height(block)).header.leader
+    assert len(drawn_for_block) == SIZE
+    assert served == (drawn_for_block & attends) - {leader}
+    chain.ledger.close()
+    assert verify_ledger(tmp_path / "ledger", chain.community.genesis, lambda *_: None).holds
+    chain.ledger = Ledger.open(tmp_path / "ledger", chain.community.genesis)
+
+
+def _cause(chain: ChainBuilder, address: Address) -> ScoreCause:
+    return require(chain.ledger, score_key(address), Score).cause
 
 
 def test_who_is_suspended_is_drawn_no_more(chain: ChainBuilder) -> None:
@@ -92,3 +122,48 @@ def test_a_start_and_the_check_from_genesis_draw_the_same(chain: ChainBuilder, t
     chain.ledger = Ledger.open(tmp_path / "ledger", chain.community.genesis)
     assert chain.ledger.memberships().sampling == said.sampling is not None
     assert chain.ledger.memberships().sampling.height == Height(4)
+
+
+# --- who leads ---------------------------------------------------------------------------------------------------
+
+
+def led_by(chain: ChainBuilder, slot: int, member: Address) -> Block:
+    """The next block of a slot, by a member, whether it may lead or not."""
+    key = chain.node_key_of(member)
+    with patch.object(Leaders, "expected", lambda _leaders, _slot, leader: leader):
+        return chain.ledger.build(slot=Slot(slot), leader=member, candidates=(), prove=key.prove)
+
+
+def test_both_leaders_of_a_slot_may_stand_in_its_header_and_nobody_else(chain: ChainBuilder, tmp_path: Path) -> None:
+    for _ in range(3):
+        leaders = chain.ledger.memberships().leaders
+        slot = next(
+            slot
+            for slot in range(chain.ledger.tip_slot + 1, 1_000)
+            if leaders.whose(Slot(slot)) != leaders.whose(Slot(slot), is_justified=True)
+        )
+        both = {leaders.whose(Slot(slot)), leaders.whose(Slot(slot), is_justified=True)}
+        for member in chain.community.addresses:
+            found = refusal(chain, led_by(chain, slot, member))
+            assert found is (None if member in both else BlockRefusalReason.NOT_THE_LEADER)
+        block = led_by(chain, slot, leaders.whose(Slot(slot), is_justified=True))
+        chain.ledger.append(block, chain.certify(block))
+    chain.ledger.close()
+    assert verify_ledger(tmp_path / "ledger", chain.community.genesis, lambda *_: None).holds
+
+
+def test_the_leader_that_makes_the_block_proves(chain: ChainBuilder) -> None:
+    """Of one slot two blocks can be made: each carries its own leader's proof, under its own key."""
+    leaders, slot = chain.ledger.memberships().leaders, Slot(chain.ledger.tip_slot + 1)
+    first, second = leaders.whose(slot), leaders.whose(slot, is_justified=True)
+    blocks = [led_by(chain, slot, member) for member in (first, second)]
+    exchanged = with_proof(blocks[0], blocks[1].header.vrf_proof)
+    assert (refusal(chain, exchanged) is None) == (first == second)
+
+
+def test_of_a_decided_block_the_leader_that_led_it_is_the_expected_one(chain: ChainBuilder) -> None:
+    for _ in range(10):
+        chain.append()
+    rows = list(block_rows(chain.ledger, first=Height(1), last=Height(10)))
+    assert all(row.leader == row.expected_leader for row in rows)
+    assert {row.leader for row in rows} != {chain.community.addresses[row.slot % MEMBERS].hex() for row in rows}

@@ -124,6 +124,29 @@ def test_the_streets_tariffs_are_exact(p2pnode: Command) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "clusters"),
+    [
+        ((), (10, 31)),
+        (("--cluster-size", "7", "--cluster-members-min", "13"), (7, 13)),
+        (("--cluster-size", "9", "--captured-max", "0.0001"), (9, 31)),
+        (("--cluster-size", "7", "--captured-max", "1/1000000", "--cluster-members-min", "257"), (7, 257)),
+    ],
+)
+def test_clusters_are_as_large_as_whoever_begins_says(
+    p2pnode: Command, options: tuple[str, ...], clusters: tuple[int, int]
+) -> None:
+    """Where nothing is ever drawn, nothing is ever captured."""
+    Path("ca.crt").write_bytes(Authority("street").certificate_pem())
+    p2pnode("genesis", "new", "street", "--network", "street", "--authority", "ca.crt", *options)
+    found = read_founding(FOUNDING).genesis.clusters
+    assert (found.size, found.members_min) == clusters
+    told = " ".join(p2pnode("genesis", "show", FOUNDING).split())
+    drawn = f"From {found.members_min} members on, {found.size} are drawn for each block; none of them is honest in"
+    assert (drawn in told) is (found.members_min < 257)
+    assert ("no clusters are drawn" in told) is (found.members_min == 257)
+
+
+@pytest.mark.parametrize(
     ("options", "exit_code", "words"),
     [
         (("--retail", "0.3456789"), 2, "six decimals"),
@@ -131,6 +154,24 @@ def test_the_streets_tariffs_are_exact(p2pnode: Command) -> None:
         (("--retail", "nan"), 2, "six decimals"),
         (("--retail", "free"), 2, "is no number of tokens"),
         (("--retail", "0.05"), 1, "--feed-in 0.08 is above --retail 0.05"),
+        (("--cluster-size", "6"), 2, "--cluster-size"),
+        (("--cluster-size", "31"), 1, "--cluster-size 31 must be below --cluster-members-min 31"),
+        (
+            ("--cluster-size", "7", "--captured-max", "1e-4"),
+            2,
+            "is no chance, such as 0.001",
+        ),
+        (
+            ("--cluster-size", "7", "--captured-max", "0.0001"),
+            1,
+            "of clusters of 7, drawn of 256 members of which 85 lie, one in 2,666 has no honest member: its block "
+            "comes up to two thirds of a slot later. At most one in 10,000 was asked for: clusters of 9 do",
+        ),
+        (("--captured-max", "1/100000000000000000000000000000"), 1, "no cluster of 30 or fewer does"),
+        (("--captured-max", "0"), 2, "is no chance"),
+        (("--captured-max", "1.1"), 2, "is no chance"),
+        (("--captured-max", "1/0"), 2, "is no chance"),
+        (("--captured-max", "often"), 2, "is no chance"),
         (("--network", "x" * 65), 1, "--network"),
         (("--network", ""), 1, "--network"),
         (("--authority", "missing.crt"), 1, "missing.crt cannot be read"),

@@ -4,14 +4,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from consensus.identifiers import Digest
 from contracts.applicants import Verdict
-from contracts.genesis import chain_id
+from contracts.genesis import Genesis, chain_id
 from contracts.transactions import Action
 from contracts.units import MS_PER_HOUR, Milliseconds
 from node.admission.authority import Authority
@@ -24,6 +26,7 @@ from node.admission.joining.files import (
     write_join_request,
     write_street,
 )
+from node.admission.joining.sealing import read_sealed_identity
 from node.cli.main import app, main
 from node.home.configuration import (
     ApiTable,
@@ -93,7 +96,11 @@ COMMANDS = [
     ("join", "request"),
     ("join", "submit"),
     ("join", "status"),
+    ("join", "panel"),
+    ("join", "seal"),
+    ("join", "deliver"),
     ("verify-queue", "list"),
+    ("verify-queue", "show"),
     ("verify-queue", "accept"),
     ("verify-queue", "refuse"),
 ]
@@ -117,6 +124,7 @@ def test_the_queue_shows_what_verifiers_look_at(home: Home, run: Command) -> Non
     assert "2 accepted, 0 refused" in shown
     assert f"identity {SHOWN.commitment.hex()}" in shown
     assert "connection 1000 W; contract 0202" in shown
+    assert shown.count("this home's node was not shown who it is, or started since") == 2
 
 
 def test_status_shows_each_verifier_and_which_home_is_this_one(home: Home, run: Command) -> None:
@@ -178,52 +186,21 @@ def test_nobody_asks(tmp_path: Path, run: Command) -> None:
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def identity(tmp_path: Path) -> Path:
-    path = tmp_path / "shown.json"
-    write_join_identity(path, SHOWN)
-    return path
-
-
 @pytest.mark.parametrize("named", [NEW.address.hex()[:7], "00000000", "", NEW.address.hex() + "0", "x" * 10_000])
-def test_an_application_is_named_by_eight_digits_of_one(home: Home, identity: Path, run: Command, named: str) -> None:
-    code, _, complaint = run(
-        "verify-queue", "accept", named, "--config", home.configuration, "--identity", identity, "--yes"
-    )
+@pytest.mark.parametrize("command", ["show", "accept"])
+def test_an_application_is_named_by_eight_digits_of_one(home: Home, run: Command, command: str, named: str) -> None:
+    code, _, complaint = run("verify-queue", command, named, "--config", home.configuration)
     assert code == 1
     assert "open applications; give at least 8 digits of one address" in complaint
     assert len(complaint) < 300
 
 
-def test_who_is_who_it_says_is_accepted_as_far_as_a_node_must_run(home: Home, identity: Path, run: Command) -> None:
+@pytest.mark.parametrize("command", ["show", "accept"])
+def test_who_a_home_is_comes_from_the_memory_of_a_node_that_runs(home: Home, run: Command, command: str) -> None:
     named = NEW.address.hex()[:8].upper()
-    code, shown, complaint = run(
-        "verify-queue", "accept", named, "--config", home.configuration, "--identity", identity, "--yes"
-    )
+    code, shown, complaint = run("verify-queue", command, named, "--config", home.configuration)
     assert (code, shown) == (1, "")
-    assert "http://127.0.0.1:8000" in complaint
-
-
-@pytest.mark.parametrize(
-    ("shown", "whose", "text"),
-    [
-        (SHOWN, OTHER, "refuse it as identity_wrong"),
-        (JoinIdentity(salt=Digest(bytes(32)), identity="Eve"), NEW, "refuse it as identity_wrong"),
-        (JoinIdentity(salt=Digest(b"\x01" * 32), identity=SHOWN.identity), NEW, "refuse it as identity_wrong"),
-        (JoinIdentity(salt=Digest(bytes(32)), identity="\x1b[2J"), NEW, "a character that cannot be printed"),
-    ],
-)
-def test_what_a_home_did_not_commit_to_is_not_accepted(
-    home: Home, identity: Path, run: Command, shown: JoinIdentity, whose: object, text: str
-) -> None:
-    write_join_identity(identity, shown)
-    named = whose.address.hex()  # type: ignore[attr-defined]
-    code, printed, complaint = run(
-        "verify-queue", "accept", named, "--config", home.configuration, "--identity", identity, "--yes"
-    )
-    assert (code, printed) == (1, "")
-    assert text in complaint
-    assert "\x1b" not in complaint
+    assert "http://127.0.0.1:8000/v1/identities does not answer" in complaint
 
 
 def test_accepting_is_no_reason_to_refuse(home: Home, run: Command) -> None:
@@ -231,6 +208,106 @@ def test_accepting_is_no_reason_to_refuse(home: Home, run: Command) -> None:
         "verify-queue", "refuse", NEW.address.hex(), "--config", home.configuration, "--reason", "accept", "--yes"
     )
     assert (code, complaint) == (1, "p2pnode: accept is no reason to refuse\n")
+
+
+# --- showing who lives there to the panel ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def panel(home: Home, tmp_path: Path, run: Command) -> Path:
+    """The file that a member gives."""
+    path = tmp_path / "new.panel"
+    code, shown, _ = run("join", "panel", NEW.address.hex(), "--config", home.configuration, "--output", path)
+    assert (code, shown.startswith(f"{path}: give it to home {NEW.address.hex()[:16]}")) == (0, True)
+    return path
+
+
+def make_new(directory: Path, genesis: Genesis = HOMES.genesis, **request: Any) -> Home:
+    """The home that asked, with the request that is on the chain."""
+    directory.mkdir()
+    new = Home(directory)
+    write_genesis(new, genesis)
+    write_join_identity(new.join_identity, SHOWN)
+    write_join_request(new.join_request, request_of(HOMES, NEW, identity=SHOWN.commitment, **request))
+    return new
+
+
+def at_slot(monkeypatch: pytest.MonkeyPatch, slot: int) -> None:
+    now_ns = (HOMES.genesis.start_ms + slot * HOMES.genesis.slot_duration_ms) * 1_000_000
+    monkeypatch.setattr("node.cli.homes.show_identity.time.time_ns", lambda: now_ns)
+
+
+def test_a_home_seals_to_whom_the_proof_names_and_shows_them_before(
+    panel: Path, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = make_new(tmp_path / "fifth")
+    at_slot(monkeypatch, 345_600)
+    code, shown, _ = run("join", "seal", new.directory, "--panel", panel, "--yes")
+    assert code == 0
+    first, *verifiers = shown.splitlines()[:5]
+    assert first == "Drawn to verify this home, as of block 2:"
+    assert [line.split()[-1] for line in verifiers] == [address.hex() for address in HOMES.addresses]
+    sealed = read_sealed_identity(new.join_sealed)
+    assert [box.verifier for box in sealed.boxes] == list(HOMES.addresses)
+    assert not [word for word in ("Ada", "Sunny") if word in new.join_sealed.read_text()]
+    code, shown, complaint = run("join", "deliver", new.join_sealed, "--config", tmp_path / "meter.toml")
+    assert (code, shown) == (1, "")
+    assert "does not answer" in complaint
+
+
+def test_nothing_is_sealed_unless_the_household_says_so(
+    panel: Path, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = make_new(tmp_path / "fifth")
+    at_slot(monkeypatch, 1)
+    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
+    code, _, _ = run("join", "seal", new.directory, "--panel", panel)
+    assert (code, new.join_sealed.exists()) == (1, False)
+
+
+def test_a_panel_whose_time_is_over_is_an_earlier_state(
+    panel: Path, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = make_new(tmp_path / "fifth")
+    at_slot(monkeypatch, 345_601)
+    code, shown, complaint = run("join", "seal", new.directory, "--panel", panel, "--yes")
+    assert (code, shown, new.join_sealed.exists()) == (1, "", False)
+    assert "these verified until slot 345601, and by this machine's clock it is slot 345601" in complaint
+
+
+def test_nothing_is_sealed_to_a_false_panel_or_anothers(
+    home: Home, panel: Path, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_slot(monkeypatch, 1)
+    other = tmp_path / "other.panel"
+    run("join", "panel", OTHER.address.hex(), "--config", home.configuration, "--output", other)
+    lie = tmp_path / "lie.panel"
+    lie.write_text(panel.read_text().replace(HOMES.addresses[0].hex(), OTHER.address.hex()))
+    new, again = make_new(tmp_path / "fifth"), make_new(tmp_path / "again", number=2)
+    elsewhere = make_new(tmp_path / "elsewhere", make_genesis(5).genesis)
+    for place, file, text in (
+        (new, lie, "is NOT valid, seal nothing to it: no quorum of the members"),
+        (new, other, f"is about home {OTHER.address.hex()[:16]}, and this is {NEW.address.hex()[:16]}"),
+        (again, panel, "is about another application of this home"),
+        (elsewhere, panel, "is NOT valid"),
+        (new, new.join_request, "is NOT valid"),
+        (new, tmp_path / "missing", "cannot be read"),
+    ):
+        code, shown, complaint = run("join", "seal", place.directory, "--panel", file, "--yes")
+        assert (code, shown, place.join_sealed.exists()) == (1, "", False)
+        assert text in complaint
+
+
+def test_a_panel_is_written_for_who_asked_and_over_no_file(
+    home: Home, panel: Path, tmp_path: Path, run: Command
+) -> None:
+    option = ("--config", home.configuration, "--output")
+    assert "no verifiers of home" in run("join", "panel", "ab" * 32, *option, tmp_path / "none.panel")[2]
+    assert "is no address of a home" in run("join", "panel", "ab", *option, tmp_path / "none.panel")[2]
+    before = panel.read_bytes()
+    assert run("join", "panel", NEW.address.hex(), *option, panel)[0] == 1
+    assert panel.read_bytes() == before
+    assert not (tmp_path / "none.panel").exists()
 
 
 # --- asking ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consensus.codec import DecodeError, Malformed, encode
 from consensus.eras import ERAS_MAX
 from consensus.evidence import Equivocation, SignedStatement
-from consensus.identifiers import Address, Digest, EraNumber, Height, Signature, Slot
+from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
 from consensus.messages import (
     NUMBER_MAX,
     Body,
@@ -38,6 +38,8 @@ from contracts.transactions import TRANSACTION_SIZE_BYTES_MAX, DoubleOffer, Spot
 from contracts.units import MicroTokensPerKwh, Milliseconds, WattHours
 from ledger.state_copy import ORIGIN_PAGES_MAX, ORIGIN_SIZE_BYTES_MAX
 from ledger.state_ranges import CHUNK_ENTRIES_MAX, VALUE_SIZE_BYTES_MAX, StateChunk, StateEntry
+from node.admission.joining.sealing import BOX_SIZE_BYTES, IdentityBox
+from node.errors import BoxFault
 from node.mesh.messages import (
     BLOCKS_PER_ANSWER_MAX,
     FRAME_SIZE_BYTES_MAX,
@@ -49,6 +51,8 @@ from node.mesh.messages import (
     EndpointRecords,
     EvidenceNote,
     ForgetNotes,
+    IdentityAnswer,
+    IdentityNote,
     OfferDecline,
     OfferReply,
     OfferRequest,
@@ -202,6 +206,17 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
         ),
     ),
     ForgetNotes: st.builds(ForgetNotes, raw=st.lists(SOME_BYTES, min_size=1, max_size=3).map(tuple)),
+    IdentityNote: st.builds(
+        IdentityNote,
+        applicant=ADDRESSES,
+        box=st.builds(
+            IdentityBox,
+            verifier=ADDRESSES,
+            key=ADDRESSES.map(PublicKey),
+            sealed=st.binary(min_size=32, max_size=32).map(lambda end: end.rjust(BOX_SIZE_BYTES, b"\x00")),
+        ),
+    ),
+    IdentityAnswer: st.builds(IdentityAnswer, applicant=ADDRESSES, fault=st.none() | st.sampled_from(BoxFault)),
     EndpointRecords: st.builds(EndpointRecords, raw=st.lists(SOME_BYTES, min_size=1, max_size=3).map(tuple)),
 }
 MESSAGES = st.one_of(list(KINDS.values()))

@@ -21,6 +21,7 @@ from tests.support.changing_members import ChangingChain, certify_by, changing_c
 from tests.support.contracts import make_genesis
 from tests.support.joining import newcomer, request_of, verdict_on
 from tests.support.ledger import ChainBuilder
+from tests.support.stories import told
 
 NEW, OTHER = newcomer(1), newcomer(2)
 LAST = 12
@@ -41,7 +42,7 @@ class Shown:
             self.keep()
 
     def keep(self) -> None:
-        self.files[self.chain.ledger.height] = text_of(export_panel(self.chain.ledger, NEW.address))
+        self.files[self.chain.ledger.height] = text_of(told(export_panel(self.chain.ledger, NEW.address)))
 
     def content(self, height: int = LAST) -> PanelContent:
         return content_of(self.files[height])
@@ -182,11 +183,11 @@ def test_nobody_verifies_who_never_asked_or_is_admitted(tmp_path) -> None:  # ty
     homes = make_genesis(4)
     builder = ChainBuilder.create(tmp_path / "ledger", homes)
     with pytest.raises(NotFound, match="it never asked"):
-        export_panel(builder.ledger, NEW.address)
+        told(export_panel(builder.ledger, NEW.address))
     builder.append([builder.transaction(0, request_of(homes, NEW))])
-    file = text_of(export_panel(builder.ledger, NEW.address))
+    file = text_of(told(export_panel(builder.ledger, NEW.address)))
     assert check_panel(file, homes.genesis).height == Height(1)
     builder.append([builder.transaction(verifier, verdict_on(NEW)) for verifier in range(3)])
     with pytest.raises(NotFound, match="its application is over"):
-        export_panel(builder.ledger, NEW.address)
+        told(export_panel(builder.ledger, NEW.address))
     builder.ledger.close()

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from consensus.codec import decode
-from consensus.identifiers import Digest, Height
+from consensus.identifiers import Digest, Height, Slot
 from contracts.state import Score, score_key
 from ledger.errors import BlocksNotHere
 from ledger.ledger import Ledger
@@ -27,7 +27,7 @@ from node.stories.own_transactions import own_transactions
 from node.stories.score_history import score_history
 from node.stories.statement import month_statement
 from node.stories.trade_story import trade_story
-from tests.support.contracts import signed_trade
+from tests.support.contracts import FIRST_INTERVAL_MS, signed_forward, signed_reading, signed_trade
 from tests.support.ledger import ChainBuilder
 from tests.support.names import names_in
 from tests.support.origins import begun_at, follow
@@ -240,19 +240,28 @@ def test_what_never_was_is_not_taken_for_what_lies_below_and_the_other_way_round
     ledger.close()
 
 
-def test_a_statement_without_contracts_that_were_made_below_is_refused(chain: StoryChain, tmp_path: Path) -> None:
-    """A forward trade is agreed on before its hour is metered: the readings may be here, and the contract not."""
-    (cancelled_at,) = (
-        found.height
-        for found in told(trade_story(chain.ledger, names_in(chain.ledger), chain.names.cancelled.hex())).attempts
-        if found.kind == "cancel-trade"
+def test_a_statement_without_contracts_that_were_made_below_is_refused(tmp_path: Path) -> None:
+    """A forward trade is agreed on before its hour is metered: the readings are here, and the contract is not."""
+    builder = ChainBuilder.create(tmp_path / "whole")
+    community, later = builder.community, Slot(1_000)
+    contract = signed_forward(
+        community, 0, 1, 100, offer_counter=0, delivery_start_ms=FIRST_INTERVAL_MS, expiry_slot=later
     )
-    ledger = begun_at(chain.ledger, cancelled_at, tmp_path / "ledger")
-    follow(ledger, chain.ledger)
-    ledger_names, buyer = names_in(ledger), chain.community.addresses[1].hex()
+    builder.append([builder.transaction(1, contract)])
+    builder.append()
+    begun = begun_at(builder.ledger, 2, tmp_path / "ledger")
+    readings = [(0, 100), (1, -100), (2, -1), (3, -1)]
+    builder.append([builder.transaction(member, signed_reading(community, member, net)) for member, net in readings])
+    for slot in (500, 600):
+        builder.append(slot=slot)
+    follow(begun, builder.ledger)
+    buyer = community.addresses[1].hex()
+    whole = told(month_statement(builder.ledger, names_in(builder.ledger), buyer, MONTH))
+    assert (whole.is_balanced, whole.total.bought_wh) == (True, 100)
     with pytest.raises(BlocksNotHere):
-        told(month_statement(ledger, ledger_names, buyer, MONTH))
-    ledger.close()
+        told(month_statement(begun, names_in(begun), buyer, MONTH))
+    for ledger in (builder.ledger, begun):
+        ledger.close()
 
 
 def test_a_contradiction_of_a_contract_below_is_left_to_members_that_have_it(tmp_path: Path) -> None:

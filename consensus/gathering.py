@@ -1,0 +1,103 @@
+"""Certificates in few bytes, for who knows the members of the height: it is handed numbers in the place of addresses.
+
+A certificate that blocks, justifications and disks carry has an address of 32 bytes with each signature; here a
+member is a bit. Among 100 members that saves a third: 4.4 KB in the place of 6.8. Each certificate has one such form,
+and nothing in it is believed before its signatures were checked.
+"""
+
+from typing import Final
+
+from consensus.eras import Era
+from consensus.identifiers import SIGNATURE_SIZE_BYTES, Address, Signature
+from consensus.membership import Membership
+from consensus.messages import (
+    CommitCertificate,
+    EndorsedStatement,
+    Endorsement,
+    Gathered,
+    PreparedCertificate,
+)
+from consensus.verification import commit_certificate_holds, prepared_certificate_holds
+
+Certificate = PreparedCertificate | CommitCertificate
+
+BITS_PER_BYTE: Final = 8
+
+
+def gathered_of(certificate: Certificate, membership: Membership) -> Gathered:
+    """Returns a certificate that holds in its short form.
+
+    Args:
+        certificate: of Q members of its height.
+        membership: of its height.
+    """
+    signatures = {endorsement.signer: endorsement.signature for endorsement in certificate.endorsements}
+    signed = [(number, address) for number, address in enumerate(membership.addresses) if address in signatures]
+    assert len(signed) == len(signatures) == membership.quorum, "a certificate has exactly Q members' signatures"
+    bits = sum(1 << number for number, _ in signed)
+    is_of_votes = isinstance(certificate, PreparedCertificate)
+    return Gathered(
+        era=certificate.era,
+        kind=EndorsedStatement.VOTE if is_of_votes else EndorsedStatement.COMMIT,
+        height=certificate.height,
+        slot=certificate.slot,
+        block=certificate.block,
+        signers=bits.to_bytes(_bitmap_size_bytes(membership), "little"),
+        signatures=b"".join(signatures[address] for _, address in signed),
+    )
+
+
+def certificate_in(gathered: Gathered, membership: Membership, era: Era) -> Certificate | None:
+    """Returns the certificate that a short form is; None if it is none, or does not hold.
+
+    What costs nothing is looked at first: Q signatures are checked only of what has the form.
+
+    Args:
+        gathered: from anybody.
+        membership: of the height that it names.
+        era: of that height.
+    """
+    signers = _signers(gathered, membership)
+    if signers is None or gathered.era != era.number:
+        return None
+    starts = range(0, len(gathered.signatures), SIGNATURE_SIZE_BYTES)
+    signatures = [Signature(gathered.signatures[start : start + SIGNATURE_SIZE_BYTES]) for start in starts]
+    endorsements = tuple(
+        Endorsement(signer=signer, signature=signature)
+        for signer, signature in sorted(zip(signers, signatures, strict=True))
+    )
+    kind = PreparedCertificate if gathered.kind is EndorsedStatement.VOTE else CommitCertificate
+    certificate = kind(
+        era=gathered.era,
+        height=gathered.height,
+        slot=gathered.slot,
+        block=gathered.block,
+        endorsements=endorsements,
+    )
+    return certificate if _holds(certificate, membership, era) else None
+
+
+def _holds(certificate: Certificate, membership: Membership, era: Era) -> bool:
+    if isinstance(certificate, PreparedCertificate):
+        return prepared_certificate_holds(certificate, membership, era)
+    return commit_certificate_holds(certificate, membership, era)
+
+
+def _signers(gathered: Gathered, membership: Membership) -> list[Address] | None:
+    """Returns who signed, in the order of admission; None where the form is wrong: another length, bits of nobody,
+    more or fewer than Q.
+    """
+    bits = int.from_bytes(gathered.signers, "little")
+    is_formed = (
+        len(gathered.signers) == _bitmap_size_bytes(membership)
+        and bits >> len(membership) == 0
+        and bits.bit_count() == membership.quorum
+        and len(gathered.signatures) == membership.quorum * SIGNATURE_SIZE_BYTES
+    )
+    if not is_formed:
+        return None
+    return [address for number, address in enumerate(membership.addresses) if bits >> number & 1]
+
+
+def _bitmap_size_bytes(membership: Membership) -> int:
+    return (len(membership) + BITS_PER_BYTE - 1) // BITS_PER_BYTE
