@@ -8,18 +8,18 @@ import asyncio
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from consensus.evidence import Equivocation
 from consensus.identifiers import Address
 from consensus.member import KeyRing, Parameters
 from contracts.applicants import Applicant
 from contracts.state import Overlay, applicant_key
-from ledger.eras import BegunEra
+from ledger.eras import BegunEra, BegunEras
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed, RulesUnknown
 from ledger.side_files import mark_damage
 from ledger.validation import rules_in
@@ -47,7 +47,7 @@ from node.chain.submission import Chain, ChainLinks
 from node.chain.transaction_pool import TransactionPool
 from node.chain.undecided_watch import UndecidedWatch
 from node.chain.verify_ahead import verify_ahead
-from node.errors import ConfigurationError, IdentityError, NodeError, SignStateError
+from node.errors import IdentityError, NodeError, SignStateError
 from node.evidence.keeper import EvidenceKeeper, EvidenceLinks
 from node.home.configuration import Configuration
 from node.home.genesis_file import require_genesis
@@ -79,6 +79,7 @@ from node.mesh.messages import (
     OriginPage,
     OriginRequest,
     PeerMessage,
+    SnapshotAnswer,
     SnapshotOffer,
     SnapshotRequest,
     Transactions,
@@ -86,9 +87,13 @@ from node.mesh.messages import (
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
+from node.snapshots.beginning import begin_with_taken, may_take_state
+from node.snapshots.intake import IntakeLinks, SnapshotIntake
+from node.snapshots.intake_planner import NoSnapshot
 from node.snapshots.own_snapshots import OwnSnapshots
 from node.snapshots.snapshot_server import SnapshotServer
 from node.stories.member_names import keys_of_who_left
+from node.tasks import cancel, first_of, started
 
 PASS_ON_AGE_SLOTS: Final = 2
 """Transactions that wait longer are passed on to all members again, each slot."""
@@ -159,6 +164,7 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory, *, unt
     if until_input_ends:
         on_end_of_input(lambda: stop_by("the end of standard input"))
     while not stop.is_set():
+        await asyncio.to_thread(begin_with_taken, configuration.home)
         await _run_with_its_keys(configuration, agent_factory, stop)
     log.info("stopped")
     return 0
@@ -209,6 +215,7 @@ class Daemon:
         self._own = identity.address
         self._keys_in_use = (identity.node_key.public_key, identity.meter_key.public_key)
         self._renewed = asyncio.Event()
+        self.intake = self._make_intake(opened.begun, storage)
         self._admit()
         self.endpoints = self._make_endpoints(identity)
         self.forgets = self._make_forgets()
@@ -246,14 +253,14 @@ class Daemon:
                 chain=self.chain,
                 replica=self.replica,
                 mesh=self.mesh,
-                is_behind=lambda: self.participant.sync.progress() is not None,
+                is_behind=self._is_behind,
             )
         )
         self.evidence = self._make_evidence(identity)
         self.snapshots = OwnSnapshots(
             ledger=self.ledger,
             home=configuration.home,
-            is_behind=lambda: self.participant.sync.progress() is not None,
+            is_behind=self._is_behind,
         )
         storage.callback(self.snapshots.close)
         self.snapshot_server = SnapshotServer(
@@ -277,6 +284,42 @@ class Daemon:
             metrics=self.metrics,
             other=other,
         )
+
+    def _make_intake(self, begun: Sequence[BegunEra], storage: ExitStack) -> SnapshotIntake | None:
+        if not may_take_state(self._configuration, self.ledger):
+            return None
+        links = IntakeLinks(
+            send=self.mesh.send,
+            connected=self.mesh.connected,
+            refused=lambda reason, _: self.metrics.on_message_refused(reason),
+        )
+        genesis = self.ledger.genesis
+        eras = BegunEras(genesis, begun)
+        intake = SnapshotIntake(genesis=genesis, begun=eras, directory=self._configuration.home.intake, links=links)
+        storage.callback(intake.close)
+        return intake
+
+    def _take_of_state(self, sender: Address, answer: SnapshotAnswer) -> None:
+        if self.intake is None:
+            self.metrics.on_message_refused("snapshot_not_asked")
+        else:
+            self.intake.on_answer(sender, answer)
+
+    def _is_behind(self) -> bool:
+        return self.intake is not None or self.participant.sync.progress() is not None
+
+    async def _catch_up(self) -> None:
+        """Takes the state from the others, if this node begins with it, and blocks from then on."""
+        if self.intake is not None:
+            found = await self.intake.run()
+            if isinstance(found, NoSnapshot):
+                get_logger("node").warning("no state can be taken: this node executes from genesis", why=found.value)
+                self.intake.discard()
+                self.intake = None
+            else:
+                self._renewed.set()
+                await asyncio.Event().wait()  # until this run of the node is over
+        await self.participant.sync.run(partial(verify_ahead, self.ledger))
 
     def _admit(self) -> None:
         """Has links to whom the chain names."""
@@ -444,7 +487,9 @@ class Daemon:
     def _recovery_status(self) -> RecoveryStatus:
         kept = self._set_aside
         return RecoveryStatus(
-            syncing=self.participant.sync.progress(), ledger_set_aside=None if kept is None else kept.name
+            syncing=self.participant.sync.progress(),
+            taking=None if self.intake is None else (self.intake.height, self.intake.share),
+            ledger_set_aside=None if kept is None else kept.name,
         )
 
     def _halted(self) -> str | None:
@@ -467,7 +512,7 @@ class Daemon:
             case SnapshotRequest() | OriginRequest() | ChunkRequest():
                 self.snapshot_server.request(sender, message)
             case SnapshotOffer() | OriginPage() | ChunkAnswer():
-                self.metrics.on_message_refused("snapshot_not_asked")
+                self._take_of_state(sender, message)
             case IdentityNote():
                 self.identities.on_note(sender, message)
             case IdentityAnswer():
@@ -476,21 +521,21 @@ class Daemon:
                 self.participant.receive(sender, message)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set, or the chain has another key of this node.
+        """Runs until `stop` is set, the chain has another key of this node, or a state to begin with is here.
 
         Raises:
             Exception: what made a part fail.
         """
         async with AsyncExitStack() as stack:
-            await _started(stack, self.mesh.start, self.mesh.stop)
-            await _started(stack, self.api.start, self.api.stop)
+            await started(stack, self.mesh.start, self.mesh.stop)
+            await started(stack, self.api.start, self.api.stop)
             tasks = [
                 asyncio.create_task(work)
                 for work in (
                     self.loop.run(self.participant.driver),
                     self.chain.run(),
                     self.participant.blocks.run(),
-                    self.participant.sync.run(partial(verify_ahead, self.ledger)),
+                    self._catch_up(),
                     self.participant.recovery.run(),
                     self.undecided.run(),
                     self.evidence.run(),
@@ -503,15 +548,15 @@ class Daemon:
                     self.agent.run(),
                 )
             ]
-            stack.push_async_callback(_cancel, tasks)
+            stack.push_async_callback(cancel, tasks)
             get_logger("node").info(
                 "started",
                 address=self.driver_address(),
                 height=self.ledger.height,
                 api=f"http://{self._configuration.api.host}:{self._configuration.api.port}",
             )
-            await _first_of((stop, self._renewed), [*tasks, self.loop.failed, self.mesh.failed])
-            why = "asked to" if stop.is_set() else "the chain has another key of this node: it goes on with that"
+            await first_of((stop, self._renewed), [*tasks, self.loop.failed, self.mesh.failed])
+            why = "asked to" if stop.is_set() else "it goes on with another key, or with the state that it took"
             get_logger("node").info("stopping", height=self.ledger.height, why=why)
 
     def driver_address(self) -> str:
@@ -523,40 +568,6 @@ class Daemon:
         while True:
             await asyncio.sleep(slot_duration_ms / 1_000)
             self.chain.pass_on_old(PASS_ON_AGE_SLOTS * slot_duration_ms)
-
-
-async def _started(
-    stack: AsyncExitStack,
-    start: Callable[[], Coroutine[Any, Any, None]],
-    stop: Callable[[], Coroutine[Any, Any, None]],
-) -> None:
-    stack.push_async_callback(stop)
-    try:
-        await start()
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen: {error.strerror or error}") from None
-
-
-async def _first_of(ends: Sequence[asyncio.Event], parts: list[asyncio.Future[None]]) -> None:
-    """Waits for an event that ends the node's run, or raises what made a part fail."""
-    ended = [asyncio.ensure_future(one.wait()) for one in ends]
-    waiting: list[asyncio.Future[Any]] = [*ended, *parts]
-    try:
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for one in ended:
-            one.cancel()
-    for part in done.difference(ended):
-        part.result()
-        raise AssertionError("a part of the node ended by itself")
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):  # the first failure is the one reported
-            await task
 
 
 __all__ = ["AgentFactory", "AgentParts", "Daemon", "SignStateError", "make_agent", "run_daemon"]

@@ -68,6 +68,9 @@ class RecoveryStatus:
 
     syncing: SyncProgress | None = None
     """None while it is not far behind."""
+    taking: tuple[Height | None, float] | None = None
+    """Height of the state that it takes from the others to begin with, once that is known, and how much is here, 0 to
+    1; None of a node that takes none."""
     ledger_set_aside: str | None = None
     """Folder of the damaged ledger that the last start put aside; None if it was whole."""
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from consensus.identifiers import Address
+from consensus.identifiers import Address, Height
 from contracts.rule_records import Rules
 from contracts.state import RULES_KEY, Totals
 from contracts.state_reading import conserved, read_totals, require, sum_tokens
@@ -23,6 +23,7 @@ from node.replies.node import (
     SilentStatus,
     StatusReply,
     SyncingStatus,
+    TakingStateStatus,
     TotalsStatus,
 )
 from node.replies.parameters import NoParameters
@@ -70,6 +71,7 @@ def status_of(context: ApiContext) -> StatusReply:
         totals=_totals_view(totals),
         conserved=conserved(totals, sum_tokens(ledger, ledger.genesis)),
         syncing=_syncing_view(recovery.syncing),
+        taking_state=_taking_view(recovery.taking),
         silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
         ledger_set_aside=recovery.ledger_set_aside,
     )
@@ -95,6 +97,13 @@ def _syncing_view(progress: SyncProgress | None) -> SyncingStatus | None:
     if progress is None:
         return None
     return SyncingStatus(first=progress.first, to=progress.target, blocks_per_s=progress.blocks_per_s)
+
+
+def _taking_view(taking: tuple[Height | None, float] | None) -> TakingStateStatus | None:
+    if taking is None:
+        return None
+    height, share = taking
+    return TakingStateStatus(height=height, percent=round(100 * share, 1))
 
 
 def _totals_view(totals: Totals) -> TotalsStatus:

@@ -99,6 +99,12 @@ class NodeTable(_Table):
         default=Path(),
         description="Folder of the keys, the sign state and the ledger; relative to the folder of this file.",
     )
+    begins_with: Literal["genesis", "snapshot"] = Field(
+        default="genesis",
+        description='Where a node without blocks begins: "genesis" fetches and executes every block; "snapshot" '
+        "takes the state after a late block from the other members, checked against what they decided, and cannot "
+        "tell what lies below it. Where no member has one, it begins with genesis.",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console",
         description='Form of the log on standard error: "console" for people, "json" for machines.',

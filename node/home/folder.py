@@ -23,6 +23,7 @@
 | `address-book.json` | how this home calls the members (`p2pnode names`) | 0600 |
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
+| `snapshot-intake/` | a state that is taken from the others, to begin with; gone once the ledger is made | 0700 |
 | `snapshots/` | copies of the state for those who join, the last two; made anew if they are gone | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
 | `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |
@@ -102,6 +103,11 @@ class Home:
     def ledger(self) -> Path:
         """Folder of the ledger's database."""
         return self.directory / "ledger"
+
+    @property
+    def intake(self) -> Path:
+        """A state that is being taken in."""
+        return self.directory / "snapshot-intake"
 
     @property
     def snapshots(self) -> Path:

@@ -133,6 +133,15 @@ class SyncingStatus(ApiModel):
     """Blocks written per second."""
 
 
+class TakingStateStatus(ApiModel):
+    """Where a node stands that takes the state of a block from the others, to begin with it."""
+
+    height: HeightNumber | None
+    """Of the block; null before one is chosen."""
+    percent: Annotated[float, Field(ge=0, le=100)]
+    """How much of the state is here."""
+
+
 class SilentStatus(ApiModel):
     """A node that signs nothing for a while: no vote, no COMMIT, no VIEW-CHANGE."""
 
@@ -187,6 +196,8 @@ class StatusReply(ApiModel):
     """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
     rules_notice: str | None = None
     """What this node's program lacks for rules that are proposed or approved, and what to do; null: nothing."""
+    taking_state: TakingStateStatus | None = None
+    """Null unless this node takes a state to begin with; then it fetches no blocks yet."""
     ledger_set_aside: str | None = None
     """Folder of the damaged ledger that the last start put aside; null if it was whole."""
 

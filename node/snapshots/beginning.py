@@ -1,0 +1,75 @@
+"""How a home without blocks begins with a state that its members tell, and how it falls back to genesis.
+
+The node runs on an empty ledger meanwhile, and asks for no blocks. Once the state is whole on the disk, it ends as
+for a restart; whoever starts next makes the ledger of it, before anything is opened: also after a crash. Where no
+state can be had, or what came is no beginning, it executes from genesis, as it can without any state.
+"""
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+from consensus.identifiers import GENESIS_HEIGHT
+from ledger.errors import CopyDamaged, LedgerDamaged, LedgerMissing, OriginRefused
+from ledger.ledger import Ledger
+from ledger.state_intake import StateIntake
+from node.home.configuration import Configuration
+from node.home.folder import Home
+from node.home.genesis_file import load_genesis
+from node.home.storage import eras_of
+from node.logs import get_logger
+
+
+def may_take_state(configuration: Configuration, ledger: Ledger) -> bool:
+    """Says whether a state is taken: the configuration wants one, others can be asked, and there are no blocks, or it
+    was begun before.
+    """
+    is_wanted = configuration.node.begins_with == "snapshot" and bool(configuration.p2p.peers)
+    is_due = ledger.height == GENESIS_HEIGHT or configuration.home.intake.exists()
+    return is_wanted and is_due and ledger.first_height == GENESIS_HEIGHT + 1
+
+
+def begin_with_taken(home: Home) -> None:
+    """Makes the ledger of a state that was taken in whole; does nothing where there is none. A process that ends on
+    the way does the rest the next time.
+
+    Raises:
+        LedgerError: the disk does not take it, or the ledger is in use.
+        NodeError: the home's files are not usable.
+    """
+    replaced = home.ledger.with_name(f"{home.ledger.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if not home.intake.exists():
+        return
+    try:
+        taken = StateIntake.open(home.intake)
+    except CopyDamaged:
+        return  # it is taken anew
+    with closing(taken):
+        if not taken.covered.is_whole:
+            return
+        if _height_of(home) < taken.height:
+            _make_ledger(home, taken, replaced)
+    shutil.rmtree(home.intake, ignore_errors=True)
+
+
+def _height_of(home: Home) -> int:
+    """Returns the height of the ledger that is there, -1 if none opens: a damaged one is of no use either."""
+    try:
+        with closing(Ledger.open(home.ledger, load_genesis(home), begun=eras_of(home))) as ledger:
+            return ledger.height
+    except (LedgerMissing, LedgerDamaged):
+        return GENESIS_HEIGHT - 1
+
+
+def _make_ledger(home: Home, taken: StateIntake, replaced: Path) -> None:
+    log, height = get_logger("snapshots"), taken.height
+    if home.ledger.exists():
+        home.ledger.rename(replaced)  # all its blocks lie below the one that the state is of
+    try:
+        Ledger.create_at(home.ledger, load_genesis(home), taken.origin, taken.entries(), begun=eras_of(home)).close()
+    except (OriginRefused, CopyDamaged) as error:
+        log.critical("the state that was taken is no beginning: this node executes from genesis", reason=str(error))
+    else:
+        log.info("the ledger begins with the state that the members told", height=height)
+    shutil.rmtree(replaced, ignore_errors=True)
