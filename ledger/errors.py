@@ -12,6 +12,8 @@ LedgerError
 |-- LedgerWriteFailed       a write did not become durable: nothing more is accepted, the node stops
 |-- BlockNotNext            append of a block that does not extend the tip, or whose certificate is another's
 |-- DecidedBlockRefused     a decided block does not execute to what its header claims: the node stops
+|-- CheckpointRefused       what should prove a point of the chain proves nothing
+|-- CheckpointContradicted  the chain is another one than the checkpoint that its home joined with: the node stops
 |-- BlocksNotHere           what was asked for lies below the block that this ledger began at
 |-- OriginRefused           what a ledger was to begin at does not hold; none was made
 |-- NothingToProve          a proof was asked of what the chain does not contain
@@ -85,6 +87,14 @@ class BlockNotNext(LedgerError):
 
 class DecidedBlockRefused(LedgerError):
     """A quorum decided what this node's execution refuses: a broken invariant, never to be passed over."""
+
+
+class CheckpointRefused(LedgerError):
+    """A proof of a point of the chain that does not hold."""
+
+
+class CheckpointContradicted(LedgerError):
+    """Two blocks were decided at one height: the one here, and the one that this home was told of when it joined."""
 
 
 class BlocksNotHere(LedgerError):

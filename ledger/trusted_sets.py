@@ -105,14 +105,9 @@ def change_fault(change: SetChange, chain: Digest, membership: Membership, era: 
         era: of the height.
     """
     header, height = change.header, change.header.height
-    unknown = version_fault(header)
-    if unknown is not None:
-        return unknown
-    if header.chain != chain:
-        return f"block {height} belongs to chain {header.chain.hex()}"
-    fault = certificate_fault(change.certificate, height, block_digest(header), membership, era)
+    fault = decided_fault(header, change.certificate, chain, membership, era)
     if fault is not None:
-        return f"the certificate does not decide block {height}: {fault}"
+        return fault
     if header.era != era.number:
         return f"block {height} was carried over into era {era.number}, which began with its plan's members"
     try:
@@ -120,3 +115,25 @@ def change_fault(change: SetChange, chain: Digest, membership: Membership, era: 
     except AssertionError:
         return f"block {height} names a member twice"
     return None if members.digest() == header.membership else f"block {height} commits to other members"
+
+
+def decided_fault(
+    header: BlockHeader, certificate: CommitCertificate, chain: Digest, membership: Membership, era: Era
+) -> str | None:
+    """Says in words why a header is not shown to be decided by these members, None if it is.
+
+    Args:
+        header: of any height.
+        certificate: of its block.
+        chain: hash of genesis.
+        membership: of the header's height.
+        era: of the height.
+    """
+    unknown = version_fault(header)
+    if unknown is not None:
+        return unknown
+    height = header.height
+    if header.chain != chain:
+        return f"block {height} belongs to chain {header.chain.hex()}"
+    fault = certificate_fault(certificate, height, block_digest(header), membership, era)
+    return None if fault is None else f"the certificate does not decide block {height}: {fault}"

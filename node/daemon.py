@@ -62,6 +62,7 @@ from node.mesh.endpoint_exchange import EndpointExchange, ExchangePorts
 from node.mesh.endpoints import endpoints_of, own_places
 from node.mesh.forget_exchange import ForgetExchange, ForgetPorts
 from node.mesh.identity_exchange import IdentityExchange, IdentityPorts
+from node.mesh.known_keys import KnownKeys
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
@@ -210,7 +211,8 @@ class Daemon:
         self._set_aside = opened.set_aside
         if has_taken(configuration.home, self.ledger, identities):
             identities = load_identities(configuration.home)
-        identity, other = as_member(configuration, identities, self.ledger)
+        self.known = KnownKeys(self.ledger, configuration.home.checkpoint)
+        identity, other = as_member(configuration, identities, self.ledger, self.known.addresses())
         self.mesh = self._make_mesh(identity, other, opened.begun)
         self._own = identity.address
         self._keys_in_use = (identity.node_key.public_key, identity.meter_key.public_key)
@@ -224,6 +226,7 @@ class Daemon:
         pool = self._make_pool()
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
+        applied.listen(lambda _: self.known.look())
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
         self.rules = RulesWatch(self.ledger)
@@ -275,7 +278,7 @@ class Daemon:
             identity=identity,
             peers=endpoints_of(table.peers, begun),
             places_of=self._places_of,
-            member_of=self.ledger.member_of,
+            member_of=self.known.member_of,
             listen_host=table.host,
             listen_port=table.port,
             handler=self._receive,
@@ -321,10 +324,8 @@ class Daemon:
         await self.participant.sync.run(partial(verify_ahead, self.ledger))
 
     def _admit(self) -> None:
-        """Has links to whom the state names: members, candidates, and who left lately."""
-        both = self.ledger.memberships()
-        named = {*both.addresses, *(follower for follower, _ in both.followers)} - {self._own}
-        self.mesh.admit(named)
+        """Has links to whom the chain names."""
+        self.mesh.admit(self.known.addresses() - {self._own})
 
     def _take_keys(self) -> None:
         """Begins anew with a key that the chain has since; puts it in the old one's place once that is of no use."""
@@ -353,7 +354,7 @@ class Daemon:
             send=self.mesh.send,
             connected=self.mesh.connected,
             moved=self.mesh.look_again,
-            member_of=self.ledger.member_of,
+            member_of=self.known.member_of,
             refused=self.metrics.on_message_refused,
             wall_ms=lambda: time.time_ns() // 1_000_000,
             clock_s=time.monotonic,

@@ -1,6 +1,7 @@
 """Which member a home is, by the keys in it, and which of its keys the chain goes by."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from consensus.identifiers import Address
@@ -15,10 +16,16 @@ from node.home.folder import Home
 
 
 def as_member(
-    configuration: Configuration, identities: Sequence[Identity], ledger: Ledger
+    configuration: Configuration, identities: Sequence[Identity], ledger: Ledger, linked: AbstractSet[Address]
 ) -> tuple[Identity, Identity | None]:
     """Returns the identity whose key acts, under the address that the chain gives it, and another one whose key is
     known at other heights; None without such a one. One that asked to join follows until the chain knows it.
+
+    Args:
+        configuration: of the home.
+        identities: its keys.
+        ledger: its chain.
+        linked: whom it has links to: who joined lately knows them before its chain does (`node.mesh.known_keys`).
 
     Raises:
         IdentityError, ConfigurationError: the key or the peers are not the chain's: it would never take part.
@@ -33,7 +40,7 @@ def as_member(
             f"{configuration.home.node_key}: its address {first.address.hex()} is no member of this chain. A new "
             "home applies the plan that brings it in first (p2pnode recover apply)"
         )
-    known = {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
+    known = linked | {term.address for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms}
     for peer in configuration.p2p.peers:
         if peer.address_bytes not in known:
             raise ConfigurationError(f"[p2p] peers: {peer.address} is no member of this chain")

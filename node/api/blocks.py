@@ -6,13 +6,15 @@ from typing import Final
 from aiohttp import web
 
 from consensus.identifiers import Height
+from ledger.errors import NothingToProve
 from ledger.show import expected_leader
 from node.api.context import ApiContext, answer
 from node.api.problem import ProblemError
 from node.replies.node import BlocksReply
-from node.replies.parameters import BlockParameters, BlocksParameters
+from node.replies.parameters import BlockParameters, BlocksParameters, NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import block_view, summary_view
+from node.stories.checkpoint import checkpoint_reply
 
 INLINE_TRANSACTIONS_MAX: Final = 32
 """Blocks with more transactions are rendered on a worker thread: some 50 microseconds each."""
@@ -47,3 +49,11 @@ async def show_block(context: ApiContext, parameters: BlockParameters, _: web.Re
     if len(receipts) <= INLINE_TRANSACTIONS_MAX:
         return answer(block_view(block, receipts, certificate, expected))
     return await asyncio.to_thread(lambda: answer(block_view(block, receipts, certificate, expected)))
+
+
+async def show_checkpoint(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
+    """Answers with the newest block, and what proves it to who has genesis."""
+    try:
+        return answer(await context.read_slowly(checkpoint_reply(context.chain.ledger)))
+    except NothingToProve as error:
+        raise ProblemError(ProblemReason.UNKNOWN_BLOCK, str(error)) from None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from node.api.blocks import list_blocks, show_block
+from node.api.blocks import list_blocks, show_block, show_checkpoint
 from node.api.context import ApiContext
 from node.api.events import follow_events
 from node.api.identities import deliver_identity, list_identities, show_panel
@@ -49,6 +49,7 @@ from node.replies.node import (
     BatchReply,
     BlockReply,
     BlocksReply,
+    CheckpointReply,
     HealthReply,
     ReadyReply,
     StatusReply,
@@ -217,6 +218,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         replies={200: Reply(description="The block.", models=(BlockReply,))},
         problems=(Reason.UNKNOWN_BLOCK, Reason.BLOCKS_NOT_HERE),
         handler=show_block,
+    ),
+    Route(
+        method="GET",
+        path="/v1/checkpoint",
+        operation="showCheckpoint",
+        tag="chain",
+        summary="The newest block, with what proves it and the members of today to who has genesis",
+        description="`p2pnode join street` writes it down for a home that joins.",
+        replies={200: Reply(description="The checkpoint.", models=(CheckpointReply,))},
+        problems=(Reason.UNKNOWN_BLOCK, Reason.TOO_MANY_READS),
+        handler=show_checkpoint,
     ),
     Route(
         method="POST",

@@ -130,6 +130,11 @@ class Home:
         return self.directory / "join-request.json"
 
     @property
+    def checkpoint(self) -> Path:
+        """Whom this home has links to while it fetches the chain that it joins."""
+        return self.directory / "checkpoint"
+
+    @property
     def join_identity(self) -> Path:
         """Who lives here, with the salt of the commitment: to be sealed for the verifiers alone."""
         return self.directory / "join-identity.json"

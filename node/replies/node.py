@@ -432,6 +432,15 @@ class BlockReply(ApiModel):
     certificate_encoded: Hex
 
 
+class CheckpointReply(ApiModel):
+    """The newest decided block, with what proves it and the members of today to who has genesis alone."""
+
+    height: HeightNumber
+    digest: Hash
+    proof: Hex
+    """Canonical encoding: every change of the members since genesis, the header and its certificate."""
+
+
 class ReceiptProofModel(ApiModel):
     """Shows that a receipt is under the header's `receipts_root`."""
 

@@ -12,12 +12,14 @@ from contracts.receipts import Posting, Receipt
 from contracts.state import Trade
 from contracts.transactions import ContractTerms, SignedTransaction, decode_transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest
+from ledger.checkpoint import CheckpointProof
 from ledger.proofs import ReceiptProof
 from node.replies.node import (
     BlockReply,
     BlockSummary,
     BlockTransaction,
     CertificateModel,
+    CheckpointReply,
     HeaderModel,
     PostingModel,
     ReceiptModel,
@@ -75,6 +77,12 @@ def transaction_view(transaction: SignedTransaction) -> TransactionModel:
 def receipt_view(receipt: Receipt) -> ReceiptModel:
     """Returns a receipt as the API shows it."""
     return ReceiptModel.model_validate(record_fields(receipt))
+
+
+def checkpoint_view(proof: CheckpointProof) -> CheckpointReply:
+    """Returns the proof of a block as the API shows it."""
+    header = proof.header
+    return CheckpointReply(height=header.height, digest=block_digest(header).hex(), proof=encode(proof).hex())
 
 
 def header_view(header: BlockHeader) -> HeaderModel:

@@ -7,12 +7,13 @@ them without a rule. Meanwhile an honest home applies, is verified, and becomes 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
-from consensus.codec import encode
+from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey, address_of
 from consensus.identifiers import Address, Height
 from consensus.quorum import fault_bound
@@ -30,6 +31,7 @@ from contracts.transactions import (
     sign_transaction,
     transaction_digest,
 )
+from ledger.checkpoint import CheckpointProof
 from node.admission.authority_folder import ISSUING_KEY_NAME, ROOT_KEY_NAME
 from node.admission.identity import load_chain, load_key
 from node.admission.joining.files import Street as StreetFile
@@ -115,13 +117,20 @@ class Scene:
         self.admitted: list[RequestJoin] = []
         """What may have executed."""
         self.new = NewHome(self.street, "newcomer")
-        self.asked = self._asked()
 
-    def _asked(self) -> RequestJoin:
-        """Makes the honest home's request by the commands; the street file is a member's that does not run yet."""
-        file, home = self.street.directory / "newcomer.street", self.street.node(1).home
-        root, peers = load_chain(home.authority_certificate)[0], load_configuration(home.configuration).p2p.peers
-        write_street(file, StreetFile(genesis=load_genesis(home), root=root, peers=tuple(peers)))
+    @cached_property
+    def asked(self) -> RequestJoin:
+        """The honest home's request, made by the commands with what a member gives once the street has a block."""
+        self.run.wait_for(lambda: self.run.statuses()[0]["height"] > 0, "a block")
+        member, file = self.street.node(1), self.street.directory / "newcomer.street"
+        proof = bytes.fromhex(member.request("/v1/checkpoint").document["proof"])
+        given = StreetFile(
+            genesis=load_genesis(member.home),
+            root=load_chain(member.home.authority_certificate)[0],
+            proof=decode(proof, CheckpointProof),
+            peers=tuple(load_configuration(member.home.configuration).p2p.peers),
+        )
+        write_street(file, given)
         return read_join_request(ask_with(self.street, file, self.new, who="the household of newcomer"))
 
     @property

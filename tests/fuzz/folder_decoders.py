@@ -20,6 +20,7 @@ from consensus.identifiers import Digest, Height, PublicKey, Signature, Slot
 from consensus.rendering import render
 from contracts.transactions import RevocationReason, SpotTerms
 from contracts.units import MicroTokens
+from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerDamaged
 from ledger.side_files import (
     DATABASE_FOLDER,
@@ -79,11 +80,13 @@ from node.errors import (
     FileRefused,
     FoundingError,
     IdentityError,
+    JoinError,
     RevocationsRefused,
     SignStateError,
     TestnetError,
 )
 from node.home.append_log import AppendLog, AppendLogError, Entry
+from node.home.checkpoint_file import load_checkpoint
 from node.home.json_record import json_of
 from node.home.sign_state import PAYLOAD_SIZE_BYTES_MAX, SignStateStore
 from node.home.storage import read_sign_state
@@ -98,7 +101,7 @@ from tests.fuzz.specimens import encodings
 from tests.support.contracts import FIRST_INTERVAL_MS, seeded_key, trade_terms
 from tests.support.stories import StoryChain
 
-ROOTS: Final = (Seal, SignState, SpotTerms, StoredEndpoints)
+ROOTS: Final = (Checkpoint, Seal, SignState, SpotTerms, StoredEndpoints)
 """All records in these files: every record in them has a specimen."""
 
 
@@ -107,6 +110,7 @@ def folder_decoders(chain: StoryChain, directory: Path, random: Random) -> Itera
     yield from _sign_state_decoders(random)
     yield from _side_file_decoders(directory / "ledger")
     yield _endpoints_decoder(directory, random)
+    yield _checkpoint_decoder(directory, random)
     yield from _journal_decoders(chain, directory)
     yield from _identity_decoders(directory)
     yield from _authority_decoders(directory)
@@ -167,6 +171,18 @@ def _endpoints_decoder(directory: Path, random: Random) -> Decoder:
         read=through(directory / "endpoints", lambda path: load_endpoints(path, chain)),
         write=lambda raws: encode(StoredEndpoints(chain=chain, raw=raws)),
         refusals=(EndpointsDamaged,),
+        specimens=tuple(map(encode, made)),
+    )
+
+
+def _checkpoint_decoder(directory: Path, random: Random) -> Decoder:
+    made = [decode(content, Checkpoint) for content in encodings(Checkpoint, random)]
+    chain = made[0].chain
+    return Decoder(
+        name="checkpoint",
+        read=through(directory / "checkpoint", lambda path: load_checkpoint(path, chain)),
+        write=encode,
+        refusals=(JoinError,),
         specimens=tuple(map(encode, made)),
     )
 

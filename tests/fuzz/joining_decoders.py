@@ -50,6 +50,7 @@ from node.proofs.panel_file import PanelContent, check_panel, document_of, expor
 from node.proofs.signed_file import file_text
 from tests.fuzz.decoder import Decoder, Form, through
 from tests.fuzz.specimens import encodings
+from tests.support.checkpoints import proof_of_one_block
 from tests.support.contracts import make_genesis, seeded_key
 from tests.support.joining import newcomer, request_of
 from tests.support.ledger import ChainBuilder
@@ -85,11 +86,14 @@ def joining_decoders(directory: Path, random: Random) -> Iterator[Decoder]:
 
 def _file_decoders(directory: Path) -> Iterator[Decoder]:
     homes, root = make_genesis(4), Authority("fuzz").root
+    proof = proof_of_one_block(homes)
     peers = tuple(
-        PeerEntry(address=f"{number:064x}", host=host, port=7_000 + number)
+        PeerEntry(address=homes.addresses[number].hex(), host=host, port=7_000 + number)
         for number, host in enumerate(("192.0.2.4", "meter.lan", "2001:db8::1"))
     )
-    streets = tuple(Street(genesis=homes.genesis, root=root, peers=peers[: 1 + last]) for last in range(3))
+    streets = tuple(
+        Street(genesis=homes.genesis, root=root, proof=proof, peers=peers[: 1 + last]) for last in range(3)
+    )
     requests = tuple(request_of(homes, newcomer(number)) for number in (1, 2))
     identities = tuple(
         JoinIdentity(salt=PERSON, identity=identity) for identity in ("", "Ada Löwe\nSunny Street 5 ☀")

@@ -15,6 +15,7 @@ from contracts.state import StateKey, StateValue, Table
 from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction
 from ledger.authenticated_map import hash_key
 from ledger.block import Block
+from ledger.checkpoint import CheckpointProof
 from ledger.errors import CopyDamaged, LedgerDamaged, LedgerForeign
 from ledger.ledger import Ledger
 from ledger.origin import Origin, StoredOrigin
@@ -41,6 +42,7 @@ PLAIN: Final[dict[str, Any]] = {
     "proposal": Block,
     "evidence": Evidence,
     "terms": SpotTerms,
+    "checkpoint-proof": CheckpointProof,
     "snapshot-origin": Origin,
 }
 """What production code hands to `decode` as it came, with nothing between."""

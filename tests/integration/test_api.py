@@ -77,6 +77,7 @@ def good_paths(api: ApiHarness) -> dict[str, str]:
         "showWhy": "/v1/why",
         "listBlocks": "/v1/blocks?from=2&limit=3",
         "showBlock": "/v1/blocks/2",
+        "showCheckpoint": "/v1/checkpoint",
         "showTransaction": f"/v1/transactions/{transaction}",
         "showState": f"/v1/state/account:{account}?proof=1",
         "showHistory": f"/v1/state/account:{account}/history?limit=2",

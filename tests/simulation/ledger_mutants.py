@@ -395,9 +395,9 @@ STARTUP_MUTANTS: Final = (
         killers=(directed(S.test_indexes_versions_map_nodes_and_format_are_checked),),
     ),
     Mutant(
-        name="the ledger of another chain is opened",
+        name="data of an earlier format is opened",
         rule="start",
-        breaks=((startup, "_check_format", lambda *_: None),),
+        breaks=(edited(startup, "_check_format", ("require_format(stored)", "pass")),),
         killers=(directed(S.test_data_of_an_earlier_format_is_refused_with_both_versions_named),),
     ),
     Mutant(

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from consensus.codec import decode
 from contracts.receipts import Reason, Receipt, Status
 from contracts.state import (
+    ATTENDANCE_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
     RULES_KEY,
@@ -54,8 +55,11 @@ OUT_OF_REACH = {
     Reason.READY_SAID_BEFORE,
     Reason.REVOCATION_REPLACED_KEY,
     Reason.EXPULSION_WAITS,
+    Reason.EVIDENCE_TOO_OLD,
 }
-"""For eight members that are all there, whose homes nobody replaces, and of whom some are left to be removed."""
+"""For eight members that are all there, whose homes nobody replaces, and of whom some are left to be removed, in less
+than the three days for which evidence counts (unit/contracts/test_evidence_window.py).
+"""
 
 ALONE = {"parent_leader": None, "parent_voters": ()}
 """No service rewards: a block changes then only what is due and what its transactions change."""
@@ -63,9 +67,11 @@ ALONE = {"parent_leader": None, "parent_voters": ()}
 
 def check_declined(before: dict[StateKey, bytes], chain: JoiningChain, receipt: Receipt, *, is_trade: bool) -> None:
     """A declined transaction moves the sender's nonce and when it was seen, its fault's score, the count of declined
-    trades. A change of the members may be carried out behind any transaction, and one of the rules.
+    trades. A change of the members may be carried out behind any transaction, and one of the rules; each block notes
+    who attends.
     """
-    allowed = {account_key(receipt.sender), activity_key(receipt.sender), MEMBER_LIST_KEY, MEMBER_QUEUE_KEY}
+    allowed = {account_key(receipt.sender), activity_key(receipt.sender)}
+    allowed |= {MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, ATTENDANCE_KEY}
     if is_trade:
         allowed.add(TOTALS_KEY)
     if receipt.fault is not None:

@@ -10,9 +10,9 @@ from consensus.identifiers import Digest
 from node.admission.identity import load_key
 from node.home.folder import Home
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
-from tests.support.ceremony_commands import config
+from tests.support.ceremony_commands import config, height
 from tests.support.ports import free_ports
-from tests.support.testnet import Node, Street, p2pnode
+from tests.support.testnet import Node, Street, p2pnode, wait_until
 
 
 class NewHome(Node):
@@ -34,11 +34,12 @@ def ask_to_join(street: Street, new: NewHome, *, who: str) -> Path:
     """What a member, the authority and the household do: join street, ca issue, join request; returns the request.
 
     Args:
-        street: at least its first node runs.
+        street: its first node runs, and comes to a block.
         new: the home.
         who: the identity that the verifiers are shown.
     """
     file = street.directory / f"{new.name}.street"
+    wait_until(lambda: height(street.node(1)) > 0, "a block")
     p2pnode(street.directory, "join", "street", *config(street.node(1)), "--output", file)
     return ask_with(street, file, new, who=who)
 

@@ -1,9 +1,10 @@
 """What a home needs to join a chain, what it asks with, and what its verifiers see: files that people pass on.
 
-A *street file* comes from any member: the rules, the authority's root, where members are to be found first. Nothing
-in it is secret. Whoever gives it can keep a home from the chain, or show it another one: its name, the hash of the
-rules, is compared with a neighbour's as a home founds a chain. The root is held against the home's own certificate:
-genesis names the authority's first key alone, which may have been replaced since.
+A *street file* comes from any member: the rules, the authority's root, the newest block with what proves it and the
+members' keys of today (`ledger/checkpoint.py`), and where these are to be found first. Nothing in it is secret.
+Whoever gives it can keep a home from the chain, or show it another one: its name, the hash of the rules, and the
+block's are compared with a neighbour's. The root is held against the home's own certificate: genesis names the
+authority's first key alone, which may have been replaced since.
 
 A *join request* goes back: the application that both keys signed and the authority's vouchers. It holds no name.
 
@@ -11,6 +12,7 @@ A *join identity* says who lives there, with the salt of what the chain has of i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -19,13 +21,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Meta
 from pydantic import ValidationError
 
-from consensus.codec import Record, encode
+from consensus.codec import DecodeError, Record, decode, encode
 from consensus.cryptography import HashKind, digest
 from consensus.identifiers import Digest
 from contracts.errors import GenesisRefused
 from contracts.genesis import Genesis, chain_id
 from contracts.genesis_state import check_genesis
 from contracts.transactions import AddressBytes, DigestBytes, RequestJoin
+from ledger.checkpoint import PROOF_SIZE_BYTES_MAX, Checkpoint, CheckpointProof, checkpoint_of
+from ledger.errors import CheckpointRefused
 from ledger.side_files import write_whole
 from node.admission.chain import read_chain, require_root
 from node.admission.identity import write_private
@@ -35,23 +39,34 @@ from node.home.json_record import json_of, read_json_record
 
 R = TypeVar("R", bound=Record)
 
-FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
-"""256 members with their places take about 150 kB."""
+FILE_SIZE_BYTES_MAX: Final = 2 * PROOF_SIZE_BYTES_MAX + 1024 * 1024
+"""A proof in hexadecimal, and 256 members with their places, which take about 150 kB."""
 
 IDENTITY_LENGTH_MAX: Final = 4_096
 IDENTITY_SIZE_BYTES_MAX: Final = 4_096
 """Of its UTF-8: what one box holds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Street:
     """What a home needs of a chain before it can ask anything."""
 
     genesis: Genesis
     root: x509.Certificate
     """The authority's."""
+    proof: CheckpointProof
+    """Of a block that was the newest when the file was made."""
     peers: tuple[PeerEntry, ...]
-    """Where members are to be found first: one at least."""
+    """Where members of then are to be found first: one at least."""
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """What the proof proves; it takes milliseconds for each change of the members.
+
+        Raises:
+            CheckpointRefused: nothing.
+        """
+        return checkpoint_of(self.proof, self.genesis)
 
 
 class JoinIdentity(Record, frozen=True, kw_only=True, tag="p2pnode-2-join-identity"):
@@ -76,7 +91,7 @@ class _Contact(Record, frozen=True, kw_only=True):
     port: int
 
 
-class _StreetFile(Record, frozen=True, kw_only=True, tag="p2pnode-2-street"):
+class _StreetFile(Record, frozen=True, kw_only=True, tag="p2pnode-3-street"):
     """A street as it is written."""
 
     chain: DigestBytes
@@ -84,6 +99,8 @@ class _StreetFile(Record, frozen=True, kw_only=True, tag="p2pnode-2-street"):
     genesis: Genesis
     authority: str
     """The root's certificate, PEM."""
+    proof: Annotated[bytes, Meta(max_length=PROOF_SIZE_BYTES_MAX)]
+    """Of the checkpoint, encoded."""
     contacts: Annotated[tuple[_Contact, ...], Meta(min_length=1, max_length=PEERS_MAX)]
 
 
@@ -98,17 +115,32 @@ def read_street(path: Path) -> Street:
         raise JoinError(f"{path}.chain: does not follow from genesis: it was changed by hand, or damaged")
     try:
         check_genesis(file.genesis)
-        return Street(genesis=file.genesis, root=_root(file.authority), peers=_peers(file.contacts))
+        street = Street(
+            genesis=file.genesis,
+            root=_root(file.authority),
+            proof=decode(file.proof, CheckpointProof),
+            peers=_peers(file.contacts),
+        )
+        _require_members(street)
     except (GenesisRefused, IdentityError) as error:
         raise JoinError(f"{path}: {error}") from None
+    except (DecodeError, CheckpointRefused) as error:
+        raise JoinError(f"{path}.proof: {error}") from None
+    return street
 
 
 def write_street(path: Path, street: Street) -> None:
     """Writes a street file in the place of an earlier one."""
     contacts = tuple(_Contact(address=peer.address_bytes, host=peer.host, port=peer.port) for peer in street.peers)
     authority = street.root.public_bytes(Encoding.PEM).decode("ascii")
-    chain, genesis = chain_id(street.genesis), street.genesis
-    write_whole(path, json_of(_StreetFile(chain=chain, genesis=genesis, authority=authority, contacts=contacts)))
+    file = _StreetFile(
+        chain=chain_id(street.genesis),
+        genesis=street.genesis,
+        authority=authority,
+        proof=encode(street.proof),
+        contacts=contacts,
+    )
+    write_whole(path, json_of(file))
 
 
 def _root(pem: str) -> x509.Certificate:
@@ -117,6 +149,14 @@ def _root(pem: str) -> x509.Certificate:
         raise IdentityError(f"authority: there are {1 + len(more)} certificates, and a street has one root")
     require_root(root)
     return root
+
+
+def _require_members(street: Street) -> None:
+    checkpoint = street.checkpoint
+    members = {address for address, _ in (*checkpoint.undecided, *checkpoint.following)}
+    for peer in street.peers:
+        if peer.address_bytes not in members:
+            raise IdentityError(f"contacts: {peer.address} is no member after block {checkpoint.height}")
 
 
 def _peers(contacts: tuple[_Contact, ...]) -> tuple[PeerEntry, ...]:

@@ -24,6 +24,7 @@ from node.admission.joining.files import JoinIdentity, Street, write_join_identi
 from node.admission.new_home import configured
 from node.admission.voucher import vouchers_of
 from node.errors import IdentityError, JoinError
+from node.home.checkpoint_file import write_checkpoint
 from node.home.configuration_text import with_changes
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, write_genesis
@@ -68,6 +69,7 @@ def ask_to_join(home: Home, street: Street, *, certificate: bytes, identity: str
     write_whole(home.certificate, certificate)
     write_whole(home.configuration, text.encode())
     write_join_request(home.join_request, request)
+    write_checkpoint(home.checkpoint, street.checkpoint)
     write_genesis(home, street.genesis)  # last: who has it begins nothing afresh
     return request
 

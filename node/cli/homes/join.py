@@ -1,20 +1,21 @@
 """`p2pnode join`: a home asks to join a running chain, and sees where that stands."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import BaseModel
 
 from consensus.cryptography import address_of
 from consensus.identifiers import Address
+from consensus.quorum import weak_quorum
 from contracts.genesis import Genesis, chain_id
 from contracts.joining import PANELS_MAX
 from contracts.panels import PANEL_MAX
+from contracts.units import MS_PER_HOUR
+from ledger.checkpoint import Checkpoint
 from ledger.ledger import Ledger
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
-from node.admission.endpoint import endpoint_of
-from node.admission.identity import load_certified_key, load_chain
 from node.admission.joining.files import (
     IDENTITY_SIZE_BYTES_MAX,
     Street,
@@ -27,12 +28,13 @@ from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
 from node.cli.homes.member import RunningConfig
 from node.cli.homes.show_identity import identities_of, told_of
+from node.cli.homes.street import block_name, street_of
 from node.cli.options import ConfigOption, YesOption, confirm, require_home_address
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
 from node.errors import JoinError
 from node.home.bounded_file import FileTooLargeError, read_bounded
-from node.home.configuration import PEERS_MAX, Configuration, PeerEntry, load_configuration
+from node.home.configuration import load_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.names.address_book import load_book
@@ -40,8 +42,10 @@ from node.names.names import Names, names_of_home
 from node.replies.state import ApplicationsReply, ApplicationView
 from node.stories.applications import applications_of, last_application_of
 from node.stories.slices import Slices
+from node.stories.words import day_text
 
 STREET_EXAMPLE: Final = "Example: p2pnode join street --config node1/meter.toml --output my-street.json"
+CHECK_EXAMPLE: Final = "Example: p2pnode join check my-street.json --config node2/meter.toml"
 REQUEST_EXAMPLE: Final = """\
 Example: p2pnode join request my-home --street my-street.json --certificate node.crt
 --identity who-we-are.txt --terms contract.pdf
@@ -49,6 +53,11 @@ Example: p2pnode join request my-home --street my-street.json --certificate node
 Next: a member brings my-home/join-request.json to the chain (p2pnode join submit); start the node meanwhile."""
 SUBMIT_EXAMPLE: Final = "Example: p2pnode join submit my-home/join-request.json --config node1/meter.toml"
 STATUS_EXAMPLE: Final = "Example: p2pnode join status --config my-home/meter.toml"
+
+NS_PER_MS: Final = 1_000_000
+MS_PER_DAY: Final = 24 * MS_PER_HOUR
+TRUSTED_MS: Final = 30 * MS_PER_DAY
+"""How long ago the block of a street file may be."""
 
 TERMS_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
 
@@ -60,40 +69,53 @@ def street(
     config: ConfigOption,
     output: Annotated[Path, typer.Option(help="Where to write it.", show_default=False)],
 ) -> None:
-    """Write what a home needs to join this chain: its rules, the authority's root, and where members are.
+    """Write what a home needs to join this chain: its rules, the authority's root, its newest block with what proves
+    it and the members of today, and where these are.
 
-    Nothing in it is secret. Give it to whoever wants to join.
+    Nothing in it is secret. Give it to whoever wants to join, within 30
+    days. Neighbours can check it: p2pnode join check.
     """
-    configuration = load_configuration(config)
-    home = configuration.home
-    made = Street(
-        genesis=load_genesis(home),
-        root=load_chain(home.authority_certificate)[0],
-        peers=(_own_place(configuration, config), *configuration.p2p.peers)[:PEERS_MAX],
-    )
+    made = street_of(config, load_configuration(config))
     write_street(output, made)
-    typer.echo(f"{output}: chain {chain_id(made.genesis).hex()}, {len(made.peers)} members to be found")
+    typer.echo(
+        f"{output}: chain {chain_id(made.genesis).hex()}, {_block_text(made.checkpoint)}, "
+        f"{len(made.peers)} of {len(made.checkpoint.following)} members to be found"
+    )
 
 
-class _OwnAddress(BaseModel):
-    """What a node's status says of it, as far as it is asked here."""
+@join_app.command(epilog=CHECK_EXAMPLE)
+def check(
+    file: Annotated[Path, typer.Argument(help="A street file that somebody else gave.")],
+    config: ConfigOption,
+) -> None:
+    """Say whether a street file is of this home's chain: for neighbours of a home that is about to join."""
+    found, home = read_street(file), load_configuration(config).home
+    chain, own_chain = chain_id(found.genesis), chain_id(load_genesis(home))
+    if chain != own_chain:
+        raise JoinError(f"{file}: is of chain {chain.hex()}, and this home is on {own_chain.hex()}")
+    point = found.checkpoint
+    block = block_name(config, point.height)
+    if block != point.block:
+        raise JoinError(
+            f"{file}: has another block {point.height} than this home, {block.hex()}: who joined with it would be on "
+            "another chain"
+        )
+    typer.echo(f"{file}: is of this home's chain, and {_block_text(point)} is this home's, too")
 
-    address: str
+
+def _block_text(point: Checkpoint) -> str:
+    return f"block {point.height:,} ({point.block.hex()})"
 
 
-def _address_of(ledger: Ledger, home: Home) -> Slices[_OwnAddress]:
-    yield from ()
-    key = load_certified_key(home)
-    return _OwnAddress(address=(ledger.member_of(key.public_key) or key.address).hex())
-
-
-def _own_place(configuration: Configuration, config: Path) -> PeerEntry:
-    home = configuration.home
-    certified = endpoint_of(load_chain(home.certificate)[0].extensions)
-    if certified is None:
-        raise JoinError(f"{home.certificate}: names no place where this home is reached")
-    address = ask(config, Question(path="/v1/status", model=_OwnAddress, read=_address_of)).address
-    return PeerEntry(address=address, host=certified.host, port=certified.port)
+def _require_recent(file: Path, street: Street) -> None:
+    """Refuses what is too old: keys of members may have been sold since, and nobody be where it says."""
+    genesis, now_ms = street.genesis, time.time_ns() // NS_PER_MS
+    made_ms = genesis.start_ms + street.checkpoint.slot * genesis.slot_duration_ms
+    if now_ms - made_ms > TRUSTED_MS:
+        raise JoinError(
+            f"{file}: its block is of {day_text(made_ms)}, longer ago than {TRUSTED_MS // MS_PER_DAY} days: ask a "
+            "member for a new one (p2pnode join street)"
+        )
 
 
 @join_app.command(epilog=REQUEST_EXAMPLE)
@@ -124,9 +146,12 @@ def request(
     if Home(home).join_request.exists() and not again:
         raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")
     found = read_street(street_file)
+    _require_recent(street_file, found)
     founding = ", ".join(founding_verifiers_of(found.genesis, Home(home)))
     confirm(
-        f"Chain {chain_id(found.genesis).hex()}: is that the chain of your neighbours? Who lives here will be sealed "
+        f"Chain {chain_id(found.genesis).hex()}, {_block_text(found.checkpoint)}: are these the chain and a block of "
+        f"your neighbours (p2pnode join check, at {weak_quorum(len(found.checkpoint.following))} of them)? Who lives "
+        "here will be sealed "
         f"to its verifiers, and to nobody else: members that staked their score and, until most did, {founding}. Of "
         f"more than {PANEL_MAX} so many are drawn, and others if these do not decide, up to {PANELS_MAX} times. You "
         "see who they are before you seal it (p2pnode join seal); nothing of it is sent now. Ask to join?",

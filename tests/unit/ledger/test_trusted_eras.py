@@ -10,8 +10,10 @@ from consensus.identifiers import EraNumber, Height
 from consensus.membership import Membership
 from contracts.genesis import Genesis
 from contracts.transactions import SetLeaving
+from ledger.checkpoint import checkpoint_of
 from ledger.trusted_sets import SetChange, SetStep, TrustedSets
 from tests.support.begun_eras import ErasChain
+from tests.support.checkpoints import proof_of_tip
 from tests.support.contracts import make_genesis
 
 
@@ -132,4 +134,31 @@ def test_a_change_in_force_right_above_the_base_comes_before_the_ceremony(tmp_pa
     assert [type(step) for step in steps] == [SetChange, EraProof]
     sets = taken(steps, chain.community.genesis)
     assert [len(sets.at(Height(height))) for height in (2, 3, 4)] == [5, 3, 3]
+    chain.ledger.close()
+
+
+def test_a_block_proves_itself_around_ceremonies(tmp_path):
+    """Also the last block of an era, which still names the members that the plan replaced."""
+    chain = ErasChain(tmp_path / "ledger")
+    new = SigningKey(b"\x07" * 32).of_member(chain.community.addresses[0])
+    chain.keys[new.public_key] = new
+    absences = [
+        Departure(address=new.address, node_key=new.public_key),
+        Departure(address=chain.community.addresses[3], node_key=None),
+    ]
+
+    def holds():
+        checkpoint = checkpoint_of(proof_of_tip(chain.ledger), chain.community.genesis)
+        both = chain.ledger.memberships()
+        assert (checkpoint.undecided, checkpoint.following) == (both.undecided.members, both.following.members)
+
+    for number, absent in enumerate(absences, start=1):
+        for _ in range(2):
+            chain.grow()
+            holds()
+        chain.begin(chain.plan(number, absent=[absent]))
+        holds()
+    for _ in range(3):
+        chain.grow()
+        holds()
     chain.ledger.close()

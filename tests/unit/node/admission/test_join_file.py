@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from consensus.codec import encode
 from contracts.genesis import Genesis, chain_id
+from ledger.checkpoint import CheckpointProof
 from node.admission.authority import Authority
 from node.admission.joining.files import (
     FILE_SIZE_BYTES_MAX,
@@ -25,16 +27,18 @@ from node.admission.joining.files import (
 )
 from node.errors import JoinError
 from node.home.configuration import PeerEntry
+from tests.support.checkpoints import proof_of_one_block
 from tests.support.contracts import make_genesis
 from tests.support.joining import newcomer, request_of
 
 HOMES = make_genesis(4)
 AUTHORITY = Authority("street")
 PEERS = tuple(
-    PeerEntry(address=f"{number:064x}", host=host, port=7_000 + number)
+    PeerEntry(address=HOMES.addresses[number].hex(), host=host, port=7_000 + number)
     for number, host in enumerate(("192.0.2.4", "meter.lan", "2001:db8::1"))
 )
-STREET = Street(genesis=HOMES.genesis, root=AUTHORITY.root, peers=PEERS)
+PROOF = proof_of_one_block(HOMES)
+STREET = Street(genesis=HOMES.genesis, root=AUTHORITY.root, proof=PROOF, peers=PEERS)
 SHOWN = JoinIdentity(salt=bytes(range(32)), identity="Ada Löwe\nSunny Street 5")  # type: ignore[arg-type]
 
 Fields = dict[str, Any]
@@ -52,6 +56,10 @@ def test_a_street_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def contact(**changes: Any) -> Callable[[Fields], Fields]:
     return lambda fields: fields | {"contacts": [fields["contacts"][0] | changes]}
+
+
+def with_endorsements(proof: CheckpointProof, count: int) -> CheckpointProof:
+    return replace(proof, certificate=replace(proof.certificate, endorsements=proof.certificate.endorsements[:count]))
 
 
 def pem(certificates: bytes) -> Callable[[Fields], Fields]:
@@ -89,6 +97,16 @@ REFUSED_STREETS: dict[str, tuple[Callable[[Fields], Fields], str]] = {
     "a port that is none": (contact(port=65_536), "contacts.port: Input should be less"),
     "an address that is none": (contact(address="ff"), "is no street file"),
     "a name, which none has": (contact(name="home1"), "changed by hand, or damaged"),
+    "somebody who is no member": (contact(address="ab" * 32), "is no member after block 1"),
+    "no proof": (lambda fields: fields | {"proof": ""}, ".proof: "),
+    "a proof for another chain": (
+        lambda fields: fields | {"proof": encode(proof_of_one_block(make_genesis(5))).hex()},
+        ".proof: block 1 belongs to chain",
+    ),
+    "a proof by too few": (
+        lambda fields: fields | {"proof": encode(with_endorsements(PROOF, 2)).hex()},
+        ".proof: the certificate does not decide block 1",
+    ),
     "half of a character": (contact(host="\ud800"), "is no street file"),
 }  # fmt: skip
 
@@ -113,7 +131,7 @@ def test_a_street_that_is_none_is_refused(tmp_path: Path, case: str) -> None:
 )
 def test_rules_that_no_chain_may_have_are_refused(tmp_path: Path, genesis: Genesis, text: str) -> None:
     path = tmp_path / "street.json"
-    write_street(path, Street(genesis=genesis, root=AUTHORITY.root, peers=PEERS))
+    write_street(path, Street(genesis=genesis, root=AUTHORITY.root, proof=PROOF, peers=PEERS))
     assert json.loads(path.read_text())["chain"] == chain_id(genesis).hex()
     with pytest.raises(JoinError) as refused:
         read_street(path)

@@ -25,6 +25,7 @@ from node.admission.meter_claim import claim_meter
 from node.admission.new_home import make_home
 from node.admission.request import read_request
 from node.errors import ConfigurationError, IdentityError, JoinError
+from node.home.checkpoint_file import load_checkpoint
 from node.home.configuration import (
     ApiTable,
     Configuration,
@@ -39,6 +40,7 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.home.storage import read_sign_state
+from tests.support.checkpoints import proof_of_one_block
 from tests.support.contracts import Community, make_genesis, seeded_key
 from tests.support.joining import JoiningChain
 
@@ -65,7 +67,8 @@ class Joining:
         self.home = make_home(directory / "fifth", configuration, Endpoint("127.0.0.1", 7_005), capacity_w=11_000)
         self.address = address_of(read_request(self.home.request).node_key)
         peers = (PeerEntry(address=founders.addresses[0].hex(), host="192.0.2.1", port=7_001),)
-        self.street = Street(genesis=genesis, root=self.authority.root, peers=peers)
+        proof = proof_of_one_block(self.community)
+        self.street = Street(genesis=genesis, root=self.authority.root, proof=proof, peers=peers)
 
     def certificate(self, *, authority: Authority | None = None, person: Digest | None = PERSON) -> bytes:
         asked = read_request(self.home.request)
@@ -124,6 +127,7 @@ def test_it_writes_all_that_a_node_starts_with(joining: Joining) -> None:
     assert configuration.p2p.peers == joining.street.peers, "a home is not its own peer"
     assert (configuration.price.sell_micro_per_kwh, configuration.price.buy_max_micro_per_kwh) == (200_000, 320_000)
     assert sign_state_of(home) == fresh_sign_state(FIRST_HEIGHT)
+    assert load_checkpoint(home.checkpoint, joining.community.chain) == joining.street.checkpoint
     for path in home.directory.iterdir():
         assert path == home.join_identity or WHO.encode() not in path.read_bytes(), f"{path} names who lives there"
 

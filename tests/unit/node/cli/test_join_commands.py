@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -14,20 +15,37 @@ from consensus.identifiers import Digest
 from contracts.applicants import Verdict
 from contracts.genesis import Genesis, chain_id
 from contracts.transactions import Action
-from ledger.ledger import Ledger
+from contracts.units import MS_PER_HOUR, Milliseconds
+from node.admission.authority import Authority
 from node.admission.identity import load_key
-from node.admission.joining.files import JoinIdentity, read_street, write_join_identity, write_join_request
+from node.admission.joining.files import (
+    JoinIdentity,
+    Street,
+    read_street,
+    write_join_identity,
+    write_join_request,
+    write_street,
+)
 from node.admission.joining.sealing import read_sealed_identity
 from node.cli.main import app, main
-from node.home.configuration import ApiTable, Configuration, NodeTable, PeerToPeerTable, load_configuration
+from node.home.configuration import (
+    ApiTable,
+    Configuration,
+    NodeTable,
+    PeerEntry,
+    PeerToPeerTable,
+    load_configuration,
+)
 from node.home.configuration_text import render_configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis, write_genesis
 from node.testnet.init import TestnetPlan, initialise_testnet
-from tests.support.contracts import make_genesis
+from tests.support.checkpoints import proof_of_one_block
+from tests.support.contracts import Community, make_genesis
 from tests.support.joining import newcomer, request_of, verdict_on
 from tests.support.ledger import ChainBuilder
 from tests.support.names import write_book
+from tests.support.testnet import community_of
 
 HOMES = make_genesis(4)
 NEW, OTHER = newcomer(1), newcomer(2)
@@ -74,6 +92,7 @@ def home(tmp_path: Path) -> Home:
 
 COMMANDS = [
     ("join", "street"),
+    ("join", "check"),
     ("join", "request"),
     ("join", "submit"),
     ("join", "status"),
@@ -296,10 +315,13 @@ def test_a_panel_is_written_for_who_asked_and_over_no_file(
 
 @pytest.fixture(scope="module")
 def member(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """The home of a member that is not started."""
+    """The home of a member that is not started; its chain has a block."""
     testnet, _ = initialise_testnet(tmp_path_factory.mktemp("joining") / "testnet", TestnetPlan())
     home = testnet.home(testnet.nodes[0])
-    Ledger.create(home.ledger, load_genesis(home)).close()
+    community = community_of(testnet)
+    builder = ChainBuilder.create(home.ledger, community)
+    builder.append([])
+    builder.ledger.close()
     return home
 
 
@@ -308,10 +330,56 @@ def test_any_member_gives_the_street(member: Home, tmp_path: Path, run: Command)
     code, shown, _ = run("join", "street", "--config", member.configuration, "--output", path)
     street, genesis = read_street(path), load_genesis(member)
     assert (code, street.genesis) == (0, genesis)
-    assert shown == f"{path}: chain {chain_id(genesis).hex()}, {len(genesis.members)} members to be found\n"
+    block = f"block 1 ({street.checkpoint.block.hex()})"
+    assert shown == f"{path}: chain {chain_id(genesis).hex()}, {block}, 5 of 5 members to be found\n"
     others = load_configuration(member.configuration).p2p.peers
     own = load_key(member.node_key).address.hex()
     assert [peer.address for peer in street.peers] == [own, *(peer.address for peer in others)]
+
+
+def test_a_neighbour_says_whether_a_street_file_is_of_its_chain(member: Home, tmp_path: Path, run: Command) -> None:
+    path, config = tmp_path / "street.json", ("--config", member.configuration)
+    run("join", "street", *config, "--output", path)
+    block = read_street(path).checkpoint.block.hex()
+    code, shown, _ = run("join", "check", path, *config)
+    assert (code, shown) == (0, f"{path}: is of this home's chain, and block 1 ({block}) is this home's, too\n")
+    write_street(path, of_another_chain(HOMES))
+    code, _, complaint = run("join", "check", path, *config)
+    assert (code, f"is of chain {HOMES.chain.hex()}, and this home is on" in complaint) == (1, True)
+
+
+def of_another_chain(homes: Community) -> Street:
+    (peer,) = (PeerEntry(address=homes.addresses[0].hex(), host="192.0.2.1", port=7_000),)
+    return Street(genesis=homes.genesis, root=Authority("other").root, proof=proof_of_one_block(homes), peers=(peer,))
+
+
+def test_a_block_that_is_not_this_homes_is_told(tmp_path: Path, run: Command) -> None:
+    """A quorum that sold its keys decided another block."""
+    (tmp_path / "honest").mkdir()
+    home, path = make_stopped(tmp_path / "honest", []), tmp_path / "street.json"
+    write_street(path, of_another_chain(HOMES))
+    assert run("join", "check", path, "--config", home.configuration)[0] == 0
+    (tmp_path / "other").mkdir()
+    other = make_stopped(tmp_path / "other", [(0, request_of(HOMES, NEW))])
+    code, _, complaint = run("join", "check", path, "--config", other.configuration)
+    assert (code, "has another block 1 than this home" in complaint) == (1, True)
+    (tmp_path / "empty").mkdir()
+    behind = make_stopped(tmp_path / "empty")
+    code, _, complaint = run("join", "check", path, "--config", behind.configuration)
+    assert (code, "this home has no block 1 yet" in complaint) == (1, True)
+    code, _, complaint = run("join", "street", "--config", behind.configuration, "--output", tmp_path / "none.json")
+    assert (code, "no block is decided yet" in complaint) == (1, True)
+
+
+def test_a_street_file_of_long_ago_is_refused(tmp_path: Path, run: Command) -> None:
+    """Its members may have sold their keys since: nobody acts by them any more."""
+    long_ago = Milliseconds(int(time.time() * 1_000) - 30 * 24 * MS_PER_HOUR - 60_000)
+    homes = make_genesis(4, start_ms=long_ago)
+    path = tmp_path / "street.json"
+    write_street(path, of_another_chain(homes))
+    nothing = [part for name in ("--identity", "--terms", "--certificate") for part in (name, "none")]
+    code, _, complaint = run("join", "request", tmp_path, "--street", path, *nothing, "--yes")
+    assert (code, "longer ago than 30 days: ask a member for a new one" in complaint) == (1, True)
 
 
 @pytest.mark.parametrize(
