@@ -259,12 +259,7 @@ class Daemon:
             )
         )
         self.evidence = self._make_evidence(identity)
-        self.snapshots = OwnSnapshots(
-            ledger=self.ledger,
-            home=configuration.home,
-            is_behind=self._is_behind,
-        )
-        storage.callback(self.snapshots.close)
+        self.snapshots = self._make_snapshots(storage)
         self.snapshot_server = SnapshotServer(
             snapshots=self.snapshots,
             send=self.mesh.send_bulk,
@@ -306,6 +301,11 @@ class Daemon:
             self.metrics.on_message_refused("snapshot_not_asked")
         else:
             self.intake.on_answer(sender, answer)
+
+    def _make_snapshots(self, storage: ExitStack) -> OwnSnapshots:
+        snapshots = OwnSnapshots(ledger=self.ledger, home=self._configuration.home, is_behind=self._is_behind)
+        storage.callback(snapshots.close)
+        return snapshots
 
     def _is_behind(self) -> bool:
         return self.intake is not None or self.participant.sync.progress() is not None
