@@ -41,7 +41,7 @@ def begin_with_taken(home: Home) -> bool:
         NodeError: the home's files are not usable.
     """
     replaced = home.ledger.with_name(f"{home.ledger.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
+    _settle(home, replaced)
     if not home.intake.exists():
         return True
     try:
@@ -68,13 +68,24 @@ def _height_of(home: Home) -> int:
 def _make_ledger(home: Home, taken: StateIntake, replaced: Path) -> bool:
     log = get_logger("snapshots")
     if home.ledger.exists():
-        home.ledger.rename(replaced)  # all its blocks lie below the one that the state is of
+        home.ledger.rename(replaced)
     try:
         Ledger.create_at(home.ledger, load_genesis(home), taken.origin, taken.entries(), begun=eras_of(home)).close()
     except (OriginRefused, CopyDamaged) as error:
         log.critical("the state that was taken is no beginning: this node executes from genesis", reason=str(error))
         return False
     finally:
-        shutil.rmtree(replaced, ignore_errors=True)
+        _settle(home, replaced)
     log.info("the ledger begins with the state that the members told", height=taken.height)
     return True
+
+
+def _settle(home: Home, replaced: Path) -> None:
+    """Lets the ledger that was there before go once the new one is whole, and puts it back where there is none."""
+    if not replaced.exists():
+        return
+    if Ledger.exists(home.ledger):
+        shutil.rmtree(replaced, ignore_errors=True)  # all its blocks lie below the one that the new one begins at
+        return
+    shutil.rmtree(home.ledger, ignore_errors=True)  # what was left of an unfinished one
+    replaced.rename(home.ledger)

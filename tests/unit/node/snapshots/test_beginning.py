@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consensus.identifiers import Digest, Height
+from ledger.errors import LedgerError, LedgerWriteFailed, OriginRefused
 from ledger.ledger import Ledger
 from ledger.state_copy import StateCopy, copying
 from ledger.state_intake import StateIntake
@@ -97,6 +98,45 @@ def test_a_part_of_a_state_changes_nothing(home: Home, whole: Ledger) -> None:
     begin_with_taken(home)
     assert verified(home.ledger, whole.genesis).executed_from == 0
     assert home.intake.exists(), "it is gone on with"
+
+
+def with_blocks(home: Home, whole: Ledger, count: int) -> None:
+    with closing(Ledger.create(home.ledger, whole.genesis)) as ledger:
+        for number in range(1, count + 1):
+            certificate = whole.certificate(Height(number))
+            assert certificate is not None
+            ledger.append(whole.decided_block(Height(number)), certificate)
+
+
+@pytest.mark.parametrize("error", [OriginRefused("the books"), LedgerWriteFailed("the disk is full")])
+def test_blocks_that_are_here_stay_where_what_was_taken_is_no_beginning(
+    home: Home, whole: Ledger, monkeypatch: pytest.MonkeyPatch, error: LedgerError
+) -> None:
+    with_blocks(home, whole, 2)
+
+    def refused(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ledger.creation._check_state", refused)
+    if isinstance(error, OriginRefused):
+        assert not begin_with_taken(home)
+    else:
+        with pytest.raises(LedgerWriteFailed):
+            begin_with_taken(home)
+    report = verified(home.ledger, whole.genesis)
+    assert (report.holds, report.executed_from, report.tip) == (True, 0, 2)
+    assert home.intake.exists() is isinstance(error, LedgerWriteFailed)
+
+
+def test_blocks_that_a_process_had_put_aside_come_back_if_the_state_is_refused_then(
+    home: Home, whole: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_blocks(home, whole, 2)
+    home.ledger.rename(home.ledger.with_name("ledger.replaced"))  # killed here
+    monkeypatch.setattr("ledger.creation.unbalanced_books", lambda *_: ["tokens in circulation"])
+    assert not begin_with_taken(home)
+    assert verified(home.ledger, whole.genesis).tip == 2
+    assert not home.ledger.with_name("ledger.replaced").exists()
 
 
 def test_a_state_that_is_no_beginning_leaves_the_home_to_genesis(
