@@ -246,7 +246,7 @@ async def test_blocks_page_through_the_chain(api: ApiHarness) -> None:
     assert (first["next_from"], rest["next_from"]) == (5, None)
     newest = await api.get("/v1/blocks", limit=2)
     assert [block["height"] for block in newest["blocks"]] == [5, 6]
-    assert await api.get("/v1/blocks", **{"from": 7}) == {"blocks": [], "next_from": None}
+    assert await api.get("/v1/blocks", **{"from": 7}) == {"blocks": [], "next_from": None, "first_height": 1}
 
 
 async def test_block_shows_its_leader_transactions_and_certificate(api: ApiHarness) -> None:
@@ -317,8 +317,8 @@ async def test_nothing_is_proven_before_the_first_block(tmp_path: Path) -> None:
     async with running_api(tmp_path) as api:
         assert (await api.get("/v1/state/totals", expect=404, proof=1))["reason"] == "unknown_block"
         assert (await api.get("/v1/state/totals"))["height"] == 0
-        assert await api.get("/v1/blocks") == {"blocks": [], "next_from": None}
-        assert await api.get("/v1/trades") == {"trades": [], "next_after": None}
+        assert await api.get("/v1/blocks") == {"blocks": [], "next_from": None, "first_height": 1}
+        assert await api.get("/v1/trades") == {"trades": [], "next_after": None, "first_height": 1}
 
 
 async def test_history_pages_through_all_versions(api: ApiHarness) -> None:

@@ -405,8 +405,8 @@ STARTUP_MUTANTS: Final = (
         rule="start",
         breaks=(
             edited(
-                ledger_module,
-                "check_recent_blocks",
+                startup,
+                "check_newest",
                 ("if highest is not None and highest > tip.height:", "if False:"),
             ),
         ),
