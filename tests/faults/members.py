@@ -219,9 +219,9 @@ class _Shameless(_Bends):
         super().lie()
         honest = Leaders.at
 
-        def at(leaders: Leaders, slot: Slot) -> Address | None:
-            is_own = leaders.whose(slot) == self.own and not self.is_done
-            return self.own if is_own else honest(leaders, slot)
+        def at(leaders: Leaders, slot: Slot, *, is_justified: bool = False) -> Address | None:
+            is_own = leaders.whose(slot, is_justified=is_justified) == self.own and not self.is_done
+            return self.own if is_own else honest(leaders, slot, is_justified=is_justified)
 
         Leaders.at = at  # type: ignore[method-assign]
         driver.is_forgotten = lambda message, own, remembered: False
