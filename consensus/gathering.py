@@ -5,8 +5,6 @@ member is a bit. Among 100 members that saves a third: 4.4 KB in the place of 6.
 and nothing in it is believed before its signatures were checked.
 """
 
-from typing import Final
-
 from consensus.eras import Era
 from consensus.identifiers import SIGNATURE_SIZE_BYTES, Address, Signature
 from consensus.membership import Membership
@@ -21,8 +19,6 @@ from consensus.verification import commit_certificate_holds, prepared_certificat
 
 Certificate = PreparedCertificate | CommitCertificate
 
-BITS_PER_BYTE: Final = 8
-
 
 def gathered_of(certificate: Certificate, membership: Membership) -> Gathered:
     """Returns a certificate that holds in its short form.
@@ -32,9 +28,8 @@ def gathered_of(certificate: Certificate, membership: Membership) -> Gathered:
         membership: of its height.
     """
     signatures = {endorsement.signer: endorsement.signature for endorsement in certificate.endorsements}
-    signed = [(number, address) for number, address in enumerate(membership.addresses) if address in signatures]
+    signed = [address for address in membership.addresses if address in signatures]
     assert len(signed) == len(signatures) == membership.quorum, "a certificate has exactly Q members' signatures"
-    bits = sum(1 << number for number, _ in signed)
     is_of_votes = isinstance(certificate, PreparedCertificate)
     return Gathered(
         era=certificate.era,
@@ -42,8 +37,8 @@ def gathered_of(certificate: Certificate, membership: Membership) -> Gathered:
         height=certificate.height,
         slot=certificate.slot,
         block=certificate.block,
-        signers=bits.to_bytes(_bitmap_size_bytes(membership), "little"),
-        signatures=b"".join(signatures[address] for _, address in signed),
+        signers=membership.bitmap_of(signatures),
+        signatures=b"".join(signatures[address] for address in signed),
     )
 
 
@@ -89,7 +84,7 @@ def _signers(gathered: Gathered, membership: Membership) -> list[Address] | None
     """
     bits = int.from_bytes(gathered.signers, "little")
     is_formed = (
-        len(gathered.signers) == _bitmap_size_bytes(membership)
+        len(gathered.signers) == membership.bitmap_size_bytes
         and bits >> len(membership) == 0
         and bits.bit_count() == membership.quorum
         and len(gathered.signatures) == membership.quorum * SIGNATURE_SIZE_BYTES
@@ -97,7 +92,3 @@ def _signers(gathered: Gathered, membership: Membership) -> list[Address] | None
     if not is_formed:
         return None
     return [address for number, address in enumerate(membership.addresses) if bits >> number & 1]
-
-
-def _bitmap_size_bytes(membership: Membership) -> int:
-    return (len(membership) + BITS_PER_BYTE - 1) // BITS_PER_BYTE

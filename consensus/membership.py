@@ -5,7 +5,7 @@ ordered list of (address, node key) pairs, fixed by block h - 2: while a height 
 known.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +54,18 @@ class Membership:
     def member_of(self, key: PublicKey) -> Address | None:
         """Returns the member that has a node key, None if nobody has it."""
         return self._by_key.get(key)
+
+    @property
+    def bitmap_size_bytes(self) -> int:
+        """Length of `bitmap_of`: a bit for each member."""
+        return (len(self.addresses) + 7) // 8
+
+    def bitmap_of(self, named: Container[Address]) -> bytes:
+        """Returns a bit for each member, in the order of admission, the lowest of the first byte first: 1 for those
+        that are named.
+        """
+        bits = sum((address in named) << number for number, address in enumerate(self.addresses))
+        return bits.to_bytes(self.bitmap_size_bytes, "little")
 
     def digest(self) -> Digest:
         """Returns the hash that headers carry: over the pairs, in their order."""

@@ -140,14 +140,13 @@ def heard_bitmap(member: Member, now: Instant) -> bytes:
     """Returns `Status.hears`: whom this member lately heard over their own links. Nobody, so that all pass it on, if
     one that is ahead does not hear this one: it would answer if it did.
     """
-    addresses = member.state.membership.addresses
+    membership = member.state.membership
     if not member.may_relay:
         return b""
-    bits = 0
+    heard: set[Address] = set()
     if member.unheard_ms is None or now.monotonic_ms - member.unheard_ms >= _heard_max_ms(member):
-        heard = [address != member.own and _is_heard(member, address, now) for address in addresses]
-        bits = sum(is_heard << number for number, is_heard in enumerate(heard))
-    return bits.to_bytes((len(addresses) + 7) // 8, "little")
+        heard = {one for one in membership.addresses if one != member.own and _is_heard(member, one, now)}
+    return membership.bitmap_of(heard)
 
 
 def is_news(member: Member, hears: bytes) -> bool:

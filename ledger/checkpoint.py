@@ -56,10 +56,9 @@ def checkpoint_of(proof: CheckpointProof, genesis: Genesis) -> Checkpoint:
         CheckpointRefused: it proves nothing, or a change of the members is left out; says why.
     """
     sets, header = TrustedSets(genesis), proof.header
-    for step in proof.changes:
-        fault = sets.take(step)
-        if fault is not None:
-            raise CheckpointRefused(fault)
+    fault = sets.take_all(proof.changes)
+    if fault is not None:
+        raise CheckpointRefused(fault)
     chain, height, newest = chain_id(genesis), header.height, sets.eras.newest
     fault = decided_fault(header, proof.certificate, chain, sets.at(height), sets.eras.at(height))
     if fault is not None:

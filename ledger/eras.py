@@ -92,12 +92,13 @@ class BegunEras:
                 too; a later state may say more.
         """
         sets = [self.membership_at(Height(height + ahead), state) for ahead in (1, 2)]
+        overlay = Overlay(state)  # one for both: where clusters are drawn each reads the scores of all
         return Memberships(
             undecided=sets[0],
             following=sets[1],
             followers=_followers(height, state),
-            suspended=suspended_among(sets[0].addresses, Overlay(state)),
-            sampling=sampling_above(height, sets[0].members, Overlay(state), self._genesis),
+            suspended=suspended_among(sets[0].addresses, overlay),
+            sampling=sampling_above(height, sets[0].members, overlay, self._genesis),
         )
 
     def is_above(self, height: Height) -> bool:

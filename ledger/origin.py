@@ -81,8 +81,7 @@ def check_origin(origin: Origin, genesis: Genesis, begun: BegunEras) -> StoredOr
         raise OriginRefused(f"it is no block of this chain: height {header.height} of chain {header.chain.hex()}")
     steps = _steps_below(origin.steps, header.height)
     sets = TrustedSets(genesis)
-    for step in steps:
-        _require(sets.take(step))
+    _require(sets.take_all(steps))
     known = tuple(start for start in begun.eras.starts if start.base < header.height)
     if known != sets.eras.starts:
         raise OriginRefused("ceremonies led to it that this home has not begun, or the other way round")

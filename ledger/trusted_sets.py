@@ -12,6 +12,7 @@ Who trusts genesis alone trusts every set on the way: keys of a past set that we
 another history from there. Checks name the sets that they trusted.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from consensus.codec import Record
@@ -55,6 +56,10 @@ class TrustedSets:
     def take(self, step: SetStep) -> str | None:
         """Takes the next step in the order of heights; says in words why it is none."""
         return self._take_era(step) if isinstance(step, EraProof) else self._take_change(step)
+
+    def take_all(self, steps: Iterable[SetStep]) -> str | None:
+        """Takes steps in their order up to the first that is none; says in words why that is so."""
+        return next((fault for fault in map(self.take, steps) if fault is not None), None)
 
     def _take_era(self, proof: EraProof) -> str | None:
         plan, newest = proof.plan, self.eras.newest

@@ -160,10 +160,9 @@ def trusted_sets(content: ReceiptContent, genesis: Genesis) -> TrustedSets:
         FileRefused: a change does not follow from those before it.
     """
     sets = TrustedSets(genesis)
-    for change in content.changes:
-        fault = sets.take(change)
-        if fault is not None:
-            raise FileRefused(fault)
+    fault = sets.take_all(content.changes)
+    if fault is not None:
+        raise FileRefused(fault)
     return sets
 
 

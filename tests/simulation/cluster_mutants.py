@@ -40,7 +40,7 @@ def breaking(name: str, break_: object, *killers: object) -> Mutant:
 CLUSTER_MUTANTS: Final = (
     breaking(
         "a short form's bitmap may have another length",
-        edited(gathering, "_signers", ("len(gathered.signers) == _bitmap_size_bytes(membership)", "True")),
+        edited(gathering, "_signers", ("len(gathered.signers) == membership.bitmap_size_bytes", "True")),
         directed(G.test_what_is_changed_is_no_certificate, change="a longer bitmap"),
     ),
     breaking(
@@ -54,7 +54,7 @@ CLUSTER_MUTANTS: Final = (
     ),
     breaking(
         "a short form has the signatures in the order of addresses",
-        edited(G, "gathered_of", ("for _, address in signed)", "for address in sorted(signatures))")),
+        edited(G, "gathered_of", ("for address in signed)", "for address in sorted(signatures))")),
         directed(G.test_every_certificate_comes_back_whole_over_the_wire, count=7),
     ),
     breaking(

@@ -15,11 +15,11 @@ from consensus.membership import Membership
 from consensus.messages import Prepare, PrePrepare
 from tests.simulation.application import Application, voted_in
 from tests.simulation.faults import Faults, Role
-from tests.simulation.host import TAU_MS, Host
-from tests.simulation.network import RECOVERY_SLOTS_MAX, TICK_MS, Network, Payload
+from tests.simulation.host import Host
+from tests.simulation.network import TICK_MS, Network, Payload
 from tests.simulation.occurrences import BY_ORDER, DRAWN, MISNAMED
 from tests.simulation.opaque import OpaqueApplication, name_of, read_block
-from tests.simulation.seeds import Kind, Outcome, Setup, outcome_of, setup_of
+from tests.simulation.seeds import Kind, Outcome, Setup, run_setup, setup_of
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 
 MEMBERS: Final = range(7, 14)
@@ -103,24 +103,4 @@ def run_clusters(seed: int) -> Outcome:
     setup, size = setup_of_clusters(seed)
     with keyed_hashes():
         network = Drawn(setup.members, size, seed, setup.faults, tick_ms=setup.tick_ms)
-        violation: str | None = None
-        is_finished = True
-        try:
-            is_finished = _run(network, setup)
-        except Exception as error:  # noqa: BLE001  (whatever breaks in production code is a finding)
-            violation = f"{type(error).__name__}: {error}"
-        return outcome_of(
-            network,
-            seed=seed,
-            kind="clusters",
-            violation=violation,
-            is_stuck=not is_finished,
-            healed_ms=setup.faults.until_ms,
-        )
-
-
-def _run(network: Drawn, setup: Setup) -> bool:
-    for number, moment_ms in enumerate(setup.request_ms):
-        network.push(moment_ms, "submit", network.honest[number % len(network.honest)], number)
-    network.run(lambda: not network.is_faulty, setup.faults.until_ms - network.now_ms)
-    return network.run(network.is_everything_executed, RECOVERY_SLOTS_MAX * TAU_MS)
+        return run_setup(network, setup, kind="clusters")

@@ -168,21 +168,7 @@ def run_seed(seed: int, members: int | None = None, observer: Observer | None = 
     """Runs one seed; a violation of safety is an outcome, not an exception."""
     setup = setup_of(seed, members)
     with ExitStack() as stack:
-        network = make_network(setup, stack, observer)
-        violation: str | None = None
-        is_finished = True
-        try:
-            is_finished = _run(network, setup)
-        except Exception as error:  # noqa: BLE001  (whatever breaks in production code is a finding)
-            violation = f"{type(error).__name__}: {error}"
-        return outcome_of(
-            network,
-            seed=seed,
-            kind=setup.kind.value,
-            violation=violation,
-            is_stuck=not is_finished,
-            healed_ms=setup.faults.until_ms,
-        )
+        return run_setup(make_network(setup, stack, observer), setup, kind=setup.kind.value)
 
 
 def make_network(setup: Setup, stack: ExitStack, observer: Observer | None = None) -> Network:
@@ -218,6 +204,26 @@ def _ledgers(community: Community, stack: ExitStack) -> Callable[[Membership, in
     root = Path(stack.enter_context(TemporaryDirectory(prefix="p2pnode-sim-", dir=directory)))
     places = count()
     return lambda _, number: LedgerApplication(root / str(next(places)), community, number)
+
+
+def run_setup(network: Network, setup: Setup, *, kind: str, check: Callable[[], None] | None = None) -> Outcome:
+    """Has a network go through the faults and requests of a setup; `check` judges what came of them."""
+    violation: str | None = None
+    is_finished = True
+    try:
+        is_finished = _run(network, setup)
+        if check is not None:
+            check()
+    except Exception as error:  # noqa: BLE001  (whatever breaks in production code is a finding)
+        violation = f"{type(error).__name__}: {error}"
+    return outcome_of(
+        network,
+        seed=setup.seed,
+        kind=kind,
+        violation=violation,
+        is_stuck=not is_finished,
+        healed_ms=setup.faults.until_ms,
+    )
 
 
 def _run(network: Network, setup: Setup) -> bool:

@@ -4,7 +4,7 @@ Who is suspended is fixed for a run. A liar holds nobody to be suspended: it lea
 slots that nobody leads. What honest members send is watched.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
@@ -20,7 +20,7 @@ from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import RECOVERY_SLOTS_MAX, TICK_MS, Network, Payload
 from tests.simulation.occurrences import ASKED, PROPOSED
 from tests.simulation.opaque import OpaqueApplication, read_block
-from tests.simulation.seeds import Kind, Outcome, outcome_of, setup_of
+from tests.simulation.seeds import Kind, Outcome, run_setup, setup_of
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 
 MEMBERS = range(4, 11)
@@ -104,28 +104,7 @@ def run_suspended(seed: int) -> Outcome:
     roles = dict(zip(numbers[: fault_bound(members)], setup.faults.roles, strict=False))
     with keyed_hashes():
         network = Street(members, seed, setup.faults, suspended=suspended, roles=roles, tick_ms=setup.tick_ms)
-        violation: str | None = None
-        is_finished = True
-        try:
-            is_finished = _run(network, setup.request_ms)
-            network.check_leaders()
-        except Exception as error:  # noqa: BLE001  (whatever breaks in production code is a finding)
-            violation = f"{type(error).__name__}: {error}"
-        return outcome_of(
-            network,
-            seed=seed,
-            kind="suspended",
-            violation=violation,
-            is_stuck=not is_finished,
-            healed_ms=setup.faults.until_ms,
-        )
-
-
-def _run(network: Street, request_ms: Sequence[int]) -> bool:
-    for number, moment_ms in enumerate(request_ms):
-        network.push(moment_ms, "submit", network.honest[number % len(network.honest)], number)
-    network.run(lambda: not network.is_faulty, network.faults.until_ms - network.now_ms)
-    return network.run(network.is_everything_executed, RECOVERY_SLOTS_MAX * TAU_MS)
+        return run_setup(network, setup, kind="suspended", check=network.check_leaders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,7 @@ SUSPENDING_MUTANTS: Final = (
         edited(
             eras.BegunEras,
             "memberships_after",
-            ("suspended=suspended_among(sets[0].addresses, Overlay(state))", "suspended=frozenset()"),
+            ("suspended=suspended_among(sets[0].addresses, overlay)", "suspended=frozenset()"),
         ),
         directed(T.test_from_the_height_above_on_the_members_slots_pass_unused),
         directed(T.test_it_is_so_after_a_restart_too),
