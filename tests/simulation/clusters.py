@@ -12,12 +12,12 @@ from typing import Final
 from consensus.codec import encode
 from consensus.identifiers import Address, Digest
 from consensus.membership import Membership
-from consensus.messages import Prepare, PrePrepare
+from consensus.messages import CertificateRequest, Commit, Gathered, Prepare, PrePrepare
 from tests.simulation.application import Application, voted_in
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import Host
 from tests.simulation.network import TICK_MS, Network, Payload
-from tests.simulation.occurrences import BY_ORDER, DRAWN, MISNAMED
+from tests.simulation.occurrences import BY_ORDER, DRAWN, HANDED, MISNAMED, PLAIN, REQUESTED
 from tests.simulation.opaque import OpaqueApplication, name_of, read_block
 from tests.simulation.seeds import Kind, Outcome, Setup, run_setup, setup_of
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -74,6 +74,10 @@ class Drawn(Network):
         is_own = getattr(payload, "signer", None) == host.key.address
         if host.liar is None and is_own and isinstance(payload, PrePrepare | Prepare):
             self._check_leader(host, payload)
+        if isinstance(payload, Gathered | CertificateRequest):
+            self.occurred[HANDED if isinstance(payload, Gathered) else REQUESTED] += 1
+        if isinstance(payload, Commit):
+            self.occurred[PLAIN] += host.replica._member.state.is_plain
         super().send(host, recipient, payload)
 
     def _check_leader(self, host: Host, vote: PrePrepare | Prepare) -> None:
