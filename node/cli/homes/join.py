@@ -141,7 +141,9 @@ def request(
     """Ask to join: write join-request.json, signed with this home's keys, and all that its node starts with.
 
     The identity and the contract stay here: on the chain stand a salted
-    hash of the one and the hash of the other, and no name.
+    hash of the one and the hash of the other, and no name. Of a chain of
+    1,024 blocks or more the node begins with a snapshot (begins_with in
+    meter.toml); to execute every block, change that before its start.
     """
     if Home(home).join_request.exists() and not again:
         raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")
