@@ -37,6 +37,7 @@ from node.api.stories import (
     list_own_transactions,
     list_trades,
     show_evidence,
+    show_member,
     show_receipt,
     show_score_history,
     show_statement,
@@ -45,6 +46,7 @@ from node.api.stories import (
 from node.api.transactions import MESSAGEPACK_TYPES, show_transaction, submit
 from node.api.why import show_why
 from node.replies.identities import IdentitiesReply, PanelFileReply, SealedBody
+from node.replies.members import MemberReply
 from node.replies.node import (
     BatchReply,
     BlockReply,
@@ -66,6 +68,7 @@ from node.replies.parameters import (
     EventsParameters,
     EvidenceParameters,
     HistoryParameters,
+    MemberParameters,
     NoParameters,
     OwnTransactionsParameters,
     PanelParameters,
@@ -338,6 +341,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Changes of the members that wait, and who left",
         replies={200: Reply(description="The changes.", models=(MemberChangesReply,))},
         handler=list_member_changes,
+    ),
+    Route(  # behind what else is below /v1/members
+        method="GET",
+        path="/v1/members/{member}",
+        operation="showMember",
+        tag="members",
+        summary="All that the chain says of who is or was a member",
+        parameters=MemberParameters,
+        replies={200: Reply(description="The member.", models=(MemberReply,))},
+        problems=(Reason.UNKNOWN_MEMBER, Reason.AMBIGUOUS_NAME),
+        handler=show_member,
     ),
     Route(
         method="GET",

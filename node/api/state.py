@@ -32,8 +32,9 @@ from node.replies.state import (
 )
 from node.replies.views import record_fields, record_kind
 from node.stories.applications import applications_of, last_application_of
-from node.stories.lists import members_of, offices_of, scores_of
+from node.stories.lists import offices_of, scores_of
 from node.stories.member_changes import changes_of
+from node.stories.members import members_of
 from node.stories.rules import rules_of
 
 

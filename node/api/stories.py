@@ -12,6 +12,7 @@ from node.errors import NotFound
 from node.proofs.receipt_file import export_receipt
 from node.replies.parameters import (
     EvidenceParameters,
+    MemberParameters,
     NoParameters,
     OwnTransactionsParameters,
     ReceiptParameters,
@@ -23,6 +24,7 @@ from node.replies.parameters import (
 from node.replies.problem import ProblemReason
 from node.replies.stories import ReceiptFileReply
 from node.stories.lists import trade_list
+from node.stories.members import member_of
 from node.stories.misconduct import list_misconduct, show_misconduct
 from node.stories.own_transactions import own_transactions
 from node.stories.score_history import score_history
@@ -53,6 +55,13 @@ async def show_score_history(context: ApiContext, parameters: ScoreHistoryParame
             context.chain.ledger, context.node.names(), parameters.member, after=after, versions_max=parameters.limit
         )
         return answer(await context.read_slowly(work))
+
+
+async def show_member(context: ApiContext, parameters: MemberParameters, _: web.Request) -> web.Response:
+    """Answers with all that the chain says of who is or was a member."""
+    connected = context.node.replica.connected() | {context.node.address}
+    with _problems():
+        return answer(member_of(context.chain.ledger, context.node.names(), parameters.member, connected))
 
 
 async def list_evidence(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

@@ -20,6 +20,7 @@ from node.cli.homes.home import home_app
 from node.cli.homes.init import INIT_EXAMPLE, init
 from node.cli.homes.join import join_app
 from node.cli.homes.member import member_app
+from node.cli.homes.members import MEMBERS_EXAMPLE, members
 from node.cli.homes.names import names_app
 from node.cli.homes.rules import rules_app
 from node.cli.homes.show_identity import DELIVER_EXAMPLE, PANEL_EXAMPLE, SEAL_EXAMPLE, deliver, panel, seal
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.command(epilog=INIT_EXAMPLE)(init)
 app.command(epilog=WHY_EXAMPLE)(why)
+app.command(epilog=MEMBERS_EXAMPLE)(members)
 app.command(epilog=STATEMENT_EXAMPLE)(statement)
 app.command("committee-risk", epilog=COMMITTEE_RISK_EXAMPLE)(committee_risk)
 app.command("export-data", epilog=EXPORT_EXAMPLE)(export_data)

@@ -22,8 +22,8 @@ from node.names.names import Names
 from node.proofs.genesis_members import genesis_membership
 from node.proofs.signed_file import FILE_SIZE_BYTES_MAX, bytes_of, file_text, parse_file, require_unchanged
 from node.replies.stories import PendingMisconduct
+from node.stories.member_names import named
 from node.stories.misconduct import OFFENCES, Evidence, statements_of
-from node.stories.named import named
 
 EVIDENCE_FORMAT: Final = "p2pnode-evidence-2"
 

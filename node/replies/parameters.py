@@ -187,6 +187,13 @@ class ReceiptParameters(Parameters):
     """Trade id or digest of any decided transaction, or the first 8 or more digits of one."""
 
 
+class MemberParameters(Parameters):
+    """Which member."""
+
+    member: MemberText
+    """Name or address of who is or was a member, or the first 8 or more digits of the address."""
+
+
 class ScoreHistoryParameters(Parameters):
     """Whose score, and which part of its history."""
 

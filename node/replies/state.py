@@ -81,6 +81,11 @@ class MemberModel(ApiModel):
     meter_key: Hash
     """Ed25519 key of readings."""
     capacity_w: Annotated[int, Field(ge=0, description="Registered connection capacity in W.")]
+    first_height: HeightNumber
+    """The first height that it was a member of."""
+    score_millionths: Annotated[int, Field(ge=0, description="Its quality of transaction; 1000000 is 1.0.")]
+    is_suspended: bool
+    """Proven misconduct: it votes, and trades and leads no more."""
     connected: bool
     """This node's link to the member is up (true for itself)."""
 

@@ -1,6 +1,5 @@
 """Replies that list trades, scores and offices, made from a ledger alone: API and command line answer the same."""
 
-from collections.abc import Collection
 from typing import Any
 
 from consensus.identifiers import Address, Height, Slot
@@ -12,11 +11,12 @@ from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.offices import OfficeModel, OfficesReply
 from node.replies.parameters import TradesParameters
-from node.replies.state import MemberModel, MembersReply, ScoreModel, ScoresReply, TradeModel, TradesReply
+from node.replies.state import ScoreModel, ScoresReply, TradeModel, TradesReply
 from node.replies.views import trade_view
 from node.stories.proposals import office_proposals
 from node.stories.slices import Slices
 from node.stories.trade_log import LoggedTrade, Place, read_trades
+from qscore.way_back import present_score
 
 
 def trade_list(ledger: Ledger, parameters: TradesParameters) -> Slices[TradesReply]:
@@ -66,29 +66,6 @@ def offices_of(ledger: Ledger, names: Names) -> OfficesReply:
     )
 
 
-def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()) -> MembersReply:
-    """Returns all members as of the tip.
-
-    Args:
-        ledger: whose tip it is.
-        names: how the reader calls the members.
-        connected: whom a node that runs has a link to, and itself.
-    """
-    membership = ledger.membership()
-    members = [
-        MemberModel(
-            address=state.address.hex(),
-            name=names.of(state.address),
-            node_key=(membership.key_of(state.address) or state.member.node_key).hex(),
-            meter_key=state.member.meter_key.hex(),
-            capacity_w=state.member.capacity_w,
-            connected=state.address in connected,
-        )
-        for state in read_members(ledger)
-    ]
-    return MembersReply(members=members, quorum=membership.quorum)
-
-
 def _unlocking(score: Score, slot: Slot) -> dict[str, Any]:
     """Returns what of a stake that was taken back is still locked at a slot."""
     unlocking = score.unlocking
@@ -99,19 +76,22 @@ def _unlocking(score: Score, slot: Slot) -> dict[str, Any]:
 
 def scores_of(ledger: Ledger, names: Names) -> ScoresReply:
     """Returns every member's quality of transaction as of the tip's slot."""
-    slot, parameters = ledger.tip_slot, ledger.genesis.scores
-    scores = [
-        ScoreModel(
-            **_unlocking(state.score, slot),
-            address=state.address.hex(),
-            name=names.of(state.address),
-            score_millionths=state.score_at(slot, parameters),
-            staked_millionths=state.score.staked,
-            is_suspended=state.score.is_suspended,
-            returns_at_slot=None if state.score.way_back is None else state.score.way_back.until_slot,
-            cause=state.score.cause.value,
-            reference=state.score.reference.hex(),
-        )
-        for state in read_members(ledger)
-    ]
-    return ScoresReply(scores=scores)
+    return ScoresReply(
+        scores=[score_view(ledger, names, state.address, state.score) for state in read_members(ledger)]
+    )
+
+
+def score_view(ledger: Ledger, names: Names, address: Address, score: Score) -> ScoreModel:
+    """Returns somebody's quality of transaction as of the tip's slot."""
+    slot = ledger.tip_slot
+    return ScoreModel(
+        **_unlocking(score, slot),
+        address=address.hex(),
+        name=names.of(address),
+        score_millionths=present_score(score.value, score.way_back, slot, ledger.genesis.scores),
+        staked_millionths=score.staked,
+        is_suspended=score.is_suspended,
+        returns_at_slot=None if score.way_back is None else score.way_back.until_slot,
+        cause=score.cause.value,
+        reference=score.reference.hex(),
+    )

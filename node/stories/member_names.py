@@ -1,7 +1,9 @@
-"""What a person names: a member by name, by address or by the address' first digits, all else by its first digits."""
+"""Members as stories name them, and what a person names: a member by name or by address, or by the address' first
+digits; all else by its first digits.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from consensus.identifiers import Address, PublicKey
@@ -10,6 +12,7 @@ from contracts.state_reading import require
 from ledger.ledger import Ledger
 from node.errors import NotFound
 from node.names.names import Names
+from node.replies.stories import NamedMember
 
 PREFIX_DIGITS_MIN: Final = 8
 """Fewest hexadecimal digits of a name: 32 bits tell a few thousand names apart."""
@@ -18,6 +21,11 @@ PREFIX: Final = re.compile(rf"[0-9a-fA-F]{{{PREFIX_DIGITS_MIN},64}}")
 
 NAME_LENGTH_MAX: Final = 64
 """Of an id, an address and a member's name alike."""
+
+
+def named(names: Names, address: Address) -> NamedMember:
+    """Returns an address with the member's name, as stories show it."""
+    return NamedMember(name=names.of(address), address=address.hex())
 
 
 def require_id(text: str) -> None:
@@ -49,7 +57,20 @@ def find_member(source: StateReader, names: Names, text: str) -> Address:
     Raises:
         NotFound: no member, or several.
     """
-    addresses = require(source, MEMBER_LIST_KEY, MemberList).addresses
+    return _find(require(source, MEMBER_LIST_KEY, MemberList).addresses, names, text)
+
+
+def find_once_member(source: StateReader, names: Names, text: str) -> Address:
+    """Returns who is or ever was a member and is named by `text`, as in `find_member`.
+
+    Raises:
+        NotFound: nobody, or several.
+    """
+    terms = require(source, MEMBER_LIST_KEY, MemberList).terms
+    return _find(tuple(dict.fromkeys(term.address for term in terms)), names, text)
+
+
+def _find(addresses: Collection[Address], names: Names, text: str) -> Address:
     named = [address for address in names.called(text) if address in addresses]
     if not named and PREFIX.fullmatch(text):
         named = [address for address in addresses if address.hex().startswith(text.lower())]

@@ -15,8 +15,7 @@ from ledger.ledger import Ledger
 from node.errors import NotFound
 from node.names.names import Names
 from node.replies.stories import MisconductModel, MisconductReply, MisconductsReply, SignedStatementModel
-from node.stories.member_names import PREFIX, PREFIX_DIGITS_MIN
-from node.stories.named import named
+from node.stories.member_names import PREFIX, PREFIX_DIGITS_MIN, named
 
 Evidence = Equivocation | DoubleOffer
 

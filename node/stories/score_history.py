@@ -11,8 +11,7 @@ from contracts.state_reading import require
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.stories import ScoreHistoryReply, ScoreVersion
-from node.stories.member_names import find_member
-from node.stories.named import named
+from node.stories.member_names import find_member, named
 from node.stories.score_events import score_events
 from node.stories.slices import Progress, Slices
 from qscore.way_back import present_score

@@ -36,8 +36,7 @@ from node.errors import NotFound
 from node.names.names import Names
 from node.replies.parameters import MONTH_PATTERN
 from node.replies.stories import StatementLine, StatementReply
-from node.stories.member_names import find_member
-from node.stories.named import named
+from node.stories.member_names import find_member, named
 from node.stories.slices import Progress, Slices
 from node.stories.trade_search import Found, search
 from node.stories.words import day_text

@@ -25,7 +25,7 @@ from node.replies.stories import (
     TradeVersion,
 )
 from node.replies.views import posting_view, receipt_proof_view
-from node.stories.named import named
+from node.stories.member_names import named
 from node.stories.sentence import story_sentence
 from node.stories.slices import Progress, Slices
 from node.stories.trade_search import Contract, Found, find_contract, transaction_of

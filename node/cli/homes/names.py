@@ -24,8 +24,8 @@ from node.names.address_book import AddressBook, Forgotten, change_book, load_bo
 from node.names.card import Forget, call, read_card, read_forget, sign_card, sign_forget
 from node.names.names import names_of_home
 from node.replies.state import MemberChangesReply, MembersReply
-from node.stories.lists import members_of
 from node.stories.member_changes import changes_of
+from node.stories.members import members_of
 from node.stories.slices import Slices
 
 NAMES_HELP: Final = """\

@@ -24,6 +24,8 @@ COMMANDS = [
     ("evidence", "show"),
     ("evidence", "verify"),
     ("statement",),
+    ("members",),
+    ("member", "show"),
     ("office", "show"),
     ("office", "key"),
     ("office", "replace"),
@@ -57,6 +59,7 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
         (("trade", "show", "home/1"), "'home/1' is no name: at least the first 8 hexadecimal digits are needed"),
         (("receipt", "export", "00" * 32), "the chain holds no contract 00"),
         (("qscore", "history", "node9"), "'node9' is neither a member's name nor the beginning of an address"),
+        (("member", "show", "node9"), "'node9' is neither a member's name nor the beginning of an address"),
         (("evidence", "show", "00" * 32), "the chain holds no misconduct 00"),
         (("statement", "node1", "--month", "2016-06"), "the chain has no reading of node1 in 2016-06"),
         (
@@ -103,7 +106,9 @@ def test_an_id_that_names_nothing_is_refused_before_anything_is_asked(
     assert (ended.value.code, capsys.readouterr().err) == (1, complaint)
 
 
-@pytest.mark.parametrize("command", [("qscore", "history"), ("statement", "--month", "2016-08")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("qscore", "history"), ("member", "show"), ("statement", "--month", "2016-08")], ids=" ".join
+)
 @pytest.mark.parametrize("name", ["", ".", "..", "1" * 65, "1" * 10_000, "\udcff"], ids=ascii)
 def test_a_member_that_cannot_be_is_refused_before_anything_is_asked(
     command: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -20,8 +20,9 @@ from node.evidence.double_offers import DoubleOffers
 from node.proofs.receipt_check import check_receipt
 from node.proofs.receipt_file import answer_of, export_receipt
 from node.replies.parameters import OwnTransactionsParameters, TradesParameters
-from node.stories.lists import members_of, trade_list
+from node.stories.lists import trade_list
 from node.stories.member_changes import changes_of
+from node.stories.members import members_of
 from node.stories.misconduct import list_misconduct, show_misconduct
 from node.stories.own_transactions import own_transactions
 from node.stories.score_history import score_history

@@ -1,0 +1,110 @@
+"""Who the members are, and what the chain says of one of them, or of who was one."""
+
+from collections.abc import Collection, Iterator
+
+from consensus.identifiers import Address, Height
+from contracts.genesis import Genesis
+from contracts.member_changes import prospect
+from contracts.member_records import MemberQueue, MemberTerm
+from contracts.panels import verifiers
+from contracts.randomness import seasoned_keys
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, Score, score_key
+from contracts.state_reading import read_members, require
+from ledger.ledger import Ledger
+from node.names.names import Names
+from node.replies.members import MemberReply, TermModel
+from node.replies.state import MemberModel, MembersReply, ScoreModel, WaitingChange
+from node.stories.lists import score_view
+from node.stories.member_changes import departure_of, waiting_view
+from node.stories.member_names import find_once_member
+from node.stories.proposals import expulsion_proposals
+from node.stories.words import score_text
+
+
+def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()) -> MembersReply:
+    """Returns all members as of the tip.
+
+    Args:
+        ledger: whose tip it is.
+        names: how the reader calls the members.
+        connected: whom a node that runs has a link to, and itself.
+    """
+    membership, parameters = ledger.membership(), ledger.genesis.scores
+    firsts: dict[Address, Height] = {}
+    for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms:
+        firsts.setdefault(term.address, term.first_height)  # another key begins a term, and no membership
+    members = [
+        MemberModel(
+            address=state.address.hex(),
+            name=names.of(state.address),
+            node_key=(membership.key_of(state.address) or state.member.node_key).hex(),
+            meter_key=state.member.meter_key.hex(),
+            capacity_w=state.member.capacity_w,
+            first_height=firsts[state.address],
+            score_millionths=state.score_at(ledger.tip_slot, parameters),
+            is_suspended=state.score.is_suspended,
+            connected=state.address in connected,
+        )
+        for state in read_members(ledger)
+    ]
+    return MembersReply(members=members, quorum=membership.quorum)
+
+
+def member_of(ledger: Ledger, names: Names, text: str, connected: Collection[Address] = ()) -> MemberReply:
+    """Returns all that the chain says of a member, or of who was one.
+
+    Args:
+        ledger: whose tip it is.
+        names: how the reader calls the members.
+        text: name, address, or the address' first 8 or more digits.
+        connected: whom a node that runs has a link to, and itself.
+
+    Raises:
+        NotFound: it names nobody, or several.
+    """
+    address, overlay = find_once_member(ledger, names, text), Overlay(ledger)
+    known = overlay.require(MEMBER_LIST_KEY, MemberList)
+    members = members_of(ledger, names, connected).members
+    member = next((one for one in members if one.address == address.hex()), None)
+    left = None if member is not None else departure_of(ledger, names, address)
+    score = score_view(ledger, names, address, overlay.require(score_key(address), Score))
+    may_verify = address in verifiers(overlay, ledger.genesis)
+    said = [left.sentence] if left is not None else []
+    if member is not None:
+        said += _standing(member, score, ledger.genesis, may_verify=may_verify)
+    return MemberReply(
+        address=address.hex(),
+        name=names.of(address),
+        sentences=said,
+        member=member,
+        left=left,
+        score=score,
+        may_verify=may_verify,
+        is_seasoned=member is not None and known.keys_of(address)[-1] in seasoned_keys(overlay),
+        terms=[_term_view(term) for term in known.terms if term.address == address],
+        waiting=list(_waiting(ledger, names, address, overlay)),
+        expulsions=[one for one in expulsion_proposals(ledger, names) if one.member == address.hex()],
+    )
+
+
+def _standing(member: MemberModel, score: ScoreModel, genesis: Genesis, *, may_verify: bool) -> Iterator[str]:
+    yield f"{member.name} is a member from height {member.first_height:,} on."
+    if score.is_suspended:
+        yield "It is suspended for proven misconduct: it votes, and trades and leads no more (p2pnode evidence list)."
+    elif score.score_millionths < genesis.scores.threshold_trade:
+        back = "" if score.returns_at_slot is None else f", again from slot {score.returns_at_slot:,} on"
+        yield f"It does not trade{back}: its score is below {score_text(genesis.scores.threshold_trade)}."
+    if may_verify:
+        yield "It may be drawn to verify homes that apply."
+
+
+def _waiting(ledger: Ledger, names: Names, address: Address, overlay: Overlay) -> Iterator[WaitingChange]:
+    height, slot = Height(ledger.height + 1), ledger.tip_slot
+    for change in overlay.require(MEMBER_QUEUE_KEY, MemberQueue).waiting:
+        if change.address == address:
+            found = prospect(overlay, change, height=height, slot=slot, genesis=ledger.genesis)
+            yield waiting_view(found, names.of(address))
+
+
+def _term_view(term: MemberTerm) -> TermModel:
+    return TermModel(node_key=term.node_key.hex(), first_height=term.first_height, last_height=term.last_height)
