@@ -45,7 +45,11 @@ CLUSTER_MUTANTS: Final = (
     ),
     breaking(
         "a short form is believed unchecked",
-        edited(G, "certificate_in", ("certificate if _holds(certificate, membership, era) else None", "certificate")),
+        edited(
+            G,
+            "certificate_in",
+            ("certificate if prepared_certificate_holds(certificate, membership, era) else None", "certificate"),
+        ),
         *(
             directed(G.test_what_is_changed_is_no_certificate, change=row)
             for row in ("one signature twice for two", "signatures in another order", "bits of others")
@@ -59,7 +63,11 @@ CLUSTER_MUTANTS: Final = (
     ),
     breaking(
         "a short form of votes is read as one of COMMITs",
-        edited(G, "certificate_in", ("PreparedCertificate if gathered.kind is EndorsedStatement.VOTE else ", "")),
+        edited(
+            verification,
+            "certificate_of",
+            ("PreparedCertificate if gathered.kind is EndorsedStatement.VOTE else ", ""),
+        ),
         directed(G.test_every_certificate_comes_back_whole_over_the_wire, count=7),
     ),
     breaking(

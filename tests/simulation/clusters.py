@@ -13,13 +13,13 @@ from typing import Final
 from consensus.codec import encode
 from consensus.identifiers import Digest
 from consensus.membership import Membership
-from consensus.messages import Prepare, PrePrepare
+from consensus.messages import CertificateRequest, Commit, Gathered, Prepare, PrePrepare
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application, voted_in
 from tests.simulation.faults import COLLECTING, Faults, Role
 from tests.simulation.host import Host
 from tests.simulation.network import TICK_MS, Network, Observer, Payload
-from tests.simulation.occurrences import BY_ORDER, CAPTURED, DRAWN, MISNAMED
+from tests.simulation.occurrences import BY_ORDER, CAPTURED, DRAWN, HANDED, MISNAMED, PLAIN, REQUESTED
 from tests.simulation.opaque import OpaqueApplication, name_of, read_block
 from tests.simulation.seeds import Kind, Outcome, Setup, run_setup, setup_of
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
@@ -97,6 +97,10 @@ class Drawn(Network):
         is_own = getattr(payload, "signer", None) == host.key.address
         if is_own and isinstance(payload, PrePrepare | Prepare):
             self._check_leader(host, payload)
+        if isinstance(payload, Gathered | CertificateRequest):
+            self.occurred[HANDED if isinstance(payload, Gathered) else REQUESTED] += 1
+        if isinstance(payload, Commit):
+            self.occurred[PLAIN] += host.replica._member.state.is_plain
 
     def _check_leader(self, host: Host, vote: PrePrepare | Prepare) -> None:
         proposal = voted_in(host.application.records())
