@@ -14,6 +14,7 @@ from consensus.messages import (
     Claim,
     Commit,
     Decided,
+    Gathered,
     HeightAnswer,
     Message,
     Prepare,
@@ -26,6 +27,7 @@ from consensus.messages import (
     view_change_bytes,
     vote_bytes,
 )
+from node.mesh.messages import Blocks
 from tests.simulation.faults import Role
 from tests.simulation.forging import forged, torn
 
@@ -38,6 +40,8 @@ REMEMBERED_MAX = 64
 """Messages that a stale member can repeat."""
 FAR_SLOTS = (10, 1_000, 10**6, 2**40)
 FAR_HEIGHTS_MAX = (1, 2, 50, 2**40)
+OF_OTHERS = (Gathered, Body, Decided, Blocks, HeightAnswer)
+"""Messages by which a member gives away what it has of others."""
 ADDED_PER_TICK = 0.2
 """How often a far-future, stale or forging member adds a message."""
 
@@ -74,6 +78,11 @@ class Liar:
                 told = None
             case Role.WITHHOLDING:
                 told = payload if self._is_let_through(recipient, payload) else None
+            case Role.HOARDING:
+                told = None if isinstance(payload, OF_OTHERS) else payload
+            case Role.HALF_TELLING:
+                is_told = self._number(recipient, payload) % 2 == 0
+                told = payload if is_told and not isinstance(payload, OF_OTHERS) else None
             case Role.EQUIVOCATING if self._number(recipient, payload) % 2 == 1:
                 told = self._other(payload)
             case Role.STALE if isinstance(payload, ViewChange):

@@ -5,25 +5,29 @@ Blocks are opaque, and a block's name stands for the randomness after it. Who ma
 own words: of what honest members voted for, and of what was decided.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Final
 
 from consensus.codec import encode
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Digest
 from consensus.membership import Membership
 from consensus.messages import CertificateRequest, Commit, Gathered, Prepare, PrePrepare
+from consensus.quorum import fault_bound
 from tests.simulation.application import Application, voted_in
-from tests.simulation.faults import Faults, Role
+from tests.simulation.faults import COLLECTING, Faults, Role
 from tests.simulation.host import Host
-from tests.simulation.network import TICK_MS, Network, Payload
-from tests.simulation.occurrences import BY_ORDER, DRAWN, HANDED, MISNAMED, PLAIN, REQUESTED
+from tests.simulation.network import TICK_MS, Network, Observer, Payload
+from tests.simulation.occurrences import BY_ORDER, CAPTURED, DRAWN, HANDED, MISNAMED, PLAIN, REQUESTED
 from tests.simulation.opaque import OpaqueApplication, name_of, read_block
 from tests.simulation.seeds import Kind, Outcome, Setup, run_setup, setup_of
 from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 
 MEMBERS: Final = range(7, 14)
 SIZES: Final = range(4, 8)
+CAPTURED_SHARE: Final = 0.15
+"""Of runs in which only liars are drawn, and all F are."""
 
 
 class Drawing(OpaqueApplication):
@@ -51,9 +55,24 @@ class Drawn(Network):
         faults: Faults,
         *,
         roles: Mapping[int, Role] | None = None,
+        eligible: Collection[int] | None = None,
         tick_ms: int = TICK_MS,
+        observer: Observer | None = None,
     ) -> None:
+        """Starts all members; see `Network`.
+
+        Args:
+            members: N.
+            size: of a cluster; 0: all members.
+            seed: of all randomness.
+            faults: what goes wrong.
+            roles: by member's number, in the place of a draw.
+            eligible: who is drawn, by number; all by default.
+            tick_ms: how often hosts hear that time passed.
+            observer: to draw or count the run.
+        """
         self.size = size
+        self.eligible = eligible
         super().__init__(
             members,
             seed,
@@ -62,23 +81,26 @@ class Drawn(Network):
             application=self._application,
             roles=roles,
             tick_ms=tick_ms,
+            observer=observer,
         )
 
     def _application(self, membership: Membership, number: int) -> Application:
         application = Drawing(membership, membership.addresses[number])
         application.cluster_size = self.size
+        if self.eligible is not None:
+            application.eligible = frozenset(membership.addresses[one] for one in self.eligible)
         return application
 
-    def send(self, host: Host, recipient: Address, payload: Payload) -> None:
+    def look_at(self, host: Host, payload: Payload) -> None:
         """An honest member votes for what one of the slot's two leaders proposed, each in its own way."""
+        super().look_at(host, payload)
         is_own = getattr(payload, "signer", None) == host.key.address
-        if host.liar is None and is_own and isinstance(payload, PrePrepare | Prepare):
+        if is_own and isinstance(payload, PrePrepare | Prepare):
             self._check_leader(host, payload)
         if isinstance(payload, Gathered | CertificateRequest):
             self.occurred[HANDED if isinstance(payload, Gathered) else REQUESTED] += 1
         if isinstance(payload, Commit):
             self.occurred[PLAIN] += host.replica._member.state.is_plain
-        super().send(host, recipient, payload)
 
     def _check_leader(self, host: Host, vote: PrePrepare | Prepare) -> None:
         proposal = voted_in(host.application.records())
@@ -94,17 +116,52 @@ class Drawn(Network):
         self.occurred[DRAWN if justification is None else BY_ORDER] += 1
 
 
-def setup_of_clusters(seed: int) -> tuple[Setup, int]:
-    """Returns what a seed chooses: 7 to 13 members, and clusters of four to seven of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSetup:
+    """What a seed chose: beside the faults, the size of clusters, and who lies."""
+
+    setup: Setup
+    size: int
+    roles: dict[int, Role]
+    """By member's number."""
+    is_captured: bool
+    """Whether only liars are drawn: the clusters of all slots have no honest member."""
+
+
+def setup_of_clusters(seed: int) -> ClusterSetup:
+    """Returns what a seed chooses: 7 to 13 members, and clusters of four to seven; of liars alone, F - 1 of them."""
     members = MEMBERS[seed % len(MEMBERS)]
     sizes = [size for size in SIZES if size < members]
     setup = replace(setup_of(seed, members), kind=Kind.OPAQUE)
-    return setup, sizes[seed // len(MEMBERS) % len(sizes)]
+    random = Random(f"clusters of seed {seed}")
+    roles = [role if random.random() < 0.5 else random.choice(COLLECTING) for role in setup.faults.roles]
+    size = sizes[seed // len(MEMBERS) % len(sizes)]
+    is_captured = random.random() < CAPTURED_SHARE
+    if is_captured:
+        liars = fault_bound(members)
+        roles = random.choices((*COLLECTING, Role.SILENT, Role.WITHHOLDING, Role.EQUIVOCATING), k=liars)
+        size = liars - 1
+    return ClusterSetup(
+        setup=replace(setup, faults=replace(setup.faults, roles=())),
+        size=size,
+        roles=dict(zip(random.sample(range(members), len(roles)), roles, strict=True)),
+        is_captured=is_captured,
+    )
 
 
 def run_clusters(seed: int) -> Outcome:
     """Runs the faults of a seed where clusters are drawn."""
-    setup, size = setup_of_clusters(seed)
+    chosen = setup_of_clusters(seed)
+    setup = chosen.setup
     with keyed_hashes():
-        network = Drawn(setup.members, size, seed, setup.faults, tick_ms=setup.tick_ms)
+        network = Drawn(
+            setup.members,
+            chosen.size,
+            seed,
+            setup.faults,
+            roles=chosen.roles,
+            eligible=chosen.roles if chosen.is_captured else None,
+            tick_ms=setup.tick_ms,
+        )
+        network.occurred[CAPTURED] += chosen.is_captured
         return run_setup(network, setup, kind="clusters")
