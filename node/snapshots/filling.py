@@ -27,6 +27,7 @@ from ledger.block import Block, block_digest, block_is_whole
 from ledger.eras import BegunEra
 from ledger.errors import DecidedBlockRefused, LedgerDamaged, LedgerError, LedgerForeign
 from ledger.ledger import Ledger
+from ledger.transactions import TransactionVerifier
 from ledger.validation import certificate_fault
 from node.home.folder import Home
 from node.logs import get_logger
@@ -298,14 +299,15 @@ class Filling:
     def _open(self) -> Ledger:
         """Goes on with the ledger that was begun, else begins one."""
         directory, genesis = self._folder.ledger, self._ledger.genesis
+        verifier = TransactionVerifier(self._ledger.chain, remembered_max=1)  # nobody asks for one again
         try:
             if Ledger.exists(directory):
-                return Ledger.open(directory, genesis, begun=self._begun)
+                return Ledger.open(directory, genesis, verifier, begun=self._begun)
         except (LedgerDamaged, LedgerForeign) as error:
             self._log.warning("the earlier blocks that were filled in are fetched anew", reason=str(error))
         self._folder.remove()
         self._folder.directory.mkdir(mode=0o700)
-        return Ledger.create(directory, genesis, begun=self._begun)
+        return Ledger.create(directory, genesis, verifier, begun=self._begun)
 
     def _has_room(self) -> bool:
         free = shutil.disk_usage(self._home.directory).free

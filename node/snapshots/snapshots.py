@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from consensus.identifiers import Address
 from ledger.eras import BegunEra, BegunEras
 from ledger.ledger import Ledger
+from node.home.checkpoint_file import load_checkpoint
 from node.home.configuration import Configuration
 from node.logs import get_logger
 from node.mesh.messages import Blocks, PeerMessage, SnapshotAnswer, SnapshotQuestion
@@ -90,7 +91,13 @@ class Snapshots:
         )
         genesis = self._ledger.genesis
         eras = BegunEras(genesis, self._begun)
-        return SnapshotIntake(genesis=genesis, begun=eras, directory=self._home.intake, links=links)
+        return SnapshotIntake(
+            genesis=genesis,
+            begun=eras,
+            checkpoint=load_checkpoint(self._home.checkpoint, self._ledger.chain),
+            directory=self._home.intake,
+            links=links,
+        )
 
     def _close(self) -> None:
         self.own.close()

@@ -120,7 +120,9 @@ def test_where_nobody_has_the_first_block_any_more_it_begins_with_a_state(street
         )
         assert "no member gives the first block: this node begins with a state" in running.errors()
         wait_until(
-            lambda: "no member that is reached gives block 1" in str(joining.present_status()["filling_in"]["notice"]),
+            lambda: (
+                "no member that is reached gives block 1" in str(joining.present_status()["filling_in"]["notice"])
+            ),
             "it says that nobody has the blocks below",
         )
     checked = p2pnode(street.directory, "ledger", "verify", "--home", joining.home.directory)

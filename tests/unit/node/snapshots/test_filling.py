@@ -1,5 +1,6 @@
-"""Earlier blocks fill in behind a snapshot, whoever lies or is silent, whenever the process ends: real ledgers, blocks and
-signatures, without sockets.
+"""Earlier blocks fill in behind a snapshot, whoever lies or is silent, whenever the process ends.
+
+Real ledgers, blocks and signatures, without sockets.
 """
 
 import asyncio
@@ -384,7 +385,7 @@ async def test_a_history_that_a_quorum_forged_is_told_in_words_and_the_ledger_st
 async def test_a_snapshot_that_does_not_follow_from_the_blocks_below_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quorum decided a state that no execution leads to: whoever begins there believes it, until the blocks are here."""
+    """A quorum decided a state that no execution leads to: whoever begins there believes it until blocks fill in."""
 
     def invented(state, genesis, context, transactions):  # type: ignore[no-untyped-def]
         executed = true_execution(state, genesis, context, transactions)
