@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from consensus.codec import Record, decode
 from consensus.identifiers import Address, Digest
+from contracts.agenda_records import Agenda, Due, GateClosure, TradeEnd
 from contracts.applicants import ApplicationEnd
 from contracts.conservation import unbalanced_books
 from contracts.execution import Execution
@@ -18,10 +19,7 @@ from contracts.receipts import Asset, Party, Posting, Stage, Status
 from contracts.state import (
     AGENDA_KEY,
     Account,
-    Agenda,
     Deficit,
-    Due,
-    GateClosure,
     Interval,
     MeterReading,
     Overlay,
@@ -31,7 +29,6 @@ from contracts.state import (
     StateKey,
     Table,
     Trade,
-    TradeEnd,
     TradeStatus,
     account_key,
     deficit_key,

@@ -19,6 +19,7 @@ from node.cli.asking import Question, ask, ask_url
 from node.cli.homes.exchanging import METER_EXAMPLE, ROTATE_EXAMPLE, replace_meter, rotate
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.homes.members import SHOW_EXAMPLE, show
+from node.cli.homes.renewing import RENEW_EXAMPLE, renew
 from node.cli.options import ConfigOption, JsonOption, YesOption, confirm
 from node.cli.sending import send_as_member
 from node.cli.terminal import error_console, output_console
@@ -58,11 +59,12 @@ MEMBERS_PATH: Final = "/v1/members"
 
 member_app = typer.Typer(
     no_args_is_help=True,
-    help="One member; leave the chain, or exchange this home's keys; remove who must go; what waits of all that.",
+    help="One member; leave, renew this home or exchange its keys; remove who must go; what waits of all that.",
 )
 member_app.command("show", epilog=SHOW_EXAMPLE)(show)
 member_app.command("rotate", epilog=ROTATE_EXAMPLE)(rotate)
 member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
+member_app.command("renew", epilog=RENEW_EXAMPLE)(renew)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)
