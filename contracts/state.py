@@ -13,13 +13,14 @@
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
 | `J` applicants to join | address | `Applicant` |
 | `K` offices | address | `Office` |
+| `L` validities | address | `Validity` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | letter | `Agenda`, `Applications`, `Attendance`, `EraTable`, `HeightMarks`, `LastBlock` |
-| `S` further ones | letter | `MemberList`, `MemberQueue`, `Randomness`, `Rules`, `Totals` |
+| `S` further ones | letter | `LastExpiry`, `MemberList`, `MemberQueue`, `Randomness`, `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -35,15 +36,17 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
-from contracts.applicants import Applicant, ApplicationEnd, Applications
+from contracts.agenda_records import Agenda, Due
+from contracts.applicants import Applicant, Applications
 from contracts.member_records import Activity, FirstProof, HeightMarks, KeyOwner, MemberQueue, MemberTerm, Misconduct
 from contracts.office_records import Office
-from contracts.proposal_records import Proposal, ProposalTurn
+from contracts.proposal_records import Proposal
 from contracts.randomness_records import Randomness
 from contracts.rule_records import Rules
 from contracts.service_records import Attendance, LastBlock
 from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
+from contracts.validity_records import LastExpiry, Validity
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
 
@@ -65,6 +68,7 @@ class Table(bytes, Enum):
     INTERVAL = b"I"
     APPLICANT = b"J"
     OFFICE = b"K"
+    VALIDITY = b"L"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -186,38 +190,6 @@ class Interval(Record, frozen=True, kw_only=True, tag="interval"):
     closed: bool
 
 
-class GateClosure(Record, frozen=True, kw_only=True, tag="gate-closure"):
-    """The gate of an interval closes, unless a further reading put it off."""
-
-    interval_start_ms: Milliseconds
-
-
-class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
-    """A forward trade becomes final or expires, unless it is over."""
-
-    trade: Digest
-
-
-AgendaSubject = GateClosure | TradeEnd | ProposalTurn | ApplicationEnd
-
-
-class Due(Record, frozen=True, kw_only=True, tag="due"):
-    """One thing that happens by itself, at the first block with this slot or a later one."""
-
-    slot: Slot
-    number: int
-    """Counts all of them: of those due at one slot the earlier made one comes first."""
-    subject: AgendaSubject
-
-
-class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
-    """The binary heap of what is due: places 0 <= place < size of its table."""
-
-    size: int
-    made: int
-    """How many were ever put in."""
-
-
 class PromiseBook(Record, frozen=True, kw_only=True, tag="promise-book"):
     """A member's forward trades of one delivery window that are not final, in the order of their execution."""
 
@@ -312,6 +284,7 @@ class ScoreCause(Enum):
     STAKE = "stake"
     SUSPENSION = "suspension"
     VERIFIER = "verifier"
+    REINSTATEMENT = "reinstatement"
 
 
 class Score(Record, frozen=True, kw_only=True, tag="score"):
@@ -324,7 +297,7 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     unlocking: Unlocking | None
     """Another part of it."""
     is_suspended: bool
-    """Proven misconduct bars trading, sampling, stake and rewards."""
+    """After proven misconduct, or by a quorum: no trading, sampling, stake and rewards."""
     falls: int
     """How often a fault took the score from the trading threshold or above to below it."""
     way_back: WayBack | None
@@ -392,6 +365,7 @@ StateValue = (
     | Interval
     | KeyOwner
     | LastBlock
+    | LastExpiry
     | Member
     | MemberList
     | MemberQueue
@@ -408,6 +382,7 @@ StateValue = (
     | Score
     | Totals
     | Trade
+    | Validity
 )
 
 TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
@@ -419,6 +394,7 @@ ATTENDANCE_KEY: Final = StateKey(Table.SINGLETON.value + b"S")
 HEIGHT_MARKS_KEY: Final = StateKey(Table.SINGLETON.value + b"W")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
+LAST_EXPIRY_KEY: Final = StateKey(Table.SINGLETON.value + b"X")
 RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"Y")
 RULES_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
 
@@ -526,6 +502,11 @@ def used_key(key: PublicKey) -> StateKey:
 def first_proof_key(address: Address) -> StateKey:
     """Key of the first proof that a member contradicted itself."""
     return StateKey(Table.FIRST_PROOF.value + address)
+
+
+def validity_key(address: Address) -> StateKey:
+    """Key of until when the authority vouches for a member."""
+    return StateKey(Table.VALIDITY.value + address)
 
 
 class StateReader(Protocol):

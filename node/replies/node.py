@@ -392,7 +392,7 @@ class BlockSummary(ApiModel):
     slot: SlotNumber
     leader: Hash
     expected_leader: Hash
-    """Leader that Eq. 1 names for this height and slot."""
+    """Leader that Eq. 1 names for this height and slot; of the two where clusters are drawn, the one that led."""
     transactions: Count
     """How many transactions the block contains."""
     state_root: Hash
@@ -437,7 +437,10 @@ class BlockReply(ApiModel):
     slot: SlotNumber
     leader: Hash
     expected_leader: Hash
-    """Leader that Eq. 1 names for this height and slot."""
+    """Leader that Eq. 1 names for this height and slot; of the two where clusters are drawn, the one that led."""
+    collectors: list[Hash]
+    """Members that were drawn for the slot, in the order drawn: they heard its votes first. Empty where all did, and
+    of the first block behind a snapshot, as the state below it is not here."""
     header: HeaderModel
     header_encoded: Hex
     """Canonical encoding of the header: what the digest is the hash of."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from consensus.codec import decode
 from consensus.identifiers import FIXED_AHEAD, Address, Height
-from contracts.member_changes import Hindrance, Prospect, prospect
+from contracts.member_changes import Hindrance, Prospect, is_expiry, prospect
 from contracts.member_records import (
     ChangeKind,
     MemberChange,
@@ -21,7 +21,7 @@ from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, WaitingChange
-from node.stories.proposals import expulsion_proposals
+from node.stories.proposals import member_proposals
 
 OfSender = Callable[[Address], Sequence[Transaction]]
 """What waits for a block of a sender, in the order of nonces."""
@@ -31,6 +31,7 @@ VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its no
 CAUSES: Final = {
     RemovalCause.REVOKED: "the authority revoked its key",
     RemovalCause.EXPELLED: "a quorum of the members expelled it",
+    RemovalCause.EXPIRED: "its certificate ran out and was not renewed",
     RemovalCause.EQUIVOCATED: "it went on contradicting itself after that was proven",
 }
 
@@ -53,7 +54,7 @@ def changes_of(ledger: Ledger, names: Names, undecided: OfSender = lambda _: ())
     return MemberChangesReply(
         under_way=[one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))],
         waiting=[waiting_view(one, names.of(one.change.address)) for one in found],
-        expulsions=list(expulsion_proposals(ledger, names)),
+        proposals=list(member_proposals(ledger, names)),
         left=list(_left(ledger, names)),
     )
 
@@ -161,7 +162,8 @@ def sentence_of(found: Prospect) -> str:  # noqa: PLR0911  (a case each)
         case Hindrance.ONE_IS_PENDING:
             return "it waits until the change before it is in force, a block or two."
         case Hindrance.TRADES_PENDING:
-            return f"it waits until its {found.trades_pending} forward trades are final."
+            limit = ", a waiting time at most" if is_expiry(found.change) else ""
+            return f"it waits until its {found.trades_pending} forward trades are final{limit}."
         case Hindrance.IN_DEBT:
             return f"it waits until it has paid the {found.owed_micro} micro-tokens that it owes the grid account."
         case Hindrance.TOO_FEW_MEMBERS:

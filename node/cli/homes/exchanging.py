@@ -18,7 +18,7 @@ from contracts.transactions import KeyUse
 from node.admission import next_keys
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
-from node.cli.options import YesOption, confirm
+from node.cli.options import RunningConfig, YesOption, confirm
 from node.cli.terminal import error_console, output_console
 from node.client import open_client
 from node.errors import NodeError
@@ -39,7 +39,6 @@ METER_EXAMPLE: Final = """\
 2. p2pnode ca issue ca node1/next/node.csr --output node1.crt      (at the authority)
 3. p2pnode member replace-meter --config node1/meter.toml --certificate node1.crt"""
 
-RunningConfig = Annotated[Path, typer.Option("--config", help="The meter.toml of a node that runs.")]
 CertificateOption = Annotated[
     Path | None, typer.Option(help="The certificate that the authority gave for the request.", show_default=False)
 ]
@@ -136,7 +135,7 @@ def _exchange(config: Path, use: KeyUse, certificate: Path | None, *, discard: b
             confirm(words.question, yes=yes)
         next_keys.prepare(home, use, name=configuration.node.name, capacity_w=known.capacity_w)
     if certificate is not None:
-        next_keys.take_certificate(home, use, _content(certificate))
+        next_keys.take_certificate(home, use, certificate_content(certificate))
     again = f"p2pnode {words.command} --config {config}"
     if not home.next.certificate.exists():
         typer.echo(
@@ -223,7 +222,12 @@ async def _signed(own: OwnNode, home: Home, use: KeyUse) -> bytes:
     return await own.signed(next_keys.action_of(home, use, chain, member))
 
 
-def _content(path: Path) -> bytes:
+def certificate_content(path: Path) -> bytes:
+    """Returns what is in a file that the authority gave.
+
+    Raises:
+        NodeError: it cannot be read, or is too long for a certificate.
+    """
     try:
         return read_bounded(path, size_bytes_max=CHAIN_FILE_SIZE_BYTES_MAX)
     except OSError as error:

@@ -26,10 +26,9 @@ from node.admission.joining.files import (
 )
 from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
-from node.cli.homes.member import RunningConfig
 from node.cli.homes.show_identity import identities_of, told_of
 from node.cli.homes.street import block_name, street_of
-from node.cli.options import ConfigOption, YesOption, confirm, require_home_address
+from node.cli.options import ConfigOption, RunningConfig, YesOption, confirm, require_home_address
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
 from node.errors import JoinError
