@@ -18,6 +18,7 @@ from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Slot
 from consensus.membership import Memberships
 from consensus.messages import (
     NUMBER_MAX,
+    Checked,
     Claim,
     CommitCertificate,
     DigestField,
@@ -164,7 +165,15 @@ class Received:
     """The host's answer to `Effects.verify`: a message whose signatures hold."""
 
     sender: Address
-    message: Verified[Message]
+    message: Verified[Checked]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The host's other answer to `Effects.verify`: a message some signature in which does not hold."""
+
+    sender: Address
+    message: Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +230,7 @@ class KeepSilent:
     """Takes the place of an earlier one: first `UNANSWERED`, then the height proven by Q others (`recovery`)."""
 
 
-Event = Tick | Connected | Arrived | Received | WorkWaiting | Proposed | Validated | Applied | KeepSilent
+Event = Tick | Connected | Arrived | Received | Refused | WorkWaiting | Proposed | Validated | Applied | KeepSilent
 
 
 # --- effects -----------------------------------------------------------------------------------------------

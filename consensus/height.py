@@ -8,7 +8,15 @@ from consensus.events import BlockOrigin, PreparedBlock, SignState
 from consensus.evidence import Offence, Signed
 from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Leaders, Membership, Memberships
-from consensus.messages import Commit, Prepare, PrePrepare, ViewChange
+from consensus.messages import (
+    Commit,
+    CommitCertificate,
+    EndorsedStatement,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    ViewChange,
+)
 from consensus.tally import Tally
 
 
@@ -51,6 +59,23 @@ class HeightState:
 
     relayed: dict[tuple[type[Signed], Address], set[Slot]] = field(default_factory=dict)
     """Per kind and signer: slots of the statements passed on since the last resending."""
+
+    # who collects, and what they hand back (`collecting`); of no use where nothing is drawn
+    whole_votes: PreparedCertificate | None = None
+    """Of the highest slot of those that came whole: tallies may have pushed a statement in it out."""
+    whole_commits: CommitCertificate | None = None
+    """That decides the height: formed here, or come whole. The body may be missing."""
+    handed: dict[EndorsedStatement, Slot] = field(default_factory=dict)
+    """Slot of the last certificate of each kind that this member looked at for handing it out."""
+    asks: int = 0
+    """How often a cluster was asked since `asks_since_ms`."""
+    asks_since_ms: int | None = None
+    asked: set[Address] = field(default_factory=set)
+    """Who was asked for a certificate at this height."""
+    is_plain: bool = False
+    """Two thirds of a slot passed in vain: what this member says at this height goes to all."""
+    ahead: Address | None = None
+    """Who spoke of the next height last."""
 
     # what the host was asked and answered
     validating: set[Digest] = field(default_factory=set)

@@ -76,10 +76,34 @@ def receive_status(member: Member, sender: Address, message: Status, now: Instan
         member.clocks.report(sender, message.clock_slot, now)
         member.told[sender] = message.undecided
         member.silent_at[sender] = message.undecided if message.is_silent else GENESIS_HEIGHT
-    if message.undecided < member.state.height:
+    if message.undecided < member.state.height and not _is_handed_back(member, message.undecided, now):
         _send_decided(member, sender, message.undecided, now)
     elif message.undecided > member.state.height:
-        ask(member, sender, now)
+        _note_further(member, sender, message.undecided, now)
+
+
+def _note_further(member: Member, other: Address, undecided: Height, now: Instant) -> None:
+    note_ahead(member, other, now)
+    if undecided > member.state.height + 1 or not member.state.leaders.is_drawn:
+        ask(member, other, now)
+
+
+def note_ahead(member: Member, other: Address, now: Instant) -> None:
+    """Notes who is further. Where clusters are drawn that is no reason to ask yet, if it is the next height: what
+    decides this one is handed back, and asked for if it does not come (`collecting`).
+    """
+    if member.state.leaders.is_drawn:
+        member.state.ahead = other
+        member.state.note_heard(now.monotonic_ms)
+
+
+def _is_handed_back(member: Member, undecided: Height, now: Instant) -> bool:
+    """Says whether what decides a height is most likely on its way to who lacks it: the last one, where clusters are
+    drawn, and decided here just now.
+    """
+    state = member.state
+    is_recent = now.monotonic_ms - state.started_ms < member.tau_ms // ASK_FRACTION
+    return state.leaders.is_drawn and undecided + 1 == state.height and is_recent
 
 
 def ask(member: Member, other: Address, now: Instant) -> None:

@@ -11,16 +11,20 @@ one round trip per block.
 
 from typing import Final
 
+from consensus import collecting
 from consensus.events import Arrived, Instant
-from consensus.heights import answer_lower, ask, note_other_era
-from consensus.identifiers import Address, Height
+from consensus.heights import answer_lower, ask, note_ahead, note_other_era
+from consensus.identifiers import Address, EraNumber, Height
 from consensus.member import Member
 from consensus.messages import (
     PROPOSAL_SIZE_BYTES_MAX,
     Body,
     BodyRequest,
+    CertificateRequest,
     Commit,
     Decided,
+    EndorsedStatement,
+    Gathered,
     Message,
     Prepare,
     PrePrepare,
@@ -39,14 +43,16 @@ HELD_SIZE_BYTES_MAX: Final = PROPOSAL_SIZE_BYTES_MAX
 
 class Intake:
     """Messages that wait for their height. Memory: per sender one statement of each signer and kind and one DECIDED
-    run.
+    run; of certificates that are handed out, one of each kind.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_gathered", "_held")
 
     def __init__(self) -> None:
         self._held: dict[tuple[Address, Address, type[Message], Height], Arrived] = {}
         """By sender, signer, kind and height."""
+        self._gathered: dict[EndorsedStatement, Arrived] = {}
+        """The last certificate of each kind for the next height, whoever brought it: each costs Q signatures."""
 
     def admit(self, arrived: Arrived, member: Member, now: Instant) -> bool:
         """Says whether a message is to be verified now; otherwise holds, answers or drops it."""
@@ -57,28 +63,31 @@ class Intake:
             return True
         height = height_of(arrived.message)
         undecided = member.state.height
-        if isinstance(arrived.message, Decided):
-            era = arrived.message.certificate.era
-            if era != member.eras.at(height).number:
-                note_other_era(member, arrived.sender, era, now)
-                return False
+        era = era_of(arrived.message)
+        if era is not None and era != member.eras.at(height).number:
+            note_other_era(member, arrived.sender, era, now)
+            return False
         if height < undecided:
-            # two that answer each other's DECIDED would go on for ever
-            if not isinstance(arrived.message, Decided):
-                answer_lower(member, arrived.sender, height, now)
+            _answer(arrived, member, height, now)
         elif height > undecided:
             self._hold(arrived, member, height - undecided)
             if height > undecided + 1:
                 ask(member, arrived.sender, now)
-        return height == undecided and member.phase is not Phase.APPLYING and not is_known(arrived.message, member)
+            else:
+                note_ahead(member, arrived.sender, now)
+        is_due = height == undecided and member.phase is not Phase.APPLYING
+        return is_due and not is_known(arrived.message, member) and collecting.may_verify(arrived, member, now)
 
     def _hold(self, arrived: Arrived, member: Member, heights_ahead: int) -> None:
         message, signer = arrived.message, signer_of(arrived)
         ahead_max = DECIDED_RUN_MAX - 1 if isinstance(message, Decided) else 1
-        if heights_ahead > ahead_max or isinstance(message, BodyRequest | Body):
-            return  # bodies are asked for at the undecided height only
+        if heights_ahead > ahead_max or isinstance(message, BodyRequest | Body | CertificateRequest):
+            return  # what is asked for is of the undecided height only
         if not isinstance(message, Decided) and signer not in member.state.memberships.following:
             return  # of names that anyone could invent nothing is kept
+        if isinstance(message, Gathered):
+            self._gathered[message.kind] = arrived
+            return
         if signer != arrived.sender and not member.may_relay:
             return
         key = (arrived.sender, signer, type(message), height_of(message))
@@ -90,10 +99,34 @@ class Intake:
         """Returns the messages held for the height that is undecided now, DECIDED first, what several senders brought
         once, and forgets all below.
         """
-        held = (arrived for (*_, height), arrived in self._held.items() if height == undecided)
+        gathered, self._gathered = self._gathered.values(), {}
+        held = [arrived for (*_, height), arrived in self._held.items() if height == undecided]
+        held += [arrived for arrived in gathered if height_of(arrived.message) == undecided]
         released = {arrived.message: arrived for arrived in held}.values()
         self._held = {key: arrived for key, arrived in self._held.items() if key[-1] > undecided}
         return sorted(released, key=lambda arrived: not isinstance(arrived.message, Decided))
+
+
+def _answer(arrived: Arrived, member: Member, height: Height, now: Instant) -> None:
+    """Answers a message of a lower height. Who has what decided it lacks nothing: two that answer each other's
+    DECIDED would go on for ever.
+    """
+    match arrived.message:
+        case Decided():
+            pass
+        case Gathered() if arrived.message.kind is EndorsedStatement.COMMIT:
+            pass
+        case CertificateRequest() if collecting.answer_last(member, arrived.sender, arrived.message, now):
+            pass
+        case _:
+            answer_lower(member, arrived.sender, height, now)
+
+
+def era_of(message: Message) -> EraNumber | None:
+    """Returns the era that a message names; None of one that names none: the domain of its signature does."""
+    if isinstance(message, Gathered | CertificateRequest):
+        return message.era
+    return message.certificate.era if isinstance(message, Decided) else None
 
 
 def height_of(message: Message) -> Height:

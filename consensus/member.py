@@ -1,11 +1,11 @@
 """The mutable heart of a replica: what the rules read and write, and how they speak to the outside.
 
 The rules themselves are free functions over it: `safety` (S1 to S5), `liveness` (P1 to P7), `heights` (P8),
-`relaying` (P9).
+`relaying` (P9), `collecting` (P10).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from consensus.clock import CLOCK_SETTLE_MS, MemberClocks, OwnClock
@@ -14,7 +14,14 @@ from consensus.events import UNANSWERED, Instant, Outbox, ValidateRequest
 from consensus.height import HeightState
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey, Signature, Slot
 from consensus.membership import Leaders, Membership, Memberships
-from consensus.messages import RELAY_MEMBERS_MAX, BodyRequest, Message
+from consensus.messages import (
+    RELAY_MEMBERS_MAX,
+    BodyRequest,
+    CommitCertificate,
+    EndorsedStatement,
+    Gathered,
+    Message,
+)
 from consensus.phases import Phase, enter
 from consensus.silence import Silence
 
@@ -90,6 +97,30 @@ class Parameters:
     """How long a clock stays after a jump before it is followed; only the simulator's short runs shorten it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondCopy:
+    """A certificate that this member hands to those whose first collector may keep it from them."""
+
+    gathered: Gathered
+    recipients: tuple[Address, ...]
+    due_ms: int
+    """Monotonic."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Collected:
+    """What a member remembers beyond a height of the certificates that are handed out (`collecting`)."""
+
+    second_copies: dict[EndorsedStatement, SecondCopy] = field(default_factory=dict)
+    """Of each kind the one that may have to be handed out next."""
+    settled: tuple[CommitCertificate, Membership] | None = None
+    """What decided the last height that was decided here, and its members."""
+    answered: dict[Address, int] = field(default_factory=dict)
+    """Per member: monotonic time of the last answer with a certificate."""
+    distrusted: dict[Address, int] = field(default_factory=dict)
+    """Per member: monotonic time of its last certificate that did not hold."""
+
+
 class Member:
     """One member's view of the undecided height and of the other members."""
 
@@ -127,7 +158,9 @@ class Member:
         self.answered: dict[Address, tuple[Height, int]] = {}
         """Per member: first height and monotonic time of the last answer with decided blocks."""
         self.told: dict[Address, Height] = {}
-        """Per member: its undecided height, by its last STATUS and what it sent since. Only shown, never acted on."""
+        """Per member: its undecided height, by its last STATUS and what it sent since. All that follows from it is
+        that nobody hands it what decided a lower one.
+        """
         self.silent_at: dict[Address, Height] = {}
         """Per member: the height at which it signs nothing, by its last STATUS; 0 if it may. Only shown, as above."""
         self.other_eras: dict[Address, EraNumber] = {}
@@ -150,6 +183,7 @@ class Member:
         """Per member: monotonic time at which its STATUS was last passed on."""
         self.passed_further: dict[Address, int] = {}
         """Per member: monotonic time at which its STATUS, come over others, was last passed on."""
+        self.collected = Collected()
         self.answered_over: dict[tuple[Address, Address], int] = {}
         """Per sender and origin of a STATUS passed on: monotonic time of the last answer to the origin."""
 
@@ -229,7 +263,7 @@ class Member:
         for known in by_member:
             for address in [address for address in known if address not in members]:
                 del known[address]
-        for times in (self.answered, self.asked):
+        for times in (self.answered, self.asked, self.collected.answered, self.collected.distrusted):
             for address in [address for address in times if not memberships.hears(address)]:
                 del times[address]
         for sender, origin in list(self.answered_over):
@@ -247,9 +281,21 @@ class Member:
         if others:
             self.out.add_send(message, others)
 
-    def send_all(self, message: Message) -> None:
-        """Queues a message to all other members of the undecided height and of the next one."""
-        self.send(message, self.state.memberships.addresses)
+    def hearers(self, slot: Slot) -> tuple[Address, ...]:
+        """Returns who hears a vote or COMMIT of this member for a slot: the cluster that collects, while that may do;
+        else all, those of the next height too.
+        """
+        leaders = self.state.leaders
+        is_collected = leaders.is_drawn and self.is_fast_at(slot)
+        return leaders.cluster(slot) if is_collected else self.state.memberships.addresses
+
+    def is_fast_at(self, slot: Slot) -> bool:
+        """Says whether a slot may be decided without a view change as far as this member knows: it voted in it for
+        an unjustified proposal, gave no slot of the height up, and had no need to tell all of it.
+        """
+        state, voted = self.state, self.state.voted
+        has_voted = voted is not None and voted.slot == slot and voted.justification is None
+        return has_voted and state.sign_state.attempts == 0 and not state.is_plain and not self.is_relaying
 
     def body_or_ask(self, block: Digest, holders: Iterable[Address], now: Instant) -> bytes | None:
         """Returns a body at hand, else asks its holders for it once a slot and returns None. While links seem dead

@@ -306,7 +306,24 @@ class HeightAnswer(Record, frozen=True, kw_only=True, tag="height-answer"):
     """Under the `HeightAnswerStatement`."""
 
 
-Message = PrePrepare | Prepare | Commit | ViewChange | Decided | Status | BodyRequest | Body
+Message = (
+    PrePrepare | Prepare | Commit | ViewChange | Decided | Status | BodyRequest | Body | Gathered | CertificateRequest
+)
+
+Checked = (
+    PrePrepare
+    | Prepare
+    | Commit
+    | ViewChange
+    | Decided
+    | Status
+    | BodyRequest
+    | Body
+    | PreparedCertificate
+    | CommitCertificate
+    | CertificateRequest
+)
+"""What a message says once it was checked: of a certificate in few bytes, the certificate."""
 
 
 def vote_bytes(domain: Domain, height: Height, slot: Slot, block: Digest) -> bytes:

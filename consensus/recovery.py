@@ -30,13 +30,13 @@ from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
 from consensus.member import Signer
 from consensus.membership import Membership, Memberships
 from consensus.messages import (
+    Checked,
     Commit,
     CommitCertificate,
     Decided,
     Endorsement,
     HeightAnswer,
     HeightQuestion,
-    Message,
     Prepare,
     PreparedCertificate,
     PrePrepare,
@@ -58,7 +58,7 @@ OwnStatement = tuple[StatementKind, Height, Slot, Digest | None]
 """Kind, height, slot and block of something signed; a VIEW-CHANGE names no block here."""
 
 
-def is_forgotten(message: Message, own: Address, remembered: SignState) -> bool:
+def is_forgotten(message: Checked, own: Address, remembered: SignState) -> bool:
     """Says whether a verified message shows a statement of this member that its sign state does not bound.
 
     A sign state below the undecided height alone says nothing: the others decide without this member, too.
@@ -83,16 +83,10 @@ def _is_unbounded(statement: OwnStatement, remembered: SignState) -> bool:
     return last is None or slot > last.slot or (slot == last.slot and block != last.block)
 
 
-def _own_statements(message: Message, own: Address) -> Iterator[OwnStatement]:
+def _own_statements(message: Checked, own: Address) -> Iterator[OwnStatement]:
     match message:
         case PrePrepare():
-            if message.signer == own:
-                yield StatementKind.VOTE, message.height, message.slot, message.block
-            justification = message.justification
-            if justification is not None:
-                if any(header.signer == own for header in justification.headers):
-                    yield StatementKind.VIEW_CHANGE, message.height, message.slot, None
-                yield from _votes_in(justification.certificate, own)
+            yield from _in_proposal(message, own)
         case Prepare() if message.signer == own:
             yield StatementKind.VOTE, message.height, message.slot, message.block
         case Commit() if message.signer == own:
@@ -103,6 +97,20 @@ def _own_statements(message: Message, own: Address) -> Iterator[OwnStatement]:
             yield from _votes_in(message.certificate, own)
         case Decided():
             yield from _commits_in(message.certificate, own)
+        case PreparedCertificate():
+            yield from _votes_in(message, own)
+        case CommitCertificate():
+            yield from _commits_in(message, own)
+
+
+def _in_proposal(message: PrePrepare, own: Address) -> Iterator[OwnStatement]:
+    if message.signer == own:
+        yield StatementKind.VOTE, message.height, message.slot, message.block
+    justification = message.justification
+    if justification is not None:
+        if any(header.signer == own for header in justification.headers):
+            yield StatementKind.VIEW_CHANGE, message.height, message.slot, None
+        yield from _votes_in(justification.certificate, own)
 
 
 def _votes_in(certificate: PreparedCertificate | None, own: Address) -> Iterator[OwnStatement]:

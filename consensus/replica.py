@@ -6,7 +6,7 @@ Theory of operation
 replica holds the state of one height, the undecided one. A message only adds to it; then `RULES` are tried in
 their order, again and again, until none applies.
 
-The rules carry the names of docs/protocol.md: S1 to S5 keep the chain safe and never look at a clock; P1 to P9
+The rules carry the names of docs/protocol.md: S1 to S5 keep the chain safe and never look at a clock; P1 to P10
 keep it going. The slot is PBFT's view; who leads it says `membership.Leaders` (Eq. 1).
 
 It never reads a clock, a socket, a disk or randomness. `assert` means a bug of ours: the host stops the node.
@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from consensus import heights, liveness, proposals, relaying, safety
+from consensus import collecting, heights, liveness, proposals, relaying, safety
 from consensus.eras import Era, Eras
 from consensus.events import (
     Applied,
@@ -33,6 +33,7 @@ from consensus.events import (
     PreparedBlock,
     Proposed,
     Received,
+    Refused,
     SignState,
     Tick,
     Validated,
@@ -44,6 +45,7 @@ from consensus.events import (
 from consensus.evidence import Evidence, Signed, contradiction
 from consensus.explain import explain
 from consensus.explanation import Contact, Explanation
+from consensus.gathering import statements_in
 from consensus.height import HeightState
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, EraNumber, Height, Slot
 from consensus.intake import Intake
@@ -52,11 +54,14 @@ from consensus.membership import Leaders, Membership, Memberships
 from consensus.messages import (
     Body,
     BodyRequest,
+    CertificateRequest,
+    Checked,
     Claim,
     Commit,
+    CommitCertificate,
     Decided,
-    Message,
     Prepare,
+    PreparedCertificate,
     PrePrepare,
     Status,
     ViewChange,
@@ -70,6 +75,7 @@ RULES: Final[tuple[Rule, ...]] = (
     proposals.rule_take_waiting,
     safety.rule_decide,
     safety.rule_commit,
+    collecting.rule_hand_out,
     safety.rule_validate,
     safety.rule_vote,
     liveness.rule_join,
@@ -80,12 +86,22 @@ RULES: Final[tuple[Rule, ...]] = (
     liveness.rule_propose_fast,
     liveness.rule_resend,
     relaying.rule_start_relaying,
+    collecting.rule_second_copy,
+    collecting.rule_ask_cluster,
 )
 
-TIMED_RULES: Final = frozenset({liveness.rule_next_attempt, liveness.rule_start, relaying.rule_start_relaying})
-"""They give a slot, or links, up once time has passed, and are tried on a `Tick` only: before it, the host hands in
-what had arrived. A process that was held up for two slots would otherwise give up with the decision unread at its
-door.
+TIMED_RULES: Final = frozenset(
+    {
+        liveness.rule_next_attempt,
+        liveness.rule_start,
+        relaying.rule_start_relaying,
+        collecting.rule_second_copy,
+        collecting.rule_ask_cluster,
+    }
+)
+"""They give a slot, links or a cluster up once time has passed, and are tried on a `Tick` only: before it, the host
+hands in what had arrived. A process that was held up for two slots would otherwise give up with the decision unread
+at its door.
 """
 
 RULES_PER_STEP_MAX: Final = 2_048
@@ -243,6 +259,8 @@ class Replica:
                     member.out.verify.append(event)
             case Received():
                 self._receive(event.sender, event.message.message, now)
+            case Refused():
+                collecting.note_refused(member, event.sender, event.message, now)
             case WorkWaiting():
                 member.oldest_arrival_ms = event.oldest_arrival_ms
             case KeepSilent():
@@ -252,7 +270,7 @@ class Replica:
 
     # --- receiving ------------------------------------------------------------------------------------------
 
-    def _receive(self, sender: Address, message: Message, now: Instant) -> None:
+    def _receive(self, sender: Address, message: Checked, now: Instant) -> None:
         member = self._member
         if isinstance(message, Status):
             heights.receive_status(member, sender, message, now)
@@ -266,23 +284,38 @@ class Replica:
         match message:
             case PrePrepare():
                 self._receive_pre_prepare(message, now)
-            case Prepare():
-                self._note(message, member.state.votes.add(message))
-            case Commit():
-                self._note(message, member.state.commits.add(message))
-            case ViewChange():
-                self._note(message, member.state.view_changes.add(message))
+            case Prepare() | Commit() | ViewChange():
+                self._count(message)
             case Decided():
                 safety.decide(member, message.certificate, message.proposal)
             case BodyRequest() | Body():
                 self._receive_body(sender, message, now)
+            case PreparedCertificate() | CommitCertificate():
+                self._receive_certificate(message)
+            case CertificateRequest():
+                collecting.answer(member, sender, message, now)
+
+    def _count(self, statement: Prepare | Commit | ViewChange) -> None:
+        state = self._member.state
+        match statement:
+            case Prepare():
+                self._note(statement, state.votes.add(statement))
+            case Commit():
+                self._note(statement, state.commits.add(statement))
+            case ViewChange():
+                self._note(statement, state.view_changes.add(statement))
+
+    def _receive_certificate(self, certificate: PreparedCertificate | CommitCertificate) -> None:
+        """Counts the statements of a certificate as if each had come by itself, and keeps it whole."""
+        for statement in statements_in(certificate):
+            self._count(statement)
+        collecting.keep_whole(self._member.state, certificate)
 
     def _receive_pre_prepare(self, message: PrePrepare, now: Instant) -> None:
         """Counts the vote in a proposal of the slot's leader; the proposal may have to wait for its slot."""
         if proposals.is_far_ahead(self._member, message, now):
             return
-        vote = safety.vote_of(message)
-        self._note(vote, self._member.state.votes.add(vote))
+        self._count(safety.vote_of(message))
         proposals.take_or_hold(self._member, message, now)
 
     def _receive_body(self, sender: Address, message: BodyRequest | Body, now: Instant) -> None:
@@ -341,7 +374,7 @@ class Replica:
         assert event.height == member.state.height, "Applied for another height"
         member.enter(Phase.WAITING)
         self._note_own_block(event, now)
-        following = Height(event.height + 1)
+        following, decided = Height(event.height + 1), member.state
         member.state = HeightState(
             height=following,
             era=member.eras.at(following),
@@ -350,10 +383,13 @@ class Replica:
             parent_slot=event.header_slot,
             started_ms=now.monotonic_ms,
             sent_ms=now.monotonic_ms,
-            sign_state=fresh_sign_state(following, member.state.sign_state.standing),
+            sign_state=fresh_sign_state(following, decided.sign_state.standing),
         )
         member.keep_only(event.memberships)
-        member.out.verify += self._intake.release(following)
+        collecting.tell_applied(member, decided, now)
+        member.out.verify += [
+            arrived for arrived in self._intake.release(following) if collecting.may_verify(arrived, member, now)
+        ]
 
     def _note_own_block(self, event: Applied, now: Instant) -> None:
         state = self._member.state

@@ -4,12 +4,14 @@ No clock is read here but to note when something was sent. Each rule opens with 
 at most once per call, says whether it did, and by acting makes its own condition false.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from consensus.events import Decision, Instant, PreparedBlock
-from consensus.identifiers import Digest, Slot
+from consensus.height import HeightState
+from consensus.identifiers import Address, Digest, Slot
 from consensus.member import Member
 from consensus.messages import (
     Claim,
@@ -99,18 +101,15 @@ def rule_commit(member: Member, now: Instant) -> bool:
     state = member.state
     if not member.may_sign():
         return False
-    found = quorum_for_block(state.votes, state.membership.quorum)
-    if found is None or not state.may_commit_at(found[0]):
+    certificate = _highest_votes(state)
+    if certificate is None or not state.may_commit_at(certificate.slot):
         return False
-    slot, block, endorsements = found
-    body = member.body_or_ask(block, (endorsement.signer for endorsement in endorsements), now)
+    body = member.body_or_ask(certificate.block, _signers(certificate), now)
     if body is None:
         return False
-    certificate = PreparedCertificate(
-        era=state.era.number, height=state.height, slot=slot, block=block, endorsements=endorsements
-    )
+    claim = Claim(slot=certificate.slot, block=certificate.block)
     state.prepared = PreparedBlock(certificate=certificate, proposal=body)
-    state.sign_state = msgspec.structs.replace(state.sign_state, prepared=Claim(slot=slot, block=block))
+    state.sign_state = msgspec.structs.replace(state.sign_state, prepared=claim)
     member.out.prepared = state.prepared
     state.said_ms = now.monotonic_ms
     member.enter(Phase.PREPARED)
@@ -123,21 +122,40 @@ def rule_decide(member: Member, now: Instant) -> bool:
     state = member.state
     if member.phase is Phase.APPLYING or member.is_sealed:
         return False
-    found = quorum_for_block(state.commits, state.membership.quorum)
-    if found is None:
+    certificate = state.whole_commits or _commits_of_quorum(state)
+    if certificate is None:
         return False
-    slot, block, endorsements = found
-    body = member.body_or_ask(block, (endorsement.signer for endorsement in endorsements), now)
+    state.whole_commits = certificate
+    body = member.body_or_ask(certificate.block, _signers(certificate), now)
     if body is None:
         return False
-    decide(
-        member,
-        CommitCertificate(
-            era=state.era.number, height=state.height, slot=slot, block=block, endorsements=endorsements
-        ),
-        body,
-    )
+    decide(member, certificate, body)
     return True
+
+
+def _highest_votes(state: HeightState) -> PreparedCertificate | None:
+    """Returns Q votes for one block at one slot, as they were counted here or came whole, of the higher slot."""
+    found, whole = quorum_for_block(state.votes, state.membership.quorum), state.whole_votes
+    if found is None or (whole is not None and whole.slot >= found[0]):
+        return whole
+    slot, block, endorsements = found
+    return PreparedCertificate(
+        era=state.era.number, height=state.height, slot=slot, block=block, endorsements=endorsements
+    )
+
+
+def _commits_of_quorum(state: HeightState) -> CommitCertificate | None:
+    found = quorum_for_block(state.commits, state.membership.quorum)
+    if found is None:
+        return None
+    slot, block, endorsements = found
+    return CommitCertificate(
+        era=state.era.number, height=state.height, slot=slot, block=block, endorsements=endorsements
+    )
+
+
+def _signers(certificate: PreparedCertificate | CommitCertificate) -> Iterator[Address]:
+    return (endorsement.signer for endorsement in certificate.endorsements)
 
 
 def decide(member: Member, certificate: CommitCertificate, proposal: bytes) -> None:
@@ -146,6 +164,7 @@ def decide(member: Member, certificate: CommitCertificate, proposal: bytes) -> N
     """
     if member.is_sealed:
         return
+    member.collected.settled = certificate, member.state.membership
     member.enter(Phase.APPLYING)
     member.out.apply = Decision(
         height=member.state.height, block=certificate.block, proposal=proposal, certificate=certificate
@@ -165,13 +184,15 @@ def vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
     send_vote(member, proposal, now)
 
 
-def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
-    """Sends the own VOTE for a proposal: the leader's is the PRE-PREPARE itself."""
+def send_vote(member: Member, proposal: PrePrepare, now: Instant, hearers: tuple[Address, ...] | None = None) -> None:
+    """Sends the own VOTE for a proposal, to some members or to who hears it first: the leader's is the PRE-PREPARE
+    itself, and goes to all.
+    """
     state = member.state
     state.sent_ms = now.monotonic_ms
     if proposal.signer == member.own:
         state.votes.add(vote_of(proposal))
-        member.send_all(proposal)
+        member.send(proposal, hearers or state.memberships.addresses)
         return
     signed = vote_bytes(state.era.domain, state.height, proposal.slot, proposal.block)
     prepare = Prepare(
@@ -182,11 +203,11 @@ def send_vote(member: Member, proposal: PrePrepare, now: Instant) -> None:
         signature=member.sign(signed),
     )
     state.votes.add(prepare)
-    member.send_all(prepare)
+    member.send(prepare, hearers or member.hearers(proposal.slot))
 
 
-def send_commit(member: Member, now: Instant) -> None:
-    """Sends COMMIT for the prepared block."""
+def send_commit(member: Member, now: Instant, hearers: tuple[Address, ...] | None = None) -> None:
+    """Sends COMMIT for the prepared block, to some members or to who hears it first."""
     state = member.state
     claim = state.sign_state.prepared
     assert claim is not None, "COMMIT without a certificate"
@@ -200,7 +221,7 @@ def send_commit(member: Member, now: Instant) -> None:
         signature=member.sign(signed),
     )
     state.commits.add(commit)
-    member.send_all(commit)
+    member.send(commit, hearers or member.hearers(claim.slot))
 
 
 def view_change(member: Member, slot: Slot, now: Instant) -> bool:
@@ -235,7 +256,7 @@ def send_view_change(member: Member, now: Instant) -> None:
         certificate=None if state.prepared is None else state.prepared.certificate,
     )
     state.view_changes.add(message)
-    member.send_all(message)
+    member.send(message, state.memberships.addresses)
 
 
 def pre_prepare(

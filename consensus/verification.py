@@ -12,14 +12,17 @@ import msgspec
 
 from consensus.cryptography import verify
 from consensus.eras import Era
+from consensus.gathering import Certificate, certificate_of
 from consensus.identifiers import Address, Digest, Height, Signature, Slot
 from consensus.membership import Leaders, Membership
 from consensus.messages import (
+    Checked,
     Claim,
     Commit,
     CommitCertificate,
     Decided,
     Endorsement,
+    Gathered,
     Justification,
     Message,
     Prepare,
@@ -51,7 +54,7 @@ class Verified(msgspec.Struct, Generic[M], frozen=True):
     message: M
 
 
-def verify_message(message: Message, leaders: Leaders, era: Era) -> Verified[Message] | Refusal:
+def verify_message(message: Message, leaders: Leaders, era: Era) -> Verified[Checked] | Refusal:
     """Checks everything about a message that needs keys but no replica state.
 
     Args:
@@ -60,13 +63,16 @@ def verify_message(message: Message, leaders: Leaders, era: Era) -> Verified[Mes
         era: the message's height belongs to.
 
     Returns:
-        The message as `Verified`, or why it is refused.
+        The message as `Verified`, a certificate in few bytes as the certificate that it is, or why it is refused.
     """
+    if isinstance(message, Gathered):
+        certificate = certificate_in(message, leaders.membership, era)
+        return Refusal.BAD_CERTIFICATE if certificate is None else Verified(certificate)
     refusal = _check(message, leaders, era)
     return Verified(message) if refusal is None else refusal
 
 
-def _check(message: Message, leaders: Leaders, era: Era) -> Refusal | None:
+def _check(message: Checked, leaders: Leaders, era: Era) -> Refusal | None:
     membership = leaders.membership
     match message:
         case PrePrepare():
@@ -174,6 +180,24 @@ def highest_claim(justification: Justification) -> Claim | None:
     """Returns the claim of the highest slot in a justification, None if no header claims a block."""
     claims = [header.claim for header in justification.headers if header.claim is not None]
     return max(claims, key=lambda claim: claim.slot, default=None)
+
+
+def certificate_in(gathered: Gathered, membership: Membership, era: Era) -> Certificate | None:
+    """Returns the certificate that a short form is; None if it is none, or does not hold.
+
+    What costs nothing is looked at first: Q signatures are checked only of what has the form.
+
+    Args:
+        gathered: from anybody.
+        membership: of the height that it names.
+        era: of that height.
+    """
+    certificate = certificate_of(gathered, membership)
+    if certificate is None or gathered.era != era.number:
+        return None
+    if isinstance(certificate, PreparedCertificate):
+        return certificate if prepared_certificate_holds(certificate, membership, era) else None
+    return certificate if commit_certificate_holds(certificate, membership, era) else None
 
 
 def prepared_certificate_holds(certificate: PreparedCertificate, membership: Membership, era: Era) -> bool:

@@ -25,8 +25,8 @@ from consensus.identifiers import (
     Slot,
 )
 from contracts.applicants import Verdict
-from contracts.genesis import EXPIRY_VERSION, PublicKeyBytes
-from contracts.proposal_records import Expulsion
+from contracts.genesis import EXPIRY_VERSION, SUSPENSION_VERSION, PublicKeyBytes
+from contracts.proposal_records import Expulsion, SuspensionChange
 from contracts.rule_records import RulesChange
 from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
@@ -340,7 +340,7 @@ class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-ke
 class Propose(Record, frozen=True, kw_only=True, tag="propose"):
     """A member proposes what a quorum of the members may do; the transaction's digest is the proposal's name."""
 
-    subject: OfficeSuccessor | Expulsion | RulesChange
+    subject: OfficeSuccessor | Expulsion | SuspensionChange | RulesChange
 
 
 class Approve(Record, frozen=True, kw_only=True, tag="approve"):
@@ -390,9 +390,12 @@ Action = (
 )
 
 
-_FIRST_VERSIONS: Final[Mapping[type[Record], int]] = {Renew: EXPIRY_VERSION}
-"""Of the kinds that a later version than the oldest known one brought. Below it none is in a block: programs of then
-cannot read them."""
+_FIRST_VERSIONS: Final[Mapping[type[Record], int]] = {
+    Renew: EXPIRY_VERSION,
+    SuspensionChange: SUSPENSION_VERSION,
+}
+"""Of the kinds, and of what is proposed, that a later version than the oldest known one brought. Below it none is in
+a block: programs of then cannot read them."""
 
 
 class Envelope(Record, frozen=True, kw_only=True):
@@ -469,7 +472,8 @@ def signature_holds(transaction: SignedTransaction) -> bool:
 
 def first_version(action: Action) -> int:
     """Returns the first version of the rules that has an action of this kind; 0: all that this program knows do."""
-    return _FIRST_VERSIONS.get(type(action), 0)
+    what = action.subject if isinstance(action, Propose) else action
+    return _FIRST_VERSIONS.get(type(what), 0)
 
 
 def contract_kind(terms: TradeTerms) -> TradeKind:

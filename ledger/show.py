@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from consensus.codec import Record, decode
-from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height
-from consensus.membership import Leaders
+from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
 from consensus.rendering import render
 from contracts.state import StateKey, StateValue
 from contracts.transactions import decode_transaction, transaction_digest
-from ledger.block import BlockHeader, block_digest
+from ledger.block import block_digest
 from ledger.ledger import Ledger
+from ledger.past_leaders import collectors_of, expected_leader, leaders_at
 from ledger.state_keys import state_key_text
 
 Json = dict[str, Any]
@@ -27,19 +27,11 @@ class BlockRow(Record, frozen=True, kw_only=True):
     leader: str
     """Address in the header, hexadecimal."""
     expected_leader: str
-    """Address that Eq. 1 gives for the height's members and the slot."""
+    """Address that Eq. 1 gives for the slot: of the two that it gives where clusters are drawn, the one in the header
+    if it is one of them.
+    """
     transactions: int
     digest: str
-
-
-def expected_leader(ledger: Ledger, header: BlockHeader) -> Address:
-    """Returns the leader that Eq. 1 names for a decided header. Of members that are enough to be drawn, the one that
-    it has: every member checked before its vote that it is one of the slot's two.
-    """
-    membership = ledger.membership_at(header.height)
-    if len(membership) >= ledger.genesis.clusters.members_min:
-        return header.leader
-    return Leaders(membership).whose(header.slot)
 
 
 def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[BlockRow]:
@@ -53,7 +45,7 @@ def block_rows(ledger: Ledger, *, first: Height, last: Height) -> Iterator[Block
             era=ledger.eras.at(height).number,
             slot=header.slot,
             leader=header.leader.hex(),
-            expected_leader=expected_leader(ledger, header).hex(),
+            expected_leader=expected_leader(leaders_at(ledger, height), header).hex(),
             transactions=len(block.transactions),
             digest=block_digest(header).hex(),
         )
@@ -64,10 +56,11 @@ def show_block(ledger: Ledger, height: Height) -> Json | None:
     if not GENESIS_HEIGHT < height <= ledger.height:
         return None
     block, certificate = ledger.decided_block(height), ledger.certificate(height)
-    header = block.header
+    header, leaders = block.header, leaders_at(ledger, height)
     return {
         "digest": block_digest(header).hex(),
-        "expected_leader": expected_leader(ledger, header).hex(),
+        "expected_leader": expected_leader(leaders, header).hex(),
+        "collectors": [address.hex() for address in collectors_of(leaders, header)],
         "header": render(header),
         "transactions": [_show_raw(raw) for raw in block.transactions],
         "receipts": render(ledger.receipts(height)),

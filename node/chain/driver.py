@@ -25,6 +25,7 @@ from consensus.events import (
     Proposed,
     ProposeRequest,
     Received,
+    Refused,
     SendDecided,
     SignState,
     Tick,
@@ -287,11 +288,12 @@ class Driver:
                 continue
             result = verify_message(one.message, self._replica.leaders, self._replica.era)
             if isinstance(result, Verified):
-                if is_forgotten(one.message, self._own, self._replica.remembered):
+                if is_forgotten(result.message, self._own, self._replica.remembered):
                     self._forget()
                 self._events.append(Received(sender=one.sender, message=result))
             else:
                 self._ports.refused(result.value, one.sender)
+                self._events.append(Refused(sender=one.sender, message=one.message))
 
     def _validate(self, request: ValidateRequest) -> None:
         """Has a proposal's requests verified elsewhere first: execution then finds them remembered."""

@@ -192,6 +192,8 @@ class StatusReply(ApiModel):
     """Tokens and energy add up over the whole chain."""
     syncing: SyncingStatus | None = None
     """Null while this node is not far behind."""
+    sync_notice: str | None = None
+    """Why no member gives the next block, and what to do; null: nothing."""
     silent: SilentStatus | None = None
     """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
     rules_notice: str | None = None
@@ -377,7 +379,7 @@ class BlockSummary(ApiModel):
     slot: SlotNumber
     leader: Hash
     expected_leader: Hash
-    """Leader that Eq. 1 names for this height and slot."""
+    """Leader that Eq. 1 names for this height and slot; of the two where clusters are drawn, the one that led."""
     transactions: Count
     """How many transactions the block contains."""
     state_root: Hash
@@ -422,7 +424,10 @@ class BlockReply(ApiModel):
     slot: SlotNumber
     leader: Hash
     expected_leader: Hash
-    """Leader that Eq. 1 names for this height and slot."""
+    """Leader that Eq. 1 names for this height and slot; of the two where clusters are drawn, the one that led."""
+    collectors: list[Hash]
+    """Members that were drawn for the slot, in the order drawn: they heard its votes first. Empty where all did, and
+    of the first block behind a snapshot, as the state below it is not here."""
     header: HeaderModel
     header_encoded: Hex
     """Canonical encoding of the header: what the digest is the hash of."""

@@ -6,13 +6,15 @@ from enum import Enum
 from pydantic import JsonValue
 
 from consensus.codec import Record, encode
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Digest
+from consensus.membership import Leaders
 from consensus.messages import CommitCertificate
 from contracts.receipts import Posting, Receipt
 from contracts.state import Trade
 from contracts.transactions import ContractTerms, SignedTransaction, decode_transaction, transaction_digest
 from ledger.block import Block, BlockHeader, block_digest
 from ledger.checkpoint import CheckpointProof
+from ledger.past_leaders import collectors_of, expected_leader
 from ledger.proofs import ReceiptProof
 from node.replies.node import (
     BlockReply,
@@ -95,31 +97,32 @@ def certificate_view(certificate: CommitCertificate) -> CertificateModel:
     return CertificateModel.model_validate(record_fields(certificate))
 
 
-def summary_view(block: Block, expected_leader: Address) -> BlockSummary:
-    """Returns a block as lists show it."""
+def summary_view(block: Block, leaders: Leaders | None) -> BlockSummary:
+    """Returns a block as lists show it; `leaders` are those of its height (`ledger.past_leaders`)."""
     header = block.header
     return BlockSummary(
         height=header.height,
         digest=block_digest(header).hex(),
         slot=header.slot,
         leader=header.leader.hex(),
-        expected_leader=expected_leader.hex(),
+        expected_leader=expected_leader(leaders, header).hex(),
         transactions=len(block.transactions),
         state_root=header.state_root.hex(),
     )
 
 
 def block_view(
-    block: Block, receipts: Sequence[Receipt], certificate: CommitCertificate, expected_leader: Address
+    block: Block, receipts: Sequence[Receipt], certificate: CommitCertificate, leaders: Leaders | None
 ) -> BlockReply:
-    """Returns a decided block as the API shows it."""
+    """Returns a decided block as the API shows it; `leaders` are those of its height (`ledger.past_leaders`)."""
     header = block.header
     return BlockReply(
         height=header.height,
         digest=block_digest(header).hex(),
         slot=header.slot,
         leader=header.leader.hex(),
-        expected_leader=expected_leader.hex(),
+        expected_leader=expected_leader(leaders, header).hex(),
+        collectors=[address.hex() for address in collectors_of(leaders, header)],
         header=header_view(header),
         header_encoded=encode(header).hex(),
         transactions=[

@@ -7,9 +7,10 @@ from typing import Any, Final
 from consensus import vrf
 from consensus.codec import DecodeError, decode, encode
 from consensus.events import PreparedBlock, SignState
-from consensus.gathering import certificate_in, gathered_of
+from consensus.gathering import gathered_of
 from consensus.identifiers import Digest, Height
 from consensus.messages import CommitCertificate, Gathered, PreparedCertificate, PrePrepare
+from consensus.verification import certificate_in
 from contracts.receipts import Receipt
 from contracts.state import StateKey, StateValue, Table
 from contracts.transactions import SignedTransaction, SpotTerms, decode_transaction

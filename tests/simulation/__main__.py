@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -11,12 +12,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from consensus.messages import RELAY_MEMBERS_MAX
+from consensus.quorum import fault_bound
 from tests.simulation.ceremony_runs import Summary as CeremonySummary
 from tests.simulation.ceremony_runs import failure_text
 from tests.simulation.ceremony_runs import run_seeds as run_ceremonies
 from tests.simulation.changes import run_changes
 from tests.simulation.chart import Chart, FirstViewChange, Recorder
 from tests.simulation.clusters import run_clusters
+from tests.simulation.faults import Role
 from tests.simulation.height_model import LONG_SEARCHES as LONG_HEIGHTS
 from tests.simulation.height_model import SEARCHES as HEIGHTS
 from tests.simulation.inquiry_model import LONG_SEARCHES as LONG_INQUIRIES
@@ -25,6 +28,7 @@ from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
 from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES, OF_CLUSTERS, OF_SUSPENDED
 from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
+from tests.simulation.scale import Plan, compare
 from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
 from tests.simulation.suspended import run_suspended
 from tests.simulation.thirty_days import draw, simulate, write_figures
@@ -33,6 +37,9 @@ from tests.simulation.twins import SCENARIOS, run_scenario
 EXIT_FAILED: Final = 1
 PROGRESS_S: Final = 10.0
 SOAK_SEEDS: Final = 1_000
+
+SCALE_MEMBERS_MAX: Final = 255
+"""The simulator has keys for so many."""
 
 SEED_DIGITS_MAX: Final = 18
 """A range has a length only below 2 ** 63."""
@@ -205,6 +212,38 @@ def clusters(seeds: Seeds = "0:100", processes: Processes = None) -> None:
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
 
 
+@app.command(epilog="Example: p2pnode-sim scale --members 100 --size 10 --role silent --captured hoarding")
+def scale(
+    members: Annotated[int, typer.Option(min=4, max=SCALE_MEMBERS_MAX, help="N.")] = 31,
+    size: Annotated[int, typer.Option(min=1, help="Members that are drawn for each slot.")] = 7,
+    role: Annotated[list[Role] | None, typer.Option(help="F members do this; several times.")] = None,
+    captured: Annotated[
+        list[Role] | None, typer.Option(help="F members do this, and only they are drawn; several times.")
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, help="Of each seed, one every 1.6 slots.")] = 10,
+    seeds: Seeds = "0:2",
+    output: Annotated[Path | None, typer.Option(help="A result file.", callback=_refuse_unwritable)] = None,
+    processes: Processes = None,
+) -> None:
+    """Measures messages, bytes and waiting where collectors are drawn, beside all members as collectors.
+
+    Nobody lies in the first run. A block of 100 members takes three seconds of a processor where all collect. Exit
+    code 1 if something is not executed by all.
+    """
+    plans = [Plan(members=members, size=size, requests=requests)]
+    plans += [replace(plans[0], role=one) for one in role or ()]
+    plans += [replace(plans[0], role=one, is_captured=True) for one in captured or ()]
+    drawn_of = fault_bound(members) if captured else members
+    if size >= drawn_of:
+        raise typer.BadParameter(f"{size} are drawn of more members than {drawn_of}", param_hint="--size")
+    comparisons = compare(plans, _range(seeds), processes, Countdown("scale", "runs"))
+    typer.echo("\n".join(line for one in comparisons for line in one.lines()))
+    if output is not None:
+        result = {"revision": revision(), "members": members, "seeds": seeds, "requests": requests}
+        output.write_text(_json(result | {"runs": [one.as_json() for one in comparisons]}) + "\n")
+    raise typer.Exit(EXIT_FAILED if any(one.stood for one in comparisons) else 0)
+
+
 @app.command(epilog="Example: p2pnode-sim models --short")
 def models(
     is_short: Annotated[bool, typer.Option("--short", help="Only what every `make test` searches: seconds.")] = False,
@@ -374,14 +413,15 @@ class CeremonyProgress:
 class Countdown:
     """A line on standard error every few seconds."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, of_what: str = "patterns") -> None:
         self._what = what
+        self._of_what = of_what
         self._told_s = time.monotonic()
 
     def __call__(self, done: int, of: int) -> None:
         if time.monotonic() - self._told_s >= PROGRESS_S:
             self._told_s = time.monotonic()
-            typer.echo(f"{self._what}: {done:,} of {of:,} patterns", err=True)
+            typer.echo(f"{self._what}: {done:,} of {of:,} {self._of_what}", err=True)
 
 
 def _text(what: str, summary: Summary, *, done: bool = True) -> str:

@@ -23,6 +23,8 @@ COLORS: Final = {
     "Status": "#9aa0a6",
     "BodyRequest": "#00838f",
     "Body": "#00838f",
+    "Gathered": "#5d4037",
+    "CertificateRequest": "#00838f",
     "HeightQuestion": "#c2185b",
     "HeightAnswer": "#c2185b",
     "BlocksRequest": "#795548",

@@ -28,6 +28,12 @@ class Role(Enum):
     """
     GREEDY = "greedy"
     """Leads its slot from the start of the slot before on."""
+    HOARDING = "hoarding"
+    """Says what it should of itself, and gives nothing that it has of others: no certificate, no block, no answer."""
+    HALF_TELLING = "half_telling"
+    """Hoards, and tells every second member alone what it says of itself, others at each height."""
+    COUNTERFEITING = "counterfeiting"
+    """Hands out certificates that do not hold, unasked too, and asks all for certificates without limit."""
     TWIN = "twin"
     """Two honest copies under one key, each with its own disk."""
     LOSES_BLOCKS = "loses_blocks"
@@ -50,6 +56,9 @@ BYZANTINE: Final = frozenset(Role) - {
     Role.WILD_CLOCK,
 }
 """Members that the checker expects nothing of."""
+
+COLLECTING: Final = (Role.HOARDING, Role.HALF_TELLING, Role.COUNTERFEITING)
+"""What who collects for others can do wrong: only where clusters are drawn does it collect alone."""
 
 
 class Cut(Enum):

@@ -81,8 +81,21 @@ ASKED: Final = "a liar asked for a slot that passes unused"
 DRAWN: Final = "a vote for what a drawn leader proposed"
 BY_ORDER: Final = "a vote for what a leader of the order proposed"
 MISNAMED: Final = "a liar made a block under the other leader's name"
+CAPTURED: Final = "only liars were drawn"
 
-OF_CLUSTERS: Final = Expected((DRAWN, BY_ORDER, MISNAMED, "a message was lost"), 14)
+HANDED: Final = "a certificate was handed out"
+REQUESTED: Final = "a certificate was asked for"
+PLAIN: Final = "a member told all after two thirds of a slot"
+
+OF_CLUSTERS: Final = Expected(
+    (
+        *(DRAWN, BY_ORDER, MISNAMED, CAPTURED, HANDED, REQUESTED, PLAIN, "a message was lost"),
+        *("hoarding: held back Gathered", "half_telling: held back Prepare"),
+        *("counterfeiting: bent Gathered", "counterfeiting: added Gathered"),
+        "counterfeiting: added CertificateRequest",
+    ),
+    runs_min=14,
+)
 
 OF_SUSPENDED: Final = Expected((PROPOSED, ASKED, "a message was lost"), 50)
 """Of networks some of whose members are suspended."""

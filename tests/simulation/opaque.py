@@ -47,6 +47,8 @@ class OpaqueApplication:
         self.suspended: frozenset[Address] = frozenset()
         self.cluster_size = 0
         """Members of a cluster; 0: all are."""
+        self.eligible = frozenset(membership.addresses)
+        """Who is drawn, unless suspended."""
         self._membership = membership
         self.occurred: Counter[str] = Counter()
         self._known: tuple[object, Memberships] | None = None
@@ -83,7 +85,7 @@ class OpaqueApplication:
         members = self._membership.addresses
         sampling = sampling_of(
             members,
-            [address for address in members if address not in self.suspended],
+            self.eligible - self.suspended,
             height=Height(self.height + 1),
             randomness=self.tip,
             size=self.cluster_size,

@@ -20,7 +20,7 @@ from consensus.membership import Membership
 from consensus.messages import RELAY_MEMBERS_MAX
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application
-from tests.simulation.faults import Cut, Faults, Role
+from tests.simulation.faults import COLLECTING, Cut, Faults, Role
 from tests.simulation.host import TAU_MS
 from tests.simulation.ledger_application import LedgerApplication, simulated_community
 from tests.simulation.network import RECOVERY_SLOTS_MAX, START_MS, Network, Observer, seeded_keys
@@ -152,7 +152,11 @@ def _dead_link_share(random: Random, members: int) -> float:
 
 def _roles(random: Random, kind: Kind, fault_bound: int, *, is_behind: bool) -> tuple[Role, ...]:
     """Where there are files to damage, or blocks to fetch, those who damage or forge them come more often."""
-    roles = list(Role) + (DISK_ROLES * 4 if kind is Kind.LEDGER else []) + [Role.FORGING] * 10 * is_behind
+    roles = (
+        [role for role in Role if role not in COLLECTING]
+        + (DISK_ROLES * 4 if kind is Kind.LEDGER else [])
+        + [Role.FORGING] * 10 * is_behind
+    )
     return tuple(random.choices(roles, k=random.randint(0, fault_bound)))
 
 

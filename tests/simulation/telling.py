@@ -14,8 +14,10 @@ from consensus.intake import is_known
 from consensus.messages import (
     Body,
     BodyRequest,
+    CertificateRequest,
     Commit,
     Decided,
+    Gathered,
     HeightAnswer,
     HeightQuestion,
     Justification,
@@ -141,6 +143,10 @@ class Teller:
                 claim = payload.claim
                 claimed = "none" if claim is None else f"({claim.slot}, {self.name(claim.block)})"
                 return f"VIEW-CHANGE({payload.slot}), claims {claimed}"
+            case Gathered():
+                return f"GATHERED({payload.kind.value}s, {payload.slot}, {self.name(payload.block)})"
+            case CertificateRequest():
+                return f"CERTIFICATE-REQUEST({payload.slot})"
             case _:
                 return self._answer(payload)
 

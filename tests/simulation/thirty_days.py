@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from consensus.identifiers import Address
 from tests.simulation import byzantine, host, network
-from tests.simulation.faults import BYZANTINE, Cut, Faults, Role
+from tests.simulation.faults import BYZANTINE, COLLECTING, Cut, Faults, Role
 from tests.simulation.host import Host
 from tests.simulation.network import Network
 from tests.simulation.signing import KeyedHashKey, keyed_hashes
@@ -40,7 +40,7 @@ FOR_EVER_MS: Final = 2**62
 REQUEST_MS: Final = 240_000
 WEATHER_MS: Final = 5 * 60_000
 """How long a partition, or none, lasts."""
-LIES: Final = sorted(BYZANTINE - {Role.TWIN}, key=lambda role: role.value)
+LIES: Final = sorted(BYZANTINE - {Role.TWIN, *COLLECTING}, key=lambda role: role.value)
 ACCIDENTS: Final = (Role.BIT_ROT, Role.LOSES_BLOCKS, Role.FORGETS)
 
 

@@ -22,6 +22,7 @@ from consensus.events import (
     Proposed,
     ProposeRequest,
     Received,
+    Refused,
     Send,
     SendDecided,
     SignState,
@@ -335,6 +336,7 @@ class Scenario:
             self.step(Received(sender=arrived.sender, message=result))
         else:
             self.refused.append(result)
+            self.step(Refused(sender=arrived.sender, message=arrived.message))
 
     def receive(self, *messages: Message, sender: int | None = None) -> None:
         """Messages arrive from those that say them, or from `sender`."""

@@ -9,7 +9,8 @@ from contracts.vouchers import valid_until_ms
 from node.admission import next_keys
 from node.admission.chain import read_chain
 from node.admission.identity import load_chain
-from node.cli.homes.exchanging import CertificateOption, RunningConfig, certificate_content
+from node.cli.homes.exchanging import CertificateOption, certificate_content
+from node.cli.options import RunningConfig
 from node.cli.sending import send_as_member
 from node.errors import NodeError
 from node.home.configuration import load_configuration

@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.codec import DecodeError, decode, encode
-from consensus.gathering import certificate_in, gathered_of
+from consensus.gathering import gathered_of
 from consensus.identifiers import Domain, Signature, Slot
 from consensus.messages import CertificateRequest, EndorsedStatement, Gathered
+from consensus.verification import certificate_in
 from tests.support.consensus import BLOCK_B, ERA, Members
 
 SIZES: Final = (1, 2, 3, 4, 7, 8, 9, 13, 16, 17)

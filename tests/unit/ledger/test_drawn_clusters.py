@@ -5,6 +5,7 @@ from typing import Final
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.codec import decode
 from consensus.identifiers import Address, Height, Slot
@@ -19,7 +20,8 @@ from contracts.transactions import ReportMisconduct
 from ledger import execution
 from ledger.block import Block
 from ledger.ledger import Ledger
-from ledger.show import block_rows
+from ledger.past_leaders import collectors_of, expected_leader, leaders_at
+from ledger.show import block_rows, show_block
 from ledger.validation import BlockRefusalReason
 from ledger.verify import verify_ledger
 from tests.support.contracts import make_genesis
@@ -161,9 +163,56 @@ def test_the_leader_that_makes_the_block_proves(chain: ChainBuilder) -> None:
     assert (refusal(chain, exchanged) is None) == (first == second)
 
 
-def test_of_a_decided_block_the_leader_that_led_it_is_the_expected_one(chain: ChainBuilder) -> None:
-    for _ in range(10):
-        chain.append()
+def test_of_a_decided_block_either_leader_of_its_slot_is_expected_and_nobody_else(chain: ChainBuilder) -> None:
+    for is_justified in (False, True) * 5:
+        leaders, slot = chain.ledger.memberships().leaders, chain.ledger.tip_slot + 1
+        block = led_by(chain, slot, leaders.whose(Slot(slot), is_justified=is_justified))
+        chain.ledger.append(block, chain.certify(block))
+        header = block.header
+        told = leaders_at(chain.ledger, header.height)
+        assert expected_leader(told, header) == header.leader
+        assert collectors_of(told, header) == leaders.cluster(Slot(slot))
+        both = {leaders.whose(Slot(slot)), leaders.whose(Slot(slot), is_justified=True)}
+        for other in set(chain.community.addresses) - both:
+            assert expected_leader(told, replace(header, leader=other)) == leaders.whose(Slot(slot)) != other
     rows = list(block_rows(chain.ledger, first=Height(1), last=Height(10)))
     assert all(row.leader == row.expected_leader for row in rows)
     assert {row.leader for row in rows} != {chain.community.addresses[row.slot % MEMBERS].hex() for row in rows}
+
+
+def test_who_collected_is_told_as_it_was_then_whoever_is_eligible_by_now(chain: ChainBuilder) -> None:
+    """What the state kept of a block for its rewards says the same."""
+    blocks = [chain.append() for _ in range(4)]
+    before = [collectors_of(leaders_at(chain.ledger, block.header.height), block.header) for block in blocks]
+    chain.append([chain.transaction(0, ReportMisconduct(evidence=two_votes(chain.community, 5)))])
+    after = [collectors_of(leaders_at(chain.ledger, block.header.height), block.header) for block in blocks]
+    assert before == after
+    for block, told in zip(blocks, after, strict=True):
+        kept = chain.ledger.get_at(ATTENDANCE_KEY, block.header.height)
+        assert kept is not None
+        bits = int.from_bytes(decode(kept, Attendance).cluster)
+        assert {one for place, one in enumerate(chain.community.addresses) if bits >> place & 1} == set(told)
+        shown = show_block(chain.ledger, block.header.height)
+        assert shown is not None
+        assert shown["collectors"] == [address.hex() for address in told]
+
+
+def test_where_too_few_are_eligible_eq_1_is_told_and_nobody_collected_alone(chain: ChainBuilder) -> None:
+    for member in range(MEMBERS - SIZE):
+        chain.append([chain.transaction(12, ReportMisconduct(evidence=two_votes(chain.community, member)))])
+    header = chain.append().header
+    told = leaders_at(chain.ledger, header.height)
+    assert collectors_of(told, header) == ()
+    by_eq_1 = chain.community.addresses[header.slot % MEMBERS]
+    assert expected_leader(told, header) == by_eq_1
+    other = chain.community.addresses[(header.slot + 1) % MEMBERS]
+    assert expected_leader(told, replace(header, leader=other)) == by_eq_1
+
+
+def test_where_the_state_below_is_not_here_the_header_is_believed(chain: ChainBuilder) -> None:
+    header = chain.append().header
+    with patch.object(Ledger, "lacks", lambda _, height: height < header.height):
+        told = leaders_at(chain.ledger, header.height)
+    assert told is None
+    assert expected_leader(told, header) == header.leader
+    assert collectors_of(told, header) == ()

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Digest, Height, PublicKey
 from contracts.genesis import EXPIRY_VERSION, PROTOCOL_VERSION
-from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
+from contracts.proposal_records import SuspensionChange
+from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, Propose, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
@@ -137,15 +138,18 @@ def test_threads_may_share_a_verifier():
 def test_a_version_of_the_rules_has_only_the_actions_that_its_programs_could_read():
     """A program of version 5 cannot decode a renewal: did others put it into a block, the chain would split."""
     renewed = transaction_of(raw_transaction(COMMUNITY, 0, renewal(COMMUNITY, 0, 10), nonce=7))
+    change = SuspensionChange(member=COMMUNITY.addresses[1], suspended=True)
+    proposed = transaction_of(raw_transaction(COMMUNITY, 0, Propose(subject=change), nonce=7))
     plain = transaction_of(raw(7))
     found = {
         (kind, version): envelope_refusal(
             each, last_nonce=6, height=Height(1), key=each.envelope.sender_key, version=version
         )
-        for kind, each in (("renewal", renewed), ("transfer", plain))
+        for kind, each in (("renewal", renewed), ("suspension", proposed), ("transfer", plain))
         for version in (EXPIRY_VERSION - 1, EXPIRY_VERSION)
     }
-    refused = found.pop(("renewal", EXPIRY_VERSION - 1))
-    assert refused is not None
-    assert refused.reason is TransactionRefusal.MALFORMED
+    for kind in ("renewal", "suspension"):
+        refused = found.pop((kind, EXPIRY_VERSION - 1))
+        assert refused is not None
+        assert refused.reason is TransactionRefusal.MALFORMED
     assert set(found.values()) == {None}
