@@ -18,8 +18,8 @@ the next leader put together; verifiers for their verdicts; and evidence gets to
 EXPIRY_VERSION: Final = 6
 """From here on the chain knows until when the authority vouches for a member (`validity`)."""
 
-SUSPENSION_VERSION: Final = 6
-"""From here on a quorum suspends and reinstates members (`proposals`)."""
+SUSPENDING_VERSION: Final = 6
+"""From here on a quorum suspends members, and ends suspensions (`proposals`)."""
 
 PROTOCOL_VERSION: Final = 6
 """Of the rules that a new chain begins with: the newest that this program knows."""

@@ -25,7 +25,7 @@ from consensus.identifiers import (
     Slot,
 )
 from contracts.applicants import Verdict
-from contracts.genesis import EXPIRY_VERSION, SUSPENSION_VERSION, PublicKeyBytes
+from contracts.genesis import EXPIRY_VERSION, SUSPENDING_VERSION, PublicKeyBytes
 from contracts.proposal_records import Expulsion, SuspensionChange
 from contracts.rule_records import RulesChange
 from contracts.state import TradeKind
@@ -390,11 +390,8 @@ Action = (
 )
 
 
-_FIRST_VERSIONS: Final[Mapping[type[Record], int]] = {
-    Renew: EXPIRY_VERSION,
-    SuspensionChange: SUSPENSION_VERSION,
-}
-"""Of the kinds, and of what is proposed, that a later version than the oldest known one brought. Below it none is in
+_FIRST_VERSIONS: Final[Mapping[type[Record], int]] = {Renew: EXPIRY_VERSION, SuspensionChange: SUSPENDING_VERSION}
+"""Of the kinds, of what is proposed too, that a later version than the oldest known one brought. Below it none is in
 a block: programs of then cannot read them."""
 
 
@@ -472,8 +469,8 @@ def signature_holds(transaction: SignedTransaction) -> bool:
 
 def first_version(action: Action) -> int:
     """Returns the first version of the rules that has an action of this kind; 0: all that this program knows do."""
-    what = action.subject if isinstance(action, Propose) else action
-    return _FIRST_VERSIONS.get(type(what), 0)
+    said = action.subject if isinstance(action, Propose) else action
+    return _FIRST_VERSIONS.get(type(said), 0)
 
 
 def contract_kind(terms: TradeTerms) -> TradeKind:

@@ -42,8 +42,14 @@ def another_key(kind: str) -> Killer:
 
 
 EXPIRING_MUTANTS: Final = (
+    broken("nobody goes", execution, "expire_member", "let_go(run, ", "(lambda *_: None)(run, ", goes),
     broken(
-        "nobody goes", execution, "expire_member", "let_go(run, Removal(", "(lambda *_: None)(run, Removal(", goes
+        "who waits already waits twice",
+        V,
+        "expire_member",
+        " or has_to_go(run.overlay, end.member, RemovalCause.EXPIRED)",
+        "",
+        directed(V.test_who_waits_already_does_not_wait_twice),
     ),
     broken(
         "there is no grace",
@@ -265,7 +271,7 @@ EXPIRING_MUTANTS: Final = (
         "a block of the version before has a renewal",
         envelopes,
         "first_version",
-        "_FIRST_VERSIONS.get(type(what), 0)",
+        "_FIRST_VERSIONS.get(type(said), 0)",
         "0",
         directed(
             test_transaction_verifier.test_a_version_of_the_rules_has_only_the_actions_that_its_programs_could_read

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from consensus.identifiers import Digest, Height, PublicKey
 from contracts.genesis import EXPIRY_VERSION, PROTOCOL_VERSION
-from contracts.proposal_records import SuspensionChange
+from contracts.proposal_records import Expulsion, SuspensionChange
 from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, Propose, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
@@ -137,15 +137,22 @@ def test_threads_may_share_a_verifier():
 
 def test_a_version_of_the_rules_has_only_the_actions_that_its_programs_could_read():
     """A program of version 5 cannot decode a renewal: did others put it into a block, the chain would split."""
-    renewed = transaction_of(raw_transaction(COMMUNITY, 0, renewal(COMMUNITY, 0, 10), nonce=7))
-    change = SuspensionChange(member=COMMUNITY.addresses[1], suspended=True)
-    proposed = transaction_of(raw_transaction(COMMUNITY, 0, Propose(subject=change), nonce=7))
-    plain = transaction_of(raw(7))
+    other = COMMUNITY.addresses[1]
+    actions = {
+        "renewal": renewal(COMMUNITY, 0, 10),
+        "suspension": Propose(subject=SuspensionChange(member=other, suspended=True)),
+        "expulsion": Propose(subject=Expulsion(member=other)),
+        "transfer": transfer(COMMUNITY, 1, 5),
+    }
     found = {
         (kind, version): envelope_refusal(
-            each, last_nonce=6, height=Height(1), key=each.envelope.sender_key, version=version
+            transaction_of(raw_transaction(COMMUNITY, 0, action, nonce=7)),
+            last_nonce=6,
+            height=Height(1),
+            key=COMMUNITY.node_keys[0].public_key,
+            version=version,
         )
-        for kind, each in (("renewal", renewed), ("suspension", proposed), ("transfer", plain))
+        for kind, action in actions.items()
         for version in (EXPIRY_VERSION - 1, EXPIRY_VERSION)
     }
     for kind in ("renewal", "suspension"):
