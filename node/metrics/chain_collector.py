@@ -4,7 +4,7 @@ They are counters and gauges of the chain, not of the process: a restart does no
 at one height report the same energy, tokens, trades and scores.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -29,8 +29,11 @@ MS_PER_S: Final = 1_000
 class ChainCollector(Collector):
     """Reads the chain at each scrape; every family is also described without one, so that names are checked."""
 
-    def __init__(self, chain: Chain, replica: ReplicaView) -> None:
-        """Takes the chain whose state and mempool are read, and its replica."""
+    def __init__(self, chain: Chain, replica: ReplicaView, filled_height: Callable[[], int]) -> None:
+        """Takes the chain whose state and mempool are read, its replica, and who says how far earlier blocks are
+        filled in.
+        """
+        self._filled_height = filled_height
         self._chain = chain
         self._replica = replica
 
@@ -57,6 +60,7 @@ class ChainCollector(Collector):
         figures = {
             "p2pnode_height": chain.ledger.height,
             "p2pnode_first_height": chain.ledger.first_height,
+            "p2pnode_filled_height": self._filled_height(),
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
             "p2pnode_members": len(chain.ledger.membership()),
@@ -93,6 +97,10 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily("p2pnode_height", "Height of the last block written."),
         GaugeMetricFamily(
             "p2pnode_first_height", "Lowest height whose block is here: 1, or that of the snapshot it began with."
+        ),
+        GaugeMetricFamily(
+            "p2pnode_filled_height",
+            "Height up to which blocks below that snapshot are executed from genesis; 0 where all are here.",
         ),
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),

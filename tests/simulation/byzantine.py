@@ -11,6 +11,7 @@ from consensus.events import Instant
 from consensus.identifiers import FIRST_HEIGHT, Address, Digest, Height, Slot
 from consensus.messages import (
     Body,
+    CertificateRequest,
     Claim,
     Commit,
     Decided,
@@ -29,7 +30,7 @@ from consensus.messages import (
 )
 from node.mesh.messages import Blocks
 from tests.simulation.faults import Role
-from tests.simulation.forging import forged, torn
+from tests.simulation.forging import certificate_at_hand, counterfeit, forged, torn
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -40,6 +41,8 @@ REMEMBERED_MAX = 64
 """Messages that a stale member can repeat."""
 FAR_SLOTS = (10, 1_000, 10**6, 2**40)
 FAR_HEIGHTS_MAX = (1, 2, 50, 2**40)
+ASKED_PER_TICK = 3
+"""Certificates that a counterfeiting member asks each other one for, of each of two heights."""
 OF_OTHERS = (Gathered, Body, Decided, Blocks, HeightAnswer)
 """Messages by which a member gives away what it has of others."""
 ADDED_PER_TICK = 0.2
@@ -78,11 +81,8 @@ class Liar:
                 told = None
             case Role.WITHHOLDING:
                 told = payload if self._is_let_through(recipient, payload) else None
-            case Role.HOARDING:
-                told = None if isinstance(payload, OF_OTHERS) else payload
-            case Role.HALF_TELLING:
-                is_told = self._number(recipient, payload) % 2 == 0
-                told = payload if is_told and not isinstance(payload, OF_OTHERS) else None
+            case Role.HOARDING | Role.HALF_TELLING | Role.COUNTERFEITING:
+                told = self._as_collector(recipient, payload)
             case Role.EQUIVOCATING if self._number(recipient, payload) % 2 == 1:
                 told = self._other(payload)
             case Role.STALE if isinstance(payload, ViewChange):
@@ -96,6 +96,13 @@ class Liar:
             ):
                 self._note("early", payload)
         return told
+
+    def _as_collector(self, recipient: Address, payload: "Payload") -> "Payload | None":
+        """Keeps, or changes, what is for others; what it says of itself all hear, or half of the members."""
+        if self.role is Role.COUNTERFEITING:
+            return counterfeit(self.host, payload) if isinstance(payload, Gathered) else payload
+        is_told = self.role is Role.HOARDING or self._number(recipient, payload) % 2 == 0
+        return payload if is_told and not isinstance(payload, OF_OTHERS) else None
 
     def _note(self, what: str, payload: "Payload") -> None:
         assert self.role is not None, "only a role lies"
@@ -116,6 +123,8 @@ class Liar:
         member = self.host.replica._member
         if self.role is Role.GREEDY and not isinstance(member.clocks, GreedyClocks):
             member.clocks = GreedyClocks(self)
+        if self.role is Role.COUNTERFEITING and self.host.replica.leaders.is_drawn:
+            self._counterfeit()
         if self.role not in {Role.FAR_FUTURE, Role.STALE, Role.FORGING} or self.random.random() >= ADDED_PER_TICK:
             return
         message = self._far_future() if self.role is Role.FAR_FUTURE else self._repeated()
@@ -124,6 +133,22 @@ class Liar:
         if message is not None:
             self._note("added", message)
             self._tell_all(message)
+
+    def _counterfeit(self) -> None:
+        """Asks for what there may be, of this height and the last, again and again; hands out what nobody signed."""
+        replica = self.host.replica
+        slot = replica.present_slot(self.host.now())
+        for height in {max(FIRST_HEIGHT, Height(replica.height - 1)), replica.height}:
+            asked = CertificateRequest(
+                era=replica.era.number, height=height, slot=self.random.choice((Slot(0), slot))
+            )
+            for _ in range(ASKED_PER_TICK):
+                self._note("added", asked)
+                self._tell_all(asked)
+        gathered = certificate_at_hand(self.host) if self.random.random() < ADDED_PER_TICK else None
+        if gathered is not None:
+            self._note("added", gathered)
+            self._tell_all(gathered)
 
     def _tell_all(self, message: Message) -> None:
         for recipient in self.host.application.memberships().undecided.addresses:

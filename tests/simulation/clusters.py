@@ -5,27 +5,41 @@ Blocks are opaque, and a block's name stands for the randomness after it. Who ma
 own words: of what honest members voted for, and of what was decided.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
 from consensus.codec import encode
-from consensus.identifiers import Digest
+from consensus.identifiers import SIGNATURE_SIZE_BYTES, Address, Digest, Signature
 from consensus.membership import Membership
-from consensus.messages import CertificateRequest, Commit, Gathered, Prepare, PrePrepare
+from consensus.messages import (
+    CertificateRequest,
+    Commit,
+    EndorsedStatement,
+    Endorsement,
+    Gathered,
+    Prepare,
+    PrePrepare,
+    commit_bytes,
+    vote_bytes,
+)
 from consensus.quorum import fault_bound
 from tests.simulation.application import Application, voted_in
+from tests.simulation.checker import is_quorum
 from tests.simulation.faults import COLLECTING, Faults, Role
-from tests.simulation.host import Host
+from tests.simulation.host import TAU_MS, Host
 from tests.simulation.network import TICK_MS, Network, Observer, Payload
 from tests.simulation.occurrences import BY_ORDER, CAPTURED, DRAWN, HANDED, MISNAMED, PLAIN, REQUESTED
 from tests.simulation.opaque import OpaqueApplication, name_of, read_block
 from tests.simulation.seeds import Kind, Outcome, Setup, run_setup, setup_of
-from tests.simulation.signing import keyed_hash_keys, keyed_hashes
+from tests.simulation.signing import is_signed, keyed_hash_keys, keyed_hashes
 
 MEMBERS: Final = range(7, 14)
 SIZES: Final = range(4, 8)
+HANDED_MAX: Final = 6
+"""Of a slot: handed out, and four answers, or five where clocks differ."""
 CAPTURED_SHARE: Final = 0.15
 """Of runs in which only liars are drawn, and all F are."""
 
@@ -73,6 +87,8 @@ class Drawn(Network):
         """
         self.size = size
         self.eligible = eligible
+        self.handed: Counter[object] = Counter()
+        """How often each member's process told another of one certificate, by slot of time."""
         super().__init__(
             members,
             seed,
@@ -97,10 +113,47 @@ class Drawn(Network):
         is_own = getattr(payload, "signer", None) == host.key.address
         if is_own and isinstance(payload, PrePrepare | Prepare):
             self._check_leader(host, payload)
+        if isinstance(payload, Gathered):
+            self._check_gathered(host, payload)
         if isinstance(payload, Gathered | CertificateRequest):
             self.occurred[HANDED if isinstance(payload, Gathered) else REQUESTED] += 1
         if isinstance(payload, Commit):
             self.occurred[PLAIN] += host.replica._member.state.is_plain
+
+    def send(self, host: Host, recipient: Address, payload: Payload) -> None:
+        """An honest member asks nobody but the slot's cluster, and is made to answer a few times in a slot only."""
+        if host.liar is None and isinstance(payload, CertificateRequest):
+            leaders = host.application.memberships().leaders
+            is_of_next = payload.height == host.application.height + 1
+            assert not is_of_next or recipient in leaders.cluster(payload.slot), "asked who does not collect"
+        if host.liar is None and isinstance(payload, Gathered):
+            window = self.now_ms // TAU_MS
+            told = (host.index, host.lives, recipient, payload.kind, payload.height, payload.slot, window)
+            self.handed[told] += 1
+            assert self.handed[told] <= HANDED_MAX, "one certificate for one member again and again"
+        super().send(host, recipient, payload)
+
+    def _check_gathered(self, host: Host, gathered: Gathered) -> None:
+        """What an honest member hands out holds: enough members signed it, and nothing else is decided."""
+        addresses, bits = self.membership.addresses, int.from_bytes(gathered.signers, "little")
+        signers = [address for number, address in enumerate(addresses) if bits >> number & 1]
+        size = SIGNATURE_SIZE_BYTES
+        signatures = [gathered.signatures[at : at + size] for at in range(0, len(gathered.signatures), size)]
+        domain = host.application.eras.at(gathered.height).domain
+        is_of_votes = gathered.kind is EndorsedStatement.VOTE
+        signed = (vote_bytes if is_of_votes else commit_bytes)(domain, gathered.height, gathered.slot, gathered.block)
+        endorsed = [
+            Endorsement(signer=signer, signature=Signature(signature))
+            for signer, signature in zip(signers, signatures, strict=True)
+        ]
+        assert bits >> len(addresses) == 0, "a certificate names nobody"
+        assert is_quorum(endorsed, self.membership), "a certificate of too few is handed out"
+        for one in endorsed:
+            key = self.membership.key_of(one.signer)
+            assert key is not None, "a certificate of a stranger"
+            assert is_signed(key, signed, one.signature), "a certificate of who did not sign"
+        decided = self.checker.decided.get(gathered.height)
+        assert is_of_votes or decided in (None, gathered.block), "a certificate decides another block"
 
     def _check_leader(self, host: Host, vote: PrePrepare | Prepare) -> None:
         proposal = voted_in(host.application.records())

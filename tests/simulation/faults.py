@@ -32,6 +32,8 @@ class Role(Enum):
     """Says what it should of itself, and gives nothing that it has of others: no certificate, no block, no answer."""
     HALF_TELLING = "half_telling"
     """Hoards, and tells every second member alone what it says of itself, others at each height."""
+    COUNTERFEITING = "counterfeiting"
+    """Hands out certificates that do not hold, unasked too, and asks all for certificates without limit."""
     TWIN = "twin"
     """Two honest copies under one key, each with its own disk."""
     LOSES_BLOCKS = "loses_blocks"
@@ -55,7 +57,7 @@ BYZANTINE: Final = frozenset(Role) - {
 }
 """Members that the checker expects nothing of."""
 
-COLLECTING: Final = (Role.HOARDING, Role.HALF_TELLING)
+COLLECTING: Final = (Role.HOARDING, Role.HALF_TELLING, Role.COUNTERFEITING)
 """What who collects for others can do wrong: only where clusters are drawn does it collect alone."""
 
 

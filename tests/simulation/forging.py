@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from consensus.cryptography import HashKind, digest
-from consensus.identifiers import FIRST_HEIGHT, EraNumber, Height, Slot
+from consensus.gathering import gathered_of
+from consensus.identifiers import FIRST_HEIGHT, SIGNATURE_SIZE_BYTES, EraNumber, Height, Slot
 from consensus.messages import (
     NONCE_SIZE_BYTES,
     Body,
@@ -19,6 +20,8 @@ from consensus.messages import (
     Commit,
     CommitCertificate,
     Decided,
+    EndorsedStatement,
+    Gathered,
     HeightAnswer,
     Justification,
     Message,
@@ -240,3 +243,47 @@ def torn(host: "Host", message: Message) -> Message | None:
         case Body():
             lies = [lambda: replace(message, proposal=message.proposal + b"!")]
     return host.network.random.choice(lies)() if lies else None
+
+
+def counterfeit(host: "Host", gathered: Gathered) -> Gathered:
+    """Returns a certificate that does not hold in the place of one that does; the truth now and then."""
+    if host.network.random.random() < TRUTH_SHARE:
+        return gathered
+    members = len(host.network.membership)
+    bits, first = int.from_bytes(gathered.signers, "little"), SIGNATURE_SIZE_BYTES
+
+    def with_bits(changed: int) -> Gathered:
+        return replace(gathered, signers=changed.to_bytes(len(gathered.signers), "little"))
+
+    signatures, lowest = gathered.signatures, bits & -bits
+    unsigned = next(number for number in range(members) if not bits >> number & 1)
+    others = {EndorsedStatement.VOTE: EndorsedStatement.COMMIT, EndorsedStatement.COMMIT: EndorsedStatement.VOTE}
+    lies = [
+        replace(gathered, signers=gathered.signers + b"\0"),
+        replace(gathered, signers=b""),
+        with_bits(bits ^ lowest),
+        replace(with_bits(bits ^ lowest), signatures=signatures[first:]),
+        with_bits(bits ^ lowest | 1 << unsigned),
+        with_bits(bits ^ lowest | 1 << members) if members % 8 else with_bits(0),
+        replace(gathered, signatures=signatures[first:] + signatures[:first]),
+        replace(gathered, signatures=signatures[:first] * (len(signatures) // first)),
+        replace(gathered, signatures=host.key.sign(b"anything") + signatures[first:]),
+        replace(gathered, block=OTHER_BLOCK),
+        replace(gathered, slot=Slot(gathered.slot + 1)),
+        replace(gathered, height=Height(gathered.height + 1)),
+        replace(gathered, era=EraNumber(gathered.era + 1)),
+        replace(gathered, kind=others[gathered.kind]),
+    ]
+    lie: Gathered = _draw(host, lies)
+    return lie
+
+
+def certificate_at_hand(host: "Host") -> Gathered | None:
+    """Returns the certificate of the last decided height, told as one of the present height and slot; None before."""
+    application = host.application
+    if application.height < application.first_height:
+        return None
+    gathered = gathered_of(application.decided(application.height).certificate, host.network.membership)
+    slot = host.replica.present_slot(host.now())
+    kind = _draw(host, list(EndorsedStatement))
+    return replace(gathered, kind=kind, height=Height(application.height + 1), slot=slot)

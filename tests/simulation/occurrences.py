@@ -91,6 +91,8 @@ OF_CLUSTERS: Final = Expected(
     (
         *(DRAWN, BY_ORDER, MISNAMED, CAPTURED, HANDED, REQUESTED, PLAIN, "a message was lost"),
         *("hoarding: held back Gathered", "half_telling: held back Prepare"),
+        *("counterfeiting: bent Gathered", "counterfeiting: added Gathered"),
+        "counterfeiting: added CertificateRequest",
     ),
     runs_min=14,
 )

@@ -1,7 +1,9 @@
 """What `p2pnode-sim scale` counts is what the protocol sends, and is told beside the same without collectors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 from typer.testing import CliRunner
@@ -38,6 +40,24 @@ def test_one_seed_is_one_run() -> None:
     plan = Plan(members=7, size=4, requests=3, role=Role.SILENT)
     assert run_plan(5, plan) == run_plan(5, plan)
     assert run_plan(5, plan) != run_plan(6, plan)
+
+
+def test_who_is_drawn_collects_for_all_in_a_quarter_of_the_messages_and_half_of_the_bytes() -> None:
+    """31 members, seven drawn: to the 7 and back, twice. docs/committees.md has 100 members."""
+    plan = Plan(members=31, size=7, requests=4)
+    drawn, of_all = run_plan(1, plan), run_plan(1, replace(plan, size=0))
+    assert drawn.heights == of_all.heights == 4
+    assert drawn.messages[VOTES] < 0.27 * of_all.messages[VOTES]
+    assert drawn.size_bytes[VOTES] < 0.5 * of_all.size_bytes[VOTES]
+    assert max(drawn.latencies) < max(of_all.latencies) + 0.2
+
+
+def test_where_only_liars_are_drawn_that_hoard_what_they_collect_a_block_waits_two_thirds_of_a_slot() -> None:
+    """No slot fails: who waited tells all. Were votes told to the cluster for ever, each height would fail."""
+    run = run_plan(1, Plan(members=MEMBERS, size=4, requests=10, role=Role.HOARDING, is_captured=True))
+    assert run.is_finished
+    assert median(run.latencies) <= 1.2
+    assert run.view_changes == 0
 
 
 def run_of(*, heights: int, messages: int, latencies: tuple[float, ...], is_finished: bool = True) -> Run:
