@@ -15,6 +15,13 @@ class Expulsion(Record, frozen=True, kw_only=True, tag="expulsion"):
     member: AddressField
 
 
+class SuspensionChange(Record, frozen=True, kw_only=True, tag="suspension-change"):
+    """A member is to be suspended, or to be so no more."""
+
+    member: AddressField
+    suspended: bool
+
+
 class ProposalStatus(Enum):
     """Where a proposal stands."""
 
@@ -36,7 +43,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
 
     name: Digest
     """Of the transaction that proposed it."""
-    subject: OfficeKeyChange | Expulsion | RulesChange
+    subject: OfficeKeyChange | Expulsion | SuspensionChange | RulesChange
     slot: Slot
     """Of the block that has that transaction."""
     status: ProposalStatus

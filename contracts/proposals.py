@@ -9,6 +9,10 @@ member has one unfinished proposal at most, so all of them together are bounded.
 *A member is to be expelled*: it cannot object, or a liar always would. Those who approved have `removal_wait_slots`
 to hear it, and withdraw. Then its removal waits as every change of the members does (`removals`).
 
+*A member is to be suspended, or to be so no more*: nothing is taken by it, and a quorum takes it back as easily, so
+it waits for nothing: the block with the quorum's approval does it. Who was suspended for proven misconduct comes back
+by this alone; its next contradiction suspends it again, and removes it where `removals` says so.
+
 *An office is to have another key*: its owner, if there after all, objects while the proposal waits
 (`office_wait_slots`), and ends it. But whoever has a stolen key could object for ever. So an objection is a delay and
 no veto: after it nothing may be proposed for the office for one waiting time more, in which people talk to each
@@ -30,7 +34,7 @@ from contracts.member_changes import is_member
 from contracts.member_records import Removal, RemovalCause
 from contracts.office_records import Office, OfficeKeyChange
 from contracts.offices import install, key_refusal, successor_refusal
-from contracts.proposal_records import Expulsion, Proposal, ProposalStatus, ProposalTurn
+from contracts.proposal_records import Expulsion, Proposal, ProposalStatus, ProposalTurn, SuspensionChange
 from contracts.receipts import Reason
 from contracts.removals import has_to_go, let_go
 from contracts.rule_records import RulesChange
@@ -76,18 +80,22 @@ def execute_proposal(run: BlockRun, sender: Address, transaction: Digest, action
     return Outcome(reference=transaction)
 
 
-def _subject_refusal(run: BlockRun, subject: OfficeSuccessor | Expulsion | RulesChange) -> Refusal | None:
+def _subject_refusal(
+    run: BlockRun, subject: OfficeSuccessor | Expulsion | SuspensionChange | RulesChange
+) -> Refusal | None:
     match subject:
         case OfficeSuccessor() as successor:
             refusal = successor_refusal(run, successor)
             return refusal or _quiet_refusal(run, successor.office, made_slot=run.context.slot)
         case Expulsion() as expulsion:
             return _expulsion_refusal(run, expulsion)
+        case SuspensionChange() as change:
+            return _suspension_refusal(run, change)
         case RulesChange() as change:
             return change_refusal(run, change)
 
 
-def _subject_of(action: Propose) -> OfficeKeyChange | Expulsion | RulesChange:
+def _subject_of(action: Propose) -> OfficeKeyChange | Expulsion | SuspensionChange | RulesChange:
     """Returns what the state keeps: that the next key's owner agreed was checked."""
     match action.subject:
         case OfficeSuccessor(office=office, key=key):
@@ -107,9 +115,8 @@ def execute_approval(run: BlockRun, sender: Address, action: Approve) -> Outcome
     proposal = _named(run, action)
     if proposal is None:
         return _unknown(action)
-    is_late = run.context.slot >= proposal.until_slot and not proposal.waits_for_height
-    if proposal.status not in UNFINISHED or is_late:
-        return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
+    if _is_over(run, proposal):
+        return _over(proposal)
     is_new = sender not in proposal.approvals
     proposal = replace(proposal, approvals=(*proposal.approvals, sender)) if is_new else proposal
     if proposal.status is ProposalStatus.OPEN and _is_approved(run, proposal):
@@ -132,8 +139,8 @@ def execute_withdrawal(run: BlockRun, sender: Address, action: Withdraw) -> Outc
     proposal = _named(run, action)
     if proposal is None:
         return _unknown(action)
-    if proposal.status not in UNFINISHED:
-        return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
+    if _is_over(run, proposal):
+        return _over(proposal)
     if sender not in proposal.approvals:
         return declined(Reason.PROPOSAL_NOT_APPROVED, f"{sender.hex()} did not approve it")
     left = tuple(one for one in proposal.approvals if one != sender)
@@ -145,6 +152,16 @@ def execute_withdrawal(run: BlockRun, sender: Address, action: Withdraw) -> Outc
         proposal = replace(proposal, status=ProposalStatus.LAPSED)
     run.overlay.put(proposal_key(action.proposer), proposal)
     return Outcome(reference=proposal.name)
+
+
+def _is_over(run: BlockRun, proposal: Proposal) -> bool:
+    """Says whether nobody can change any more what comes of a proposal."""
+    is_late = run.context.slot >= proposal.until_slot and not proposal.waits_for_height
+    return proposal.status not in UNFINISHED or is_late
+
+
+def _over(proposal: Proposal) -> Outcome:
+    return declined(Reason.PROPOSAL_OVER, f"it is {proposal.status.value}, until slot {proposal.until_slot}")
 
 
 def _named(run: BlockRun, action: Approve | Withdraw) -> Proposal | None:
@@ -199,6 +216,10 @@ def _carry_out(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
             if is_possible:
                 cause, name = RemovalCause.EXPELLED, proposal.name
                 let_go(run, Removal(address=member, cause=cause, node_key=None, reference=name))
+        case SuspensionChange(member=member, suspended=suspended) as change:
+            is_possible = _suspension_refusal(run, change) is None
+            if is_possible:
+                run.scores.set_suspended(member, suspended, reference=proposal.name)
         case RulesChange():
             raise AssertionError("its height carries it out (change_rules)")
     status = ProposalStatus.DONE if is_possible else ProposalStatus.VOID
@@ -235,6 +256,16 @@ def _expulsion_refusal(run: BlockRun, expulsion: Expulsion) -> Refusal | None:
     return None
 
 
+def _suspension_refusal(run: BlockRun, change: SuspensionChange) -> Refusal | None:
+    member = change.member
+    if not is_member(run.overlay, member):
+        return Refusal(reason=Reason.SUSPENSION_NOT_MEMBER, detail=f"{member.hex()} is no member")
+    if run.scores.record(member).is_suspended == change.suspended:
+        standing = "is suspended" if change.suspended else "is not suspended"
+        return Refusal(reason=Reason.SUSPENSION_CHANGES_NOTHING, detail=f"{member.hex()} {standing}")
+    return None
+
+
 def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
     members = run.overlay.require(MEMBER_LIST_KEY, MemberList).addresses
     return len(set(members).intersection(proposal.approvals)) >= quorum(len(members))
@@ -242,11 +273,14 @@ def _is_approved(run: BlockRun, proposal: Proposal) -> bool:
 
 def _waiting_refusal(run: BlockRun, proposal: Proposal) -> Refusal | None:
     """Says why an approved proposal may not wait: of an office one at a time, and none from before an objection; who
-    is to be expelled is expelled already; of the rules one at a time, and none that now comes too soon.
+    is to be expelled is expelled already, or suspended as it is to be; of the rules one at a time, and none that now
+    comes too soon.
     """
     match proposal.subject:
         case Expulsion() as expulsion:
             return _expulsion_refusal(run, expulsion)
+        case SuspensionChange() as change:
+            return _suspension_refusal(run, change)
         case RulesChange() as change:
             return _other_change_refusal(run) or change_refusal(run, change)
         case OfficeKeyChange(office=office, key=key):
@@ -292,6 +326,8 @@ def _let_wait(run: BlockRun, proposer: Address, proposal: Proposal) -> None:
     match proposal.subject:
         case Expulsion():
             _wait_slots(run, proposer, proposal, run.genesis.membership.removal_wait_slots)
+        case SuspensionChange():
+            _wait_slots(run, proposer, proposal, 0)  # this block carries it out: nobody can withdraw any more
         case OfficeKeyChange(office=address):
             _wait_slots(run, proposer, proposal, run.genesis.office_wait_slots)
             office = run.overlay.require(office_key(address), Office)
@@ -316,7 +352,7 @@ def _wait_no_more(run: BlockRun, proposal: Proposal, *, is_done: bool = False) -
             run.overlay.put(office_key(address), replace(office, waiting=None, objected_slot=objected_slot))
         case RulesChange():
             let_change_wait(run, None)
-        case Expulsion():
+        case Expulsion() | SuspensionChange():
             pass
 
 

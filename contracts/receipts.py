@@ -83,6 +83,8 @@ class Reason(Enum):
     REVOCATION_NOT_SIGNED = "revocation_not_signed"
     EXPULSION_NOT_MEMBER = "expulsion_not_member"
     EXPULSION_WAITS = "expulsion_waits"
+    SUSPENSION_NOT_MEMBER = "suspension_not_member"
+    SUSPENSION_CHANGES_NOTHING = "suspension_changes_nothing"
     EVIDENCE_UNKNOWN_OFFENDER = "evidence_unknown_offender"
     EVIDENCE_PROVES_NOTHING = "evidence_proves_nothing"
     EVIDENCE_ALREADY_KNOWN = "evidence_already_known"

@@ -198,6 +198,12 @@ class ScoreBoard:
         )
         self._write(address, record)
 
+    def set_suspended(self, address: Address, suspended: bool, *, reference: bytes) -> None:  # noqa: FBT001
+        """Writes that a quorum suspends a member, or ends that: nothing was proven, so score and stake stay."""
+        cause = ScoreCause.SUSPENSION if suspended else ScoreCause.REINSTATEMENT
+        record = replace(self.record(address), is_suspended=suspended, cause=cause, reference=reference)
+        self._write(address, record)
+
     def _fall(self, address: Address, value: Millionths) -> tuple[int, WayBack | None]:
         """Returns how often a member fell below the threshold if its score becomes `value`, and its way back.
 

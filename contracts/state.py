@@ -312,6 +312,7 @@ class ScoreCause(Enum):
     STAKE = "stake"
     SUSPENSION = "suspension"
     VERIFIER = "verifier"
+    REINSTATEMENT = "reinstatement"
 
 
 class Score(Record, frozen=True, kw_only=True, tag="score"):
@@ -324,7 +325,7 @@ class Score(Record, frozen=True, kw_only=True, tag="score"):
     unlocking: Unlocking | None
     """Another part of it."""
     is_suspended: bool
-    """Proven misconduct bars trading, sampling, stake and rewards."""
+    """After proven misconduct, or by a quorum: no trading, sampling, stake and rewards."""
     falls: int
     """How often a fault took the score from the trading threshold or above to below it."""
     way_back: WayBack | None

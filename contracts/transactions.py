@@ -25,7 +25,7 @@ from consensus.identifiers import (
 )
 from contracts.applicants import Verdict
 from contracts.genesis import PublicKeyBytes
-from contracts.proposal_records import Expulsion
+from contracts.proposal_records import Expulsion, SuspensionChange
 from contracts.rule_records import RulesChange
 from contracts.state import TradeKind
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours, contract_amount
@@ -333,7 +333,7 @@ class ReplaceOfficeKey(Record, frozen=True, kw_only=True, tag="replace-office-ke
 class Propose(Record, frozen=True, kw_only=True, tag="propose"):
     """A member proposes what a quorum of the members may do; the transaction's digest is the proposal's name."""
 
-    subject: OfficeSuccessor | Expulsion | RulesChange
+    subject: OfficeSuccessor | Expulsion | SuspensionChange | RulesChange
 
 
 class Approve(Record, frozen=True, kw_only=True, tag="approve"):

@@ -14,7 +14,7 @@ from consensus.messages import CommitCertificate
 from contracts.receipts import Receipt
 from contracts.state import MEMBER_LIST_KEY, MemberList, Overlay, StateKey, Table
 from ledger.authenticated_map import prove
-from ledger.block import Block
+from ledger.block import Block, BlockHeader
 from ledger.eras import BegunEras
 from ledger.errors import BlocksNotHere, NothingToProve
 from ledger.merkle_tree import prove_inclusion
@@ -140,6 +140,18 @@ class LedgerReader:
         assert GENESIS_HEIGHT < height <= self.height, f"height {height} is not among 1 to {self.height}"
         self._require_here(height)
         return self._blocks.decided_block(height)
+
+    def decided_header(self, height: Height) -> BlockHeader:
+        """Returns the header of a decided height; of the last ones below an origin too.
+
+        Raises:
+            BlocksNotHere: the height lies below these.
+        """
+        if self._origin is not None and self.lacks(height):
+            for header in self._origin.headers:
+                if header.height == height:
+                    return header
+        return self.decided_block(height).header
 
     def block_bytes(self, height: Height) -> bytes | None:
         """Returns a decided block as it is stored and sent."""

@@ -53,6 +53,9 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work in short steps that returns a `T`; other work runs between them."""
 
+SNAPSHOT_INTERVAL: Final = 1_024
+"""Blocks between two copies: who joins executes at most so many, and those decided while it takes the state."""
+
 ORIGIN_PAGE_SIZE_BYTES: Final = 256 * 1024
 ORIGIN_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
 """A block, its receipts, 64 headers, and the steps to its members: each has its own bound, all reach it never."""
@@ -208,7 +211,7 @@ def _origin(ledger: Ledger, height: Height) -> Steps[Origin]:
     headers: list[BlockHeader] = []
     for number in range(height - 1, max(GENESIS_HEIGHT, height - 1 - NAMED_BELOW_MAX), -1):
         yield
-        headers.append(ledger.decided_block(Height(number)).header)
+        headers.append(ledger.decided_header(Height(number)))
     steps: list[SetStep] = []
     for some in ledger.set_steps_in_turns():
         yield

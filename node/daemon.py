@@ -19,7 +19,7 @@ from consensus.identifiers import Address
 from consensus.member import KeyRing, Parameters
 from contracts.applicants import Applicant
 from contracts.state import Overlay, applicant_key
-from ledger.eras import BegunEra, BegunEras
+from ledger.eras import BegunEra
 from ledger.errors import LedgerDamaged, LedgerUnreadable, LedgerWriteFailed, RulesUnknown
 from ledger.side_files import mark_damage
 from ledger.validation import rules_in
@@ -79,7 +79,6 @@ from node.mesh.messages import (
     OriginPage,
     OriginRequest,
     PeerMessage,
-    SnapshotAnswer,
     SnapshotOffer,
     SnapshotRequest,
     Transactions,
@@ -87,11 +86,8 @@ from node.mesh.messages import (
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
-from node.snapshots.beginning import begin_with_taken, may_take_state
-from node.snapshots.intake import IntakeLinks, SnapshotIntake
-from node.snapshots.intake_planner import NoSnapshot
-from node.snapshots.own_snapshots import OwnSnapshots
-from node.snapshots.snapshot_server import SnapshotServer
+from node.snapshots.beginning import begin_with_taken
+from node.snapshots.snapshots import SnapshotLinks, Snapshots
 from node.stories.member_names import keys_of_who_left
 from node.tasks import cancel, first_of, started
 
@@ -163,22 +159,23 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory, *, unt
     on_ending_signal(lambda number: stop_by(number.name))
     if until_input_ends:
         on_end_of_input(lambda: stop_by("the end of standard input"))
+    takes_states = True
     while not stop.is_set():
-        if not await asyncio.to_thread(begin_with_taken, configuration.home):
-            node = configuration.node.model_copy(update={"begins_with": "genesis"})
-            configuration = configuration.model_copy(update={"node": node})
-        await _run_with_its_keys(configuration, agent_factory, stop)
+        takes_states &= await asyncio.to_thread(begin_with_taken, configuration.home)
+        await _run_with_its_keys(configuration, agent_factory, stop, takes_states=takes_states)
     log.info("stopped")
     return 0
 
 
-async def _run_with_its_keys(configuration: Configuration, agent_factory: AgentFactory, stop: asyncio.Event) -> None:
+async def _run_with_its_keys(
+    configuration: Configuration, agent_factory: AgentFactory, stop: asyncio.Event, *, takes_states: bool
+) -> None:
     """Runs the node until it is asked to stop, or the chain has another key of it: it goes on with that as after any
     restart.
     """
     log = get_logger("node")
     with ExitStack() as storage:
-        daemon = Daemon(configuration, storage, agent_factory)
+        daemon = Daemon(configuration, storage, agent_factory, takes_states=takes_states)
         try:
             await daemon.run(stop)
         except (NodeError, LedgerWriteFailed, LedgerUnreadable, RulesUnknown):
@@ -199,7 +196,14 @@ async def _run_with_its_keys(configuration: Configuration, agent_factory: AgentF
 class Daemon:
     """One node's parts, wired."""
 
-    def __init__(self, configuration: Configuration, storage: ExitStack, agent_factory: AgentFactory) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        storage: ExitStack,
+        agent_factory: AgentFactory,
+        *,
+        takes_states: bool = True,
+    ) -> None:
         """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
         self._configuration = configuration
         require_genesis(configuration.home)
@@ -217,7 +221,6 @@ class Daemon:
         self._own = identity.address
         self._keys_in_use = (identity.node_key.public_key, identity.meter_key.public_key)
         self._renewed = asyncio.Event()
-        self.intake = self._make_intake(opened.begun, storage)
         self._admit()
         self.endpoints = self._make_endpoints(identity)
         self.forgets = self._make_forgets()
@@ -259,12 +262,7 @@ class Daemon:
             )
         )
         self.evidence = self._make_evidence(identity)
-        self.snapshots = self._make_snapshots(storage)
-        self.snapshot_server = SnapshotServer(
-            snapshots=self.snapshots,
-            send=self.mesh.send_bulk,
-            refused=lambda reason, _: self.metrics.on_message_refused(reason),
-        )
+        self.snapshots = self._make_snapshots(opened.begun, storage, takes_states=takes_states)
         self.api = self._make_api(identity)
 
     def _make_mesh(self, identity: Identity, other: Identity | None, begun: Sequence[BegunEra]) -> Mesh:
@@ -282,46 +280,30 @@ class Daemon:
             other=other,
         )
 
-    def _make_intake(self, begun: Sequence[BegunEra], storage: ExitStack) -> SnapshotIntake | None:
-        if not may_take_state(self._configuration, self.ledger):
-            return None
-        links = IntakeLinks(
-            send=self.mesh.send,
-            connected=self.mesh.connected,
-            refused=lambda reason, _: self.metrics.on_message_refused(reason),
-        )
-        genesis = self.ledger.genesis
-        eras = BegunEras(genesis, begun)
-        intake = SnapshotIntake(genesis=genesis, begun=eras, directory=self._configuration.home.intake, links=links)
-        storage.callback(intake.close)
-        return intake
-
-    def _take_of_state(self, sender: Address, answer: SnapshotAnswer) -> None:
-        if self.intake is None:
-            self.metrics.on_message_refused("snapshot_not_asked")
-        else:
-            self.intake.on_answer(sender, answer)
-
-    def _make_snapshots(self, storage: ExitStack) -> OwnSnapshots:
-        snapshots = OwnSnapshots(ledger=self.ledger, home=self._configuration.home, is_behind=self._is_behind)
-        storage.callback(snapshots.close)
-        return snapshots
-
     def _is_behind(self) -> bool:
-        return self.intake is not None or self.participant.sync.progress() is not None
+        return self.snapshots.is_behind()
+
+    def _make_snapshots(self, begun: Sequence[BegunEra], storage: ExitStack, *, takes_states: bool) -> Snapshots:
+        links = SnapshotLinks(
+            send=self.mesh.send,
+            send_bulk=self.mesh.send_bulk,
+            connected=self.mesh.connected,
+            refused=self.metrics.on_message_refused,
+            is_syncing=lambda: self.participant.sync.progress() is not None,
+        )
+        return Snapshots(
+            configuration=self._configuration,
+            ledger=self.ledger,
+            begun=begun,
+            links=links,
+            storage=storage,
+            takes_states=takes_states,
+        )
 
     async def _catch_up(self) -> None:
-        """Takes the state from the others, if this node begins with it, and blocks from then on."""
-        if self.intake is not None:
-            found = await self.intake.run()
-            if isinstance(found, NoSnapshot):
-                get_logger("node").warning("no state can be taken: this node executes from genesis", why=found.value)
-                self.intake.discard()
-                self.intake = None
-            else:
-                self._renewed.set()
-                await asyncio.Event().wait()  # until this run of the node is over
-        await self.participant.sync.run(partial(verify_ahead, self.ledger))
+        await self.snapshots.catch_up(lambda: self.participant.sync.run(partial(verify_ahead, self.ledger)))
+        self._renewed.set()
+        await asyncio.Event().wait()  # until this run of the node is over
 
     def _admit(self) -> None:
         """Has links to whom the chain names."""
@@ -487,10 +469,11 @@ class Daemon:
         )
 
     def _recovery_status(self) -> RecoveryStatus:
-        kept = self._set_aside
+        kept, intake = self._set_aside, self.snapshots.intake
         return RecoveryStatus(
             syncing=self.participant.sync.progress(),
-            taking=None if self.intake is None else (self.intake.height, self.intake.share),
+            sync_notice=self.participant.sync.notice,
+            taking=None if intake is None else (intake.height, intake.share),
             ledger_set_aside=None if kept is None else kept.name,
         )
 
@@ -512,9 +495,9 @@ class Daemon:
             case ForgetNotes():
                 self.forgets.on_notes(sender, message)
             case SnapshotRequest() | OriginRequest() | ChunkRequest():
-                self.snapshot_server.request(sender, message)
+                self.snapshots.server.request(sender, message)
             case SnapshotOffer() | OriginPage() | ChunkAnswer():
-                self._take_of_state(sender, message)
+                self.snapshots.take(sender, message)
             case IdentityNote():
                 self.identities.on_note(sender, message)
             case IdentityAnswer():
@@ -543,8 +526,8 @@ class Daemon:
                     self.evidence.run(),
                     self.endpoints.run(),
                     self.forgets.run(),
-                    self.snapshots.run(),
-                    self.snapshot_server.run(),
+                    self.snapshots.own.run(),
+                    self.snapshots.server.run(),
                     self.identities.run(),
                     self._pass_on_old(),
                     self.agent.run(),

@@ -68,6 +68,8 @@ class RecoveryStatus:
 
     syncing: SyncProgress | None = None
     """None while it is not far behind."""
+    sync_notice: str | None = None
+    """Why no member gives the next block, in words, None while one does."""
     taking: tuple[Height | None, float] | None = None
     """Height of the state that it takes from the others to begin with, once that is known, and how much is here, 0 to
     1; None of a node that takes none."""

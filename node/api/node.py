@@ -71,6 +71,7 @@ def status_of(context: ApiContext) -> StatusReply:
         totals=_totals_view(totals),
         conserved=conserved(totals, sum_tokens(ledger, ledger.genesis)),
         syncing=_syncing_view(recovery.syncing),
+        sync_notice=recovery.sync_notice,
         taking_state=_taking_view(recovery.taking),
         silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
         ledger_set_aside=recovery.ledger_set_aside,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consensus.events import Event, Received
-from consensus.identifiers import Address, Height
+from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, Height
 from consensus.messages import Decided, Status
 from consensus.verification import Verified, verify_message
 from node.chain.application import Application
@@ -34,6 +34,12 @@ PLAN_BLOCKS: Final = 32
 
 LOG_INTERVAL_S: Final = 5.0
 """Between two log lines of progress."""
+
+NOBODY_GIVES: Final = (
+    "no member gives block {first:,}: all that are reached began with snapshots above it. This node asks on. To "
+    "begin with a snapshot too: stop it, move its ledger/ to a safe place (blocks 1 to {last:,} may be nowhere "
+    'else), set begins_with = "snapshot" under [node] of meter.toml, and start it'
+)
 
 RATE_SAMPLES_MAX: Final = 40
 """Samples, one per look, over which blocks per second are measured: about ten seconds."""
@@ -87,6 +93,8 @@ class BlockSync:
         self._samples: deque[tuple[float, Height]] = deque(maxlen=RATE_SAMPLES_MAX)
         self._first: Height | None = None
         self._logged_s = 0.0
+        self.notice: str | None = None
+        """Why it cannot go on, and what to do, in words; None while it can."""
         self._log = get_logger("sync")
 
     # --- what members send --------------------------------------------------------------------------------------
@@ -106,13 +114,16 @@ class BlockSync:
     # --- work -----------------------------------------------------------------------------------------------------
 
     async def run(self, verify_ahead: Callable[[tuple[bytes, ...]], Awaitable[None]]) -> None:
-        """Works until cancelled.
+        """Works until cancelled, or until this node has no block and nobody gives it the first one.
 
         Args:
             verify_ahead: verifies a block's requests, on a thread if they are many.
         """
+        self._planner.ask_all_again()
         while True:
             self.plan()
+            if self._is_stuck() and self._application.height == GENESIS_HEIGHT:
+                return
             for _ in range(PLAN_BLOCKS):
                 fetched = self.next_block()
                 if fetched is None:
@@ -144,6 +155,16 @@ class BlockSync:
         for ask in planner.requests(now_ms):
             self._links.send(ask.peer, BlocksRequest(first=ask.first, count=ask.count))
         self._report()
+
+    def _is_stuck(self) -> bool:
+        """Says whether nobody gives the next block, and, where blocks are here, what people can do about it."""
+        is_stuck = self._planner.nobody_gives(self._now_ms())
+        first = self._application.height + 1
+        notice = None if not is_stuck or first == FIRST_HEIGHT else NOBODY_GIVES.format(first=first, last=first - 1)
+        if notice is not None and self.notice is None:
+            self._log.warning("no member gives the next block", notice=notice)
+        self.notice = notice
+        return is_stuck
 
     def next_block(self) -> FetchedBlock | None:
         """Returns the block of the undecided height, once a right one is at hand; bans who sent wrong ones."""

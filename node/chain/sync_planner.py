@@ -58,6 +58,9 @@ PAUSE_INITIAL_MS: Final = 2_000
 PAUSE_DOUBLINGS_MAX: Final = 5
 """Longest pause: about a minute."""
 
+LACKED_WAIT_MS: Final = 10_000
+"""How long links to more members are waited for once all that are up said that they do not have what is next."""
+
 FAILURES_DOUBTED: Final = 3
 """Unanswered requests in a row after which a claim that nobody else makes counts only while its author is asked."""
 
@@ -109,6 +112,8 @@ class _Peer:
     open: dict[int, _Request] = field(default_factory=dict)
     """By first height."""
     late: dict[int, _Request] = field(default_factory=dict)
+    lacked: int = 0
+    """Height up to which it said to have nothing, though it is above: it began with a snapshot."""
     failures: int = 0
     """Requests in a row that it did not answer."""
     turn: int = 0
@@ -133,6 +138,8 @@ class SyncPlanner:
         """Lowest height that was never asked for."""
         self._turns = 0
         """Requests made."""
+        self._lacked_ms: int | None = None
+        """Since when all said that they do not have the undecided height."""
         self.is_active = False
         """True while this node is far enough behind to ask for ranges."""
 
@@ -177,10 +184,10 @@ class SyncPlanner:
         if any(block.certificate.height != first + index for index, block in enumerate(blocks)):
             return self._refused(request, SyncFault.WRONG_HEIGHT)
         if not blocks:
-            peer.claim = min(peer.claim, first - 1)
+            peer.lacked, peer.claim = max(peer.lacked, first), min(peer.claim, first - 1)
             self._pause(peer, now_ms)
             return None
-        peer.failures = 0
+        peer.failures = peer.lacked = 0
         for block in blocks:
             self._hold(sender, block)
         return None
@@ -224,6 +231,26 @@ class SyncPlanner:
             peer.claim for peer in ahead if peer.failures < FAILURES_DOUBTED or now_ms >= peer.paused_until_ms
         ]
         return Height(max(answering, default=self._undecided - 1))
+
+    def nobody_gives(self, now_ms: int) -> bool:
+        """Says whether all who are further, and answer, have said that the undecided height is not theirs to give."""
+        usable = self._usable(now_ms)
+        may_have = [
+            peer
+            for peer in usable
+            if peer.lacked < self._undecided <= peer.claim and peer.failures < FAILURES_DOUBTED
+        ]
+        if may_have or all(peer.lacked < self._undecided for peer in usable):
+            self._lacked_ms = None
+            return False
+        self._lacked_ms = now_ms if self._lacked_ms is None else self._lacked_ms
+        return now_ms - self._lacked_ms >= LACKED_WAIT_MS
+
+    def ask_all_again(self) -> None:
+        """Forgets who said that the undecided height is not theirs to give."""
+        self._lacked_ms = None
+        for peer in self._peers.values():
+            peer.lacked = 0
 
     def requests(self, now_ms: int) -> list[Ask]:
         """Returns what to ask now, as asked from now on. Call it when anything was told, and in between."""

@@ -15,6 +15,7 @@ ConfigOption = Annotated[
     Path,
     typer.Option(help="A node's meter.toml: asks the node if it runs, else opens its ledger.", show_default=False),
 ]
+RunningConfig = Annotated[Path, typer.Option("--config", help="The meter.toml of a node that runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's reply.")]
 GenesisOption = Annotated[Path, typer.Option(help="The chain's genesis.json or genesis.msgpack.", show_default=False)]
 YesOption = Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")]

@@ -103,7 +103,8 @@ class NodeTable(_Table):
         default="genesis",
         description='Where a node without blocks begins: "genesis" fetches and executes every block; "snapshot" '
         "takes the state after a late block from the other members, checked against what they decided, and cannot "
-        "tell what lies below it. Where no member has one, it begins with genesis.",
+        "tell what lies below it. Where no member has one, it begins with genesis; where no member gives the first "
+        "block any more, with a snapshot. `p2pnode join request` writes what fits the chain.",
     )
     log_format: Literal["console", "json"] = Field(
         default="console",

@@ -8,7 +8,7 @@ from contracts.applicants import Verdict
 from contracts.transactions import RevocationReason
 from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, SignatureHex, SlotNumber
 from node.replies.offices import OfficeSuccessorModel, RaiseObjectionModel, ReplaceOfficeKeyModel
-from node.replies.proposals import ApproveModel, ExpulsionModel, WithdrawModel
+from node.replies.proposals import ApproveModel, ExpulsionModel, SuspensionChangeModel, WithdrawModel
 from node.replies.rules import RulesChangeModel
 
 
@@ -260,7 +260,9 @@ class ProposeModel(ApiModel):
     """A member proposes what a quorum of the members may do."""
 
     kind: Literal["propose"]
-    subject: Annotated[OfficeSuccessorModel | ExpulsionModel | RulesChangeModel, Field(discriminator="kind")]
+    subject: Annotated[
+        OfficeSuccessorModel | ExpulsionModel | SuspensionChangeModel | RulesChangeModel, Field(discriminator="kind")
+    ]
 
 
 Action = Annotated[

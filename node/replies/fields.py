@@ -1,6 +1,6 @@
 """What the models of replies are made of: their base, and fields that many have."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -20,3 +20,9 @@ class ApiModel(BaseModel):
     """Base of all models: immutable, no field besides the documented ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Cause = Literal[
+    "genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension", "verifier", "reinstatement"
+]
+"""What moved a score."""

@@ -1,7 +1,7 @@
 """The REST API's reply about one member. Conventions as in `node.py`."""
 
 from node.replies.fields import ApiModel, Hash, HeightNumber
-from node.replies.proposals import ExpulsionProposalModel
+from node.replies.proposals import MemberProposalModel
 from node.replies.state import LeftMember, MemberModel, ScoreModel, WaitingChange
 
 
@@ -34,5 +34,5 @@ class MemberReply(ApiModel):
     """In the order of heights."""
     waiting: list[WaitingChange]
     """Changes of it that wait."""
-    expulsions: list[ExpulsionProposalModel]
-    """Proposals to expel it: of each proposer the last one."""
+    proposals: list[MemberProposalModel]
+    """About it: of each proposer the last one."""

@@ -192,6 +192,8 @@ class StatusReply(ApiModel):
     """Tokens and energy add up over the whole chain."""
     syncing: SyncingStatus | None = None
     """Null while this node is not far behind."""
+    sync_notice: str | None = None
+    """Why no member gives the next block, and what to do; null: nothing."""
     silent: SilentStatus | None = None
     """Null while this node takes part; else it signs nothing, because what it signed before is not at hand."""
     rules_notice: str | None = None

@@ -31,6 +31,14 @@ class ExpulsionModel(ApiModel):
     member: Hash
 
 
+class SuspensionChangeModel(ApiModel):
+    """A member is to be suspended, or to be so no more."""
+
+    kind: Literal["suspension-change"]
+    member: Hash
+    suspended: bool
+
+
 ProposalStatusText = Literal["open", "approved", "done", "lapsed", "objected", "void"]
 
 
@@ -53,8 +61,13 @@ class ProposalModel(ApiModel):
     """The same on the clock, in milliseconds since the epoch."""
 
 
-class ExpulsionProposalModel(ProposalModel):
-    """A member's last proposal, if it is that somebody is expelled."""
+Measure = Literal["expel", "suspend", "reinstate"]
 
+
+class MemberProposalModel(ProposalModel):
+    """A member's last proposal, if it is about a member."""
+
+    measure: Measure
+    """What is to be done: it is a member no more; it is suspended; it is so no more."""
     member: Hash
     member_name: str

@@ -7,9 +7,9 @@ from pydantic import Field, JsonValue
 from contracts.applicants import Standing, Verdict
 from contracts.member_changes import Hindrance
 from contracts.member_records import ChangeKind, RemovalCause
-from node.replies.fields import AmountMicro, ApiModel, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
+from node.replies.fields import AmountMicro, ApiModel, Cause, Count, EnergyWh, Hash, HeightNumber, Hex, SlotNumber
 from node.replies.node import ReceiptModel, TransactionModel
-from node.replies.proposals import ExpulsionProposalModel
+from node.replies.proposals import MemberProposalModel
 
 # --- state -------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class MemberModel(ApiModel):
     """The first height that it was a member of."""
     score_millionths: Annotated[int, Field(ge=0, description="Its quality of transaction; 1000000 is 1.0.")]
     is_suspended: bool
-    """Proven misconduct: it votes, and trades and leads no more."""
+    """After proven misconduct, or by a quorum: it votes, and trades and leads no more."""
     connected: bool
     """This node's link to the member is up (true for itself)."""
 
@@ -156,7 +156,7 @@ class MemberChangesReply(ApiModel):
     """What waits for a block in this node's mempool: of each member the last word, by its nonce."""
     waiting: list[WaitingChange]
     """In the order in which they are tried."""
-    expulsions: list[ExpulsionProposalModel]
+    proposals: list[MemberProposalModel]
     """Of each member the last proposal that it made, in the order of admission."""
     left: list[LeftMember]
     """Who left last comes last."""
@@ -255,13 +255,14 @@ class ScoreModel(ApiModel):
     unlocked_at_slot: SlotNumber | None
     """When that is over; null where nothing was taken back lately."""
     is_suspended: bool
-    """Proven misconduct bars trading, sampling, stake and rewards."""
+    """After proven misconduct, or by a quorum: no trading, sampling, stake and rewards."""
     returns_at_slot: SlotNumber | None
     """Where the way back to the trading threshold ends; null of a score that is on none."""
-    cause: Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension", "verifier"]
+    cause: Cause
     """What moved it last."""
     reference: Hex
-    """Trade id, or digest of the transaction that was declined or that brought a proof; empty where there is none."""
+    """Trade id, name of the proposal to suspend, or digest of the transaction that was declined or that brought a
+    proof; empty where there is none."""
 
 
 class ScoresReply(ApiModel):

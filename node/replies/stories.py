@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from node.replies.fields import (
     AmountMicro,
     ApiModel,
+    Cause,
     Count,
     EnergyWh,
     Hash,
@@ -21,7 +22,6 @@ from node.replies.fields import (
 from node.replies.node import PostingModel, ReceiptProofModel
 
 ScoreMillionths = Annotated[int, Field(ge=0, description="A score; 1000000 is 1.0.")]
-Cause = Literal["genesis", "seller", "buyer", "leader", "validator", "fault", "stake", "suspension", "verifier"]
 TradeStatusName = Literal["pending", "completed", "expired", "cancelled"]
 
 

@@ -2,7 +2,8 @@
 
 The node runs on an empty ledger meanwhile, and asks for no blocks. Once the state is whole on the disk, it ends as
 for a restart; whoever starts next makes the ledger of it, before anything is opened: also after a crash. Where no
-state can be had, or what came is no beginning, it executes from genesis, as it can without any state.
+state can be had, or what came is no beginning, it executes from genesis, as it can without any state. The other way
+round, a home that executes from genesis takes a state where no member gives the first block any more.
 """
 
 import shutil
@@ -26,7 +27,7 @@ def may_take_state(configuration: Configuration, ledger: Ledger) -> bool:
     """
     is_wanted = configuration.node.begins_with == "snapshot" and bool(configuration.p2p.peers)
     is_due = ledger.height == GENESIS_HEIGHT or configuration.home.intake.exists()
-    return is_wanted and is_due and ledger.first_height == GENESIS_HEIGHT + 1
+    return is_wanted and is_due and not ledger.lacks(GENESIS_HEIGHT)
 
 
 def begin_with_taken(home: Home) -> bool:

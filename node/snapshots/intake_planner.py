@@ -11,7 +11,8 @@ state it is all.
 Nothing here is believed. Who sent anything wrong is not asked again; who is silent is left out for a moment, longer
 each time; who does not have the state any more is asked for nothing of it. When nobody is left who has it, all begins
 again with another one, a few times. When nothing has come for long, or nobody has one, it ends with the reason: then
-the home executes from genesis, as it can without any state. No socket, clock, disk or signature is touched here.
+the home executes from genesis, as it can without any state. While nobody is linked it waits: a home that joins starts
+before it is admitted. No socket, clock, disk or signature is touched here.
 """
 
 from collections import Counter
@@ -73,7 +74,6 @@ _LANES: Final = tuple(
 class NoSnapshot(Enum):
     """Why no state could be had, in words: the home executes from genesis instead."""
 
-    NOBODY_LINKED = "no member could be reached"
     NONE_YET = "no member has a copy of the state yet"
     SILENT = "no member that was asked for the state answered in time"
     REFUSED = "what members sent of the state was wrong, or did not prove itself"
@@ -241,6 +241,8 @@ class IntakePlanner:
 
     def requests(self, now_ms: int) -> list[Ask]:
         """Returns what to ask now."""
+        if not any(peer.is_connected for peer in self._peers.values()):
+            self._began_ms = self._progress_ms = now_ms  # who is not admitted yet cannot fetch blocks either
         self._look_at_deadlines(now_ms)
         if self._height is not None and self._is_gone():
             self._begin_anew()
@@ -267,8 +269,6 @@ class IntakePlanner:
             return NoSnapshot.REFUSED if has_liars else NoSnapshot.NONE_YET
         if now_ms - self._progress_ms < GIVE_UP_MS:
             return None
-        if not known:
-            return NoSnapshot.NOBODY_LINKED
         return NoSnapshot.REFUSED if has_liars else NoSnapshot.SILENT
 
     def _look_at_deadlines(self, now_ms: int) -> None:

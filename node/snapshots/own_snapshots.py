@@ -18,12 +18,9 @@ from consensus.identifiers import Height
 from ledger.errors import CopyDamaged, StateNotCopied
 from ledger.ledger import Ledger
 from ledger.side_files import database_path
-from ledger.state_copy import StateCopy, Steps, copying
+from ledger.state_copy import SNAPSHOT_INTERVAL, StateCopy, Steps, copying
 from node.home.folder import Home
 from node.logs import get_logger
-
-SNAPSHOT_INTERVAL: Final = 1_024
-"""Blocks between two copies: who joins executes at most so many, and those decided while it takes the state."""
 
 LOOK_S: Final = 5.0
 """Between two looks at the chain."""

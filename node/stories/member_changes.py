@@ -21,7 +21,7 @@ from contracts.transactions import SetLeaving, Transaction
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.state import ChangeUnderWay, LeftMember, MemberChangesReply, WaitingChange
-from node.stories.proposals import expulsion_proposals
+from node.stories.proposals import member_proposals
 
 OfSender = Callable[[Address], Sequence[Transaction]]
 """What waits for a block of a sender, in the order of nonces."""
@@ -53,7 +53,7 @@ def changes_of(ledger: Ledger, names: Names, undecided: OfSender = lambda _: ())
     return MemberChangesReply(
         under_way=[one for address in sorted(present) for one in _last_word(names.of(address), undecided(address))],
         waiting=[waiting_view(one, names.of(one.change.address)) for one in found],
-        expulsions=list(expulsion_proposals(ledger, names)),
+        proposals=list(member_proposals(ledger, names)),
         left=list(_left(ledger, names)),
     )
 

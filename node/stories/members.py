@@ -17,7 +17,7 @@ from node.replies.state import MemberModel, MembersReply, ScoreModel, WaitingCha
 from node.stories.lists import score_view
 from node.stories.member_changes import departure_of, waiting_view
 from node.stories.member_names import find_once_member
-from node.stories.proposals import expulsion_proposals
+from node.stories.proposals import member_proposals
 from node.stories.words import score_text
 
 
@@ -83,14 +83,14 @@ def member_of(ledger: Ledger, names: Names, text: str, connected: Collection[Add
         is_seasoned=member is not None and known.keys_of(address)[-1] in seasoned_keys(overlay),
         terms=[_term_view(term) for term in known.terms if term.address == address],
         waiting=list(_waiting(ledger, names, address, overlay)),
-        expulsions=[one for one in expulsion_proposals(ledger, names) if one.member == address.hex()],
+        proposals=[one for one in member_proposals(ledger, names) if one.member == address.hex()],
     )
 
 
 def _standing(member: MemberModel, score: ScoreModel, genesis: Genesis, *, may_verify: bool) -> Iterator[str]:
     yield f"{member.name} is a member from height {member.first_height:,} on."
     if score.is_suspended:
-        yield "It is suspended for proven misconduct: it votes, and trades and leads no more (p2pnode evidence list)."
+        yield "It is suspended: it votes, and trades and leads no more. p2pnode qscore history says why."
     elif score.score_millionths < genesis.scores.threshold_trade:
         back = "" if score.returns_at_slot is None else f", again from slot {score.returns_at_slot:,} on"
         yield f"It does not trade{back}: its score is below {score_text(genesis.scores.threshold_trade)}."

@@ -6,14 +6,14 @@ from typing import TypedDict
 from consensus.identifiers import Address
 from consensus.quorum import quorum
 from contracts.office_records import Office, OfficeKeyChange
-from contracts.proposal_records import Expulsion, Proposal, ProposalStatus
+from contracts.proposal_records import Expulsion, Proposal, ProposalStatus, SuspensionChange
 from contracts.rule_records import RulesChange
 from contracts.state import MEMBER_LIST_KEY, MemberList, office_key, proposal_key
 from contracts.state_reading import read, require
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.offices import OfficeProposalModel
-from node.replies.proposals import ExpulsionProposalModel, ProposalStatusText
+from node.replies.proposals import Measure, MemberProposalModel, ProposalStatusText
 from node.replies.rules import RuleParametersModel, RulesProposalModel
 from node.replies.views import record_fields
 
@@ -42,14 +42,23 @@ def office_proposals(ledger: Ledger, names: Names) -> Iterator[OfficeProposalMod
             )
 
 
-def expulsion_proposals(ledger: Ledger, names: Names) -> Iterator[ExpulsionProposalModel]:
-    """Yields what members proposed last, where it is that somebody is expelled."""
+def member_proposals(ledger: Ledger, names: Names) -> Iterator[MemberProposalModel]:
+    """Yields what members proposed last, where it is about a member."""
     for proposer, proposal in _proposals(ledger):
-        if isinstance(proposal.subject, Expulsion):
+        if isinstance(proposal.subject, Expulsion | SuspensionChange):
             member = proposal.subject.member
-            yield ExpulsionProposalModel(
-                **_common(ledger, names, proposer, proposal), member=member.hex(), member_name=names.of(member)
+            yield MemberProposalModel(
+                **_common(ledger, names, proposer, proposal),
+                measure=_measure(proposal.subject),
+                member=member.hex(),
+                member_name=names.of(member),
             )
+
+
+def _measure(subject: Expulsion | SuspensionChange) -> Measure:
+    if isinstance(subject, Expulsion):
+        return "expel"
+    return "suspend" if subject.suspended else "reinstate"
 
 
 def rules_proposals(ledger: Ledger, names: Names) -> Iterator[RulesProposalModel]:

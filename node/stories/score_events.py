@@ -7,7 +7,7 @@ that it rewards, its receipts, and the records of the forward trades that ended 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from consensus.codec import Record, decode
 from consensus.identifiers import Address, Digest, Height
@@ -51,6 +51,7 @@ from qscore.way_back import present_score
 
 R = TypeVar("R", bound=Record)
 
+SUSPENSIONS: Final = frozenset({ScoreCause.SUSPENSION, ScoreCause.REINSTATEMENT})
 ENDS = (TradeStatus.COMPLETED, TradeStatus.EXPIRED)
 
 
@@ -96,6 +97,8 @@ class _BlockEvents:
         present = present_score(score.value, score.way_back, slot, parameters)
         self._serves = present >= parameters.threshold_service and not score.is_suspended
         self._is_suspended = score.is_suspended
+        self._proofs: set[bytes] = set()
+        """Transactions that proved misconduct of the member in this block."""
 
     def all(self) -> Iterator[ScoreEvent]:
         yield from self._service()
@@ -108,6 +111,7 @@ class _BlockEvents:
         for name in dict.fromkeys((*_trades_of(due), *self._moved_trades())):
             if name not in early:
                 yield from self._ended_forward(name, as_of=self._height)
+        yield from self._by_quorum()
 
     # --- service ---------------------------------------------------------------------------------------------------
 
@@ -163,8 +167,21 @@ class _BlockEvents:
             yield ScoreEvent(cause=ScoreCause.VERIFIER, reference=receipt.transaction, words=words)
         if isinstance(action, ReportMisconduct) and action.evidence.offender == self._address:
             self._is_suspended = True
+            self._proofs.add(receipt.transaction)
             words = f"proven misconduct ({brought_by})"
             yield ScoreEvent(cause=ScoreCause.SUSPENSION, reference=receipt.transaction, words=words)
+
+    def _by_quorum(self) -> Iterator[ScoreEvent]:
+        """Yields what members decided about the member's suspension: the block with the last approval does it, last
+        of all, so it is what moved the score last.
+        """
+        score, before = (self._at(score_key(self._address), Score, height) for height in (self._height, self._before))
+        assert score is not None, "who had a score has one"
+        if score == before or score.cause not in SUSPENSIONS or score.reference in self._proofs:
+            return
+        words = "suspended" if score.is_suspended else "suspended no more"
+        words = f"{words}, by a quorum of the members (proposal {short(score.reference.hex())})"
+        yield ScoreEvent(cause=score.cause, reference=score.reference, words=words)
 
     def _rewarded(self, name: Digest, trade: Trade) -> ScoreEvent:
         """Returns the reward for a completed trade, of which a pair gets one per interval."""

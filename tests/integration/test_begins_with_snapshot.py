@@ -3,13 +3,17 @@
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ledger.ledger import Ledger
+from ledger.state_copy import SNAPSHOT_INTERVAL
 from node.home.configuration_text import with_changes
-from node.snapshots.own_snapshots import SNAPSHOT_INTERVAL
+from node.home.genesis_file import load_genesis
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
+from tests.support.origins import begun_at, follow
 from tests.support.testnet import Node, Running, Street, cleaned_up, daemon, p2pnode, wait_until
 
 LAST = 4
@@ -26,10 +30,14 @@ def street(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Street]:
     target, blocks = tmp_path / "testnet", request.param
     made = make_street(target, nodes=LAST)
     decide_beforehand(made, lambda builder: append_transfers(builder, blocks), for_nodes=LAST - 1)
-    own = made.node(LAST).home.configuration
-    own.write_text(with_changes(own.read_text(encoding="utf-8"), node={"begins_with": "snapshot"}), encoding="utf-8")
+    begin_with(made.node(LAST), "snapshot")
     with cleaned_up(target):
         yield Street(target)
+
+
+def begin_with(node: Node, beginning: str) -> None:
+    own = node.home.configuration
+    own.write_text(with_changes(own.read_text(encoding="utf-8"), node={"begins_with": beginning}), encoding="utf-8")
 
 
 def reached(node: Node, *, height: int, first_height: int) -> bool:
@@ -73,3 +81,24 @@ def test_where_nobody_has_a_state_it_executes_from_genesis(street: Street) -> No
         wait_until(lambda: "no state can be taken: this node executes from genesis" in running.errors(), "it says so")
         assert "no member has a copy of the state yet" in running.errors()
         assert not joining.home.intake.exists()
+
+
+@pytest.mark.parametrize("street", [SNAPSHOT_INTERVAL + ABOVE], indirect=True)
+def test_where_nobody_has_the_first_block_any_more_it_begins_with_a_state(street: Street) -> None:
+    """Three members that began at a block themselves, and a home that would execute from genesis."""
+    joining, others = street.node(LAST), street.nodes[: LAST - 1]
+    begin_with(joining, "genesis")
+    genesis = load_genesis(joining.home)
+    for other in others:
+        kept = other.home.ledger.with_name("kept")
+        other.home.ledger.rename(kept)
+        with closing(Ledger.open(kept, genesis)) as whole:
+            begun = begun_at(whole, SNAPSHOT_INTERVAL, other.home.ledger)
+            follow(begun, whole)
+            begun.close()
+    with daemon(others[0]), daemon(others[1]), daemon(others[2]), daemon(joining) as running:
+        wait_until(
+            lambda: reached(joining, height=SNAPSHOT_INTERVAL + ABOVE, first_height=SNAPSHOT_INTERVAL),
+            "it has the blocks that there are",
+        )
+        assert "no member gives the first block: this node begins with a state" in running.errors()

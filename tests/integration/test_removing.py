@@ -127,6 +127,32 @@ def test_what_a_quorum_approved_lapses_if_one_withdraws(street: Street) -> None:
         assert [members_at(node) for node in members] == [5] * 4
 
 
+def test_a_quorum_suspends_and_reinstates_at_once(street: Street) -> None:
+    accused, members = street.node(5), [street.node(number) for number in range(1, 5)]
+
+    def proposal(measure: str) -> tuple[str | Path, ...]:
+        return ("member", measure, accused.name, *config(members[0]), "--yes")
+
+    def decided(measure: str) -> str:
+        """Members decide it; returns what a home is shown of the accused then."""
+        name = p2pnode(street.directory, *proposal(measure)).output.split("approve ")[1].strip()
+        approve(street, name, *members[1:])
+        return p2pnode(street.directory, "member", "show", accused.name, *config(members[1])).output
+
+    with running(*street.nodes):
+        decide_blocks(street, 1)
+        assert f"{accused.name} is not suspended: nothing was changed" in refused(
+            street.directory, *proposal("reinstate")
+        )
+        assert "It is suspended: it votes, and trades and leads no more" in decided("suspend")
+        assert "suspended, leads nothing" in p2pnode(street.directory, "why", *config(members[1])).output
+        assert f"{accused.name} is suspended: nothing was changed" in refused(street.directory, *proposal("suspend"))
+        assert "suspended" not in decided("reinstate").split("proposed")[0]
+        history = p2pnode(street.directory, "qscore", "history", accused.name, *config(members[1])).output
+        assert "suspended no more, by a quorum" in " ".join(history.split())
+        decide_blocks(street, 2)
+
+
 def test_a_quorum_expels_once_the_waiting_time_is_over(soon: Street) -> None:
     accused, members = soon.node(5), [soon.node(number) for number in range(1, 5)]
 

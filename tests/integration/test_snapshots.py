@@ -12,6 +12,7 @@ from consensus.cryptography import address_of
 from consensus.events import fresh_sign_state
 from consensus.identifiers import Address, Height
 from ledger.ledger import Ledger
+from ledger.state_copy import SNAPSHOT_INTERVAL
 from ledger.state_intake import StateIntake
 from node.admission.endpoint import Endpoint
 from node.admission.identity import load_identity
@@ -23,7 +24,6 @@ from node.mesh.mesh import Mesh
 from node.mesh.messages import PeerMessage, SnapshotAnswer
 from node.metrics.counters import NodeMetrics
 from node.snapshots.intake import IntakeLinks, SnapshotIntake
-from node.snapshots.own_snapshots import SNAPSHOT_INTERVAL
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Street, cleaned_up, daemon, wait_until
 

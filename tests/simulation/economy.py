@@ -21,7 +21,7 @@ from contracts.transactions import Transaction, transaction_digest
 from node.chain.mempool import Mempool, MempoolLimits, Standing
 from tests.support.contracts import block_context
 from tests.support.joining import JoiningChain
-from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
+from tests.support.market_checks import PostingTrail, Suspensions, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, Operation, busy_market
 
 BLOCK_OPERATIONS_MAX: Final = 6
@@ -66,6 +66,7 @@ class _Run:
         self.market = MarketOperations(self.random, self.chain)
         self.flows = TokenFlows(self.chain.community)
         self.trail = PostingTrail()
+        self.suspensions = Suspensions()
         self.other: dict[StateKey, bytes] = dict(self.chain.state)
         """The second node's state."""
         self.tried = Tried()
@@ -103,6 +104,7 @@ class _Run:
         assert self.chain.state == self.other, "the same blocks, another state"
         self.flows.follow(proposal, execution)
         self.trail.follow(execution.postings)
+        self.suspensions.follow(execution)
         self._count(proposal, execution.receipts)
         if self.tried.blocks % SUMMED_EVERY_BLOCKS == 0:
             self._sum_up()
@@ -132,6 +134,7 @@ class _Run:
         check_whole_state(self.chain)
         self.flows.check(self.chain)
         self.trail.check(self.chain)
+        self.suspensions.check(self.chain)
 
 
 def _mempool_of(arrived: list[Transaction]) -> Mempool:

@@ -11,14 +11,17 @@ from consensus.events import Instant
 from consensus.member import Member
 from consensus.membership import Leaders
 from consensus.safety import view_change
+from contracts import execution, proposals
 from ledger import eras, validation
 from tests.simulation import breaks, test_suspended
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
 from tests.unit.consensus import test_leaders
+from tests.unit.contracts import test_suspending
 from tests.unit.ledger import test_suspended_leaders
 
 L = test_leaders
+Q = test_suspending
 S = test_suspended
 T = test_suspended_leaders
 
@@ -38,6 +41,34 @@ def breaking(name: str, break_: object, *killers: object) -> Mutant:
 LEADS_ANYWAY: Final = ("leaders.at(", "leaders.whose(")
 
 SUSPENDING_MUTANTS: Final = (
+    breaking(
+        "a quorum's word takes the stake",
+        edited(
+            proposals,
+            "_carry_out",
+            ("set_suspended(member, suspended, reference=proposal.name)", "suspend(member, reference=proposal.name)"),
+        ),
+        Q.test_the_block_with_the_quorums_approval_suspends_and_takes_nothing,
+        Q.test_a_quorum_reinstates_and_it_trades_again,
+    ),
+    breaking(
+        "who made up the quorum withdraws behind the last approval",
+        edited(
+            execution, "execute_withdrawal", ("if _is_over(run, proposal):", "if proposal.status not in UNFINISHED:")
+        ),
+        Q.test_who_made_up_the_quorum_cannot_take_it_back_in_the_same_block,
+    ),
+    breaking(
+        "what was done is done again",
+        edited(proposals, "_suspension_refusal", ("is_suspended == change.suspended", "is_suspended is None")),
+        Q.test_of_two_proposals_the_second_is_over_with_the_first,
+        directed(Q.test_what_changes_nothing_is_declined, says=True),
+    ),
+    breaking(
+        "who left is suspended",
+        edited(proposals, "_suspension_refusal", ("not is_member(run.overlay, member)", "False")),
+        Q.test_who_left_meanwhile_is_not_suspended,
+    ),
     breaking(
         "a proposal of theirs is taken",
         edited(verification, "_check_pre_prepare", LEADS_ANYWAY),

@@ -25,7 +25,7 @@ from contracts.state import (
 )
 from contracts.transactions import Action, CancelTrade, SubmitTrade
 from tests.support.joining import JoiningChain
-from tests.support.market_checks import PostingTrail, TokenFlows, check_whole_state
+from tests.support.market_checks import PostingTrail, Suspensions, TokenFlows, check_whole_state
 from tests.support.market_operations import MarketOperations, Operation, busy_market
 
 HOMES = busy_market()
@@ -42,7 +42,7 @@ JOINING_OPERATIONS = 150
 """All about homes that want to join, likewise."""
 
 REMOVAL_SEEDS = range(300, 304)
-REMOVAL_OPERATIONS = 250
+REMOVAL_OPERATIONS = 400
 """Mostly about members that are to go."""
 
 RULES_SEEDS = range(400, 404)
@@ -93,6 +93,7 @@ def replay_alone(
     """What is due first, in a block without transactions, then one transaction, so that its effect is seen alone."""
     random, chain, seen = Random(seed), JoiningChain(HOMES), Counter[object]()
     operations, flows, trail = MarketOperations(random, chain), TokenFlows(HOMES), PostingTrail()
+    suspensions = Suspensions()
     for number in range(operations_count):
         due = chain.block(slot=chain.slot + random.choice((0, 0, 1)), **ALONE)
         sender, action = draw(operations)
@@ -106,11 +107,14 @@ def replay_alone(
         assert before.keys() <= chain.state.keys(), "nothing is removed"
         flows.follow([transaction], execution)
         trail.follow((*due.postings, *execution.postings))
+        suspensions.follow(due)
+        suspensions.follow(execution)
         seen["rules changed"] += RULES_KEY in execution.changes or RULES_KEY in due.changes
         seen.update([receipt.reason, (type(action).__name__, receipt.status)])
         if number % 10 == 0:
             check_whole_state(chain)
-    for check in (check_whole_state, flows.check, trail.check):
+            suspensions.check(chain)
+    for check in (check_whole_state, flows.check, trail.check, suspensions.check):
         check(chain)
     seen.update({name: getattr(chain.totals(), name) for name in chain.totals().__struct_fields__})
     return seen
@@ -141,7 +145,7 @@ def test_the_histories_reach_every_corner(seen: Counter[object]) -> None:
     reachable = set(Reason) - OUT_OF_REACH
     assert len(seen.keys() & reachable) >= len(reachable) - 8, f"not reached: {reachable - seen.keys()}"
     offices = ("office_", "proposal_", "objection_", "sender_")
-    members = ("join_", "verdict_", "ready_", "revocation_", "expulsion_", "rules_")
+    members = ("join_", "verdict_", "ready_", "revocation_", "expulsion_", "suspension_", "rules_")
     apart = {one for one in reachable if one.value.startswith((*offices, *members))}
     assert apart <= seen.keys(), f"not reached: {apart - seen.keys()}"
     assert seen["rules changed"] > len(RULES_SEEDS)

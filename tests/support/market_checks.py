@@ -14,6 +14,7 @@ from contracts.conservation import unbalanced_books
 from contracts.execution import Execution
 from contracts.joining import read_unfinished
 from contracts.member_records import Misconduct
+from contracts.proposal_records import Proposal, ProposalStatus, SuspensionChange
 from contracts.receipts import Asset, Party, Posting, Stage, Status
 from contracts.state import (
     AGENDA_KEY,
@@ -98,17 +99,35 @@ class TokenFlows:
             assert wallet.available_micro == expected[address] - held[address], f"{address.hex()}: {wallet}"
 
 
+class Suspensions:
+    """Who must be suspended: by each new proof, until a quorum of the members reinstates it, or by a quorum."""
+
+    def __init__(self) -> None:
+        self._expected: set[Address] = set()
+
+    def follow(self, execution: Execution) -> None:
+        """Takes what a block recorded: proofs first, as the block that has the last approval carries it out last."""
+        changed: dict[StateKey, bytes] = dict(execution.changes)
+        self._expected |= {record.offender for _, record in records(changed, Table.MISCONDUCT, Misconduct)}
+        for _, proposal in records(changed, Table.PROPOSAL, Proposal):
+            if proposal.status is ProposalStatus.DONE and isinstance(proposal.subject, SuspensionChange):
+                change = self._expected.add if proposal.subject.suspended else self._expected.discard
+                change(proposal.subject.member)
+
+    def check(self, chain: DictChain) -> None:
+        """Holds the scores against it."""
+        suspended = {key[1:] for key, score in records(chain.state, Table.SCORE, Score) if score.is_suspended}
+        assert suspended == self._expected
+
+
 def check_whole_state(chain: DictChain) -> None:
-    """Checks records, sums, trades against what they moved, books, agenda and suspensions."""
+    """Checks records, sums, trades against what they moved, books and agenda."""
     unbalanced = unbalanced_books(chain.state.items(), chain.community.genesis.scores)
     assert not unbalanced, unbalanced
     _check_readings(chain)
     _check_trades(chain)
     _check_books(chain)
     _check_agenda(chain)
-    guilty = {record.offender for _, record in records(chain.state, Table.MISCONDUCT, Misconduct)}
-    suspended = {key[1:] for key, score in records(chain.state, Table.SCORE, Score) if score.is_suspended}
-    assert suspended == guilty
 
 
 def _check_readings(chain: DictChain) -> None:

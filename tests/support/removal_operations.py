@@ -7,7 +7,7 @@ from typing import Final
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest
-from contracts.proposal_records import Expulsion, Proposal
+from contracts.proposal_records import Expulsion, Proposal, SuspensionChange
 from contracts.state import MEMBER_LIST_KEY, MemberList, proposal_key
 from contracts.transactions import (
     Action,
@@ -40,7 +40,7 @@ class RemovalOperations:
 
     def next(self) -> Operation:
         """Returns who sends what next."""
-        kinds = (self._revocation, self._expulsion, self._approval, self._withdrawal, self._leave)
+        kinds = (self._revocation, self._measure, self._approval, self._withdrawal, self._leave)
         return self._random.choices(kinds, weights=(2, 6, 24, 3, 1))[0]()
 
     def _anybody(self) -> int | SigningKey:
@@ -63,10 +63,16 @@ class RemovalOperations:
         self._revoked = Revoke(revocation=revocation, signature=signer.sign(encode(revocation)))
         return self._anybody(), self._revoked
 
-    def _expulsion(self) -> Operation:
+    def _measure(self) -> Operation:
+        """Somebody is to be expelled, suspended or reinstated."""
         accused = self._random.choice(self._homes.addresses)
         sender = self._random.choice((*range(PROPOSERS), self._homes.grid_key))
-        return sender, Propose(subject=Expulsion(member=accused))
+        measures = (
+            Expulsion(member=accused),
+            SuspensionChange(member=accused, suspended=True),
+            SuspensionChange(member=accused, suspended=False),
+        )
+        return sender, Propose(subject=self._random.choices(measures, weights=(4, 1, 1))[0])
 
     def _last_proposal(self) -> tuple[Address, Proposal | None]:
         proposer = self._random.choice(self._homes.addresses[:PROPOSERS])

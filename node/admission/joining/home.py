@@ -18,6 +18,7 @@ from contracts.genesis import chain_id
 from contracts.transactions import Application, RequestJoin
 from contracts.units import Milliseconds
 from ledger.side_files import write_whole
+from ledger.state_copy import SNAPSHOT_INTERVAL
 from node.admission.chain import read_chain, require_chain, require_member
 from node.admission.identity import certificate_key, load_key
 from node.admission.joining.files import JoinIdentity, Street, write_join_identity, write_join_request
@@ -58,7 +59,7 @@ def ask_to_join(home: Home, street: Street, *, certificate: bytes, identity: str
     peers = tuple(peer for peer in street.peers if peer.address != load_key(home.node_key).address.hex())
     is_first = not home.genesis.exists()
     text = (
-        configured(home, street.genesis, peers)
+        with_changes(configured(home, street.genesis, peers), node={"begins_with": beginning_for(street)})
         if is_first
         else with_changes(home.configuration.read_text(encoding="utf-8"), p2p={"peers": peers})
     )
@@ -72,6 +73,13 @@ def ask_to_join(home: Home, street: Street, *, certificate: bytes, identity: str
     write_checkpoint(home.checkpoint, street.checkpoint)
     write_genesis(home, street.genesis)  # last: who has it begins nothing afresh
     return request
+
+
+def beginning_for(street: Street) -> str:
+    """Returns what a home begins with that has no reason of its own: the state of a late block where the members have
+    copies of it, every block where the chain is short.
+    """
+    return "snapshot" if street.checkpoint.height >= SNAPSHOT_INTERVAL else "genesis"
 
 
 def _require_chain(home: Home, street: Street) -> None:

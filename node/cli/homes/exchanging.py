@@ -18,7 +18,7 @@ from contracts.transactions import KeyUse
 from node.admission import next_keys
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
-from node.cli.options import YesOption, confirm
+from node.cli.options import RunningConfig, YesOption, confirm
 from node.cli.terminal import error_console, output_console
 from node.client import open_client
 from node.errors import NodeError
@@ -39,7 +39,6 @@ METER_EXAMPLE: Final = """\
 2. p2pnode ca issue ca node1/next/node.csr --output node1.crt      (at the authority)
 3. p2pnode member replace-meter --config node1/meter.toml --certificate node1.crt"""
 
-RunningConfig = Annotated[Path, typer.Option("--config", help="The meter.toml of a node that runs.")]
 CertificateOption = Annotated[
     Path | None, typer.Option(help="The certificate that the authority gave for the request.", show_default=False)
 ]

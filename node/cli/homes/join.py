@@ -26,10 +26,9 @@ from node.admission.joining.files import (
 )
 from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
-from node.cli.homes.member import RunningConfig
 from node.cli.homes.show_identity import identities_of, told_of
 from node.cli.homes.street import block_name, street_of
-from node.cli.options import ConfigOption, YesOption, confirm, require_home_address
+from node.cli.options import ConfigOption, RunningConfig, YesOption, confirm, require_home_address
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
 from node.errors import JoinError
@@ -141,7 +140,9 @@ def request(
     """Ask to join: write join-request.json, signed with this home's keys, and all that its node starts with.
 
     The identity and the contract stay here: on the chain stand a salted
-    hash of the one and the hash of the other, and no name.
+    hash of the one and the hash of the other, and no name. Of a chain of
+    1,024 blocks or more the node begins with a snapshot (begins_with in
+    meter.toml); to execute every block, change that before its start.
     """
     if Home(home).join_request.exists() and not again:
         raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")

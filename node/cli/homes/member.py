@@ -8,18 +8,28 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from consensus.identifiers import Address, Digest
-from consensus.quorum import quorum
 from contracts.genesis import chain_id
-from contracts.member_changes import REMOVAL_MEMBERS_MIN
-from contracts.proposal_records import Expulsion
-from contracts.transactions import Approve, Propose, Withdraw
 from ledger.ledger import Ledger
 from node.cli.asking import Question, ask, ask_url
 from node.cli.homes.exchanging import METER_EXAMPLE, ROTATE_EXAMPLE, replace_meter, rotate
 from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
+from node.cli.homes.measures import (
+    APPROVE_EXAMPLE,
+    CHANGES_PATH,
+    EXPEL_EXAMPLE,
+    MEMBERS_PATH,
+    REINSTATE_EXAMPLE,
+    SUSPEND_EXAMPLE,
+    WITHDRAW_EXAMPLE,
+    approve,
+    arithmetic_of,
+    expel,
+    reinstate,
+    suspend,
+    withdraw,
+)
 from node.cli.homes.members import SHOW_EXAMPLE, show
-from node.cli.options import ConfigOption, JsonOption, YesOption, confirm
+from node.cli.options import ConfigOption, JsonOption, RunningConfig, YesOption, confirm
 from node.cli.sending import send_as_member
 from node.cli.terminal import error_console, output_console
 from node.client import api_url, open_client
@@ -29,45 +39,33 @@ from node.home.folder import Home
 from node.home.genesis_file import load_genesis
 from node.names.names import names_of_home
 from node.proofs.revocation_file import read_revocation
-from node.replies.proposals import ExpulsionProposalModel
-from node.replies.state import MemberChangesReply, MemberModel, MembersReply
+from node.replies.state import MemberChangesReply, MembersReply
 from node.stories.member_changes import changes_of
-from node.stories.member_names import PREFIX, require_id, require_member_text
 from node.stories.slices import Slices
 from node.stories.words import moment_text
 
 LEAVE_EXAMPLE: Final = "Example: p2pnode member leave --config testnet/node1/meter.toml"
 STAY_EXAMPLE: Final = "Example: p2pnode member stay --config testnet/node1/meter.toml"
 REVOKE_EXAMPLE: Final = "Example: p2pnode member revoke node4-3f2a90c1.revocation --config node1/meter.toml"
-EXPEL_EXAMPLE: Final = """\
-Example: p2pnode member expel node4 --config node1/meter.toml
-
-Next: the others look (member changes) and approve (member approve)."""
-APPROVE_EXAMPLE: Final = "Example: p2pnode member approve 3f2a9c41d07be865 --config node2/meter.toml"
-WITHDRAW_EXAMPLE: Final = "Example: p2pnode member withdraw 3f2a9c41d07be865 --config node2/meter.toml"
 CHANGES_EXAMPLE: Final = "Example: p2pnode member changes --config testnet/node1/meter.toml"
-
-RunningConfig = Annotated[Path, typer.Option("--config", help="The meter.toml of a node that runs.")]
-
-ProposalArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The proposal, by its first 8 or more digits.", show_default=False)
-]
-
-CHANGES_PATH: Final = "/v1/members/changes"
-MEMBERS_PATH: Final = "/v1/members"
 
 member_app = typer.Typer(
     no_args_is_help=True,
-    help="One member; leave the chain, or exchange this home's keys; remove who must go; what waits of all that.",
+    help="One member; leave the chain, or exchange this home's keys; suspend or remove others; what waits of that.",
 )
 member_app.command("show", epilog=SHOW_EXAMPLE)(show)
+member_app.command("suspend", epilog=SUSPEND_EXAMPLE)(suspend)
+member_app.command("reinstate", epilog=REINSTATE_EXAMPLE)(reinstate)
+member_app.command("expel", epilog=EXPEL_EXAMPLE)(expel)
+member_app.command("approve", epilog=APPROVE_EXAMPLE)(approve)
+member_app.command("withdraw", epilog=WITHDRAW_EXAMPLE)(withdraw)
 member_app.command("rotate", epilog=ROTATE_EXAMPLE)(rotate)
 member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)
 def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
-    """Show which changes of the members are under way or wait, who is to be expelled, who left, and why."""
+    """Show which changes of the members are under way or wait, what members propose, who left and why."""
 
     def read(ledger: Ledger, home: Home) -> Slices[MemberChangesReply]:
         yield from ()
@@ -82,8 +80,8 @@ def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa:
         console.print(sentence)
     if not (reply.under_way or reply.waiting):
         console.print("no change of the members waits")
-    if reply.expulsions:
-        console.print(_expulsions_table(reply))
+    if reply.proposals:
+        console.print(_proposals_table(reply))
     if reply.left:
         table = Table("member", "address", "last height", "how")
         for left in reply.left:
@@ -92,12 +90,12 @@ def changes(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa:
         console.print(table)
 
 
-def _expulsions_table(reply: MemberChangesReply) -> Table:
-    table = Table("proposal", "by", "to expel", "approved by", "status")
-    for one in reply.expulsions:
+def _proposals_table(reply: MemberChangesReply) -> Table:
+    table = Table("proposal", "by", "to", "whom", "approved by", "status")
+    for one in reply.proposals:
         needed = f" of {one.quorum} needed" if one.status == "open" else ""
         until = f" until {moment_text(one.until_ms)}" if one.status in ("open", "approved") else ""
-        named = (one.proposal[:16], one.proposer_name, one.member_name)
+        named = (one.proposal[:16], one.proposer_name, one.measure, one.member_name)
         table.add_row(*named, f"{len(one.approvals)}{needed}", f"{one.status}{until}")
     return table
 
@@ -151,89 +149,10 @@ def revoke(
     members = ask_url(url, MEMBERS_PATH, MembersReply)
     name = next((one.name for one in members.members if one.node_key == key), "no present member")
     typer.echo(f"The authority revokes key {key} ({reason}), which is that of {name}.")
-    typer.echo(_arithmetic_of(members))
+    typer.echo(arithmetic_of(members))
     confirm("Bring that to the chain?", yes=yes)
     reply = send_as_member(configuration, action)
     typer.echo(f"Block {reply.height:,} took it. p2pnode member changes shows what it waits for, or that it is done")
-
-
-@member_app.command(epilog=EXPEL_EXAMPLE)
-def expel(
-    member: Annotated[str, typer.Argument(help="Its name, its address, or the first 8 or more digits of it.")],
-    config: RunningConfig,
-    yes: YesOption = False,  # noqa: FBT002
-) -> None:
-    """Propose that a member is removed. The node must run.
-
-    A quorum of the members must approve it within a day. Then whoever
-    approved has a waiting time to hear the member, and may withdraw; after
-    it the member is removed. It keeps its wallet.
-    """
-    configuration = load_configuration(config)
-    url = api_url(configuration)
-    members = ask_url(url, MEMBERS_PATH, MembersReply)
-    found = _member(members, member)
-    typer.echo(f"{found.name} ({found.address}) is to be a member no more.")
-    typer.echo(_arithmetic_of(members))
-    confirm("Propose that? Talk to its household first.", yes=yes)
-    action = Propose(subject=Expulsion(member=Address(bytes.fromhex(found.address))))
-    reply = send_as_member(configuration, action)
-    typer.echo(f"Proposal {reply.digest}. The others: p2pnode member approve {reply.digest[:16]}")
-
-
-@member_app.command(epilog=APPROVE_EXAMPLE)
-def approve(proposal: ProposalArgument, config: RunningConfig, yes: YesOption = False) -> None:  # noqa: FBT002
-    """Agree that a member is expelled. The node must run.
-
-    Approve also one that a quorum approved and that still waits: whoever
-    withdraws then ends it only if too few are left.
-    """
-    configuration = load_configuration(config)
-    one = _proposal(api_url(configuration), proposal)
-    typer.echo(f"{one.proposer_name} proposes that {one.member_name} ({one.member}) is expelled.")
-    confirm("Approve that?", yes=yes)
-    action = Approve(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
-    reply = send_as_member(configuration, action)
-    typer.echo(f"Approved in block {reply.height:,}.")
-
-
-@member_app.command(epilog=WITHDRAW_EXAMPLE)
-def withdraw(proposal: ProposalArgument, config: RunningConfig) -> None:
-    """Take this home's approval back, while the proposal is open or waits. The node must run."""
-    configuration = load_configuration(config)
-    one = _proposal(api_url(configuration), proposal)
-    action = Withdraw(proposer=Address(bytes.fromhex(one.proposer)), proposal=Digest(bytes.fromhex(one.proposal)))
-    reply = send_as_member(configuration, action)
-    typer.echo(f"Withdrawn in block {reply.height:,}.")
-
-
-def _arithmetic_of(members: MembersReply) -> str:
-    """Returns what one member less does to the quorum."""
-    fewer = len(members.members) - 1
-    none = " None of three may lie or be down." if fewer == REMOVAL_MEMBERS_MIN else ""
-    then = f"without it {fewer}, {quorum(max(1, fewer))} must answer.{none}"
-    return f"{len(members.members)} members, {members.quorum} must answer; {then}"
-
-
-def _member(members: MembersReply, text: str) -> MemberModel:
-    require_member_text(text)
-    is_prefix = PREFIX.fullmatch(text)
-    found = [one for one in members.members if one.name == text] or [
-        one for one in members.members if is_prefix and one.address.startswith(text.lower())
-    ]
-    if len(found) != 1:
-        names = ", ".join(one.name for one in members.members)
-        raise NodeError(f"{text!r} names {len(found)} of the members: there are {names}")
-    return found[0]
-
-
-def _proposal(url: str, text: str) -> ExpulsionProposalModel:
-    require_id(text)
-    proposals = ask_url(url, CHANGES_PATH, MemberChangesReply).expulsions
-    found = [one for one in proposals if one.proposal.startswith(text.lower())]
-    if len(found) != 1:
-        raise NodeError(f"{text!r} names {len(found)} of the proposals to expel: p2pnode member changes lists them")
-    return found[0]
 
 
 async def _question(configuration: Configuration) -> str | None:

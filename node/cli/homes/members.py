@@ -62,7 +62,7 @@ def show(
     config: ConfigOption,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
-    """Show all that the chain says of a member: since when, keys, score, what of it waits, who wants it expelled."""
+    """Show all that the chain says of a member: since when, keys, score, what of it waits, what others propose."""
     require_member_text(member)
 
     def read(ledger: Ledger, home: Home) -> Slices[MemberReply]:
@@ -80,9 +80,11 @@ def show(
 def _show(console: Console, reply: MemberReply) -> None:
     console.print(f"{reply.name}  {reply.address}", style="bold", markup=False, soft_wrap=True)
     said = [*reply.sentences, *(one.sentence for one in reply.waiting)]
-    for one in reply.expulsions:
+    for one in reply.proposals:
         needed = f"{len(one.approvals)} of {one.quorum} needed approved"
-        said.append(f"{one.proposer_name} proposed to expel it ({one.proposal[:16]}): {one.status}, {needed}.")
+        said.append(
+            f"{one.proposer_name} proposed to {one.measure} it ({one.proposal[:16]}): {one.status}, {needed}."
+        )
     for sentence in said:
         console.print(sentence, markup=False, soft_wrap=True)
     facts = Table.grid(padding=(0, 2))

@@ -15,8 +15,7 @@ from ledger.ledger import Ledger
 from node.admission.joining.files import read_join_identity, read_join_request
 from node.admission.joining.sealing import read_sealed_identity, seal_identity, write_sealed_identity
 from node.cli.asking import Question, ask, ask_url
-from node.cli.homes.member import RunningConfig
-from node.cli.options import ConfigOption, YesOption, confirm, require_home_address
+from node.cli.options import ConfigOption, RunningConfig, YesOption, confirm, require_home_address
 from node.client import api_url, open_client
 from node.errors import FileRefused, JoinError, NodeAway
 from node.home.configuration import Configuration, load_configuration

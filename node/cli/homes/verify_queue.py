@@ -13,9 +13,8 @@ from node.admission.joining.sealing import IdentityBox, Panel, open_box
 from node.admission.next_keys import home_keys
 from node.cli.asking import ask_url
 from node.cli.homes.join import ask_applications
-from node.cli.homes.member import RunningConfig
 from node.cli.homes.show_identity import identities_of
-from node.cli.options import ConfigOption, YesOption, confirm
+from node.cli.options import ConfigOption, RunningConfig, YesOption, confirm
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
 from node.client import api_url

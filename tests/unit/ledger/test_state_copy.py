@@ -115,7 +115,7 @@ def test_headers_as_many_as_may_be_named_go_with_the_state(tmp_path: Path) -> No
     builder.ledger.close()
 
 
-def test_a_ledger_that_began_later_copies_once_it_has_the_headers_that_go_along(tmp_path: Path) -> None:
+def test_a_ledger_that_began_later_copies_from_there_on_with_the_headers_that_it_was_told(tmp_path: Path) -> None:
     builder = ChainBuilder.create(tmp_path / "ledger")
     for _ in range(140):
         builder.append([builder.transfer(0, 1, 1)])
@@ -126,10 +126,11 @@ def test_a_ledger_that_began_later_copies_once_it_has_the_headers_that_go_along(
     for number in range(71, 141):
         later.append(source.decided_block(Height(number)), certificate_of(source, number))
     with pytest.raises(StateNotCopied, match="is not here"):
-        copied(later, Height(132), tmp_path / "early")
-    second = copied(later, Height(133), tmp_path / "second")
-    assert origin_in(second) == origin_in(copied(source, Height(133), tmp_path / "first"))
-    assert told(second, later.decided_block(Height(133)).header.state_root)
+        copied(later, Height(69), tmp_path / "early")
+    for height in (70, 71, 100, 132, 133, 134):
+        second = copied(later, Height(height), tmp_path / f"second-{height}")
+        assert origin_in(second) == origin_in(copied(source, Height(height), tmp_path / f"first-{height}"))
+        assert told(second, later.decided_block(Height(height)).header.state_root)
     later.close()
     source.close()
 

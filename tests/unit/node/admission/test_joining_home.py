@@ -19,6 +19,7 @@ from node.admission.authority import Authority
 from node.admission.chain import Role
 from node.admission.endpoint import Endpoint
 from node.admission.identity import certificate_key, create_key, load_chain, load_identity
+from node.admission.joining import home as joining_home
 from node.admission.joining.files import Street, read_join_identity, read_join_request
 from node.admission.joining.home import ask_to_join, terms_digest
 from node.admission.meter_claim import claim_meter
@@ -148,6 +149,20 @@ def test_asking_again_asks_anew_and_begins_nothing_afresh(joining: Joining) -> N
     joining.ask(street=moved)
     assert not joining.home.sign_state.exists()
     assert load_configuration(joining.home.configuration).p2p.peers == moved.peers
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(1, "snapshot"), (2, "genesis")])
+def test_it_begins_with_a_snapshot_where_the_chain_is_long_enough_that_there_is_one(
+    joining: Joining, monkeypatch: pytest.MonkeyPatch, interval: int, expected: str
+) -> None:
+    monkeypatch.setattr(joining_home, "SNAPSHOT_INTERVAL", interval)
+    joining.ask()
+    assert load_configuration(joining.home.configuration).node.begins_with == expected
+    text = joining.home.configuration.read_text(encoding="utf-8")
+    other = "genesis" if expected == "snapshot" else "snapshot"
+    joining.home.configuration.write_text(with_changes(text, node={"begins_with": other}), encoding="utf-8")
+    joining.ask()
+    assert load_configuration(joining.home.configuration).node.begins_with == other, "people chose it"
 
 
 def test_what_was_cut_off_is_asked_again(joining: Joining) -> None:

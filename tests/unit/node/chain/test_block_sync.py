@@ -109,7 +109,7 @@ class Behind:
                 await asyncio.sleep(0)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         for peer in PEERS:
             status = Status(
                 era=FIRST_ERA,
@@ -127,7 +127,7 @@ class Behind:
         ]
         tasks = [asyncio.create_task(one) for one in work]
         try:
-            yield
+            yield tasks[0]
         finally:
             for task in tasks:
                 task.cancel()
@@ -401,6 +401,33 @@ async def test_who_lacks_old_blocks_says_so_is_passed_over_and_is_no_liar(
     assert behind.refused == []
     assert behind.sync._planner.banned(behind.sync._now_ms()) == frozenset()
     assert behind.ledger.state_root == behind.source.state_root
+    begun.close()
+
+
+@pytest.mark.parametrize("here", [0, 3])
+async def test_where_nobody_gives_the_next_block_it_ends_at_genesis_and_says_so_where_blocks_are_here(
+    source: ChainBuilder, tmp_path: Path, here: int
+) -> None:
+    own = Ledger.create(tmp_path / "own", source.community.genesis)
+    for number in range(1, here + 1):
+        certificate = source.ledger.certificate(Height(number))
+        assert certificate is not None
+        own.append(source.ledger.decided_block(Height(number)), certificate)
+    begun = begun_at(source.ledger, 100, tmp_path / "begun")
+    follow(begun, source.ledger)
+    behind = Behind(ledger=own, source=source.ledger, step_s=1.0)
+    for server in behind.servers.values():
+        server._application = application_on(begun, PEERS[0])
+    async with behind.running() as work:
+        if here:
+            while behind.sync.notice is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert "no member gives block 4" in behind.sync.notice
+            assert "blocks 1 to 3 may be nowhere else" in behind.sync.notice
+        else:
+            await work
+            assert behind.sync.notice is None
+    assert (own.height, behind.refused) == (here, [])
     begun.close()
 
 

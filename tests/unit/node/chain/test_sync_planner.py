@@ -198,6 +198,49 @@ def test_a_member_that_has_not_what_it_claimed_is_asked_again_only_when_it_says_
     assert planner.requests(100_000) != []
 
 
+def test_that_nobody_gives_the_next_block_is_said_once_all_who_answer_have_said_so() -> None:
+    planner, now_ms = planner_with(ONE, TWO, THREE, claim=2_000, undecided=5), 0
+
+    def lack(*members: Address) -> None:
+        nonlocal now_ms
+        now_ms += 2 * sync_planner.PAUSE_INITIAL_MS << sync_planner.PAUSE_DOUBLINGS_MAX
+        for ask in planner.requests(now_ms):
+            if ask.peer in members:
+                planner.take(ask.peer, ask.first, [], now_ms)
+
+    lack(ONE, TWO)
+    assert not planner.nobody_gives(now_ms)
+    assert not planner.nobody_gives(now_ms + sync_planner.LACKED_WAIT_MS), "one may have it"
+    lack(THREE)  # what it was asked at first is late
+    lack(THREE)
+    assert not planner.nobody_gives(now_ms), "links to others may come"
+    assert planner.nobody_gives(now_ms + sync_planner.LACKED_WAIT_MS)
+    planner.ask_all_again()
+    assert not planner.nobody_gives(now_ms + sync_planner.LACKED_WAIT_MS)
+
+
+def test_who_gives_blocks_or_is_not_further_or_said_nothing_yet_does_not_lack_them() -> None:
+    planner = planner_with(ONE, TWO, claim=200)
+    assert not planner.nobody_gives(0)
+    assert not planner.nobody_gives(100_000), "nobody was asked"
+    for ask in planner.requests(0):
+        planner.take(ask.peer, ask.first, [] if ask.peer == ONE else blocks(ask.first, 1), 0)
+    assert not planner.nobody_gives(0)
+    assert not planner.nobody_gives(100_000)
+
+
+def test_silence_of_some_does_not_keep_who_said_that_they_have_nothing_from_being_believed() -> None:
+    planner, now_ms = planner_with(ONE, TWO, claim=200), 0
+    for _ in range(2 * sync_planner.FAILURES_DOUBTED):
+        planner.note_claim(ONE, Height(201))
+        for ask in planner.requests(now_ms):
+            if ask.peer == ONE:
+                planner.take(ONE, ask.first, [], now_ms)
+        now_ms += 200_000
+    assert not planner.nobody_gives(now_ms)
+    assert planner.nobody_gives(now_ms + sync_planner.LACKED_WAIT_MS)
+
+
 def test_pauses_double_up_to_a_bound_and_end_with_an_answer() -> None:
     planner = planner_with(ONE, claim=1_000)
     pauses, now_ms = [], 0

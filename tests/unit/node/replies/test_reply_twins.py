@@ -18,9 +18,9 @@ from contracts.state import ScoreCause, StateKey, StateValue, Table, Totals, Tra
 from ledger import state_keys
 from ledger.block import BlockHeader
 from ledger.state_keys import parse_state_key, state_key_text
-from node.replies import node, stories
+from node.replies import fields, node, stories
 from node.replies.node import CertificateModel, HeaderModel, PostingModel, ReceiptModel, TotalsStatus
-from node.replies.state import ScoreModel, TradeModel
+from node.replies.state import TradeModel
 from node.stories.misconduct import OFFENCES
 
 RECORDS: Final[dict[type[Struct], type[BaseModel]]] = {
@@ -114,12 +114,11 @@ def test_every_action_has_a_model_and_no_model_is_left_over() -> None:
 @pytest.mark.parametrize(
     ("shown", "kind"),
     [
-        (get_type_hints(ScoreModel)["cause"], ScoreCause),
-        (stories.Cause, ScoreCause),
+        (fields.Cause, ScoreCause),
         (stories.TradeStatusName, TradeStatus),
         (get_type_hints(stories.TradeStoryReply)["status"], [*TradeStatus, "declined"]),
     ],
-    ids=["score", "story of a score", "version of a trade", "story of a trade"],
+    ids=["score", "version of a trade", "story of a trade"],
 )
 def test_words_of_replies_are_the_chains(shown: Any, kind: Iterable[Any]) -> None:
     assert words(shown) == {getattr(member, "value", member) for member in kind}

@@ -466,7 +466,6 @@ def none_yet(answer: SnapshotAnswer) -> SnapshotAnswer | None:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"connected": frozenset()}, NoSnapshot.NOBODY_LINKED),
         ({"lies": dict.fromkeys(PEERS, none_yet)}, NoSnapshot.NONE_YET),
         ({"lies": dict.fromkeys(PEERS, silent)}, NoSnapshot.SILENT),
         ({"lies": dict.fromkeys(PEERS, silent_on_chunks)}, NoSnapshot.SILENT),
@@ -487,6 +486,19 @@ def test_if_no_state_can_be_had_it_ends_with_the_reason(
     assert why.value
     beginnings = sum(isinstance(question, ChunkRequest) for _, question in home.asked)
     assert beginnings <= 4 * (BEGINNINGS_MAX + 1) * intake_planner.REQUESTS_MAX
+
+
+@pytest.mark.parametrize("from_answer", [0, 5])
+def test_while_nobody_is_linked_it_waits_however_long_and_goes_on_then(joining: Make, from_answer: int) -> None:
+    home = joining()
+    while home.answered < from_answer:
+        home.step()
+    home.connected = frozenset()
+    for _ in range(int(3 * GIVE_UP_MS / 1_000 / STEP_S)):
+        assert home.intake.outcome() is None
+        home.step()
+    home.connected = frozenset(PEERS)
+    assert home.has_all()
 
 
 def test_members_that_have_another_state_by_now_are_asked_for_that(joining: Make, source: Source) -> None:

@@ -99,7 +99,7 @@ def test_who_was_removed_reads_why(tmp_path: Path) -> None:
     assert (left.removed_for, left.reference) == (RemovalCause.REVOKED, transaction_digest(brought).hex())
     assert departure_of(chain.ledger, names, HOMES.addresses[1]) == left
     assert departure_of(chain.ledger, names, HOMES.addresses[2]) is None
-    (proposal,) = reply.expulsions
+    (proposal,) = reply.proposals
     assert (proposal.member_name, proposal.status, proposal.quorum) == ("home1", "open", 3)
     chain.ledger.close()
 

@@ -33,7 +33,7 @@ def test_a_founder_is_told(tmp_path: Path) -> None:
     assert reply.member is not None
     assert (reply.member.first_height, reply.member.is_suspended, reply.member.connected) == (1, False, True)
     assert reply.sentences == ["home2 is a member from height 1 on.", "It may be drawn to verify homes that apply."]
-    assert (reply.left, reply.waiting, reply.expulsions) == (None, [], [])
+    assert (reply.left, reply.waiting, reply.proposals) == (None, [], [])
     assert [(term.node_key, term.first_height, term.last_height) for term in reply.terms] == [
         (HOMES.node_keys[1].public_key.hex(), 1, None)
     ]
@@ -48,9 +48,9 @@ def test_who_waits_to_leave_and_is_to_be_expelled_is_told(tmp_path: Path) -> Non
     chain.append([*leaves, chain.transaction(2, expel)])
     reply = member_of(chain.ledger, names_in(chain.ledger), HOMES.addresses[1].hex()[:8])
     assert [(one.name, one.hindrance) for one in reply.waiting] == [("home2", Hindrance.ONE_IS_PENDING)]
-    assert [(one.proposer_name, one.member_name) for one in reply.expulsions] == [("home3", "home2")]
+    assert [(one.proposer_name, one.member_name) for one in reply.proposals] == [("home3", "home2")]
     other = member_of(chain.ledger, names_in(chain.ledger), "home4")
-    assert (other.waiting, other.expulsions) == ([], [])
+    assert (other.waiting, other.proposals) == ([], [])
     chain.ledger.close()
 
 
@@ -77,7 +77,7 @@ def test_a_suspended_one_reads_what_it_means(tmp_path: Path) -> None:
     reply = member_of(chain.ledger, names_in(chain.ledger), "home4")
     assert reply.sentences == [
         "home4 is a member from height 1 on.",
-        "It is suspended for proven misconduct: it votes, and trades and leads no more (p2pnode evidence list).",
+        "It is suspended: it votes, and trades and leads no more. p2pnode qscore history says why.",
     ]
     assert (reply.may_verify, reply.score.is_suspended) == (False, True)
     chain.ledger.close()

@@ -11,15 +11,19 @@ from msgspec.structs import replace
 from consensus import vrf
 from consensus.identifiers import Address, Height, Slot
 from contracts.execution import BlockContext, execute_block
+from contracts.proposal_records import SuspensionChange
 from contracts.receipts import Stage
 from contracts.run import ScoreBoard
 from contracts.state import ScoreCause, StateKey
 from contracts.transactions import (
     Action,
+    Approve,
+    Propose,
     ReportMisconduct,
     SetStake,
     SubmitTrade,
     TradeTerms,
+    transaction_digest,
 )
 from contracts.units import MicroTokensPerKwh
 from ledger.ledger import Ledger
@@ -57,6 +61,9 @@ class StateAt:
         return self._ledger.get_at(key, self._height)
 
 
+BY_QUORUM = {True: ScoreCause.SUSPENSION, False: ScoreCause.REINSTATEMENT}
+
+
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
     """What the rules write to scores from now on, one by one; they do it as ever."""
@@ -66,7 +73,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
         original: Callable[..., None] = getattr(ScoreBoard, name)
 
         def kept_and_done(board: ScoreBoard, address: Address, *arguments: Any, **named: Any) -> None:
-            kept.append((address, cause or named["cause"], named["reference"]))
+            kept.append((address, cause or named.get("cause") or BY_QUORUM[arguments[0]], named["reference"]))
             original(board, address, *arguments, **named)
 
         monkeypatch.setattr(ScoreBoard, name, kept_and_done)
@@ -76,6 +83,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
         ("punish", ScoreCause.FAULT),
         ("stake", ScoreCause.STAKE),
         ("suspend", ScoreCause.SUSPENSION),
+        ("set_suspended", None),
     ):
         keep(name, cause)
     return kept
@@ -218,8 +226,43 @@ def test_what_the_rules_wrote_is_told_and_nothing_else(
 def test_a_chain_on_which_everything_happened_is_explained(tmp_path: Path, written: list[Written]) -> None:
     chain = StoryChain(tmp_path / "ledger")
     seen = require_explained(chain.builder, written)
-    assert seen == set(ScoreCause) - {ScoreCause.GENESIS, ScoreCause.STAKE, ScoreCause.VERIFIER}
+    apart = {ScoreCause.GENESIS, ScoreCause.STAKE, ScoreCause.VERIFIER, ScoreCause.REINSTATEMENT}
+    assert seen == set(ScoreCause) - apart
     chain.ledger.close()
+
+
+def test_what_a_quorum_decides_is_told(tmp_path: Path, written: list[Written]) -> None:
+    """Suspended and reinstated; proven to have lied, and reinstated; of one that is proposed, nothing is told."""
+    builder = ChainBuilder.create(tmp_path / "ledger")
+    addresses = builder.community.addresses
+
+    def propose(*, suspended: bool, approvers: tuple[int, ...] = (1, 2)) -> None:
+        subject = SuspensionChange(member=addresses[3], suspended=suspended)
+        proposal = builder.transaction(0, Propose(subject=subject))
+        approve = Approve(proposer=addresses[0], proposal=transaction_digest(proposal))
+        builder.append([proposal, *(builder.transaction(approver, approve) for approver in approvers)])
+
+    propose(suspended=True)
+    propose(suspended=False)
+    builder.append([builder.transaction(1, ReportMisconduct(evidence=two_votes(builder.community, 3)))])
+    propose(suspended=False)
+    propose(suspended=True, approvers=())
+    assert require_explained(builder, written) == {ScoreCause.SUSPENSION, ScoreCause.REINSTATEMENT}
+    words = [
+        [
+            event.words
+            for event in score_events(builder.ledger, names_in(builder.ledger), addresses[3], Height(height))
+        ]
+        for height in range(1, builder.ledger.height + 1)
+    ]
+    said = [text.split(" (")[0] for texts in words for text in texts]
+    assert said == [
+        "suspended, by a quorum of the members",
+        "suspended no more, by a quorum of the members",
+        "proven misconduct",
+        "suspended no more, by a quorum of the members",
+    ]
+    builder.ledger.close()
 
 
 def test_verdicts_that_counted_are_told_and_no_others(tmp_path: Path, written: list[Written]) -> None:
