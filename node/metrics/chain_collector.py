@@ -120,9 +120,7 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
 
 
 def _decision_families() -> tuple[GaugeMetricFamily, ...]:
-    needed = (
-        "Proposals, votes, COMMITs, VIEW-CHANGEs, certificates that the step at hand needs; 0 while nothing waits."
-    )
+    needed = "Proposals, votes, COMMITs, VIEW-CHANGEs, certificates that the step at hand lacks; 0 while none does."
     return (
         GaugeMetricFamily("p2pnode_undecided_seconds", "How long the next height has had something to decide."),
         GaugeMetricFamily("p2pnode_missing_votes", needed),

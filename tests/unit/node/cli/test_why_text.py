@@ -96,7 +96,7 @@ def test_all_nodes_of_a_testnet_have_a_row_whether_they_answer_or_not() -> None:
 
 
 def test_who_collects_and_the_second_leader_are_shown_where_clusters_are_drawn() -> None:
-    scenario = Scenario(members=11, own=0, slot=4, cluster_size=4)
+    scenario = Scenario(members=11, own=0, slot=5, cluster_size=4)
     reply = reply_of(scenario)
     assert reply.collecting is not None
     leaders = scenario.memberships.leaders
