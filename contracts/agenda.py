@@ -12,8 +12,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus.identifiers import Slot
+from contracts.agenda_records import Agenda, AgendaSubject, Due
 from contracts.run import BlockRun
-from contracts.state import AGENDA_KEY, Agenda, AgendaSubject, Due, Overlay, due_key
+from contracts.state import AGENDA_KEY, Overlay, due_key
 
 DUE_PER_BLOCK_MAX: Final = 64
 """Entries taken per block. A gate's closure may touch a record per member: without a bound, one member who

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from consensus.codec import Record
 from consensus.identifiers import Address, Digest
 from contracts.agenda import take_due
+from contracts.agenda_records import GateClosure, TradeEnd
 from contracts.applicants import ApplicationEnd
 from contracts.cancellations import execute_cancellation
 from contracts.closing import close_gate
@@ -53,12 +54,12 @@ from contracts.proposals import (
 from contracts.randomness import season_keys, take_output
 from contracts.readings import execute_reading
 from contracts.receipts import Posting, Reason, Receipt, Status
-from contracts.removals import execute_revocation
+from contracts.removals import execute_revocation, expire_member
 from contracts.rewards import reward_service
 from contracts.rule_records import Rules
 from contracts.run import BlockContext, BlockRun, Outcome, ScoreBoard, declined
 from contracts.stakes import execute_set_stake
-from contracts.state import RULES_KEY, Account, GateClosure, Overlay, StateKey, StateReader, TradeEnd, account_key
+from contracts.state import RULES_KEY, Account, Overlay, StateKey, StateReader, account_key
 from contracts.trades import execute_trade
 from contracts.transactions import (
     Action,
@@ -71,6 +72,7 @@ from contracts.transactions import (
     PublishReading,
     RaiseObjection,
     RedeemTokens,
+    Renew,
     ReplaceMeter,
     ReplaceOfficeKey,
     ReportMisconduct,
@@ -87,6 +89,8 @@ from contracts.transactions import (
     Withdraw,
 )
 from contracts.transfers import execute_transfer
+from contracts.validity import execute_renew
+from contracts.validity_records import CertificateEnd
 
 __all__ = ["BlockContext", "Execution", "execute_block"]
 
@@ -173,6 +177,8 @@ def _carry_out_due(run: BlockRun) -> list[Posting]:
                 take_turn(run, turn)
             case ApplicationEnd() as end_of_application:
                 end_application(run, end_of_application)
+            case CertificateEnd() as end_of_certificate:
+                expire_member(run, end_of_certificate)
     return postings
 
 
@@ -224,9 +230,11 @@ def _execute_action(run: BlockRun, sender: Address, name: Digest, action: Action
         case ShowPresence():
             return execute_show_presence(run, sender)
         case RotateKey():
-            return execute_rotate_key(run, sender, action)
+            return execute_rotate_key(run, sender, name, action)
         case ReplaceMeter():
-            return execute_replace_meter(run, sender, action)
+            return execute_replace_meter(run, sender, name, action)
+        case Renew():
+            return execute_renew(run, sender, name, action)
         case RequestJoin():
             return execute_join_request(run, sender, name, action)
         case GiveVerdict():

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from consensus.cryptography import address_of
 from consensus.identifiers import Address, Digest, Slot
 from contracts.agenda import schedule
+from contracts.agenda_records import TradeEnd
 from contracts.closing import leave_to_grid
 from contracts.conditions import (
     Balances,
@@ -53,7 +54,6 @@ from contracts.state import (
     Packet,
     PromiseBook,
     Trade,
-    TradeEnd,
     TradeKind,
     TradeStatus,
     account_key,

@@ -15,7 +15,13 @@ ATTENDANCE_VERSION: Final = 6
 """From here on validators are rewarded for attending (`attendance`), before for standing in the one certificate that
 the next leader put together; verifiers for their verdicts; and evidence gets too old (`evidence_window`)."""
 
-PROTOCOL_VERSION: Final = ATTENDANCE_VERSION
+EXPIRY_VERSION: Final = 6
+"""From here on the chain knows until when the authority vouches for a member (`validity`)."""
+
+SUSPENDING_VERSION: Final = 6
+"""From here on a quorum suspends members, and ends suspensions (`proposals`)."""
+
+PROTOCOL_VERSION: Final = 6
 """Of the rules that a new chain begins with: the newest that this program knows."""
 
 KNOWN_VERSIONS: Final = frozenset({5, PROTOCOL_VERSION})
@@ -24,6 +30,9 @@ KNOWN_VERSIONS: Final = frozenset({5, PROTOCOL_VERSION})
 
 CLUSTER_SIZE_MIN: Final = 7
 CLUSTER_SIZE_MAX: Final = 64
+
+TIME_MS_MAX: Final = 2**53
+"""Of a certificate's end, since the epoch."""
 
 CAPACITY_W_MAX: Final = 1_000_000_000
 """Of one connection."""
@@ -42,6 +51,9 @@ class GenesisMember(Record, frozen=True, kw_only=True):
     """Registered connection capacity in W; no reading's net may exceed it times the interval, either way."""
     tokens_micro: Annotated[MicroTokens, Meta(ge=0, le=10**15)]
     """Tokens issued to the wallet at genesis."""
+    valid_until_ms: Annotated[Milliseconds, Meta(ge=0, le=TIME_MS_MAX)] | None
+    """Until when the authority vouches for it, since the epoch, as its certificate says (`validity`). None: the chain
+    learns it with the member's first renewal, and until then it does not end."""
 
 
 class MembershipParameters(Record, frozen=True, kw_only=True):

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from consensus.codec import DecodeError, decode, encode
 from consensus.cryptography import address_of
 from consensus.identifiers import FIRST_HEIGHT, GENESIS_HEIGHT, Address, PublicKey, Slot
+from contracts.agenda_records import Agenda, Due
 from contracts.applicants import Applications
 from contracts.errors import GenesisFault, GenesisRefused
-from contracts.genesis import Genesis, chain_id, known_text, knows_version
+from contracts.genesis import EXPIRY_VERSION, Genesis, chain_id, known_text, knows_version
 from contracts.member_records import Activity, KeyOwner, MemberQueue, MemberTerm
 from contracts.office_records import Office
 from contracts.offices import first_office_keys
@@ -30,7 +31,6 @@ from contracts.state import (
     RULES_KEY,
     TOTALS_KEY,
     Account,
-    Agenda,
     EraTable,
     Member,
     MemberList,
@@ -41,12 +41,16 @@ from contracts.state import (
     Totals,
     account_key,
     activity_key,
+    due_key,
     member_key,
     office_key,
     score_key,
     used_key,
+    validity_key,
 )
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, WattHours, contract_amount
+from contracts.validity import removal_slot
+from contracts.validity_records import CertificateEnd, Validity
 from qscore.parameters import Millionths, ParametersRefused, check_parameters
 
 MEMBERS_MAX: Final = 256
@@ -175,8 +179,22 @@ def genesis_state(genesis: Genesis) -> dict[StateKey, bytes]:
             name=name, key=key, first_height=FIRST_HEIGHT, waiting=None, objected_slot=None
         )
         values[account_key(office)] = new_account()
+    if genesis.protocol_version >= EXPIRY_VERSION:
+        values |= _validities(genesis)
     values |= {used_key(key): KeyOwner(owner=owner) for key, owner in _keys_with_owners(genesis)}
     return {key: encode(values[key]) for key in sorted(values)}
+
+
+def _validities(genesis: Genesis) -> dict[StateKey, StateValue]:
+    """Returns until when the members are vouched for, with an agenda of these ends: what is sorted is a heap."""
+    known = [(member.valid_until_ms, address_of(member.node_key)) for member in genesis.members]
+    ends = sorted((until_ms, address) for until_ms, address in known if until_ms is not None)
+    values: dict[StateKey, StateValue] = {AGENDA_KEY: Agenda(size=len(ends), made=len(ends))}
+    for number, (until_ms, address) in enumerate(ends):
+        end = CertificateEnd(member=address, until_ms=until_ms)
+        values[due_key(number)] = Due(slot=removal_slot(until_ms, genesis), number=number, subject=end)
+        values[validity_key(address)] = Validity(until_ms=until_ms, reference=chain_id(genesis), going_slot=None)
+    return values
 
 
 def new_account() -> Account:

@@ -48,6 +48,7 @@ from contracts.state import (
 from contracts.transactions import Application, GiveVerdict, RequestJoin, SayReady
 from contracts.units import MS_PER_HOUR
 from contracts.used_keys import key_owner, take_key
+from contracts.validity import learn_validity, watch_validity
 from contracts.vouchers import HomeVoucher
 from contracts.vouching import voucher_refusal
 
@@ -111,6 +112,7 @@ def execute_join_request(run: BlockRun, sender: Address, transaction: Digest, ac
     applications = run.overlay.require(APPLICATIONS_KEY, Applications)
     run.overlay.put(APPLICATIONS_KEY, replace(applications, unfinished=(*applications.unfinished, address)))
     _schedule_end(run, address, _ask_verifiers(run, address, applicant))
+    learn_validity(run, address, action.vouchers, transaction=transaction)
     return Outcome()
 
 
@@ -345,6 +347,7 @@ def become_member(run: BlockRun, join: Join) -> None:
     _finish(run, join.address, run.overlay.require(applicant_key(join.address), Applicant), Standing.JOINED)
     if run.overlay.get(activity_key(join.address), Activity) is None:
         run.overlay.put(activity_key(join.address), Activity(seen_slot=run.context.slot, trades_pending=0))
+    watch_validity(run, join.address)
 
 
 def join_again(run: BlockRun, join: Join) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from consensus.cryptography import verify
-from consensus.identifiers import Address, PublicKey, Signature, Slot
+from consensus.identifiers import Address, Digest, PublicKey, Signature, Slot
 from contracts.genesis import Genesis
 from contracts.member_changes import is_member, waiting_with
 from contracts.member_records import MemberQueue, Rotate
@@ -40,6 +40,7 @@ from contracts.transactions import (
 )
 from contracts.units import MS_PER_HOUR, Milliseconds
 from contracts.used_keys import key_owner, take_key
+from contracts.validity import learn_validity
 from contracts.vouchers import Vouchers
 from contracts.vouching import voucher_refusal
 
@@ -50,7 +51,7 @@ PAUSE_DOUBLINGS_MAX: Final = 6
 """Up to 64 days."""
 
 
-def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Outcome:
+def execute_rotate_key(run: BlockRun, sender: Address, transaction: Digest, action: RotateKey) -> Outcome:
     """Puts the change to another node key behind other rotations, and before whoever leaves.
 
     Declines: no member, not long after its last rotation, a key that was somebody's or that nobody holds, or that the
@@ -72,10 +73,11 @@ def execute_rotate_key(run: BlockRun, sender: Address, action: RotateKey) -> Out
     run.overlay.put(member_key(sender), replace(member, rotations=rotations, rotated_slot=slot))
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     run.overlay.put(MEMBER_QUEUE_KEY, waiting_with(queue, Rotate(address=sender, node_key=action.key)))
+    learn_validity(run, sender, action.vouchers, transaction=transaction)
     return Outcome()
 
 
-def execute_replace_meter(run: BlockRun, sender: Address, action: ReplaceMeter) -> Outcome:
+def execute_replace_meter(run: BlockRun, sender: Address, transaction: Digest, action: ReplaceMeter) -> Outcome:
     """Takes the sender's readings from another meter from here on.
 
     Declines: no member, a key that was somebody's or that nobody holds, or that the authority did not certify with
@@ -90,6 +92,7 @@ def execute_replace_meter(run: BlockRun, sender: Address, action: ReplaceMeter) 
         return Outcome(refusal=refusal)
     take_key(run.overlay, action.key, sender)
     run.overlay.put(member_key(sender), replace(member, meter_key=action.key))
+    learn_validity(run, sender, action.vouchers, transaction=transaction)
     return Outcome()
 
 

@@ -42,8 +42,10 @@ from contracts.state import (
     activity_key,
     applicant_key,
     member_key,
+    validity_key,
 )
 from contracts.transactions import SetLeaving
+from contracts.validity_records import Validity
 
 SEEN_PARTS: Final = 4
 """A member is noted as seen anew once the last time is this part of the window ago."""
@@ -171,7 +173,8 @@ class Hindrance(Enum):
     """Forward trades of the member are not final."""
     IN_DEBT = "in_debt"
     TOO_FEW_MEMBERS = "too_few_members"
-    """Genesis names how many stay at least where one leaves, `REMOVAL_MEMBERS_MIN` stay where one is removed."""
+    """Genesis names how many stay at least where one leaves or its certificate ran out; `REMOVAL_MEMBERS_MIN` stay
+    where one is removed for what it did."""
     REVOKED_LATELY = "revoked_lately"
     """The authority's word removes one member in a waiting time: who has its key cannot end a chain at once."""
     NOT_READY = "not_ready"
@@ -220,11 +223,13 @@ def prospect(overlay: Overlay, change: MemberChange, *, height: Height, slot: Sl
     pending = 0 if activity is None else activity.trades_pending
     owed = owed_by(overlay, change.address)
     is_leave, is_removal, is_rotation = (isinstance(change, kind) for kind in (Leave, Removal, Rotate))
-    members_min = REMOVAL_MEMBERS_MIN if is_removal else genesis.membership.members_min
+    is_for_cause = is_removal and not is_expiry(change)
+    members_min = REMOVAL_MEMBERS_MIN if is_for_cause else genesis.membership.members_min
+    settles = is_leave or _has_time_to_settle(overlay, change, slot=slot, genesis=genesis)
     from_slot = _revocation_slot(overlay, change, genesis)
     hindrances = (
         (known.at(Height(height + 1)) != known.at(height), Hindrance.ONE_IS_PENDING),
-        (is_leave and pending > 0, Hindrance.TRADES_PENDING),
+        (settles and pending > 0, Hindrance.TRADES_PENDING),
         (is_leave and owed > 0, Hindrance.IN_DEBT),
         ((is_leave or is_removal) and len(after) < members_min, Hindrance.TOO_FEW_MEMBERS),
         (slot < from_slot, Hindrance.REVOKED_LATELY),
@@ -252,6 +257,22 @@ def _revocation_slot(overlay: Overlay, change: MemberChange, genesis: Genesis) -
 def is_revocation(change: MemberChange | None) -> bool:
     """Says whether a change is a removal by the authority's word."""
     return isinstance(change, Removal) and change.cause is RemovalCause.REVOKED
+
+
+def is_expiry(change: MemberChange | None) -> bool:
+    """Says whether a change is a removal because a certificate ran out."""
+    return isinstance(change, Removal) and change.cause is RemovalCause.EXPIRED
+
+
+def _has_time_to_settle(overlay: Overlay, change: MemberChange, *, slot: Slot, genesis: Genesis) -> bool:
+    """Says whether a member whose certificate ran out may still settle: for one waiting time, else a contract that
+    never ends would keep it for ever.
+    """
+    if not is_expiry(change):
+        return False
+    going_slot = overlay.require(validity_key(change.address), Validity).going_slot
+    assert going_slot is not None, "its removal waits"
+    return slot < going_slot + genesis.membership.removal_wait_slots
 
 
 def _is_ready(overlay: Overlay, candidate: Address, *, slot: Slot, genesis: Genesis) -> bool:

@@ -67,6 +67,8 @@ class RemovalCause(Enum):
     """A quorum of the members says so."""
     EQUIVOCATED = "equivocated"
     """It contradicted itself in consensus, and did so again after it had the time to end an accident."""
+    EXPIRED = "expired"
+    """The authority's certificate of its home ran out, and it was not renewed."""
 
 
 class Removal(Record, frozen=True, kw_only=True, tag="removal"):
@@ -77,7 +79,8 @@ class Removal(Record, frozen=True, kw_only=True, tag="removal"):
     node_key: PublicKey | None
     """What is said is said of this key, and of no later one of the member; None: of the member, whatever its key."""
     reference: Digest
-    """Of the transaction that brought the statement or the proof; name of the proposal."""
+    """Of the transaction that brought the statement, the proof, or the voucher that ran out; name of the proposal;
+    name of the chain, where genesis says until when the member was vouched for."""
 
 
 class Misconduct(Record, frozen=True, kw_only=True, tag="misconduct"):

@@ -17,6 +17,7 @@ from consensus.codec import encode
 from consensus.cryptography import verify
 from consensus.identifiers import Address, Digest, Slot
 from contracts.agenda import schedule
+from contracts.agenda_records import GateClosure
 from contracts.closing import in_market, keep_in_market, leave_to_grid
 from contracts.forwards import schedule_ends, set_aside, take_back, was_promised
 from contracts.member_changes import is_member
@@ -25,7 +26,6 @@ from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
     Debt,
     Deficit,
-    GateClosure,
     Interval,
     Member,
     MeterReading,

@@ -52,6 +52,11 @@ class Reason(Enum):
     KEY_NO_POSSESSION = "key_no_possession"
     KEY_NOT_VOUCHED = "key_not_vouched"
     KEY_EXPIRED = "key_expired"
+    # renewing
+    RENEW_NOT_MEMBER = "renew_not_member"
+    RENEW_NOT_VOUCHED = "renew_not_vouched"
+    RENEW_EXPIRED = "renew_expired"
+    RENEW_NOT_LATER = "renew_not_later"
     # joining
     JOIN_SPONSOR_NOT_MEMBER = "join_sponsor_not_member"
     JOIN_SPONSOR_BUSY = "join_sponsor_busy"

@@ -1,4 +1,5 @@
-"""Members that are removed for cause: whose key the authority revokes, whom a quorum expels, who contradicts itself.
+"""Members that are removed for cause: whose key the authority revokes, whose certificate ran out, whom a quorum
+expels, who contradicts itself.
 
 A removal waits as a leave does, before all leaves, and is carried out in the same way (`member_changes`). What
 members have is theirs: wallet, debt and score stay. What they promised is settled by the rules for who does not
@@ -7,6 +8,9 @@ Each cause has its own brake, as each could be a mistake or an attack:
 
 - the authority's word removes one member in a waiting time. Who has stolen its key cannot end a chain at once, and
   what still waits of its word ends with the key (`member_changes.forget_revocations`);
+- a certificate that ran out removes one member in a waiting time as well, after a grace (`validity`), and nobody
+  below genesis' `members_min`: an authority that closed down ends no chain, a jump of block time costs one member.
+  What has to wait for that waits on the agenda, not among the changes: so these members trade on;
 - an expulsion takes a quorum, and a waiting time in which its members may withdraw (`proposals`);
 - one contradiction may be an accident: a home that is restored from an old copy signs once more what it does not know
   that it signed, and so do two processes with one key. Whatever such a home signed twice lies at heights that were
@@ -16,10 +20,13 @@ Each cause has its own brake, as each could be a mistake or an attack:
 The first and the last speak of a key, and end with it: a home that exchanged its key is not removed for the old one.
 """
 
+from msgspec.structs import replace
+
 from consensus.codec import encode
 from consensus.cryptography import address_of, verify
 from consensus.evidence import Equivocation
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Address, Digest, Slot
+from contracts.agenda import schedule
 from contracts.genesis import Genesis
 from contracts.joining import end_candidate, is_candidate
 from contracts.member_changes import is_member, speaks_of_present, waiting_with
@@ -28,6 +35,7 @@ from contracts.offices import acting_key
 from contracts.receipts import Reason
 from contracts.run import BlockRun, Outcome, Refusal
 from contracts.state import (
+    LAST_EXPIRY_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
     Member,
@@ -35,9 +43,11 @@ from contracts.state import (
     Overlay,
     first_proof_key,
     member_key,
+    validity_key,
 )
 from contracts.transactions import Revocation, Revoke
 from contracts.used_keys import key_owner
+from contracts.validity_records import CertificateEnd, LastExpiry, Validity
 
 
 def has_to_go(overlay: Overlay, address: Address, cause: RemovalCause) -> bool:
@@ -99,6 +109,38 @@ def _signature_refusal(run: BlockRun, action: Revoke) -> Refusal | None:
         return None
     detail = f"the authority's key, {key.hex()}, did not sign it"
     return Refusal(reason=Reason.REVOCATION_NOT_SIGNED, detail=detail)
+
+
+# --- certificates that ran out ---------------------------------------------------------------------------------
+
+
+def expire_member(run: BlockRun, end: CertificateEnd) -> None:
+    """Has a member's removal wait whose certificate ran out a grace ago, or looks again later; of who was renewed, or
+    is gone, nothing.
+    """
+    known = run.overlay.require(validity_key(end.member), Validity)
+    is_over = known.until_ms != end.until_ms or has_to_go(run.overlay, end.member, RemovalCause.EXPIRED)
+    if is_over or not is_member(run.overlay, end.member):
+        return
+    slot, from_slot = run.context.slot, next_expiry_slot(run.overlay, slot=run.context.slot, genesis=run.genesis)
+    if from_slot > slot:
+        schedule(run, from_slot, end)
+        return
+    run.overlay.put(LAST_EXPIRY_KEY, LastExpiry(slot=slot))
+    run.overlay.put(validity_key(end.member), replace(known, going_slot=slot))
+    cause = RemovalCause.EXPIRED
+    let_go(run, Removal(address=end.member, cause=cause, node_key=None, reference=known.reference))
+
+
+def next_expiry_slot(overlay: Overlay, *, slot: Slot, genesis: Genesis) -> Slot:
+    """Returns when a removal may begin to wait, for a certificate that ran out: one member in a waiting time, and
+    none as long as no more are members than genesis wants.
+    """
+    wait_slots = genesis.membership.removal_wait_slots
+    if len(overlay.require(MEMBER_LIST_KEY, MemberList).addresses) <= genesis.membership.members_min:
+        return Slot(slot + wait_slots)
+    last = overlay.get(LAST_EXPIRY_KEY, LastExpiry)
+    return Slot(slot if last is None else last.slot + wait_slots)
 
 
 # --- contradictions --------------------------------------------------------------------------------------------

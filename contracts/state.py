@@ -13,13 +13,14 @@
 | `I` intervals | interval start (8 bytes big endian) | `Interval` |
 | `J` applicants to join | address | `Applicant` |
 | `K` offices | address | `Office` |
+| `L` validities | address | `Validity` |
 | `M` members | address | `Member` |
 | `O` offers | seller address, offer counter (8 bytes big endian) | `Offer` |
 | `P` packets | packet id | `Packet` |
 | `Q` scores | address | `Score` |
 | `R` rewarded pairs | both addresses, the lower first, interval start (8 bytes big endian) | `RewardedPair` |
 | `S` singletons | letter | `Agenda`, `Applications`, `Attendance`, `EraTable`, `HeightMarks`, `LastBlock` |
-| `S` further ones | letter | `MemberList`, `MemberQueue`, `Randomness`, `Rules`, `Totals` |
+| `S` further ones | letter | `LastExpiry`, `MemberList`, `MemberQueue`, `Randomness`, `Rules`, `Totals` |
 | `T` trades | trade id | `Trade` |
 | `U` used keys | public key | `KeyOwner` |
 | `V` proposals | address of the proposer | `Proposal` |
@@ -35,15 +36,17 @@ from typing import Final, NewType, Protocol, TypeVar
 from consensus.codec import Record, decode, encode
 from consensus.eras import EraStart
 from consensus.identifiers import Address, Digest, Height, PublicKey, Slot
-from contracts.applicants import Applicant, ApplicationEnd, Applications
+from contracts.agenda_records import Agenda, Due
+from contracts.applicants import Applicant, Applications
 from contracts.member_records import Activity, FirstProof, HeightMarks, KeyOwner, MemberQueue, MemberTerm, Misconduct
 from contracts.office_records import Office
-from contracts.proposal_records import Proposal, ProposalTurn
+from contracts.proposal_records import Proposal
 from contracts.randomness_records import Randomness
 from contracts.rule_records import Rules
 from contracts.service_records import Attendance, LastBlock
 from contracts.stake_records import Unlocking
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
+from contracts.validity_records import LastExpiry, Validity
 from qscore.parameters import Millionths
 from qscore.way_back import WayBack
 
@@ -65,6 +68,7 @@ class Table(bytes, Enum):
     INTERVAL = b"I"
     APPLICANT = b"J"
     OFFICE = b"K"
+    VALIDITY = b"L"
     MEMBER = b"M"
     OFFER = b"O"
     PACKET = b"P"
@@ -184,38 +188,6 @@ class Interval(Record, frozen=True, kw_only=True, tag="interval"):
     closes_at_slot: Slot
     """First block slot at which the gate is closed; moves with each further reading until it is closed."""
     closed: bool
-
-
-class GateClosure(Record, frozen=True, kw_only=True, tag="gate-closure"):
-    """The gate of an interval closes, unless a further reading put it off."""
-
-    interval_start_ms: Milliseconds
-
-
-class TradeEnd(Record, frozen=True, kw_only=True, tag="trade-end"):
-    """A forward trade becomes final or expires, unless it is over."""
-
-    trade: Digest
-
-
-AgendaSubject = GateClosure | TradeEnd | ProposalTurn | ApplicationEnd
-
-
-class Due(Record, frozen=True, kw_only=True, tag="due"):
-    """One thing that happens by itself, at the first block with this slot or a later one."""
-
-    slot: Slot
-    number: int
-    """Counts all of them: of those due at one slot the earlier made one comes first."""
-    subject: AgendaSubject
-
-
-class Agenda(Record, frozen=True, kw_only=True, tag="agenda"):
-    """The binary heap of what is due: places 0 <= place < size of its table."""
-
-    size: int
-    made: int
-    """How many were ever put in."""
 
 
 class PromiseBook(Record, frozen=True, kw_only=True, tag="promise-book"):
@@ -393,6 +365,7 @@ StateValue = (
     | Interval
     | KeyOwner
     | LastBlock
+    | LastExpiry
     | Member
     | MemberList
     | MemberQueue
@@ -409,6 +382,7 @@ StateValue = (
     | Score
     | Totals
     | Trade
+    | Validity
 )
 
 TOTALS_KEY: Final = StateKey(Table.SINGLETON.value + b"T")
@@ -420,6 +394,7 @@ ATTENDANCE_KEY: Final = StateKey(Table.SINGLETON.value + b"S")
 HEIGHT_MARKS_KEY: Final = StateKey(Table.SINGLETON.value + b"W")
 ERAS_KEY: Final = StateKey(Table.SINGLETON.value + b"E")
 LAST_BLOCK_KEY: Final = StateKey(Table.SINGLETON.value + b"L")
+LAST_EXPIRY_KEY: Final = StateKey(Table.SINGLETON.value + b"X")
 RANDOMNESS_KEY: Final = StateKey(Table.SINGLETON.value + b"Y")
 RULES_KEY: Final = StateKey(Table.SINGLETON.value + b"R")
 
@@ -527,6 +502,11 @@ def used_key(key: PublicKey) -> StateKey:
 def first_proof_key(address: Address) -> StateKey:
     """Key of the first proof that a member contradicted itself."""
     return StateKey(Table.FIRST_PROOF.value + address)
+
+
+def validity_key(address: Address) -> StateKey:
+    """Key of until when the authority vouches for a member."""
+    return StateKey(Table.VALIDITY.value + address)
 
 
 class StateReader(Protocol):

@@ -4,6 +4,7 @@ A transaction travels, is stored and is hashed as the raw bytes of its `SignedTr
 signature covers the encoding of `Envelope`, which names the chain.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Final
@@ -24,7 +25,7 @@ from consensus.identifiers import (
     Slot,
 )
 from contracts.applicants import Verdict
-from contracts.genesis import PublicKeyBytes
+from contracts.genesis import EXPIRY_VERSION, SUSPENDING_VERSION, PublicKeyBytes
 from contracts.proposal_records import Expulsion, SuspensionChange
 from contracts.rule_records import RulesChange
 from contracts.state import TradeKind
@@ -220,6 +221,12 @@ class ReplaceMeter(Record, frozen=True, kw_only=True, tag="replace-meter"):
     """For the sender's node key and `key`."""
 
 
+class Renew(Record, frozen=True, kw_only=True, tag="renew"):
+    """Shows that the authority vouches for the sender's present keys until a later time."""
+
+    vouchers: Vouchers
+
+
 class Application(Record, frozen=True, kw_only=True, tag="p2pnode-2-application"):
     """What a home that wants to join signs with its node key and its meter's: that it has both, for this chain."""
 
@@ -369,6 +376,7 @@ Action = (
     | ShowPresence
     | RotateKey
     | ReplaceMeter
+    | Renew
     | RequestJoin
     | GiveVerdict
     | SayReady
@@ -380,6 +388,11 @@ Action = (
     | Withdraw
     | RaiseObjection
 )
+
+
+_FIRST_VERSIONS: Final[Mapping[type[Record], int]] = {Renew: EXPIRY_VERSION, SuspensionChange: SUSPENDING_VERSION}
+"""Of the kinds, of what is proposed too, that a later version than the oldest known one brought. Below it none is in
+a block: programs of then cannot read them."""
 
 
 class Envelope(Record, frozen=True, kw_only=True):
@@ -452,6 +465,12 @@ def decode_transaction(raw: bytes) -> SignedTransaction:
 def signature_holds(transaction: SignedTransaction) -> bool:
     """Says whether the sender signed the envelope."""
     return verify(transaction.envelope.sender_key, encode(transaction.envelope), transaction.signature)
+
+
+def first_version(action: Action) -> int:
+    """Returns the first version of the rules that has an action of this kind; 0: all that this program knows do."""
+    said = action.subject if isinstance(action, Propose) else action
+    return _FIRST_VERSIONS.get(type(said), 0)
 
 
 def contract_kind(terms: TradeTerms) -> TradeKind:

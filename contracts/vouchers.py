@@ -13,10 +13,10 @@ from consensus.codec import Record, encode
 from consensus.cryptography import verify
 from consensus.identifiers import PublicKey
 from consensus.messages import DigestField, SignatureField
-from contracts.genesis import CAPACITY_W_MAX, PublicKeyBytes
+from contracts.genesis import CAPACITY_W_MAX, TIME_MS_MAX, PublicKeyBytes
 from contracts.units import Milliseconds
 
-Time = Annotated[Milliseconds, Meta(ge=0, le=2**53)]
+Time = Annotated[Milliseconds, Meta(ge=0, le=TIME_MS_MAX)]
 """Since the epoch; certificates know seconds."""
 
 
@@ -58,6 +58,11 @@ def vouchers_hold(vouchers: Vouchers, root_key: PublicKey) -> bool:
     return verify(root_key, encode(issuing), vouchers.issuing_signature) and verify(
         issuing.issuing_key, encode(vouchers.home), vouchers.home_signature
     )
+
+
+def valid_until_ms(vouchers: Vouchers) -> Milliseconds:
+    """Returns the last moment at which both vouchers are valid."""
+    return min(vouchers.issuing.valid_until_ms, vouchers.home.valid_until_ms)
 
 
 def are_valid_at(vouchers: Vouchers, time_ms: Milliseconds) -> bool:

@@ -10,7 +10,8 @@
 | `deficit:ADDRESS:INTERVAL` | energy that a member lacked |
 | `first-proof:ADDRESS` | first proof that a member contradicted itself |
 | `interval:INTERVAL` | decided readings of an interval |
-| `agenda`, `applications`, `eras`, `last-block`, `member-queue`, `members`, `rules`, `totals` | singletons |
+| `agenda`, `applications`, `eras`, `last-block`, `last-expiry` | singletons |
+| `member-queue`, `members`, `rules`, `totals` | singletons |
 | `member:ADDRESS` | registration of a member |
 | `misconduct:ID` | proven misconduct of a member |
 | `offer:ADDRESS:COUNTER` | used offer of a seller |
@@ -23,6 +24,7 @@
 | `score:ADDRESS` | quality of transaction |
 | `trade:ID` | contract that executed |
 | `used-key:KEY` | whose a public key is or was |
+| `validity:ADDRESS` | until when the authority vouches for a member |
 
 ADDRESS, ID and KEY are 64 hexadecimal digits, INTERVAL is the interval's start in ISO 8601 with Z or an offset.
 """
@@ -40,6 +42,7 @@ from contracts.state import (
     ERAS_KEY,
     HEIGHT_MARKS_KEY,
     LAST_BLOCK_KEY,
+    LAST_EXPIRY_KEY,
     MEMBER_LIST_KEY,
     MEMBER_QUEUE_KEY,
     RANDOMNESS_KEY,
@@ -130,6 +133,7 @@ _TABLES: Final[Mapping[str, tuple[Table, tuple[_Part, ...]]]] = {
     "score": (Table.SCORE, (_HASH,)),
     "trade": (Table.TRADE, (_HASH,)),
     "used-key": (Table.USED_KEY, (_HASH,)),
+    "validity": (Table.VALIDITY, (_HASH,)),
 }
 
 _SINGLETONS: Final[Mapping[str, StateKey]] = {
@@ -139,6 +143,7 @@ _SINGLETONS: Final[Mapping[str, StateKey]] = {
     "eras": ERAS_KEY,
     "height-marks": HEIGHT_MARKS_KEY,
     "last-block": LAST_BLOCK_KEY,
+    "last-expiry": LAST_EXPIRY_KEY,
     "member-queue": MEMBER_QUEUE_KEY,
     "members": MEMBER_LIST_KEY,
     "randomness": RANDOMNESS_KEY,

@@ -15,6 +15,7 @@ from contracts.transactions import (
     SignedTransaction,
     Transaction,
     decode_transaction,
+    first_version,
     signature_holds,
 )
 from ledger.errors import TransactionRefusal, TransactionRefused
@@ -85,8 +86,8 @@ def _decoded(raw: bytes) -> SignedTransaction:
         raise TransactionRefused(reason, str(error)) from None
 
 
-def envelope_refusal(
-    transaction: Transaction, *, last_nonce: int | None, height: Height, key: PublicKey | None
+def envelope_refusal(  # noqa: PLR0911  (a case each)
+    transaction: Transaction, *, last_nonce: int | None, height: Height, key: PublicKey | None, version: int
 ) -> TransactionRefused | None:
     """Says whether the block of a height may contain a verified transaction.
 
@@ -95,11 +96,18 @@ def envelope_refusal(
         last_nonce: of the sender before this transaction; None if the chain does not know the sender.
         height: of the block.
         key: that acts for the sender at present (`contracts.offices.acting_key`); None if it is nobody.
+        version: of the rules of that height.
 
     Returns:
-        None, or the refusal: `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED`, `NONCE_TOO_HIGH` or `EXPIRED`.
+        None, or the refusal: `MALFORMED`, as older programs say of an action that these rules do not have,
+        `UNKNOWN_SENDER`, `OTHER_KEY`, `NONCE_PASSED`, `NONCE_TOO_HIGH` or `EXPIRED`.
     """
     envelope = transaction.envelope
+    if version < first_version(envelope.action):
+        return TransactionRefused(
+            TransactionRefusal.MALFORMED,
+            f"version {first_version(envelope.action)} of the rules has such an action first, this is {version}",
+        )
     if last_nonce is None:
         return TransactionRefused(TransactionRefusal.UNKNOWN_SENDER, f"{envelope.sender.hex()} has no account")
     if envelope.sender_key != key:

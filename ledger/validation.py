@@ -358,6 +358,7 @@ class Admission:
         """Takes the state before the block, and the block's height."""
         self._state = state
         self._height = height
+        self._version = require(state, RULES_KEY, Rules).version
         self._nonces: dict[Address, int] = {}
         self._keys: dict[Address, PublicKey | None] = {}
 
@@ -373,7 +374,9 @@ class Admission:
             last_nonce = last_nonce_in(self._state, sender)
         if sender not in self._keys:
             self._keys[sender] = key_in(self._state, sender)
-        refusal = envelope_refusal(transaction, last_nonce=last_nonce, height=self._height, key=self._keys[sender])
+        refusal = envelope_refusal(
+            transaction, last_nonce=last_nonce, height=self._height, key=self._keys[sender], version=self._version
+        )
         if refusal is not None:
             raise refusal
         self._nonces[sender] = transaction.envelope.nonce

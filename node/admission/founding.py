@@ -24,11 +24,12 @@ from consensus.messages import AddressField, DigestField, SignatureField
 from contracts.errors import GenesisRefused
 from contracts.genesis import Genesis, GenesisMember
 from contracts.genesis_state import check_genesis
-from contracts.units import MicroTokens
+from contracts.units import MicroTokens, Milliseconds
 from node.admission.chain import read_chain, require_root
 from node.admission.endpoint import Endpoint, certified_home
 from node.admission.identity import certificate_key
 from node.admission.meter_claim import MeterClaim
+from node.admission.voucher import time_ms
 from node.errors import FoundingError, IdentityError
 from node.names.card import Called, Card
 from node.names.names import label_of
@@ -127,6 +128,7 @@ def with_member(
         meter_key=home.meter.meter_key,
         capacity_w=home.meter.capacity_w,
         tokens_micro=tokens_micro,
+        valid_until_ms=home.valid_until_ms,
     )
     grown = replace(
         founding,
@@ -201,12 +203,13 @@ def check_founding(founding: Founding, *, now: datetime) -> tuple[Founder, ...]:
     reached: dict[Endpoint, str] = {}
     for member, home in zip(members, homes, strict=True):
         meter, label = home.meter, label_of(address_of(member.node_key))
-        if (home.node_key, meter.meter_key, meter.capacity_w) != (
+        if (home.node_key, meter.meter_key, meter.capacity_w, home.valid_until_ms) != (
             member.node_key,
             member.meter_key,
             member.capacity_w,
+            member.valid_until_ms,
         ):
-            raise FoundingError(f"{label}: its certificate names another key, meter or capacity")
+            raise FoundingError(f"{label}: its certificate names another key, meter, capacity or end")
         other = reached.setdefault(home.endpoint, label)
         if other != label:
             raise FoundingError(f"{label} would be at {home.endpoint}, where {other} is")
@@ -253,6 +256,8 @@ class _Home(NamedTuple):
     node_key: PublicKey
     endpoint: Endpoint
     meter: MeterClaim
+    valid_until_ms: Milliseconds
+    """The issuing authority's does not end sooner (`chain.require_chain`)."""
 
 
 def _read(certificate: Certificate, root: x509.Certificate, now: datetime) -> _Home:
@@ -269,7 +274,7 @@ def _read(certificate: Certificate, root: x509.Certificate, now: datetime) -> _H
     if not home.valid_from <= now <= home.valid_until:
         term = f"{home.valid_from:%Y-%m-%d} to {home.valid_until:%Y-%m-%d}"
         raise FoundingError(f"{label}: its certificate is valid from {term}, not at {now:%Y-%m-%d}")
-    return _Home(home.node_key, home.endpoint, home.meter)
+    return _Home(home.node_key, home.endpoint, home.meter, time_ms(home.valid_until))
 
 
 def _check_genesis(founding: Founding, whose: str) -> None:

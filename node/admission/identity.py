@@ -40,6 +40,11 @@ from node.errors import IdentityError
 from node.home.bounded_file import FileTooLargeError, open_bounded, read_bounded
 from node.home.folder import Home
 
+_NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME. Whose certificate ran out the chain removes, in its time and one after the
+other (`contracts.validity`); were its links cut before, a street whose certificates all end on one day could not
+decide even that. It also keeps a home in whose clock is wrong."""
+
 KEY_FILE_MODE: Final = 0o600
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -67,13 +72,13 @@ class Identity:
         return self.node_key.of_member(self.address)
 
     def server_ssl_context(self) -> ssl.SSLContext:
-        """Returns the context for incoming links: TLS 1.3, a certificate of the authority required."""
+        """Returns the context for incoming links: TLS 1.3, a certificate of the authority, of whatever time."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.num_tickets = 0  # no resumption: each link proves the key again
         return context
 
     def client_ssl_context(self) -> ssl.SSLContext:
-        """Returns the context for outgoing links: TLS 1.3, a certificate of the authority required.
+        """Returns the context for outgoing links: TLS 1.3, a certificate of the authority, of whatever time.
 
         Host names are not checked, as the caller compares whose the peer's key is (`key_of_peer`) with the member
         that it dialled.
@@ -85,7 +90,7 @@ class Identity:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | _NO_CHECK_TIME
         try:
             context.load_verify_locations(self.authority_file)
             context.load_cert_chain(self.certificate_file, self.node_key_file)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, PublicKey
-from contracts.transactions import KeyUse, ReplaceMeter, RotateKey, replacement, rotation
+from contracts.transactions import KeyUse, Renew, ReplaceMeter, RotateKey, replacement, rotation
 from ledger.side_files import sync_directory, write_whole
 from node.admission.chain import read_chain, require_chain, require_member
 from node.admission.endpoint import endpoint_of
@@ -111,6 +111,33 @@ def take_certificate(home: Home, use: KeyUse, certificate: bytes) -> None:
         raise IdentityError(f"the certificate is of another meter than {home.next.request} asks for")
     with _writing(home.next):
         write_whole(home.next.certificate, certificate)
+
+
+def renewal_of(home: Home, certificate: bytes) -> Renew:
+    """Returns how the chain is told of a certificate of this home's present keys.
+
+    Raises:
+        IdentityError: it is of another key or another meter, not the authority's, or vouches for nothing; or a file
+            is not usable.
+    """
+    chain, root = read_chain(certificate), load_root(home.authority_certificate)
+    require_chain(chain, root)
+    require_member(chain[0])
+    keys = load_key(home.node_key).public_key, load_key(home.meter_key).public_key
+    vouchers = vouchers_of(chain, certificate_key(root))
+    if (vouchers.home.node_key, vouchers.home.meter_key) != keys:
+        raise IdentityError("the certificate is of another node key or meter than this home has")
+    return Renew(vouchers=vouchers)
+
+
+def put_certificate(home: Home, certificate: bytes) -> None:
+    """Puts a certificate of this home's present keys in the place of the one that it has.
+
+    Raises:
+        IdentityError: the disk does not take it.
+    """
+    with _writing(home):
+        write_whole(home.certificate, certificate)
 
 
 def action_of(home: Home, use: KeyUse, chain: Digest, member: Address) -> RotateKey | ReplaceMeter:

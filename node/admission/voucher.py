@@ -29,7 +29,7 @@ _HOME_FORM: Final = re.compile(rf"{_HOME}([0-9a-f]{{64}}):([0-9a-f]{{128}})")
 
 def issuing_voucher(issuing_key: PublicKey, first: datetime, until: datetime) -> IssuingVoucher:
     """Returns what the root says of the key of an issuing authority."""
-    return IssuingVoucher(issuing_key=issuing_key, valid_from_ms=_ms(first), valid_until_ms=_ms(until))
+    return IssuingVoucher(issuing_key=issuing_key, valid_from_ms=time_ms(first), valid_until_ms=time_ms(until))
 
 
 def home_voucher(
@@ -41,8 +41,8 @@ def home_voucher(
         meter_key=meter.meter_key,
         capacity_w=meter.capacity_w,
         person=person,
-        valid_from_ms=_ms(first),
-        valid_until_ms=_ms(until),
+        valid_from_ms=time_ms(first),
+        valid_until_ms=time_ms(until),
     )
 
 
@@ -105,5 +105,6 @@ def _named(certificate: x509.Certificate, prefix: str, form: re.Pattern[str]) ->
     return form.fullmatch(found[0]) if len(found) == 1 else None
 
 
-def _ms(moment: datetime) -> Milliseconds:
+def time_ms(moment: datetime) -> Milliseconds:
+    """Returns a moment of a certificate as a chain has it: certificates know seconds."""
     return Milliseconds(int(moment.timestamp()) * 1_000)

@@ -48,6 +48,7 @@ class TransactionPool:
             last_nonce=standing.last_nonce,
             height=Height(ledger.height + 1),
             key=standing.key,
+            version=ledger.rules.version,
         )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)

@@ -6,11 +6,9 @@ nothing, dials itself: its link carries both directions (`link.py`).
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final
 
 import aiohttp
 from yarl import URL
@@ -26,12 +24,6 @@ from node.mesh.messages import FRAME_SIZE_BYTES_MAX
 from node.mesh.own_certificates import OwnCertificates
 from node.mesh.shared_key import PROCESS_HEADER
 from node.names.names import label_of
-
-_CLOCK_REFUSALS: Final = {
-    9: "the peer's certificate is not valid yet on this node's clock: is the clock right?",
-    10: "the peer's certificate has expired on this node's clock: is the clock right, or is a new one needed?",
-}
-"""By OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 class DialledWebSocket(aiohttp.ClientWebSocketResponse):
@@ -166,12 +158,9 @@ def _reason(error: BaseException) -> str:
             nobody = "the peer knows no member with the key of this node's certificate: was it removed or replaced?"
             return nobody if is_stranger else f"the peer refuses the link: status {error.status}"
         case aiohttp.ClientConnectorCertificateError():
-            refused = error.certificate_error
-            code = refused.verify_code if isinstance(refused, ssl.SSLCertVerificationError) else 0
-            words = _CLOCK_REFUSALS.get(code)
-            return f"the peer's certificate is refused: {refused}" if words is None else words
+            return f"the peer's certificate is refused: {error.certificate_error}"
         case aiohttp.ServerDisconnectedError():
-            return "the peer ends the connection, as where its clock or its authority refuses this node's certificate"
+            return "the peer ends the connection, as where its authority refuses this node's certificate"
         case aiohttp.ClientConnectorError():
             return error.os_error.strerror or type(error.os_error).__name__
         case TimeoutError():

@@ -194,6 +194,13 @@ class RotateKeyModel(ApiModel):
     vouchers: VouchersModel
 
 
+class RenewModel(ApiModel):
+    """Shows that the authority vouches for the sender's keys until a later time."""
+
+    kind: Literal["renew"]
+    vouchers: VouchersModel
+
+
 class ReplaceMeterModel(ApiModel):
     """Takes the sender's readings from another meter."""
 
@@ -278,6 +285,7 @@ Action = Annotated[
     | ShowPresenceModel
     | RotateKeyModel
     | ReplaceMeterModel
+    | RenewModel
     | RequestJoinModel
     | GiveVerdictModel
     | SayReadyModel

@@ -5,7 +5,7 @@ from typing import Final
 
 from consensus.codec import decode
 from consensus.identifiers import FIXED_AHEAD, Address, Height
-from contracts.member_changes import Hindrance, Prospect, prospect
+from contracts.member_changes import Hindrance, Prospect, is_expiry, prospect
 from contracts.member_records import (
     ChangeKind,
     MemberChange,
@@ -31,6 +31,7 @@ VERBS: Final = {ChangeKind.LEAVE: "leaves", ChangeKind.ROTATE: "exchanges its no
 CAUSES: Final = {
     RemovalCause.REVOKED: "the authority revoked its key",
     RemovalCause.EXPELLED: "a quorum of the members expelled it",
+    RemovalCause.EXPIRED: "its certificate ran out and was not renewed",
     RemovalCause.EQUIVOCATED: "it went on contradicting itself after that was proven",
 }
 
@@ -161,7 +162,8 @@ def sentence_of(found: Prospect) -> str:  # noqa: PLR0911  (a case each)
         case Hindrance.ONE_IS_PENDING:
             return "it waits until the change before it is in force, a block or two."
         case Hindrance.TRADES_PENDING:
-            return f"it waits until its {found.trades_pending} forward trades are final."
+            limit = ", a waiting time at most" if is_expiry(found.change) else ""
+            return f"it waits until its {found.trades_pending} forward trades are final{limit}."
         case Hindrance.IN_DEBT:
             return f"it waits until it has paid the {found.owed_micro} micro-tokens that it owes the grid account."
         case Hindrance.TOO_FEW_MEMBERS:

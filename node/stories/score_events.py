@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from consensus.codec import Record, decode
 from consensus.identifiers import Address, Digest, Height
 from contracts.agenda import DUE_PER_BLOCK_MAX
+from contracts.agenda_records import Agenda, Due, TradeEnd
 from contracts.attendance import attending
 from contracts.genesis import ATTENDANCE_VERSION, Genesis
 from contracts.receipts import Receipt, Status
@@ -20,8 +21,6 @@ from contracts.state import (
     AGENDA_KEY,
     LAST_BLOCK_KEY,
     MEMBER_LIST_KEY,
-    Agenda,
-    Due,
     MemberList,
     MeterReading,
     Overlay,
@@ -31,7 +30,6 @@ from contracts.state import (
     ScoreCause,
     StateKey,
     Trade,
-    TradeEnd,
     TradeKind,
     TradeStatus,
     due_key,

@@ -921,31 +921,17 @@ async def test_restarts_are_no_second_process(town: Town) -> None:
 # --- wrong clocks --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("ahead", "words"),
-    [
-        (timedelta(days=2), "is not valid yet on this node's clock: is the clock right?"),
-        (timedelta(days=-20), "has expired on this node's clock: is the clock right, or is a new one needed?"),
-    ],
-    ids=["not yet", "no longer"],
-)
-async def test_a_certificate_that_a_clock_refuses_is_told_in_words_and_once(
-    town: Town, ahead: timedelta, words: str
+@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=-20)], ids=["not yet", "no longer"])
+async def test_a_certificate_that_a_clock_would_refuse_links_as_long_as_the_chain_names_its_key(
+    town: Town, ahead: timedelta
 ) -> None:
+    """Accident: all certificates of a street run out on one day, or a home's clock is wrong. Only the chain ends a
+    membership: without links it could not even decide that.
+    """
     first, second = town.node(), town.node()
     now = datetime.now(UTC) + ahead
     issued = town.authority.issue(second.identity.node_key.public_key, now=now, validity=timedelta(days=1))
     second.identity.certificate_file.write_bytes(issued)
-    names = name_of(first.address), name_of(second.address)
-    on_first = f"the peer's certificate {words}"
-    on_second = "the peer ends the connection, as where its clock or its authority refuses this node's certificate"
-    with capture_logs() as logs:
-        await first.start(second.endpoint)
-        await second.start(first.endpoint)
-        await until(lambda: meshed(first).notices(name_of) == (f"The link to {names[1]} is down: {on_first}",))
-        await until(lambda: meshed(second).notices(name_of) == (f"The link to {names[0]} is down: {on_second}",))
-        for node in (first, second):
-            seen = node.counts.refused["tls_failed"]
-            await until(lambda node=node, seen=seen: node.counts.refused["tls_failed"] >= seen + 5)  # type: ignore[misc]
-    reasons = Counter(entry["reason"] for entry in logs if entry["event"] == "peer_link_down")
-    assert (reasons[on_first], reasons[on_second]) == (1, 1), "once, however often it is dialled"
+    await first.start(second.endpoint)
+    await second.start(first.endpoint)
+    await until(lambda: bool(meshed(first).connected() and meshed(second).connected()))

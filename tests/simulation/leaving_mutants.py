@@ -45,7 +45,7 @@ LEAVING_MUTANTS: Final = (
     ),
     hindered(
         "who has promised may leave",
-        "is_leave and pending > 0",
+        "settles and pending > 0",
         directed(C.test_it_waits_until_every_forward_trade_is_final),
     ),
     hindered("who is in debt may leave", "is_leave and owed > 0", directed(C.test_it_waits_until_its_debt_is_paid)),

@@ -139,6 +139,7 @@ def make_genesis(
                 meter_key=meter_keys[index].public_key,
                 capacity_w=capacity_w,
                 tokens_micro=MicroTokens(tokens_micro),
+                valid_until_ms=None,
             )
             for index in range(members)
         ),

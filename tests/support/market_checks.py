@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from consensus.codec import Record, decode
 from consensus.identifiers import Address, Digest
+from contracts.agenda_records import Agenda, Due, GateClosure, TradeEnd
 from contracts.applicants import ApplicationEnd
 from contracts.conservation import unbalanced_books
 from contracts.execution import Execution
@@ -19,10 +20,7 @@ from contracts.receipts import Asset, Party, Posting, Stage, Status
 from contracts.state import (
     AGENDA_KEY,
     Account,
-    Agenda,
     Deficit,
-    Due,
-    GateClosure,
     Interval,
     MeterReading,
     Overlay,
@@ -32,7 +30,6 @@ from contracts.state import (
     StateKey,
     Table,
     Trade,
-    TradeEnd,
     TradeStatus,
     account_key,
     deficit_key,

@@ -135,7 +135,7 @@ def _exchange(config: Path, use: KeyUse, certificate: Path | None, *, discard: b
             confirm(words.question, yes=yes)
         next_keys.prepare(home, use, name=configuration.node.name, capacity_w=known.capacity_w)
     if certificate is not None:
-        next_keys.take_certificate(home, use, _content(certificate))
+        next_keys.take_certificate(home, use, certificate_content(certificate))
     again = f"p2pnode {words.command} --config {config}"
     if not home.next.certificate.exists():
         typer.echo(
@@ -222,7 +222,12 @@ async def _signed(own: OwnNode, home: Home, use: KeyUse) -> bytes:
     return await own.signed(next_keys.action_of(home, use, chain, member))
 
 
-def _content(path: Path) -> bytes:
+def certificate_content(path: Path) -> bytes:
+    """Returns what is in a file that the authority gave.
+
+    Raises:
+        NodeError: it cannot be read, or is too long for a certificate.
+    """
     try:
         return read_bounded(path, size_bytes_max=CHAIN_FILE_SIZE_BYTES_MAX)
     except OSError as error:

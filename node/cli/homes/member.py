@@ -29,6 +29,7 @@ from node.cli.homes.measures import (
     withdraw,
 )
 from node.cli.homes.members import SHOW_EXAMPLE, show
+from node.cli.homes.renewing import RENEW_EXAMPLE, renew
 from node.cli.options import ConfigOption, JsonOption, RunningConfig, YesOption, confirm
 from node.cli.sending import send_as_member
 from node.cli.terminal import error_console, output_console
@@ -51,7 +52,7 @@ CHANGES_EXAMPLE: Final = "Example: p2pnode member changes --config testnet/node1
 
 member_app = typer.Typer(
     no_args_is_help=True,
-    help="One member; leave the chain, or exchange this home's keys; suspend or remove others; what waits of that.",
+    help="One member; leave, renew this home or exchange its keys; suspend or remove others; what waits of that.",
 )
 member_app.command("show", epilog=SHOW_EXAMPLE)(show)
 member_app.command("suspend", epilog=SUSPEND_EXAMPLE)(suspend)
@@ -61,6 +62,7 @@ member_app.command("approve", epilog=APPROVE_EXAMPLE)(approve)
 member_app.command("withdraw", epilog=WITHDRAW_EXAMPLE)(withdraw)
 member_app.command("rotate", epilog=ROTATE_EXAMPLE)(rotate)
 member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
+member_app.command("renew", epilog=RENEW_EXAMPLE)(renew)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)

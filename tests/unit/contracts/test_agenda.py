@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.agenda import DUE_PER_BLOCK_MAX, schedule, take_due
+from contracts.agenda_records import Agenda, Due, GateClosure, TradeEnd
 from contracts.rules import first_rules
 from contracts.run import BlockRun, ScoreBoard
-from contracts.state import AGENDA_KEY, Agenda, Due, GateClosure, Overlay, TradeEnd, due_key
+from contracts.state import AGENDA_KEY, Overlay, due_key
 from tests.support.contracts import DictChain, block_context, make_genesis
 
 HOMES = make_genesis(1)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height, Slot
+from contracts.agenda_records import Agenda, Due
 from contracts.applicants import ApplicationEnd, Applications, Standing, Verdict
 from contracts.joining import READY_HEIGHTS_MAX, should_say_ready
 from contracts.member_changes import SEEN_PARTS, Hindrance, is_seen, prospect
@@ -17,8 +18,6 @@ from contracts.state import (
     APPLICATIONS_KEY,
     MEMBER_LIST_KEY,
     Account,
-    Agenda,
-    Due,
     Overlay,
     account_key,
     activity_key,

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from contracts.agenda_records import Agenda
 from contracts.execution import Execution
 from contracts.receipts import Reason, Receipt, Status
 from contracts.state import (
     AGENDA_KEY,
     Account,
-    Agenda,
     Debt,
     Interval,
     MeterReading,

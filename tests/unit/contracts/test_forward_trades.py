@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from contracts.agenda_records import Agenda
 from contracts.forwards import PROMISES_PER_WINDOW_MAX
 from contracts.receipts import Asset, Party, Reason, Receipt, Stage, Status
 from contracts.state import (
     AGENDA_KEY,
-    Agenda,
     Offer,
     PromiseBook,
     Trade,

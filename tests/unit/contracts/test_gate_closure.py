@@ -1,8 +1,9 @@
 """Gate closure: when, in which order, how many per block."""
 
 from contracts.agenda import DUE_PER_BLOCK_MAX
+from contracts.agenda_records import Agenda, Due, GateClosure
 from contracts.receipts import Status
-from contracts.state import AGENDA_KEY, Agenda, Due, GateClosure, Interval, due_key, interval_key
+from contracts.state import AGENDA_KEY, Interval, due_key, interval_key
 from contracts.units import MS_PER_HOUR
 from tests.support.contracts import (
     FIRST_INTERVAL_MS,

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from consensus.codec import decode
 from consensus.identifiers import PublicKey
+from contracts.agenda_records import Agenda
 from contracts.errors import GenesisFault, GenesisRefused
 from contracts.genesis import PROTOCOL_VERSION, ClusterParameters, Genesis
 from contracts.genesis_state import MEMBERS_MAX, check_genesis, genesis_state
@@ -20,7 +21,6 @@ from contracts.state import (
     MEMBER_LIST_KEY,
     TOTALS_KEY,
     Account,
-    Agenda,
     EraTable,
     Member,
     MemberList,

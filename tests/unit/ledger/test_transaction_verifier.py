@@ -5,10 +5,13 @@ import pytest
 from msgspec.structs import replace
 
 from consensus.identifiers import Digest, Height, PublicKey
-from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, transaction_digest
+from contracts.genesis import EXPIRY_VERSION, PROTOCOL_VERSION
+from contracts.proposal_records import Expulsion, SuspensionChange
+from contracts.transactions import NONCE_STEP_MAX, TRANSACTION_SIZE_BYTES_MAX, Envelope, Propose, transaction_digest
 from ledger.errors import TransactionRefusal, TransactionRefused
 from ledger.transactions import TransactionVerifier, envelope_refusal
 from tests.support.contracts import make_genesis, raw_transaction, transaction_of, transfer
+from tests.support.validity import renewal
 
 COMMUNITY = make_genesis()
 
@@ -88,7 +91,9 @@ def test_every_flipped_bit_is_refused():
 def test_sender_nonce_and_last_valid_height(last_nonce, height, reason):
     transaction = transaction_of(raw(7, valid_until_height=10))
     key = transaction.envelope.sender_key
-    found = envelope_refusal(transaction, last_nonce=last_nonce, height=Height(height), key=key)
+    found = envelope_refusal(
+        transaction, last_nonce=last_nonce, height=Height(height), key=key, version=PROTOCOL_VERSION
+    )
     assert (found and found.reason) is reason
 
 
@@ -99,7 +104,7 @@ def test_only_the_present_key_acts_for_a_sender():
 
     def reason(envelope: Envelope, key: PublicKey | None) -> TransactionRefusal | None:
         present = dataclasses.replace(transaction, envelope=envelope)
-        found = envelope_refusal(present, last_nonce=6, height=Height(1), key=key)
+        found = envelope_refusal(present, last_nonce=6, height=Height(1), key=key, version=PROTOCOL_VERSION)
         return found and found.reason
 
     assert reason(envelope, envelope.sender_key) is None
@@ -128,3 +133,30 @@ def test_threads_may_share_a_verifier():
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_version_of_the_rules_has_only_the_actions_that_its_programs_could_read():
+    """A program of version 5 cannot decode a renewal: did others put it into a block, the chain would split."""
+    other = COMMUNITY.addresses[1]
+    actions = {
+        "renewal": renewal(COMMUNITY, 0, 10),
+        "suspension": Propose(subject=SuspensionChange(member=other, suspended=True)),
+        "expulsion": Propose(subject=Expulsion(member=other)),
+        "transfer": transfer(COMMUNITY, 1, 5),
+    }
+    found = {
+        (kind, version): envelope_refusal(
+            transaction_of(raw_transaction(COMMUNITY, 0, action, nonce=7)),
+            last_nonce=6,
+            height=Height(1),
+            key=COMMUNITY.node_keys[0].public_key,
+            version=version,
+        )
+        for kind, action in actions.items()
+        for version in (EXPIRY_VERSION - 1, EXPIRY_VERSION)
+    }
+    for kind in ("renewal", "suspension"):
+        refused = found.pop((kind, EXPIRY_VERSION - 1))
+        assert refused is not None
+        assert refused.reason is TransactionRefusal.MALFORMED
+    assert set(found.values()) == {None}

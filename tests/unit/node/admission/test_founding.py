@@ -371,7 +371,7 @@ def test_what_was_altered_is_refused(street: Street, tmp_path: Path) -> None:
 def test_what_was_altered_with_its_digest_is_refused_by_whom_it_concerns(street: Street) -> None:
     founding = street.founding()
     swapped = replace(founding, certificates=founding.certificates[::-1])
-    with pytest.raises(FoundingError, match="names another key, meter or capacity"):
+    with pytest.raises(FoundingError, match="names another key, meter, capacity or end"):
         check_founding(swapped, now=NOW)
     with pytest.raises(FoundingError, match="4 members and 3 certificates"):
         check_founding(replace(founding, certificates=founding.certificates[:3]), now=NOW)
