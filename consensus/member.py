@@ -122,6 +122,10 @@ class Collected:
     """Per member: monotonic time of the last answer with a certificate."""
     distrusted: dict[Address, int] = field(default_factory=dict)
     """Per member: monotonic time of its last certificate that did not hold."""
+    times_asked: int = 0
+    """How often no certificate came in a third of a slot, since this object was made."""
+    times_told_all: int = 0
+    """How often none came in two thirds."""
 
 
 class Member:
