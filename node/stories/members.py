@@ -10,10 +10,12 @@ from contracts.panels import verifiers
 from contracts.randomness import seasoned_keys
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, Score, score_key
 from contracts.state_reading import read_members, require
+from contracts.validity import validity_of
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.members import MemberReply, TermModel
 from node.replies.state import MemberModel, MembersReply, ScoreModel, WaitingChange
+from node.stories.certificates import certificate_of
 from node.stories.lists import score_view
 from node.stories.member_changes import departure_of, waiting_view
 from node.stories.member_names import find_once_member
@@ -31,6 +33,7 @@ def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()
     """
     membership, parameters = ledger.membership(), ledger.genesis.scores
     firsts: dict[Address, Height] = {}
+    overlay = Overlay(ledger)
     for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms:
         firsts.setdefault(term.address, term.first_height)  # another key begins a term, and no membership
     members = [
@@ -43,6 +46,7 @@ def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()
             first_height=firsts[state.address],
             score_millionths=state.score_at(ledger.tip_slot, parameters),
             is_suspended=state.score.is_suspended,
+            valid_until_ms=None if (known := validity_of(overlay, state.address)) is None else known.until_ms,
             connected=state.address in connected,
         )
         for state in read_members(ledger)
@@ -72,6 +76,8 @@ def member_of(ledger: Ledger, names: Names, text: str, connected: Collection[Add
     said = [left.sentence] if left is not None else []
     if member is not None:
         said += _standing(member, score, ledger.genesis, may_verify=may_verify)
+        certificate = certificate_of(ledger, ledger.genesis, address, ledger.tip_slot)
+        said += [] if certificate is None else [certificate.told("it")]
     return MemberReply(
         address=address.hex(),
         name=names.of(address),
