@@ -17,6 +17,7 @@ from node.household.agent import AgentProgress
 from node.metrics.counters import METRICS_CONTENT_TYPE, CommitLatency
 from node.replies.node import (
     CommitLatencyStatus,
+    FillingStatus,
     HealthReply,
     MeterStatus,
     ReadyReply,
@@ -29,6 +30,7 @@ from node.replies.node import (
 from node.replies.parameters import NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
+from node.snapshots.filling import FillingProgress
 from node.stories.certificates import own_notice
 
 DOCS_POLICY: Final = (
@@ -74,6 +76,7 @@ def status_of(context: ApiContext) -> StatusReply:
         syncing=_syncing_view(recovery.syncing),
         sync_notice=recovery.sync_notice,
         taking_state=_taking_view(recovery.taking),
+        filling_in=_filling_view(recovery.filling),
         silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
         ledger_set_aside=recovery.ledger_set_aside,
     )
@@ -106,6 +109,12 @@ def _taking_view(taking: tuple[Height | None, float] | None) -> TakingStateStatu
         return None
     height, share = taking
     return TakingStateStatus(height=height, percent=round(100 * share, 1))
+
+
+def _filling_view(progress: FillingProgress | None) -> FillingStatus | None:
+    if progress is None:
+        return None
+    return FillingStatus(height=progress.height, to=progress.target, notice=progress.notice)
 
 
 def _totals_view(totals: Totals) -> TotalsStatus:

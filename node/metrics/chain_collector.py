@@ -4,7 +4,7 @@ They are counters and gauges of the chain, not of the process: a restart does no
 at one height report the same energy, tokens, trades and scores.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -31,8 +31,11 @@ MS_PER_S: Final = 1_000
 class ChainCollector(Collector):
     """Reads the chain at each scrape; every family is also described without one, so that names are checked."""
 
-    def __init__(self, chain: Chain, replica: ReplicaView) -> None:
-        """Takes the chain whose state and mempool are read, and its replica."""
+    def __init__(self, chain: Chain, replica: ReplicaView, filled_height: Callable[[], int]) -> None:
+        """Takes the chain whose state and mempool are read, its replica, and who says how far earlier blocks are
+        filled in.
+        """
+        self._filled_height = filled_height
         self._chain = chain
         self._replica = replica
 
@@ -60,8 +63,11 @@ class ChainCollector(Collector):
         figures = {
             "p2pnode_height": chain.ledger.height,
             "p2pnode_first_height": chain.ledger.first_height,
+            "p2pnode_filled_height": self._filled_height(),
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
+            "p2pnode_certificates_late": replica.certificates_late,
+            "p2pnode_certificates_missed": replica.certificates_missed,
             "p2pnode_members": len(chain.ledger.membership()),
             "p2pnode_members_passed_over": len(chain.ledger.memberships().leaders.passing),
             "p2pnode_peers_connected": len(self._replica.connected()),
@@ -98,8 +104,18 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily(
             "p2pnode_first_height", "Lowest height whose block is here: 1, or that of the snapshot it began with."
         ),
+        GaugeMetricFamily(
+            "p2pnode_filled_height",
+            "Height up to which blocks below that snapshot are executed from genesis; 0 where all are here.",
+        ),
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
+        CounterMetricFamily(
+            "p2pnode_certificates_late", "Times that no certificate came from a slot's cluster in a third of a slot."
+        ),
+        CounterMetricFamily(
+            "p2pnode_certificates_missed", "Times that none came in two thirds: this member's votes then go to all."
+        ),
         GaugeMetricFamily("p2pnode_members", "Members of the next height."),
         GaugeMetricFamily(
             "p2pnode_members_passed_over", "Members of it that are suspended: their slots pass unused."
@@ -116,22 +132,29 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
 
 
 def _decision_families() -> tuple[GaugeMetricFamily, ...]:
-    needed = "Proposals, votes, COMMITs or VIEW-CHANGEs that the step at hand still needs; 0 while nothing waits."
+    needed = "Proposals, votes, COMMITs, VIEW-CHANGEs, certificates that the step at hand lacks; 0 while none does."
     return (
         GaugeMetricFamily("p2pnode_undecided_seconds", "How long the next height has had something to decide."),
         GaugeMetricFamily("p2pnode_missing_votes", needed),
         GaugeMetricFamily("p2pnode_members_reachable", "Members connected and heard lately, this one among them."),
         GaugeMetricFamily("p2pnode_quorum", "Members that a decision needs."),
+        GaugeMetricFamily(
+            "p2pnode_collectors", "Members that are drawn for a slot to hear its votes first; 0: all do."
+        ),
+        GaugeMetricFamily("p2pnode_collects", "1 while this member is drawn to collect the others' votes, else 0."),
     )
 
 
 def _decision(explanation: Explanation) -> Iterator[Metric]:
-    wait = explanation.waits_for
+    wait, collecting = explanation.waits_for, explanation.collecting
+    cluster = () if collecting is None else collecting.cluster
     figures = {
         "p2pnode_undecided_seconds": (explanation.waiting_ms or 0) / MS_PER_S,
         "p2pnode_missing_votes": 0 if wait is None else wait.needed,
         "p2pnode_members_reachable": len(explanation.reachable),
         "p2pnode_quorum": explanation.quorum,
+        "p2pnode_collectors": len(cluster),
+        "p2pnode_collects": int(explanation.own in cluster),
     }
     for family in _decision_families():
         family.add_metric([], figures[family.name])
@@ -166,7 +189,7 @@ def _scores_family() -> GaugeMetricFamily:
 
 def _certificates_family() -> GaugeMetricFamily:
     text = "Whole days until a member's certificate ends, where the chain knows that; below 0: it ran out."
-    return GaugeMetricFamily("p2pnode_certificate_days", text, labels=["member"])
+    return GaugeMetricFamily("p2pnode_days_to_expiry", text, labels=["member"])
 
 
 def _trades(totals: Totals) -> Iterator[Metric]:
