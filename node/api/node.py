@@ -31,7 +31,7 @@ from node.replies.parameters import NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
 from node.snapshots.filling import FillingProgress
-from node.stories.certificates import own_notice
+from node.stories.members import own_notice
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "

@@ -22,8 +22,8 @@ from node.replies.why import (
     WhyStep,
     WhySupport,
 )
-from node.stories.certificates import own_notice
 from node.stories.member_changes import departure_of
+from node.stories.members import own_notice
 
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

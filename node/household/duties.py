@@ -18,7 +18,7 @@ from node.household.market_design import HouseholdLedger, Moment
 from node.household.own_transactions import Ending, OwnTransaction, OwnTransactions
 from node.logs import get_logger
 from node.mesh.messages import MarketMessage
-from node.stories.certificates import MS_PER_DAY, own_notice
+from node.stories.members import MS_PER_DAY, own_notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from ledger.ledger import Ledger
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.names.names import label_of
-from node.stories.certificates import certificate_of
+from node.stories.members import certificate_of
 from node.stories.rules import unknown_from
 from qscore.parameters import ONE
 

@@ -15,7 +15,7 @@ from contracts.units import MS_PER_HOUR
 from node.household.duties import MemberDuties
 from node.household.market_design import Moment
 from node.household.own_transactions import OwnTransactions
-from node.stories.certificates import NOTICE_DAYS
+from node.stories.members import NOTICE_DAYS
 from tests.support.contracts import make_genesis, raw_transaction
 from tests.support.joining import newcomer, request_of, verdict_on
 from tests.support.validity import with_ends

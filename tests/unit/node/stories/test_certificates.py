@@ -5,7 +5,7 @@ import pytest
 from consensus.identifiers import Slot
 from contracts.genesis import MembershipParameters
 from contracts.validity import GRACE_WAITS
-from node.stories.certificates import MS_PER_DAY, NOTICE_DAYS, certificate_of, own_notice
+from node.stories.members import MS_PER_DAY, NOTICE_DAYS, certificate_of, own_notice
 from tests.support.contracts import Community, DictChain, make_genesis
 from tests.support.validity import with_ends
 
