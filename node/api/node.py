@@ -31,6 +31,7 @@ from node.replies.parameters import NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
 from node.snapshots.filling import FillingProgress
+from node.stories.members import own_notice
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -125,8 +126,12 @@ async def show_health(context: ApiContext, _: NoParameters, __: web.Request) -> 
     reason = context.node.halted()
     if reason is not None:
         raise ProblemError(ProblemReason.HALTED, reason)
-    notice = context.node.rules_notice(context.node.names())
-    return answer(HealthReply(status="ok", notices=[] if notice is None else [notice]))
+    ledger, slot = context.chain.ledger, context.node.replica.status().present_slot
+    notices = (
+        context.node.rules_notice(context.node.names()),
+        own_notice(ledger, ledger.genesis, context.node.address, slot),
+    )
+    return answer(HealthReply(status="ok", notices=[one for one in notices if one is not None]))
 
 
 async def show_readiness(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from consensus.explanation import Explanation
+from consensus.identifiers import Slot
 from contracts.rule_records import Rules
 from contracts.state import RULES_KEY, Totals
 from contracts.state_reading import MemberState, TokenSums, read_members, read_totals, require, sum_tokens
@@ -20,6 +21,7 @@ from ledger.ledger import Ledger
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.names.names import label_of
+from node.stories.members import certificate_of
 from node.stories.rules import unknown_from
 from qscore.parameters import ONE
 
@@ -53,6 +55,7 @@ class ChainCollector(Collector):
         yield _deficit(totals)
         yield _tokens(totals, sum_tokens(ledger, ledger.genesis))
         yield _scores(members, ledger)
+        yield _certificates(members, ledger, self._replica.status().present_slot)
 
     def _positions(self) -> Iterator[Metric]:
         chain = self._chain
@@ -91,6 +94,7 @@ def chain_metric_families() -> tuple[Metric, ...]:
         _deficit_family(),
         _tokens_family(),
         _scores_family(),
+        _certificates_family(),
     )
 
 
@@ -183,6 +187,11 @@ def _scores_family() -> GaugeMetricFamily:
     return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["member"])
 
 
+def _certificates_family() -> GaugeMetricFamily:
+    text = "Whole days until a member's certificate ends, where the chain knows that; below 0: it ran out."
+    return GaugeMetricFamily("p2pnode_days_to_expiry", text, labels=["member"])
+
+
 def _trades(totals: Totals) -> Iterator[Metric]:
     completed, declined = _trade_families()
     completed.add_metric([], totals.trades_completed)
@@ -231,4 +240,13 @@ def _scores(members: Iterable[MemberState], ledger: Ledger) -> Metric:
     family = _scores_family()
     for state in members:
         family.add_metric([label_of(state.address)], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
+    return family
+
+
+def _certificates(members: Iterable[MemberState], ledger: Ledger, slot: Slot) -> Metric:
+    family = _certificates_family()
+    for state in members:
+        certificate = certificate_of(ledger, ledger.genesis, state.address, slot)
+        if certificate is not None:
+            family.add_metric([label_of(state.address)], certificate.days_left)
     return family

@@ -236,10 +236,10 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "nobody approves what waits",
-        execution,
-        "execute_approval",
-        "if proposal.status not in UNFINISHED or",
-        "if proposal.status is not ProposalStatus.OPEN or",
+        proposals,
+        "_is_over",
+        "proposal.status not in UNFINISHED or",
+        "proposal.status is not ProposalStatus.OPEN or",
         last_moment,
     ),
     broken(
