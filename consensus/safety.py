@@ -122,7 +122,8 @@ def rule_decide(member: Member, now: Instant) -> bool:
     state = member.state
     if member.phase is Phase.APPLYING or member.is_sealed:
         return False
-    certificate = state.whole_commits or _commits_of_quorum(state)
+    # of those counted here first: the own COMMIT may be among them, and who leads next carries it (rewards)
+    certificate = _commits_of_quorum(state) or state.whole_commits
     if certificate is None:
         return False
     state.whole_commits = certificate

@@ -291,6 +291,18 @@ def test_without_the_body_it_is_asked_for_and_then_the_certificate_still_decides
     assert [decision.certificate for decision in scenario.decisions] == [ALL.committed(SLOT)]
 
 
+def test_what_a_member_decided_by_may_have_its_own_commit_though_nobody_waited_for_it() -> None:
+    """Handed a certificate without it: one of more than a quorum is left out, which one the block decides."""
+    others_signed = [number for number in range(COUNT) if number != FOLLOWER][:QUORUM]
+    scenario = voted(FOLLOWER)
+    scenario.receive(votes(by=others_signed), sender=COLLECTOR)
+    scenario.receive(commits(by=others_signed), sender=COLLECTOR)
+    (decision,) = scenario.decisions
+    signers = {one.signer for one in decision.certificate.endorsements}
+    assert len(signers) == QUORUM
+    assert ALL.address(FOLLOWER) in signers
+
+
 def test_signatures_that_a_liar_pushes_out_of_the_tally_still_count_in_the_certificate() -> None:
     """A liar's vote is in it, and it sends one member votes of two higher slots; nobody else tells that one more."""
     liar, *honest = (number for number in range(COUNT) if number not in {FOLLOWER, LEADER})
