@@ -86,6 +86,17 @@ def _hand_out(member: Member, kind: EndorsedStatement, certificate: Certificate,
     )
 
 
+def handed_by(state: HeightState, address: Address, slot: Slot) -> tuple[Address, ...]:
+    """Returns who of a slot's cluster hands a member its certificates: one at once, the other if they do not seem to
+    have come; nobody to those that collect themselves, or are no members.
+    """
+    cluster, addresses = state.leaders.cluster(slot), state.memberships.addresses
+    if address in cluster or address not in addresses:
+        return ()
+    number = addresses.index(address)
+    return tuple(cluster[(number + later) % len(cluster)] for later in (0, 1))
+
+
 def rule_second_copy(member: Member, now: Instant) -> bool:
     """P10: an eighth of a slot later, those of the collector before that do not seem to have the certificate."""
     for kind, copy in member.collected.second_copies.items():
@@ -99,12 +110,10 @@ def rule_second_copy(member: Member, now: Instant) -> bool:
 
 def tell_applied(member: Member, decided: HeightState, now: Instant) -> None:
     """P10: who was handed what decided a height says that it came, to the collector that would hand it out again."""
-    commits, addresses = decided.whole_commits, decided.memberships.addresses
-    if not decided.leaders.is_drawn or commits is None or decided.is_plain or member.own not in addresses:
+    commits = decided.whole_commits
+    if not decided.leaders.is_drawn or commits is None or decided.is_plain:
         return
-    cluster = decided.leaders.cluster(commits.slot)
-    if member.own not in cluster:
-        member.send(status(member, now), (cluster[(addresses.index(member.own) + 1) % len(cluster)],))
+    member.send(status(member, now), handed_by(decided, member.own, commits.slot)[1:])
 
 
 def _lacking(member: Member, gathered: Gathered, recipients: Iterable[Address]) -> list[Address]:
@@ -193,7 +202,10 @@ def rule_ask_cluster(member: Member, now: Instant) -> bool:
     if now.monotonic_ms < due_ms or state.asks > ASKS_MAX or (state.asks == ASKS_MAX and not has_said):
         return False
     state.asks += 1
+    if state.asks == 1:
+        member.collected.times_asked += 1
     if state.asks > ASKS_MAX:
+        member.collected.times_told_all += 1
         state.is_plain = True
         _say_again(member, now, None)
     else:

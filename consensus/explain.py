@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from consensus.collecting import handed_by
 from consensus.events import Instant
 from consensus.explanation import (
+    Collecting,
     Contact,
     Explanation,
     MemberFacts,
     MissingBody,
     NextAttempt,
     SlotFacts,
+    Stage,
     Step,
     Support,
     Wait,
@@ -50,6 +53,7 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
     state = member.state
     since_ms = waiting_since_ms(member)
     reported = member.clocks.reported(now)
+    waits_for = _waits_for(member, now)
     return Explanation(
         height=state.height,
         era=state.era.number,
@@ -71,11 +75,13 @@ def explain(member: Member, now: Instant, contacts: Mapping[Address, Contact]) -
         clock_slot=now.slot(member.tau_ms),
         clock_jump=clock_jump,
         leader=member.leaders.whose(member.present_slot(now)),
+        attempt_leader=member.leaders.whose(member.present_slot(now), is_justified=True),
+        collecting=_collecting(member, now, waits_for),
         silence=member.silence,
         silent_through=member.silent_through,
         signed=state.sign_state,
         next_attempt=_next_attempt(member, now),
-        waits_for=_waits_for(member, now),
+        waits_for=waits_for,
         slots=tuple(_slot_facts(member, slot) for slot in _slots_of_interest(member)),
         bodies_missing=_bodies_missing(member, now),
     )
@@ -158,6 +164,29 @@ def _holders(member: Member, block: Digest) -> set[Address]:
     return (signers | set(state.claimants(block))) - {member.own}
 
 
+# --- who collects --------------------------------------------------------------------------------------------
+
+
+def _collecting(member: Member, now: Instant, waits_for: Wait | None) -> Collecting | None:
+    if not member.leaders.is_drawn:
+        return None
+    slot = member.present_slot(now) if waits_for is None else waits_for.slot
+    return Collecting(
+        slot=slot,
+        cluster=member.leaders.cluster(slot),
+        handed_by=handed_by(member.state, member.own, slot),
+        stage=_stage(member),
+    )
+
+
+def _stage(member: Member) -> Stage:
+    state, voted = member.state, member.state.voted
+    has_failed = state.is_plain or state.sign_state.attempts > 0 or member.is_relaying
+    if has_failed or (voted is not None and not member.is_fast_at(voted.slot)):
+        return Stage.ALL
+    return Stage.ASKING if state.asks else Stage.CLUSTER
+
+
 # --- the step at hand ----------------------------------------------------------------------------------------
 
 
@@ -203,6 +232,9 @@ def _wait(member: Member, step: Step, slot: Slot, block: Digest | None) -> Wait:
         supports = facts.votes if step is Step.VOTES else facts.commits
         nothing = _support(member, block, (), ())  # after a restart even the own one is not there yet
         found = next((support for support in supports if support.block == block), nothing)
+        collectors = handed_by(member.state, member.own, slot) if member.leaders.is_drawn else ()
+        if found.needed > 0 and collectors and _stage(member) is not Stage.ALL:  # of the others it hears nothing
+            return Wait(step=Step.CERTIFICATE, slot=slot, block=block, members=(), missing=collectors, needed=1)
     return Wait(step=step, slot=slot, block=block, members=found.members, missing=found.missing, needed=found.needed)
 
 

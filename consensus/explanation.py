@@ -33,6 +33,8 @@ class Step(Enum):
     """This member executes a proposal before it votes."""
     VOTES = "votes"
     COMMITS = "commits"
+    CERTIFICATE = "certificate"
+    """Of votes or COMMITs, from who collects them for this member."""
     VIEW_CHANGES = "view_changes"
 
 
@@ -75,6 +77,32 @@ class Wait:
     missing: tuple[Address, ...]
     """Who has not."""
     needed: int
+
+
+class Stage(Enum):
+    """Who hears this member's votes and COMMITs of the undecided height (docs/protocol.md, Who collects votes)."""
+
+    CLUSTER = "cluster"
+    """The members that are drawn for the slot."""
+    ASKING = "asking"
+    """They do again, and some are asked: no certificate came in a third of a slot."""
+    ALL = "all"
+    """All members: none came in two thirds, or a slot of the height failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collecting:
+    """Who collects the votes of a slot, where that is not everybody."""
+
+    slot: Slot
+    """The one at hand, else the present one."""
+    cluster: tuple[Address, ...]
+    """In the order drawn; the one that may propose without justification among them."""
+    handed_by: tuple[Address, ...]
+    """Who of them hands certificates to this member: the first at once, the second if nothing shows that they came;
+    nobody, if this member collects itself.
+    """
+    stage: Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +184,10 @@ class Explanation:
     """Of the own wall clock, not followed yet."""
     leader: Address
     """Of the present slot; if it may not lead, that passes unused."""
+    attempt_leader: Address
+    """Who leads it after a view change: the same, where nothing is drawn."""
+    collecting: Collecting | None
+    """None where all members hear all votes."""
     silence: Silence | None
     silent_through: Height
     signed: SignState

@@ -65,7 +65,7 @@ def receive_status(member: Member, sender: Address, message: Status, now: Instan
         return
     if sender not in member.state.memberships:
         if message.undecided < member.state.height:
-            _send_decided(member, sender, message.undecided, now)
+            send_decided(member, sender, message.undecided, now)
         ask(member, sender, now)  # tells where this member stands: who leaves stays up until a quorum is past it
         return
     member.other_eras.pop(sender, None)
@@ -77,7 +77,7 @@ def receive_status(member: Member, sender: Address, message: Status, now: Instan
         member.told[sender] = message.undecided
         member.silent_at[sender] = message.undecided if message.is_silent else GENESIS_HEIGHT
     if message.undecided < member.state.height and not _is_handed_back(member, message.undecided, now):
-        _send_decided(member, sender, message.undecided, now)
+        send_decided(member, sender, message.undecided, now)
     elif message.undecided > member.state.height:
         _note_further(member, sender, message.undecided, now)
 
@@ -130,7 +130,7 @@ def answer_lower(member: Member, sender: Address, height: Height, now: Instant) 
     """
     is_recent = now.monotonic_ms - member.state.started_ms < member.tau_ms
     if height + 1 < member.state.height or not is_recent:
-        _send_decided(member, sender, height, now)
+        send_decided(member, sender, height, now)
 
 
 def serve_body(member: Member, sender: Address, message: BodyRequest, now: Instant) -> None:
@@ -144,7 +144,8 @@ def serve_body(member: Member, sender: Address, message: BodyRequest, now: Insta
     member.send(Body(height=message.height, block=message.block, proposal=body), (sender,))
 
 
-def _send_decided(member: Member, recipient: Address, first: Height, now: Instant) -> None:
+def send_decided(member: Member, recipient: Address, first: Height, now: Instant) -> None:
+    """Has a member sent what is decided from a height on: the same height once a slot, a higher one four times."""
     answered = member.answered.get(recipient)
     if answered is not None:
         height, answered_ms = answered

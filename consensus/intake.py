@@ -13,7 +13,7 @@ from typing import Final
 
 from consensus import collecting
 from consensus.events import Arrived, Instant
-from consensus.heights import answer_lower, ask, note_ahead, note_other_era
+from consensus.heights import answer_lower, ask, note_ahead, note_other_era, send_decided
 from consensus.identifiers import Address, EraNumber, Height
 from consensus.member import Member
 from consensus.messages import (
@@ -116,6 +116,8 @@ def _answer(arrived: Arrived, member: Member, height: Height, now: Instant) -> N
             pass
         case Gathered() if arrived.message.kind is EndorsedStatement.COMMIT:
             pass
+        case BodyRequest() if member.state.leaders.is_drawn:
+            send_decided(member, arrived.sender, height, now)  # it waits for nothing else
         case CertificateRequest() if collecting.answer_last(member, arrived.sender, arrived.message, now):
             pass
         case _:

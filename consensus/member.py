@@ -6,7 +6,7 @@ The rules themselves are free functions over it: `safety` (S1 to S5), `liveness`
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from consensus.clock import CLOCK_SETTLE_MS, MemberClocks, OwnClock
 from consensus.eras import Eras
@@ -24,6 +24,9 @@ from consensus.messages import (
 )
 from consensus.phases import Phase, enter
 from consensus.silence import Silence
+
+BODY_HOLDERS_ASKED: Final = 4
+"""Of those that have a block, so many are asked for it at once where clusters are drawn."""
 
 
 class Signer(Protocol):
@@ -119,6 +122,10 @@ class Collected:
     """Per member: monotonic time of the last answer with a certificate."""
     distrusted: dict[Address, int] = field(default_factory=dict)
     """Per member: monotonic time of its last certificate that did not hold."""
+    times_asked: int = 0
+    """How often no certificate came in a third of a slot, since this object was made."""
+    times_told_all: int = 0
+    """How often none came in two thirds."""
 
 
 class Member:
@@ -298,8 +305,8 @@ class Member:
         return has_voted and state.sign_state.attempts == 0 and not state.is_plain and not self.is_relaying
 
     def body_or_ask(self, block: Digest, holders: Iterable[Address], now: Instant) -> bytes | None:
-        """Returns a body at hand, else asks its holders for it once a slot and returns None. While links seem dead
-        all members are asked: some other one has it, too.
+        """Returns a body at hand, else asks its holders, or some of them, for it once a slot and returns None. While
+        links seem dead all members are asked: some other one has it, too.
         """
         state = self.state
         body = state.bodies.get(block)
@@ -307,9 +314,20 @@ class Member:
             asked_ms = state.bodies_wanted.get(block)
             if asked_ms is None or now.monotonic_ms - asked_ms >= self.tau_ms:
                 state.bodies_wanted[block] = now.monotonic_ms
-                asked = state.membership.addresses if self.is_relaying else sorted(set(holders))
+                asked = state.membership.addresses if self.is_relaying else self._some({*holders} - {self.own}, now)
                 self.send(BodyRequest(height=state.height, block=block), asked)
         return body
+
+    def _some(self, named: Iterable[Address], now: Instant) -> list[Address]:
+        """Returns whom of a block's holders to ask: all, or, where clusters are drawn, a few, others in each slot and
+        for each member. Each of a quorum of many would send the whole block.
+        """
+        holders, addresses = sorted(named), self.state.memberships.addresses
+        if not self.leaders.is_drawn or self.own not in addresses:
+            return holders
+        turn = addresses.index(self.own) + BODY_HOLDERS_ASKED * (now.monotonic_ms // self.tau_ms)
+        places = range(turn, turn + min(BODY_HOLDERS_ASKED, len(holders)))
+        return [holders[place % len(holders)] for place in places]
 
     def request_validation(self, block: Digest) -> bool:
         """Asks the host to execute a block at hand, unless that is under way."""

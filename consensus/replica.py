@@ -210,6 +210,11 @@ class Replica:
         """VIEW-CHANGEs sent since this object was made (resent ones not counted)."""
         return self._member.view_changes_sent
 
+    @property
+    def late_certificates(self) -> tuple[int, int]:
+        """How often no certificate came in a third of a slot, and in two thirds, since this object was made."""
+        return self._member.collected.times_asked, self._member.collected.times_told_all
+
     def present_slot(self, now: Instant) -> Slot:
         """Returns the slot that this member holds to be the present one."""
         return self._member.present_slot(self._member.own_clock.followed(now))

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 from consensus.clock import ClockJump
-from consensus.explanation import Explanation, Step, Support, Wait
+from consensus.explanation import Collecting, Explanation, Stage, Step, Support, Wait
 from consensus.identifiers import Address, Digest, EraNumber, Height
 from consensus.liveness import START_AGE_SLOTS
 from consensus.phases import Phase
@@ -165,6 +165,12 @@ def step_text(wait: Wait, quorum: int, name_of: NameOf) -> str:
             return f"slot {wait.slot} waits for the proposal of its leader, {missing}"
         case Step.EXECUTION:
             return f"this member executes block {_short(wait.block)} before it votes"
+        case Step.CERTIFICATE:
+            collectors = " or ".join(name_of(address) for address in wait.missing)
+            return (
+                f"slot {wait.slot} waits for the {quorum} signatures that block {_short(wait.block)} needs, which "
+                f"{collectors} collects for this member"
+            )
         case Step.VOTES:
             text = f"slot {wait.slot} has {there} votes that block {_short(wait.block)} needs"
         case Step.COMMITS:
@@ -172,6 +178,24 @@ def step_text(wait: Wait, quorum: int, name_of: NameOf) -> str:
         case Step.VIEW_CHANGES:
             text = f"slot {wait.slot} has {there} VIEW-CHANGEs that it needs"
     return f"{text}, missing: {missing}" if wait.missing else text
+
+
+def collecting_text(collecting: Collecting, own: Address, name_of: NameOf) -> str:
+    """Returns who collects the votes of a slot, by whom this member hears of them, and how far it had to go."""
+    drawn = f"{len(collecting.cluster)} members are drawn for slot {collecting.slot}: "
+    by = " or ".join(name_of(address) for address in collecting.handed_by)
+    if own in collecting.cluster:
+        part = "; this one collects the others' votes"
+    else:
+        part = f"; {by} hands certificates to this one" if by else ""
+    return f"{drawn}{_names(collecting.cluster, name_of)}{part}. {_STAGES[collecting.stage]}"
+
+
+_STAGES: Final[dict[Stage, str]] = {
+    Stage.CLUSTER: "Its own votes go to them.",
+    Stage.ASKING: "No certificate came in a third of a slot: some of them are asked.",
+    Stage.ALL: "Its own votes go to all members.",
+}
 
 
 def _applying(explanation: Explanation, _: NameOf) -> str:

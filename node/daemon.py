@@ -84,6 +84,7 @@ from node.mesh.messages import (
     SnapshotRequest,
     Transactions,
 )
+from node.metrics.admissions import AdmissionWatch
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
@@ -238,6 +239,7 @@ class Daemon:
         pool = self._make_pool()
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
+        applied.listen(AdmissionWatch(self.ledger, self.metrics.on_admission).on_applied)
         applied.listen(lambda _: self.known.look())
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())

@@ -7,13 +7,14 @@ from aiohttp import web
 from consensus.explanation import Explanation, MemberFacts, SlotFacts, Support
 from consensus.identifiers import Address, Digest
 from consensus.messages import Claim
-from consensus.verdict import sentence_of, step_text, verdict_of
+from consensus.verdict import collecting_text, sentence_of, step_text, verdict_of
 from node.api.context import ApiContext, answer
 from node.replies.parameters import NoParameters
 from node.replies.why import (
     ClaimModel,
     WhyAttempt,
     WhyBody,
+    WhyCollecting,
     WhyMember,
     WhyReply,
     WhySigned,
@@ -66,6 +67,8 @@ def why_view(
         present_slot=explanation.present_slot,
         clock_slot=explanation.clock_slot,
         leader=explanation.leader.hex(),
+        attempt_leader=explanation.attempt_leader.hex(),
+        collecting=_collecting_view(explanation, name_of),
         silence=explanation.silence,
         waits_for=_step_view(explanation, name_of),
         next_attempt=None if attempt is None else WhyAttempt(slot=attempt.slot, due_in_ms=attempt.due_in_ms),
@@ -92,6 +95,19 @@ def _step_view(explanation: Explanation, name_of: Callable[[Address], str]) -> W
         members=_hex(wait.members),
         missing=_hex(wait.missing),
         needed=wait.needed,
+    )
+
+
+def _collecting_view(explanation: Explanation, name_of: Callable[[Address], str]) -> WhyCollecting | None:
+    collecting = explanation.collecting
+    if collecting is None:
+        return None
+    return WhyCollecting(
+        slot=collecting.slot,
+        sentence=collecting_text(collecting, explanation.own, name_of),
+        cluster=_hex(collecting.cluster),
+        handed_by=_hex(collecting.handed_by),
+        stage=collecting.stage,
     )
 
 

@@ -210,6 +210,8 @@ class Driver:
             present_slot=slot,
             phase=self._replica.phase.value,
             view_changes=self._replica.view_changes_sent,
+            certificates_late=self._replica.late_certificates[0],
+            certificates_missed=self._replica.late_certificates[1],
             leader=self._replica.leaders.whose(slot),
             is_silent=self.is_silent,
             silent_through=None if self.is_unanswered or not self.is_silent else self._replica.silent_through,

@@ -17,6 +17,10 @@ class ReplicaStatus:
     """The replica's phase by name: `waiting`, `voted`, `prepared`, `changing_view`, `applying`."""
     view_changes: int
     """VIEW-CHANGEs sent since the node started."""
+    certificates_late: int
+    """How often no certificate came from the cluster in a third of a slot, since the node started."""
+    certificates_missed: int
+    """How often none came in two thirds, so that votes went to all."""
     leader: Address
     """Of the present slot; of a suspended member's, which passes unused, that member."""
     is_silent: bool = False

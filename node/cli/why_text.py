@@ -56,6 +56,8 @@ def _facts_table(reply: WhyReply, names: Mapping[str, str]) -> Table:
         ("next step", NOTHING if reply.waits_for is None else reply.waits_for.sentence),
         ("next attempt", _next_attempt(reply)),
     ]
+    if reply.collecting is not None:
+        rows.append(("collecting", reply.collecting.sentence))
     if reply.silence is not None:
         rows.append(("silent", f"signs nothing at this height: {reply.silence.value}"))
     rows += [
@@ -89,6 +91,8 @@ def _slot(reply: WhyReply, names: Mapping[str, str]) -> str:
     is_unused = any(member.address == reply.leader and not member.may_lead for member in reply.members)
     leader = names[reply.leader]
     led = f"passes unused, {leader} is suspended" if is_unused else f"led by {leader}"
+    if reply.attempt_leader != reply.leader:
+        led += f" (after a view change: {names[reply.attempt_leader]})"
     return f"{text}, {led}, {reply.slot_duration_ms} ms long"
 
 

@@ -63,6 +63,8 @@ class ChainCollector(Collector):
             "p2pnode_filled_height": self._filled_height(),
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
+            "p2pnode_certificates_late": replica.certificates_late,
+            "p2pnode_certificates_missed": replica.certificates_missed,
             "p2pnode_members": len(chain.ledger.membership()),
             "p2pnode_members_passed_over": len(chain.ledger.memberships().leaders.passing),
             "p2pnode_peers_connected": len(self._replica.connected()),
@@ -104,6 +106,12 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         ),
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
+        CounterMetricFamily(
+            "p2pnode_certificates_late", "Times that no certificate came from a slot's cluster in a third of a slot."
+        ),
+        CounterMetricFamily(
+            "p2pnode_certificates_missed", "Times that none came in two thirds: this member's votes then go to all."
+        ),
         GaugeMetricFamily("p2pnode_members", "Members of the next height."),
         GaugeMetricFamily(
             "p2pnode_members_passed_over", "Members of it that are suspended: their slots pass unused."
@@ -120,22 +128,29 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
 
 
 def _decision_families() -> tuple[GaugeMetricFamily, ...]:
-    needed = "Proposals, votes, COMMITs or VIEW-CHANGEs that the step at hand still needs; 0 while nothing waits."
+    needed = "Proposals, votes, COMMITs, VIEW-CHANGEs, certificates that the step at hand lacks; 0 while none does."
     return (
         GaugeMetricFamily("p2pnode_undecided_seconds", "How long the next height has had something to decide."),
         GaugeMetricFamily("p2pnode_missing_votes", needed),
         GaugeMetricFamily("p2pnode_members_reachable", "Members connected and heard lately, this one among them."),
         GaugeMetricFamily("p2pnode_quorum", "Members that a decision needs."),
+        GaugeMetricFamily(
+            "p2pnode_collectors", "Members that are drawn for a slot to hear its votes first; 0: all do."
+        ),
+        GaugeMetricFamily("p2pnode_collects", "1 while this member is drawn to collect the others' votes, else 0."),
     )
 
 
 def _decision(explanation: Explanation) -> Iterator[Metric]:
-    wait = explanation.waits_for
+    wait, collecting = explanation.waits_for, explanation.collecting
+    cluster = () if collecting is None else collecting.cluster
     figures = {
         "p2pnode_undecided_seconds": (explanation.waiting_ms or 0) / MS_PER_S,
         "p2pnode_missing_votes": 0 if wait is None else wait.needed,
         "p2pnode_members_reachable": len(explanation.reachable),
         "p2pnode_quorum": explanation.quorum,
+        "p2pnode_collectors": len(cluster),
+        "p2pnode_collects": int(explanation.own in cluster),
     }
     for family in _decision_families():
         family.add_metric([], figures[family.name])

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from consensus.explanation import Step
+from consensus.explanation import Stage, Step
 from consensus.phases import Phase
 from consensus.silence import Silence
 from consensus.verdict import Verdict
@@ -94,6 +94,21 @@ class WhyStep(ApiModel):
     """How many more it takes."""
 
 
+class WhyCollecting(ApiModel):
+    """Who collects the votes of a slot."""
+
+    slot: SlotNumber
+    """The one at hand, else the present one."""
+    sentence: str
+    """The same with everything below, for people."""
+    cluster: list[Hash]
+    """Members that are drawn, in the order drawn."""
+    handed_by: list[Hash]
+    """Who of them hands certificates to this member: the first at once, else the second; nobody, if it collects."""
+    stage: Stage
+    """Who hears this member's votes, and how far it had to go."""
+
+
 class WhyAttempt(ApiModel):
     """The VIEW-CHANGE that this member sends next unless the height is decided before."""
 
@@ -160,6 +175,10 @@ class WhyReply(ApiModel):
     """The own clock's; above the present slot it is held back by what the other members report."""
     leader: Hash
     """Leader of the present slot; if that member may not lead, the slot passes unused."""
+    attempt_leader: Hash
+    """Leader of the present slot after a view change; the same, where no members are drawn."""
+    collecting: WhyCollecting | None
+    """Null where all members hear all votes."""
     silence: Silence | None
     """Why this member may sign nothing; null while it may."""
     waits_for: WhyStep | None

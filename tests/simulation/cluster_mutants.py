@@ -7,18 +7,22 @@ same.
 from typing import Final
 from unittest.mock import patch
 
-from consensus import explain, gathering, liveness, safety, verification
+from consensus import collecting, explain, gathering, heights, intake, liveness, recovery, safety, verification
 from consensus.events import Instant
+from consensus.intake import Intake
 from consensus.member import Member
 from consensus.membership import Leaders
+from consensus.replica import Replica, Rule
 from ledger import validation
 from tests.simulation import breaks
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
-from tests.unit.consensus import test_gathering, test_two_leaders
+from tests.support import consensus as support
+from tests.unit.consensus import test_collecting, test_gathering, test_two_leaders
 from tests.unit.ledger import test_drawn_clusters
 
 G = test_gathering
+K = test_collecting
 L = test_two_leaders
 D = test_drawn_clusters
 
@@ -36,6 +40,29 @@ def propose_as_drawn(member: Member, now: Instant) -> bool:
 def breaking(name: str, break_: object, *killers: object) -> Mutant:
     return Mutant(name=name, rule=RULE, breaks=(break_,), killers=killers)  # type: ignore[arg-type]
 
+
+def collecting_break(name: str, break_: object, *killers: object) -> Mutant:
+    return Mutant(name=name, rule="P10", breaks=(break_,), killers=killers)  # type: ignore[arg-type]
+
+
+def rule_edited(rule: Rule, *replacements: tuple[str, str]) -> tuple[object, str, object]:
+    """Returns a break of a rule in its place among the rules."""
+    _, _, edit = edited(collecting, rule.__name__, *replacements)
+    return breaks.instead(rule, edit.compiled(lambda: None))
+
+
+TO_ALL: Final = K.test_to_all_goes_what_is_not_on_the_fast_path
+FORGOTTEN: Final = K.test_an_own_statement_in_a_certificate_shows_that_it_was_forgotten
+
+NOT_FAST: Final = {
+    "a justified proposal": edited(Member, "is_fast_at", (" and voted.justification is None", "")),
+    "a slot given up": edited(Member, "is_fast_at", ("state.sign_state.attempts == 0 and ", "")),
+    "after stage 2": edited(Member, "is_fast_at", ("not state.is_plain and ", "")),
+    "no vote of its own": edited(
+        Member, "is_fast_at", ("return has_voted and", "return (has_voted or voted is None) and")
+    ),
+    "it passes on": edited(Member, "is_fast_at", (" and not self.is_relaying", "")),
+}
 
 CLUSTER_MUTANTS: Final = (
     breaking(
@@ -150,5 +177,250 @@ CLUSTER_MUTANTS: Final = (
         "the drawn leader is waited for after a view change",
         edited(explain, "_waits_for", ("is_justified=is_justified", "is_justified=False")),
         L.test_what_is_waited_for_is_the_leader_that_may_propose_now,
+    ),
+    # --- P10: who collects -----------------------------------------------------------------------------------------
+    collecting_break(
+        "what goes to the cluster goes there for ever",
+        rule_edited(collecting.rule_ask_cluster, ("        state.is_plain = True\n", "        pass\n")),
+        K.test_then_the_next_two_and_at_two_thirds_it_says_it_to_all,
+    ),
+    *(
+        collecting_break(f"to the cluster alone goes what follows {case}", break_, directed(TO_ALL, case=case))
+        for case, break_ in NOT_FAST.items()
+    ),
+    collecting_break(
+        "a certificate that came whole counts by the tally alone",
+        edited(safety, "_highest_votes", (", state.whole_votes", ", None")),
+        K.test_signatures_that_a_liar_pushes_out_of_the_tally_still_count_in_the_certificate,
+    ),
+    collecting_break(
+        "one of COMMITs that came whole counts by the tally alone",
+        edited(collecting, "keep_whole", ("state.whole_commits = state.whole_commits or certificate", "pass")),
+        K.test_signatures_that_a_liar_pushes_out_of_the_tally_still_count_in_the_certificate,
+    ),
+    collecting_break(
+        "a certificate that was handed out is believed unchecked",
+        edited(
+            support,
+            "verify_message",
+            (
+                "certificate_in(message, leaders.membership, era)",
+                "certificate_of(message, leaders.membership)",
+            ),
+        ),
+        K.test_who_brings_one_that_does_not_hold_brings_none_for_ten_minutes,
+    ),
+    collecting_break(
+        "what is in a certificate is no evidence",
+        edited(Replica, "_receive_certificate", ("self._count(statement)", "pass")),
+        K.test_statements_in_a_certificate_are_evidence,
+    ),
+    collecting_break(
+        "what decides is not handed out",
+        rule_edited(collecting.rule_hand_out, ("state.whole_commits is not None and", "False and")),
+        K.test_what_decides_leaves_with_the_deciding_step_and_again_for_who_is_not_further,
+    ),
+    collecting_break(
+        "votes are not handed out",
+        rule_edited(collecting.rule_hand_out, ("if votes is None or", "if True or")),
+        K.test_a_collector_hands_votes_to_those_that_fall_to_it_with_its_commit_once,
+    ),
+    collecting_break(
+        "a certificate is handed out at every step",
+        edited(collecting, "_hand_out", ("    state.handed[kind] = certificate.slot\n", "    pass\n")),
+        K.test_a_collector_hands_votes_to_those_that_fall_to_it_with_its_commit_once,
+    ),
+    collecting_break(
+        "no collector hands out a second time",
+        rule_edited(collecting.rule_second_copy, ("member.send(copy.gathered,", "(copy.gathered,")),
+        K.test_an_eighth_of_a_slot_later_those_of_the_one_before_that_have_not_committed,
+        K.test_what_decides_leaves_with_the_deciding_step_and_again_for_who_is_not_further,
+    ),
+    collecting_break(
+        "a second time it goes to who has it, too",
+        (collecting, "_lacking", lambda _member, _gathered, recipients: list(recipients)),
+        K.test_an_eighth_of_a_slot_later_those_of_the_one_before_that_have_not_committed,
+        K.test_what_decides_leaves_with_the_deciding_step_and_again_for_who_is_not_further,
+    ),
+    collecting_break(
+        "both times it goes to the same",
+        edited(collecting, "_hand_out", ("(number + 1) % size", "number % size")),
+        K.test_between_them_collectors_reach_each_member_outside_once_and_then_once_more,
+    ),
+    collecting_break(
+        "who joins with the next height is handed nothing",
+        edited(
+            collecting,
+            "_hand_out",
+            ("enumerate(state.memberships.addresses)", "enumerate(state.membership.addresses)"),
+        ),
+        K.test_a_member_that_joins_with_the_next_height_is_handed_certificates_too,
+    ),
+    collecting_break(
+        "what went to all is handed out",
+        (collecting, "_is_justified", lambda *_: False),
+        K.test_a_slot_that_needed_a_justification_was_told_to_all_and_nothing_is_handed_out,
+    ),
+    collecting_break(
+        "a block that was sent is handed out as what decided it",
+        edited(
+            safety,
+            "decide",
+            (
+                "    member.enter(Phase.APPLYING)",
+                "    member.state.whole_commits = certificate; member.enter(Phase.APPLYING)",
+            ),
+        ),
+        K.test_of_a_decided_block_that_it_was_sent_a_collector_hands_out_nothing,
+        directed(K.test_nobody_tells_it_of_a_block_that_it_was_sent, own=K.FOLLOWER),
+    ),
+    collecting_break(
+        "nobody says that what decides has come",
+        (collecting, "tell_applied", lambda *_: None),
+        K.test_who_applied_it_tells_the_collector_that_would_hand_it_out_again,
+    ),
+    collecting_break(
+        "certificates are looked at whoever brings them",
+        edited(collecting, "may_verify", ("return is_slow or", "return True or")),
+        K.test_from_outside_the_cluster_nothing_is_looked_at_before_it_was_asked_for,
+        K.test_of_those_that_wait_the_ones_from_outside_the_cluster_are_not_looked_at,
+    ),
+    collecting_break(
+        "from who was asked nothing is looked at",
+        edited(collecting, "_ask", ("    state.asked.update(asked)\n", "    pass\n")),
+        K.test_from_outside_the_cluster_nothing_is_looked_at_before_it_was_asked_for,
+    ),
+    collecting_break(
+        "certificates that are known are checked again",
+        (collecting, "_is_of_no_use", lambda *_: False),
+        K.test_a_known_one_costs_nothing,
+    ),
+    collecting_break(
+        "who brought one that does not hold is heard at once again",
+        (collecting, "DISTRUSTED_MS", 0),
+        K.test_who_brings_one_that_does_not_hold_brings_none_for_ten_minutes,
+    ),
+    collecting_break(
+        "whatever is refused takes its bringer's certificates away",
+        edited(collecting, "note_refused", ("if isinstance(message, Gathered):", "if True:")),
+        K.test_another_refused_message_does_not_count_against_its_bringer,
+    ),
+    collecting_break(
+        "one of another era is refused as a lie",
+        edited(intake, "era_of", ("if isinstance(message, Gathered | CertificateRequest):", "if False:")),
+        K.test_one_of_another_era_is_no_lie_and_says_where_its_sender_is,
+    ),
+    collecting_break(
+        "of the next height each sender's certificate waits",
+        edited(Intake, "_hold", ("if isinstance(message, Gathered):", "if False:")),
+        K.test_of_the_next_height_one_of_each_kind_waits_whoever_brings_how_many,
+    ),
+    collecting_break(
+        "all of a cluster are asked",
+        (collecting, "ASKED_AT_ONCE", 4),
+        K.test_a_third_of_a_slot_after_its_vote_it_says_it_again_to_the_cluster_and_asks_two,
+    ),
+    collecting_break(
+        "those of the first ask are asked again",
+        edited(collecting, "_ask", ("ASKED_AT_ONCE * state.asks if", "ASKED_AT_ONCE if")),
+        K.test_then_the_next_two_and_at_two_thirds_it_says_it_to_all,
+    ),
+    collecting_break(
+        "what is said again to the cluster goes to all",
+        edited(collecting, "_ask", ("_say_again(member, now, cluster)", "_say_again(member, now, addresses)")),
+        K.test_a_third_of_a_slot_after_its_vote_it_says_it_again_to_the_cluster_and_asks_two,
+    ),
+    collecting_break(
+        "a COMMIT does not begin the third of a slot anew",
+        rule_edited(collecting.rule_ask_cluster, ("since_ms = state.said_ms if", "since_ms = state.voted_ms if")),
+        K.test_a_commit_begins_the_third_anew,
+    ),
+    collecting_break(
+        "who said nothing asks nobody",
+        rule_edited(collecting.rule_ask_cluster, ("else state.heard_ms", "else None")),
+        K.test_who_said_nothing_asks_once_it_heard_a_proposal_but_tells_nothing,
+        K.test_who_heard_of_the_next_height_alone_asks_who_spoke_of_it,
+    ),
+    collecting_break(
+        "who executes a block asks meanwhile",
+        rule_edited(collecting.rule_ask_cluster, ("(state.validating and not has_said)", "False")),
+        K.test_who_said_nothing_asks_once_it_heard_a_proposal_but_tells_nothing,
+    ),
+    collecting_break(
+        "who has what decides asks for it",
+        rule_edited(collecting.rule_ask_cluster, ("or state.whole_commits is not None", "")),
+        K.test_who_has_what_decides_asks_for_the_body_alone,
+    ),
+    collecting_break(
+        "requests are answered without a limit",
+        (collecting, "_may_answer", lambda *_: True),
+        K.test_it_answers_a_member_four_times_a_slot,
+    ),
+    collecting_break(
+        "who has committed is answered with votes",
+        (collecting, "_has_committed", lambda *_: False),
+        K.test_asked_it_answers_with_the_votes_that_it_holds_unless_the_asker_has_committed,
+    ),
+    collecting_break(
+        "of the last height nothing is answered for a slot",
+        (collecting, "answer_last", lambda *_: False),
+        K.test_who_is_a_height_further_answers_with_what_decided_the_one_asked_for,
+    ),
+    collecting_break(
+        "who hands out what decides is answered with blocks",
+        edited(
+            intake,
+            "_answer",
+            ("case Gathered() if arrived.message.kind is EndorsedStatement.COMMIT:", "case Gathered() if False:"),
+        ),
+        K.test_a_certificate_of_the_last_height_is_no_question,
+    ),
+    collecting_break(
+        "who lacks the last body waits for a slot",
+        edited(
+            intake,
+            "_answer",
+            ("case BodyRequest() if member.state.leaders.is_drawn:", "case BodyRequest() if False:"),
+        ),
+        K.test_who_asks_for_the_body_of_the_last_height_gets_the_block_at_once,
+    ),
+    collecting_break(
+        "all that have a block are asked for it",
+        edited(Member, "_some", ("not self.leaders.is_drawn", "True")),
+        K.test_few_are_asked_for_a_body_and_others_a_slot_later,
+    ),
+    collecting_break(
+        "the same few are asked for a block for ever",
+        edited(Member, "_some", ("BODY_HOLDERS_ASKED * (now.monotonic_ms // self.tau_ms)", "0")),
+        K.test_few_are_asked_for_a_body_and_others_a_slot_later,
+    ),
+    collecting_break(
+        "who is about to be handed what decided is sent the block",
+        (heights, "_is_handed_back", lambda *_: False),
+        K.test_who_stands_at_the_last_height_is_not_sent_the_block_while_the_certificate_is_on_its_way,
+    ),
+    collecting_break(
+        "who is about to be handed what decided asks for the block",
+        edited(heights, "_note_further", ("undecided > member.state.height + 1 or", "True or")),
+        K.test_of_a_member_at_the_next_height_nothing_is_asked_before_a_third_of_a_slot,
+    ),
+    collecting_break(
+        "an own vote in a certificate is not remembered",
+        edited(
+            recovery,
+            "_own_statements",
+            ("yield from _votes_in(message, own)\n        case CommitC", "pass\n        case CommitC"),
+        ),
+        directed(FORGOTTEN, certificate=K.ALL.prepared(K.SLOT)),
+    ),
+    collecting_break(
+        "an own COMMIT in a certificate is not remembered",
+        edited(recovery, "_own_statements", ("yield from _commits_in(message, own)", "pass")),
+        directed(FORGOTTEN, certificate=K.ALL.committed(K.SLOT)),
+    ),
+    collecting_break(
+        "where nothing is drawn certificates are taken all the same",
+        edited(collecting, "may_verify", ("not state.leaders.is_drawn or", "")),
+        K.test_where_nothing_is_drawn_all_of_it_goes_to_all_and_nobody_asks_or_hands_out,
     ),
 )

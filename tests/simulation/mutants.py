@@ -613,7 +613,7 @@ MUTANTS = (
     Mutant(
         name="who is behind is not answered",
         rule="P8",
-        breaks=((heights, "_send_decided", breaks.nothing_happens),),
+        breaks=((heights, "send_decided", breaks.nothing_happens),),
         killers=(crashes,),
     ),
     Mutant(

@@ -39,7 +39,7 @@ REMOVING_MUTANTS: Final = (
         "genesis says how few may be left of those who are removed, too",
         member_changes,
         "prospect",
-        "REMOVAL_MEMBERS_MIN if is_removal else genesis.membership.members_min",
+        "REMOVAL_MEMBERS_MIN if is_for_cause else genesis.membership.members_min",
         "genesis.membership.members_min",
         few,
     ),

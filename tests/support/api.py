@@ -159,6 +159,8 @@ class ApiHarness:
             present_slot=slot,
             phase="waiting",
             view_changes=0,
+            certificates_late=0,
+            certificates_missed=0,
             leader=self.ledger.memberships().leaders.whose(slot),
         )
 

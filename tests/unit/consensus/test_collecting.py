@@ -1,14 +1,17 @@
 """P10: who hears a vote first, who hands certificates back to whom, and what a member does that gets none."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import pytest
 from msgspec.structs import replace
 
+import consensus.member
 from consensus.collecting import DISTRUSTED_MS
 from consensus.events import fresh_sign_state
 from consensus.gathering import gathered_of
 from consensus.identifiers import Height, Signature, Slot
+from consensus.member import BODY_HOLDERS_ASKED
 from consensus.messages import (
     BodyRequest,
     CertificateRequest,
@@ -24,10 +27,11 @@ from consensus.messages import (
 )
 from consensus.recovery import is_forgotten
 from consensus.verification import Refusal
-from tests.support.consensus import BLOCK_A, BLOCK_B, ERA, A, Members, Scenario, body
+from tests.support.consensus import BLOCK_A, BLOCK_B, ERA, TAU_MS, A, Members, Scenario, body
 
 SIZE: Final = 4
-COUNT: Final = 11
+COUNT: Final = 14
+"""Too many to pass on what others say."""
 ALL: Final = Members(COUNT)
 QUORUM: Final = ALL.membership.quorum
 SLOT: Final = 4
@@ -85,11 +89,11 @@ def others(own: int, among: list[int] | range = range(COUNT)) -> list[int]:
     return sorted(number for number in among if number != own)
 
 
-def votes(slot: int = SLOT, by: range | None = None) -> Gathered:
+def votes(slot: int = SLOT, by: Iterable[int] | None = None) -> Gathered:
     return gathered_of(ALL.prepared(slot, by=by), ALL.membership)
 
 
-def commits(slot: int = SLOT, by: range | None = None) -> Gathered:
+def commits(slot: int = SLOT, by: Iterable[int] | None = None) -> Gathered:
     return gathered_of(ALL.committed(slot, by=by), ALL.membership)
 
 
@@ -133,8 +137,10 @@ def test_where_nothing_is_drawn_all_of_it_goes_to_all_and_nobody_asks_or_hands_o
     assert (scenario.verified, scenario.decisions) == (0, [])
 
 
-@pytest.mark.parametrize("case", ["a justified proposal", "a slot given up", "after stage 2", "no vote of its own"])
-def test_to_all_goes_what_is_not_on_the_fast_path(case: str) -> None:
+@pytest.mark.parametrize(
+    "case", ["a justified proposal", "a slot given up", "after stage 2", "no vote of its own", "it passes on"]
+)
+def test_to_all_goes_what_is_not_on_the_fast_path(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if case == "a justified proposal":
         scenario = voted(FOLLOWER, justified=True)
         assert told(scenario, Prepare) == [others(FOLLOWER)]
@@ -142,12 +148,15 @@ def test_to_all_goes_what_is_not_on_the_fast_path(case: str) -> None:
     scenario = member(FOLLOWER) if case == "no vote of its own" else voted(FOLLOWER)
     if case == "after stage 2":
         scenario.tick(TWO_THIRDS)
+    if case == "it passes on":
+        monkeypatch.setattr(consensus.member, "RELAY_MEMBERS_MAX", COUNT)
+        scenario.replica._member.relay_through = Height(9)
     if case == "no vote of its own":
         scenario.receive(ALL.pre_prepare(SLOT, A, by=LEADER))
     scenario.receive(votes(), sender=COLLECTOR)
     if case == "a slot given up":
         assert told(scenario, Commit) == [sorted(C)]
-        scenario.receive(*(ALL.view_change(number, SLOT + 1) for number in OUTSIDE[1:5]))
+        scenario.receive(*(ALL.view_change(number, SLOT + 1) for number in OUTSIDE[1:6]))
         assert scenario.sent_of(ViewChange)
         scenario.tick(1)
     assert told(scenario, Commit) == [others(FOLLOWER)]
@@ -193,9 +202,12 @@ def test_between_them_collectors_reach_each_member_outside_once_and_then_once_mo
     first, second = [], []
     for own in C:
         scenario = prepared(own)
-        first += [number for told_once in told(scenario, Gathered) for number in told_once]
+        ((*at_once,),) = told(scenario, Gathered)
         scenario.tick(EIGHTH)
-        second += [number for told_once in told(scenario, Gathered) for number in told_once]
+        ((*later,),) = told(scenario, Gathered)
+        assert not set(at_once) & set(later)
+        first += at_once
+        second += later
     assert sorted(first) == sorted(second) == OUTSIDE
 
 
@@ -281,13 +293,14 @@ def test_without_the_body_it_is_asked_for_and_then_the_certificate_still_decides
 
 def test_signatures_that_a_liar_pushes_out_of_the_tally_still_count_in_the_certificate() -> None:
     """A liar's vote is in it, and it sends one member votes of two higher slots; nobody else tells that one more."""
-    liar = next(number for number in range(QUORUM) if number not in {FOLLOWER, LEADER})
+    liar, *honest = (number for number in range(COUNT) if number not in {FOLLOWER, LEADER})
+    signers = [FOLLOWER, LEADER, liar, *honest[: QUORUM - 3]]
     scenario = voted(FOLLOWER)
     scenario.receive(ALL.vote(liar, 5), ALL.vote(liar, 6))
-    scenario.receive(votes(), sender=COLLECTOR)
+    scenario.receive(votes(by=signers), sender=COLLECTOR)
     assert scenario.sent_of(Commit) == [ALL.commit(FOLLOWER, SLOT)]
     scenario.receive(ALL.commit(liar, 5), ALL.commit(liar, 6))
-    scenario.receive(commits(), sender=COLLECTOR)
+    scenario.receive(commits(by=signers), sender=COLLECTOR)
     assert scenario.decisions
 
 
@@ -309,7 +322,7 @@ def test_from_outside_the_cluster_nothing_is_looked_at_before_it_was_asked_for()
     scenario.receive(votes(), sender=OUTSIDE[1])
     assert scenario.verified == 0
     scenario.tick(THIRD)
-    asked = numbers(address for address in scenario.replica._member.state.asked)
+    ((*asked,),) = told(scenario, CertificateRequest)
     outside_of_other_slot = next(slot for slot in range(5, 99) if not set(asked) & set(cluster(slot)))
     scenario.receive(votes(outside_of_other_slot), sender=asked[0])
     assert scenario.verified == 1, "who was asked may have a higher one"
@@ -439,15 +452,17 @@ def test_a_process_that_was_held_up_takes_all_steps() -> None:
 
 
 def test_who_has_what_decides_asks_for_the_body_alone() -> None:
-    scenario = member(FOLLOWER)
-    scenario.receive(commits(), sender=COLLECTOR)
+    """It voted for another block."""
+    scenario = voted(FOLLOWER)
+    scenario.receive(gathered_of(ALL.committed(SLOT, BLOCK_B), ALL.membership), sender=COLLECTOR)
+    assert scenario.sent_of(BodyRequest)
     scenario.tick(TWO_THIRDS)
     assert scenario.sent_of(CertificateRequest) == []
 
 
 def test_who_gave_the_slot_up_asks_for_nothing() -> None:
     scenario = voted(FOLLOWER)
-    scenario.receive(*(ALL.view_change(number, SLOT + 1) for number in OUTSIDE[1:5]))
+    scenario.receive(*(ALL.view_change(number, SLOT + 1) for number in OUTSIDE[1:6]))
     assert scenario.sent_of(ViewChange)
     scenario.tick(TWO_THIRDS)
     assert scenario.sent_of(CertificateRequest) == []
@@ -538,6 +553,60 @@ def test_a_certificate_of_the_last_height_is_no_question() -> None:
     assert (scenario.answers, scenario.sent) == ([], [])
     scenario.receive(votes(), sender=COLLECTOR)
     assert [answer.first for answer in scenario.answers] == [1], "but who still hands out votes is behind"
+
+
+def decided_once(own: int = FOLLOWER) -> Scenario:
+    """A member at height 2, just now."""
+    scenario = member(own)
+    scenario.receive(ALL.decided(SLOT))
+    scenario.applied(SLOT)
+    return scenario
+
+
+def test_who_asks_for_the_body_of_the_last_height_gets_the_block_at_once() -> None:
+    scenario = decided_once()
+    question = BodyRequest(height=Height(1), block=BLOCK_A)
+    scenario.receive(question, question, sender=OUTSIDE[1])
+    assert [answer.first for answer in scenario.answers] == [1]
+
+
+def test_who_stands_at_the_last_height_is_not_sent_the_block_while_the_certificate_is_on_its_way() -> None:
+    scenario = decided_once()
+    scenario.receive(ALL.status(OUTSIDE[1], 1))
+    assert scenario.answers == []
+    scenario.monotonic_ms += TAU_MS // 4
+    scenario.receive(ALL.status(OUTSIDE[1], 1))
+    assert [answer.first for answer in scenario.answers] == [1]
+
+
+def test_who_stands_two_heights_back_is_sent_blocks_at_once() -> None:
+    scenario = decided_once()
+    scenario.receive(ALL.decided(SLOT, height=2))
+    scenario.applied(SLOT)
+    scenario.receive(ALL.status(OUTSIDE[1], 1))
+    assert [answer.first for answer in scenario.answers] == [1]
+
+
+def test_of_a_member_at_the_next_height_nothing_is_asked_before_a_third_of_a_slot() -> None:
+    scenario = member(FOLLOWER)
+    scenario.receive(ALL.status(OUTSIDE[1], 2))
+    assert scenario.sent == []
+    scenario.tick(THIRD)
+    assert [OUTSIDE[1]] in told(scenario, Status)
+    scenario = member(FOLLOWER)
+    scenario.receive(ALL.status(OUTSIDE[1], 3))
+    assert told(scenario, Status) == [[OUTSIDE[1]]], "two heights: at once"
+
+
+def test_few_are_asked_for_a_body_and_others_a_slot_later() -> None:
+    scenario = member(FOLLOWER)
+    scenario.receive(commits(), sender=COLLECTOR)
+    ((*first,),) = told(scenario, BodyRequest)
+    scenario.tick(1)
+    ((*second,),) = told(scenario, BodyRequest)
+    assert len(first) == len(second) == BODY_HOLDERS_ASKED
+    assert not set(first) & set(second)
+    assert set(first) | set(second) <= set(range(QUORUM))
 
 
 # --- restarts ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from consensus.identifiers import Slot
 from node.api.why import why_view
 from node.cli.why_text import show_why, show_why_of_all
 from node.replies.why import WhyReply
@@ -92,3 +93,16 @@ def test_all_nodes_of_a_testnet_have_a_row_whether_they_answer_or_not() -> None:
     assert "Nothing waits for a decision at height 1." in text
     assert text.count("does not answer") == 2
     assert "stopped" in text
+
+
+def test_who_collects_and_the_second_leader_are_shown_where_clusters_are_drawn() -> None:
+    scenario = Scenario(members=11, own=0, slot=5, cluster_size=4)
+    reply = reply_of(scenario)
+    assert reply.collecting is not None
+    leaders = scenario.memberships.leaders
+    slot = Slot(reply.present_slot)
+    second = name_of(scenario, leaders.whose(slot, is_justified=True))
+    text = shown(reply)
+    assert f"led by {name_of(scenario, leaders.whose(slot))} (after a view change: {second})" in text
+    assert f"│ collecting   │ 4 members are drawn for slot {slot}: " in text
+    assert "collecting" not in shown(reply_of(Scenario()))
