@@ -238,6 +238,17 @@ async def test_it_pauses_four_times_what_a_block_takes(
     assert slept == [2.0]
 
 
+async def test_a_ledger_that_could_not_be_taken_is_not_filled_in_again_and_again(home: Home, source: Ledger) -> None:
+    behind = Behind(home, source)
+    with closing(Ledger.open(home.ledger, source.genesis)) as ledger:
+        one = Filling(ledger=ledger, home=home, begun=(), links=behind, fills=False)  # type: ignore[arg-type]
+        assert not await one.run()
+        found = one.progress()
+        assert found is not None
+        assert found.notice == filling.NOT_TAKEN
+    assert behind.asked == []
+
+
 def test_a_ledger_from_genesis_has_nothing_to_fill_in(source: Ledger, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.filling.mkdir(parents=True)
