@@ -60,8 +60,8 @@ FREE_SIZE_BYTES_MIN: Final = 512 * 1024 * 1024
 LOG_INTERVAL_S: Final = 60.0
 
 NOT_TAKEN: Final = (
-    "the earlier blocks are here, and could not take the place of this ledger: the log says why. The next start tries "
-    "it again"
+    "the earlier blocks are here, and could not take the place of this ledger: the log says why. The next start "
+    "tries it again"
 )
 
 
@@ -163,7 +163,7 @@ class Filling:
         fills: bool = True,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes the ledger in use; opens nothing yet. Without `fills` nothing is done: it could not be taken before."""
+        """Takes the ledger in use; opens nothing yet. Without `fills` nothing is done."""
         self._clock_s = clock_s
         self._fills = fills
         self._ledger = ledger
