@@ -60,7 +60,9 @@ def run_joins(directory: Path, *, count: int, seed: int, tell: bool = False) -> 
         while joins == 0 or kills.total() < count or joining.home.ledger.exists():
             is_enough = kills.total() >= count
             with daemon(joining) as running:
-                wait_until(lambda: joining.status() is not None, "it starts whatever the kill left")
+                wait_until(
+                    lambda: joining.status() is not None, "it starts whatever the kill left", deadline_s=DEADLINE_S
+                )
                 if is_enough:
                     wait_until(lambda: _has_all(joining), "it comes to the end", deadline_s=DEADLINE_S)
                 else:
