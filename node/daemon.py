@@ -488,16 +488,16 @@ class Daemon:
         )
 
     def _filled_height(self) -> int:
-        filling = self._recovery_status().filling
+        filling = self.snapshots.filling.progress()
         return 0 if filling is None else filling.height
 
     def _recovery_status(self) -> RecoveryStatus:
-        kept, intake, filling = self._set_aside, self.snapshots.intake, self.snapshots.filling
+        kept, intake = self._set_aside, self.snapshots.intake
         return RecoveryStatus(
             syncing=self.participant.sync.progress(),
             sync_notice=self.participant.sync.notice,
             taking=None if intake is None else (intake.height, intake.share),
-            filling=None if filling is None else filling.progress(),
+            filling=self.snapshots.filling.progress(),
             ledger_set_aside=None if kept is None else kept.name,
         )
 

@@ -59,6 +59,11 @@ FREE_SIZE_BYTES_MIN: Final = 512 * 1024 * 1024
 
 LOG_INTERVAL_S: Final = 60.0
 
+NOT_TAKEN: Final = (
+    "the earlier blocks are here, and could not take the place of this ledger: the log says why. The next start "
+    "tries it again"
+)
+
 
 class FillingFault(Enum):
     """What makes a member's blocks useless: as this it is counted."""
@@ -155,10 +160,12 @@ class Filling:
         home: Home,
         begun: Sequence[BegunEra],
         links: FillingLinks,
+        fills: bool = True,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes the ledger in use; opens nothing yet."""
+        """Takes the ledger in use; opens nothing yet. Without `fills` nothing is done."""
         self._clock_s = clock_s
+        self._fills = fills
         self._ledger = ledger
         self._home = home
         self._begun = begun
@@ -207,6 +214,9 @@ class Filling:
         """
         if not self.is_wanted:
             await asyncio.to_thread(self._folder.remove)
+            return False
+        if not self._fills:
+            self._notice = NOT_TAKEN
             return False
         self._notice = self._folder.difference
         if self._notice is not None:

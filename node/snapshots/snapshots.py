@@ -72,16 +72,16 @@ class Snapshots:
             snapshots=self.own, send=links.send_bulk, refused=lambda reason, _: links.refused(reason)
         )
         storage.callback(self._close)
-        self.filling = self._new_filling() if fills else None
+        self.filling = self._new_filling(fills=fills)
 
-    def _new_filling(self) -> Filling:
+    def _new_filling(self, *, fills: bool) -> Filling:
         links = FillingLinks(
             send=self._links.send,
             connected=self._links.connected,
             refused=self._links.refused,
             is_behind=self.is_behind,
         )
-        return Filling(ledger=self._ledger, home=self._home, begun=self._begun, links=links)
+        return Filling(ledger=self._ledger, home=self._home, begun=self._begun, links=links, fills=fills)
 
     def _new_intake(self) -> SnapshotIntake:
         links = IntakeLinks(
@@ -121,13 +121,12 @@ class Snapshots:
         """Takes blocks below those that are here; False if they are not, and so for others."""
         if not self._ledger.lacks(answer.first):
             return False
-        if self.filling is not None:
-            self.filling.on_blocks(sender, answer)
+        self.filling.on_blocks(sender, answer)
         return True
 
     async def fill_in(self) -> bool:
         """Fills earlier blocks in; returns whether the next run of the node takes them."""
-        return self.filling is not None and await self.filling.run()
+        return await self.filling.run()
 
     async def catch_up(self, fetch_blocks: Callable[[], Awaitable[None]]) -> None:
         """Takes the state from the others, if this node begins with it, and blocks from then on; where nobody gives

@@ -11,6 +11,7 @@ import typer
 from tests.endurance.changes import changes
 from tests.endurance.flips import flips
 from tests.endurance.flood import flood
+from tests.endurance.joins import joins
 from tests.endurance.kills import kills
 from tests.endurance.pauses import pauses
 from tests.endurance.phases import phases
@@ -22,6 +23,7 @@ SUBJECTS: Final = {
     "phases": ("phases",),
     "pauses": ("pauses",),
     "changes": ("changes",),
+    "joins": ("joins",),
     "flips": ("flips", "--json"),
     "sync": ("sync", "--json"),
     "flood": ("flood", "--json"),
@@ -33,6 +35,7 @@ app.command()(kills)
 app.command()(phases)
 app.command()(pauses)
 app.command()(changes)
+app.command()(joins)
 app.command()(flips)
 app.command()(flood)
 app.command()(sync)

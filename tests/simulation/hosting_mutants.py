@@ -29,6 +29,7 @@ from tests.simulation.removing_mutants import REMOVING_MUTANTS
 from tests.simulation.restart_mutants import RESTART_MUTANTS
 from tests.simulation.rotating_mutants import ROTATING_MUTANTS
 from tests.simulation.rules_mutants import RULES_MUTANTS
+from tests.simulation.snapshot_mutants import SNAPSHOT_MUTANTS
 from tests.simulation.suspending_mutants import SUSPENDING_MUTANTS
 from tests.simulation.sync_mutants import SYNC_MUTANTS
 
@@ -39,6 +40,7 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *SYNC_MUTANTS,
     *LEDGER_MUTANTS,
     *ORIGIN_MUTANTS,
+    *SNAPSHOT_MUTANTS,
     *LEAVING_MUTANTS,
     *ROTATING_MUTANTS,
     *JOINING_MUTANTS,

@@ -1,6 +1,7 @@
 """An origin is held against the checkpoint that a home joined with, wherever each of both lies."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -20,8 +21,13 @@ LAST = 12
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChangingChain]:
-    made = ChangingChain(tmp_path_factory.mktemp("chain") / "ledger")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source")
+
+
+@pytest.fixture(scope="module")
+def chain(folder: Path) -> Iterator[ChangingChain]:
+    made = ChangingChain(folder / "ledger")
     with member_changes(made.changes):
         yield made
     made.ledger.close()

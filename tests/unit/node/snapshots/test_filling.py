@@ -52,13 +52,18 @@ def chain_in(directory: Path, *, blocks: int = TIP, from_height: int = 0, amount
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    builder = chain_in(tmp_path_factory.mktemp("source") / "ledger")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source")
+
+
+@pytest.fixture(scope="module")
+def source(folder: Path) -> Iterator[Ledger]:
+    builder = chain_in(folder / "ledger")
     yield builder.ledger
     builder.ledger.close()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def swiftly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filling, "PAUSE_FACTOR", 0)
     monkeypatch.setattr(filling, "PAUSE_S_MIN", 0)
@@ -78,7 +83,7 @@ def home_at(directory: Path, source: Ledger, *, height: int = AT) -> Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, source: Ledger) -> Home:
+def home(tmp_path: Path, source: Ledger, swiftly: None) -> Home:
     return home_at(tmp_path / "home", source)
 
 
@@ -233,6 +238,17 @@ async def test_it_pauses_four_times_what_a_block_takes(
     assert slept == [2.0]
 
 
+async def test_a_ledger_that_could_not_be_taken_is_not_filled_in_again_and_again(home: Home, source: Ledger) -> None:
+    behind = Behind(home, source)
+    with closing(Ledger.open(home.ledger, source.genesis)) as ledger:
+        one = Filling(ledger=ledger, home=home, begun=(), links=behind, fills=False)  # type: ignore[arg-type]
+        assert not await one.run()
+        found = one.progress()
+        assert found is not None
+        assert found.notice == filling.NOT_TAKEN
+    assert behind.asked == []
+
+
 def test_a_ledger_from_genesis_has_nothing_to_fill_in(source: Ledger, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.filling.mkdir(parents=True)
@@ -307,7 +323,8 @@ async def test_where_nobody_has_them_it_says_so_and_asks_again_later(
 ) -> None:
     behind = Behind(home, source, lacking=frozenset(PEERS))
     work = asyncio.create_task(behind.run())
-    while not hasattr(behind, "filling") or behind.notice is None:  # noqa: ASYNC110
+    while not hasattr(behind, "filling") or behind.notice is None:
+        assert not work.done()
         await asyncio.sleep(0)
     assert "no member that is reached gives block 1" in behind.notice
     assert len(behind.asked) == len(PEERS)
@@ -335,7 +352,8 @@ async def test_it_waits_for_room_on_the_disk(home: Home, source: Ledger, monkeyp
     monkeypatch.setattr(filling, "FREE_SIZE_BYTES_MIN", 2**60)
     behind = Behind(home, source)
     work = asyncio.create_task(behind.run())
-    while not hasattr(behind, "filling") or behind.notice is None:  # noqa: ASYNC110
+    while not hasattr(behind, "filling") or behind.notice is None:
+        assert not work.done()
         await asyncio.sleep(0)
     assert "bytes free" in behind.notice
     assert behind.asked == []
@@ -383,7 +401,7 @@ async def test_a_history_that_a_quorum_forged_is_told_in_words_and_the_ledger_st
 
 
 async def test_a_snapshot_that_does_not_follow_from_the_blocks_below_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swiftly: None
 ) -> None:
     """A quorum decided a state that no execution leads to: whoever begins there believes it until blocks fill in."""
 
@@ -480,10 +498,23 @@ async def test_whenever_the_process_ends_as_the_ledger_is_taken_one_of_both_is_t
     assert taken is (count <= step)
     assert (step < 10) is not taken, "all of it is cut off somewhere"
     assert take_filled(home)
+    assert Ledger.exists(home.ledger)
     assert not await Behind(home, source).run(), "the next run of the node removes what is left"
     is_full(home, source)
     with closing(Ledger.open(home.ledger, source.genesis)) as ledger:
         assert ledger.undecided() == {b"prepared": b"what was signed for the undecided height"}
+
+
+async def test_a_ledger_of_another_history_that_came_as_far_is_not_taken(
+    home: Home, source: Ledger, tmp_path: Path
+) -> None:
+    folder = FillingFolder(home.filling)
+    folder.directory.mkdir()
+    chain_in(folder.ledger, blocks=TIP + 1, amount=2).ledger.close()
+    assert not take_filled(home)
+    assert f"block {TIP} is another one" in str(folder.difference)
+    is_unfilled(home, source)
+    assert take_filled(home), "it is not tried again"
 
 
 async def test_a_damaged_ledger_of_earlier_blocks_is_fetched_anew(home: Home, source: Ledger) -> None:

@@ -80,14 +80,18 @@ class Source:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Source"]:
-    directory = tmp_path_factory.mktemp("source")
-    builder = ChainBuilder.create(directory / "ledger")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("source")
+
+
+@pytest.fixture(scope="module")
+def source(folder: Path, small_pieces: None) -> Iterator["Source"]:
+    builder = ChainBuilder.create(folder / "ledger")
     kept = []
     for height in (4, 8):
         while builder.ledger.height < height:
             builder.append_trading_hour(int(builder.ledger.height) // 2)
-        home = Home(directory / str(height))
+        home = Home(folder / str(height))
         home.snapshots.mkdir(parents=True)
         for _ in copying(builder.ledger, Height(height), home.snapshots / str(height)):
             pass
