@@ -16,12 +16,13 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.era_plans import EraProof
-from consensus.identifiers import GENESIS_HEIGHT, Digest, Height
+from consensus.identifiers import FIXED_AHEAD, GENESIS_HEIGHT, Digest, Height
 from consensus.messages import CommitCertificate, DigestField, HeightField
 from contracts.genesis import Genesis
 from contracts.joining import READY_HEIGHTS_MAX
 from contracts.receipts import Receipt
 from ledger.block import Block, BlockHeader, block_digest, block_is_whole
+from ledger.checkpoint import Checkpoint
 from ledger.eras import BegunEras
 from ledger.errors import OriginRefused
 from ledger.merkle_tree import tree_root
@@ -64,7 +65,9 @@ class StoredOrigin(Record, frozen=True, kw_only=True, tag="stored-origin"):
         return tuple((block_digest(header), header.height) for header in reversed(self.headers))
 
 
-def check_origin(origin: Origin, genesis: Genesis, begun: BegunEras) -> StoredOrigin:
+def check_origin(
+    origin: Origin, genesis: Genesis, begun: BegunEras, *, checkpoint: Checkpoint | None = None
+) -> StoredOrigin:
     """Checks that a block is decided, by who trusts genesis alone, and is what it should be with its receipts; its
     state is looked at elsewhere. Returns what a ledger that begins there keeps of it.
 
@@ -72,6 +75,7 @@ def check_origin(origin: Origin, genesis: Genesis, begun: BegunEras) -> StoredOr
         origin: from anybody.
         genesis: of the chain.
         begun: eras that ceremonies began at this home.
+        checkpoint: that the home joined with: an origin above it must agree with it.
 
     Raises:
         OriginRefused: something does not hold.
@@ -93,6 +97,7 @@ def check_origin(origin: Origin, genesis: Genesis, begun: BegunEras) -> StoredOr
         raise OriginRefused("its body is not the one that its header names")
     _require(receipts_fault(origin.block, origin.receipts))
     _require(headers_fault(origin.block.header, origin.headers, begun.chain))
+    _require(None if checkpoint is None else checkpoint_fault(origin, sets, checkpoint))
     return StoredOrigin(height=height, block=digest, steps=steps, headers=origin.headers[:NAMED_BELOW_MAX])
 
 
@@ -122,6 +127,32 @@ def headers_fault(header: BlockHeader, below: Sequence[BlockHeader], chain: Dige
         if one.height != above.height - 1 or one.chain != chain or block_digest(one) != above.parent:
             return f"what is there as block {above.height - 1} is not the parent of block {above.height}"
         above = one
+    return None
+
+
+def checkpoint_fault(origin: Origin, sets: TrustedSets, checkpoint: Checkpoint) -> str | None:
+    """Says why a decided block and a checkpoint cannot be of one chain; None if they can.
+
+    Where the checkpoint's block is not among the last headers, the members that decide above it must be its own: then
+    whatever changed since is certified by keys of its time, not by keys of a past set that were stolen later. A
+    ceremony that replaced these members leaves nothing to compare.
+
+    Args:
+        origin: proven.
+        sets: that its steps lead to.
+        checkpoint: of the chain.
+    """
+    header, height = origin.block.header, checkpoint.height
+    named = {one.height: block_digest(one) for one in (header, *origin.headers)}
+    if named.get(height, checkpoint.block) != checkpoint.block:
+        return f"block {height} is {named[height].hex()} there, and {checkpoint.block.hex()} in the street file"
+    if header.height <= height + 1 or any(height - 1 <= start.base <= height + 1 for start in sets.eras.starts):
+        return None
+    both = (sets.at(Height(height + 1)).members, sets.at(Height(height + FIXED_AHEAD)).members)
+    if both != (checkpoint.undecided, checkpoint.following):
+        return f"other members decide above block {height} than the street file names"
+    if header.slot < checkpoint.slot:
+        return f"its slot lies before that of block {height} in the street file"
     return None
 
 

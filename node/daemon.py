@@ -66,6 +66,7 @@ from node.mesh.known_keys import KnownKeys
 from node.mesh.limits import PeerEndpoint
 from node.mesh.mesh import Mesh
 from node.mesh.messages import (
+    Blocks,
     ChunkAnswer,
     ChunkRequest,
     EndpointRecords,
@@ -83,10 +84,12 @@ from node.mesh.messages import (
     SnapshotRequest,
     Transactions,
 )
+from node.metrics.admissions import AdmissionWatch
 from node.metrics.chain_collector import ChainCollector
 from node.metrics.counters import NodeMetrics
 from node.names.names import NamesOfHome, label_of
 from node.snapshots.beginning import begin_with_taken
+from node.snapshots.filled import take_filled
 from node.snapshots.snapshots import SnapshotLinks, Snapshots
 from node.stories.member_names import keys_of_who_left
 from node.tasks import cancel, first_of, started
@@ -159,23 +162,29 @@ async def _run(configuration: Configuration, agent_factory: AgentFactory, *, unt
     on_ending_signal(lambda number: stop_by(number.name))
     if until_input_ends:
         on_end_of_input(lambda: stop_by("the end of standard input"))
-    takes_states = True
+    takes_states = fills = True
     while not stop.is_set():
         takes_states &= await asyncio.to_thread(begin_with_taken, configuration.home)
-        await _run_with_its_keys(configuration, agent_factory, stop, takes_states=takes_states)
+        fills &= await asyncio.to_thread(take_filled, configuration.home)
+        await _run_with_its_keys(configuration, agent_factory, stop, takes_states=takes_states, fills=fills)
     log.info("stopped")
     return 0
 
 
 async def _run_with_its_keys(
-    configuration: Configuration, agent_factory: AgentFactory, stop: asyncio.Event, *, takes_states: bool
+    configuration: Configuration,
+    agent_factory: AgentFactory,
+    stop: asyncio.Event,
+    *,
+    takes_states: bool,
+    fills: bool,
 ) -> None:
     """Runs the node until it is asked to stop, or the chain has another key of it: it goes on with that as after any
     restart.
     """
     log = get_logger("node")
     with ExitStack() as storage:
-        daemon = Daemon(configuration, storage, agent_factory, takes_states=takes_states)
+        daemon = Daemon(configuration, storage, agent_factory, takes_states=takes_states, fills=fills)
         try:
             await daemon.run(stop)
         except (NodeError, LedgerWriteFailed, LedgerUnreadable, RulesUnknown):
@@ -203,6 +212,7 @@ class Daemon:
         agent_factory: AgentFactory,
         *,
         takes_states: bool = True,
+        fills: bool = True,
     ) -> None:
         """Opens keys, sign state and ledger, which `storage` closes; touches no socket yet."""
         self._configuration = configuration
@@ -229,6 +239,7 @@ class Daemon:
         pool = self._make_pool()
         applied = AppliedFeed()
         applied.listen(self.metrics.on_applied)
+        applied.listen(AdmissionWatch(self.ledger, self.metrics.on_admission).on_applied)
         applied.listen(lambda _: self.known.look())
         applied.listen(lambda _: self._admit())
         applied.listen(lambda _: self._take_keys())
@@ -245,7 +256,7 @@ class Daemon:
         self.chain = self._make_chain(pool, applied)
         driver = self.participant.driver
         self.replica = ReplicaView(status=driver.status, explain=driver.explain, connected=self.mesh.connected)
-        self.metrics.attach(ChainCollector(self.chain, self.replica))
+        self.metrics.attach(ChainCollector(self.chain, self.replica, self._filled_height))
         self.undecided = UndecidedWatch(
             waiting=driver.waiting,
             explain=driver.explain,
@@ -262,7 +273,7 @@ class Daemon:
             )
         )
         self.evidence = self._make_evidence(identity)
-        self.snapshots = self._make_snapshots(opened.begun, storage, takes_states=takes_states)
+        self.snapshots = self._make_snapshots(opened.begun, storage, takes_states=takes_states, fills=fills)
         self.api = self._make_api(identity)
 
     def _make_mesh(self, identity: Identity, other: Identity | None, begun: Sequence[BegunEra]) -> Mesh:
@@ -283,7 +294,9 @@ class Daemon:
     def _is_behind(self) -> bool:
         return self.snapshots.is_behind()
 
-    def _make_snapshots(self, begun: Sequence[BegunEra], storage: ExitStack, *, takes_states: bool) -> Snapshots:
+    def _make_snapshots(
+        self, begun: Sequence[BegunEra], storage: ExitStack, *, takes_states: bool, fills: bool
+    ) -> Snapshots:
         links = SnapshotLinks(
             send=self.mesh.send,
             send_bulk=self.mesh.send_bulk,
@@ -298,12 +311,18 @@ class Daemon:
             links=links,
             storage=storage,
             takes_states=takes_states,
+            fills=fills,
         )
 
     async def _catch_up(self) -> None:
         await self.snapshots.catch_up(lambda: self.participant.sync.run(partial(verify_ahead, self.ledger)))
         self._renewed.set()
         await asyncio.Event().wait()  # until this run of the node is over
+
+    async def _fill_in(self) -> None:
+        if await self.snapshots.fill_in():
+            self._renewed.set()
+        await asyncio.Event().wait()
 
     def _admit(self) -> None:
         """Has links to whom the chain names."""
@@ -468,12 +487,17 @@ class Daemon:
             host_names=self._configuration.api.host_names,
         )
 
+    def _filled_height(self) -> int:
+        filling = self._recovery_status().filling
+        return 0 if filling is None else filling.height
+
     def _recovery_status(self) -> RecoveryStatus:
-        kept, intake = self._set_aside, self.snapshots.intake
+        kept, intake, filling = self._set_aside, self.snapshots.intake, self.snapshots.filling
         return RecoveryStatus(
             syncing=self.participant.sync.progress(),
             sync_notice=self.participant.sync.notice,
             taking=None if intake is None else (intake.height, intake.share),
+            filling=None if filling is None else filling.progress(),
             ledger_set_aside=None if kept is None else kept.name,
         )
 
@@ -494,10 +518,12 @@ class Daemon:
                 self.endpoints.on_records(sender, message)
             case ForgetNotes():
                 self.forgets.on_notes(sender, message)
-            case SnapshotRequest() | OriginRequest() | ChunkRequest():
-                self.snapshots.server.request(sender, message)
-            case SnapshotOffer() | OriginPage() | ChunkAnswer():
-                self.snapshots.take(sender, message)
+            case (
+                SnapshotRequest() | OriginRequest() | ChunkRequest() | SnapshotOffer() | OriginPage() | ChunkAnswer()
+            ):
+                self.snapshots.receive(sender, message)
+            case Blocks() if self.snapshots.take_earlier(sender, message):
+                pass
             case IdentityNote():
                 self.identities.on_note(sender, message)
             case IdentityAnswer():
@@ -506,7 +532,7 @@ class Daemon:
                 self.participant.receive(sender, message)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set, the chain has another key of this node, or a state to begin with is here.
+        """Runs until `stop` is set, the chain has another key of this node, or another ledger can be taken.
 
         Raises:
             Exception: what made a part fail.
@@ -528,6 +554,7 @@ class Daemon:
                     self.forgets.run(),
                     self.snapshots.own.run(),
                     self.snapshots.server.run(),
+                    self._fill_in(),
                     self.identities.run(),
                     self._pass_on_old(),
                     self.agent.run(),
@@ -541,7 +568,11 @@ class Daemon:
                 api=f"http://{self._configuration.api.host}:{self._configuration.api.port}",
             )
             await first_of((stop, self._renewed), [*tasks, self.loop.failed, self.mesh.failed])
-            why = "asked to" if stop.is_set() else "it goes on with another key, or with the state that it took"
+            why = (
+                "asked to"
+                if stop.is_set()
+                else "it goes on with another key, a state that it took, or earlier blocks"
+            )
             get_logger("node").info("stopping", height=self.ledger.height, why=why)
 
     def driver_address(self) -> str:

@@ -22,6 +22,7 @@ from node.mesh.identity_exchange import IdentityExchange
 from node.metrics.counters import NodeMetrics
 from node.names.names import Names
 from node.replies.problem import ProblemReason
+from node.snapshots.filling import FillingProgress
 from node.stories.slices import Slices, between_turns
 
 T = TypeVar("T")
@@ -73,6 +74,8 @@ class RecoveryStatus:
     taking: tuple[Height | None, float] | None = None
     """Height of the state that it takes from the others to begin with, once that is known, and how much is here, 0 to
     1; None of a node that takes none."""
+    filling: FillingProgress | None = None
+    """How far earlier blocks are filled in; None of a node that has all."""
     ledger_set_aside: str | None = None
     """Folder of the damaged ledger that the last start put aside; None if it was whole."""
 

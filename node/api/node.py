@@ -17,6 +17,7 @@ from node.household.agent import AgentProgress
 from node.metrics.counters import METRICS_CONTENT_TYPE, CommitLatency
 from node.replies.node import (
     CommitLatencyStatus,
+    FillingStatus,
     HealthReply,
     MeterStatus,
     ReadyReply,
@@ -29,6 +30,8 @@ from node.replies.node import (
 from node.replies.parameters import NoParameters
 from node.replies.problem import ProblemReason
 from node.replies.views import record_fields
+from node.snapshots.filling import FillingProgress
+from node.stories.members import own_notice
 
 DOCS_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -73,6 +76,7 @@ def status_of(context: ApiContext) -> StatusReply:
         syncing=_syncing_view(recovery.syncing),
         sync_notice=recovery.sync_notice,
         taking_state=_taking_view(recovery.taking),
+        filling_in=_filling_view(recovery.filling),
         silent=SilentStatus(through=replica.silent_through) if replica.is_silent else None,
         ledger_set_aside=recovery.ledger_set_aside,
     )
@@ -107,6 +111,12 @@ def _taking_view(taking: tuple[Height | None, float] | None) -> TakingStateStatu
     return TakingStateStatus(height=height, percent=round(100 * share, 1))
 
 
+def _filling_view(progress: FillingProgress | None) -> FillingStatus | None:
+    if progress is None:
+        return None
+    return FillingStatus(height=progress.height, to=progress.target, notice=progress.notice)
+
+
 def _totals_view(totals: Totals) -> TotalsStatus:
     return TotalsStatus.model_validate(record_fields(totals))
 
@@ -116,8 +126,12 @@ async def show_health(context: ApiContext, _: NoParameters, __: web.Request) -> 
     reason = context.node.halted()
     if reason is not None:
         raise ProblemError(ProblemReason.HALTED, reason)
-    notice = context.node.rules_notice(context.node.names())
-    return answer(HealthReply(status="ok", notices=[] if notice is None else [notice]))
+    ledger, slot = context.chain.ledger, context.node.replica.status().present_slot
+    notices = (
+        context.node.rules_notice(context.node.names()),
+        own_notice(ledger, ledger.genesis, context.node.address, slot),
+    )
+    return answer(HealthReply(status="ok", notices=[one for one in notices if one is not None]))
 
 
 async def show_readiness(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from consensus.explanation import Explanation, MemberFacts, SlotFacts, Support
-from consensus.identifiers import Address, Digest
+from consensus.identifiers import Address, Digest, Slot
 from consensus.messages import Claim
 from consensus.verdict import collecting_text, sentence_of, step_text, verdict_of
 from node.api.context import ApiContext, answer
@@ -23,16 +23,20 @@ from node.replies.why import (
     WhySupport,
 )
 from node.stories.member_changes import departure_of
+from node.stories.members import own_notice
 
 
 async def show_why(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with why nothing is decided."""
     name_of = context.node.names().of
     explanation = context.node.replica.explain()
-    departure = departure_of(context.chain.ledger, context.node.names(), explanation.own)
+    ledger = context.chain.ledger
+    departure = departure_of(ledger, context.node.names(), explanation.own)
     links = context.node.link_notices(name_of)
     rules = context.node.rules_notice(context.node.names())
-    notices = [*([] if departure is None else [departure.sentence]), *([] if rules is None else [rules]), *links]
+    certificate = own_notice(ledger, ledger.genesis, explanation.own, Slot(explanation.present_slot))
+    first = (None if departure is None else departure.sentence, rules, certificate)
+    notices = [*(one for one in first if one is not None), *links]
     return answer(why_view(context.node.name, explanation, name_of, notices))
 
 
@@ -45,7 +49,8 @@ def why_view(
         name: the node's own.
         explanation: what it knows of its undecided height.
         name_of: gives the members' names.
-        notices: what is wrong with its links; that it is no member any more, and why; what its program lacks.
+        notices: what is wrong with its links; that it is no member any more, and why; what its program lacks; that
+            its certificate ends.
     """
     attempt = explanation.next_attempt
     return WhyReply(

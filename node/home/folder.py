@@ -24,6 +24,7 @@
 | `evidence/` | what proves that members contradicted themselves | 0700 |
 | `ledger/` | blocks and state | 0700 |
 | `snapshot-intake/` | a state that is taken from the others, to begin with; gone once the ledger is made | 0700 |
+| `filling/` | blocks below the snapshot that the ledger began with, until all are here | 0700 |
 | `snapshots/` | copies of the state for those who join, the last two; made anew if they are gone | 0700 |
 | `ledger.damaged-N`, `sign-state.damaged-N` | what was found damaged at a start, the last two of each | as before |
 | `halted` | why the node halted on a broken invariant (absent while all is well) | 0644 |
@@ -108,6 +109,11 @@ class Home:
     def intake(self) -> Path:
         """A state that is being taken in."""
         return self.directory / "snapshot-intake"
+
+    @property
+    def filling(self) -> Path:
+        """Folder in which earlier blocks fill in."""
+        return self.directory / "filling"
 
     @property
     def snapshots(self) -> Path:

@@ -18,6 +18,7 @@ from node.household.market_design import HouseholdLedger, Moment
 from node.household.own_transactions import Ending, OwnTransaction, OwnTransactions
 from node.logs import get_logger
 from node.mesh.messages import MarketMessage
+from node.stories.members import MS_PER_DAY, own_notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class MemberDuties:
         self._followed: Height | None = None
         self._looked: tuple[Height, Slot] | None = None
         self._said_ready: tuple[Height, Slot] | None = None
+        self._told_on_day: int | None = None
         self._log = get_logger("node")
 
     def receive(self, sender: Address, message: MarketMessage, now_ms: int) -> None:
@@ -73,6 +75,7 @@ class MemberDuties:
         self._show_presence(moment.present_slot)
         self._say_ready(moment)
         self._submit_reports()
+        self._tell_end(moment.present_slot)
         self._transactions.sync()
         return Turn(messages=tuple(messages), transactions=tuple(self._transactions.waiting()))
 
@@ -100,6 +103,17 @@ class MemberDuties:
             Overlay(self._ledger), self._address, height=next_height, slot=slot, genesis=self._ledger.genesis
         ):
             self._transactions.sign(ShowPresence())
+
+    def _tell_end(self, slot: Slot) -> None:
+        """Warns once a day while the certificate of this home ends soon, or ran out."""
+        genesis = self._ledger.genesis
+        day = (genesis.start_ms + slot * genesis.slot_duration_ms) // MS_PER_DAY
+        if day == self._told_on_day:
+            return
+        self._told_on_day = day
+        notice = own_notice(self._ledger, genesis, self._address, slot)
+        if notice is not None:
+            self._log.warning("this home's certificate ends", reason=notice)
 
     def _say_ready(self, moment: Moment) -> None:
         """Signs that this home, a candidate that has followed the chain, is ready to be a member; once at a time."""

@@ -33,7 +33,7 @@ class KnownKeys:
         self.look()
 
     def look(self) -> None:
-        """Holds the chain against the checkpoint once it is there, and has no use for that any more.
+        """Holds the chain against the checkpoint once its block is there, and has no use for that any more.
 
         Raises:
             CheckpointContradicted: the chain has another block at its height.
@@ -41,10 +41,12 @@ class KnownKeys:
         checkpoint = self._checkpoint
         if checkpoint is None or self._ledger.height < checkpoint.height:
             return
-        if checkpoint.height >= self._ledger.first_height:  # else the block is not here: it began above it
+        is_here = not self._ledger.lacks(checkpoint.height)
+        if is_here:
             self._compare(checkpoint)
         self._checkpoint, self._sets = None, ()
-        self._file.unlink(missing_ok=True)
+        if is_here:  # else the file waits until earlier blocks are filled in
+            self._file.unlink(missing_ok=True)
 
     def _compare(self, checkpoint: Checkpoint) -> None:
         block = block_digest(self._ledger.decided_block(checkpoint.height).header)

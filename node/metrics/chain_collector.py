@@ -4,7 +4,7 @@ They are counters and gauges of the chain, not of the process: a restart does no
 at one height report the same energy, tokens, trades and scores.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from consensus.explanation import Explanation
+from consensus.identifiers import Slot
 from contracts.rule_records import Rules
 from contracts.state import RULES_KEY, Totals
 from contracts.state_reading import MemberState, TokenSums, read_members, read_totals, require, sum_tokens
@@ -20,6 +21,7 @@ from ledger.ledger import Ledger
 from node.chain.replica_status import ReplicaView
 from node.chain.submission import Chain
 from node.names.names import label_of
+from node.stories.members import certificate_of
 from node.stories.rules import unknown_from
 from qscore.parameters import ONE
 
@@ -29,8 +31,11 @@ MS_PER_S: Final = 1_000
 class ChainCollector(Collector):
     """Reads the chain at each scrape; every family is also described without one, so that names are checked."""
 
-    def __init__(self, chain: Chain, replica: ReplicaView) -> None:
-        """Takes the chain whose state and mempool are read, and its replica."""
+    def __init__(self, chain: Chain, replica: ReplicaView, filled_height: Callable[[], int]) -> None:
+        """Takes the chain whose state and mempool are read, its replica, and who says how far earlier blocks are
+        filled in.
+        """
+        self._filled_height = filled_height
         self._chain = chain
         self._replica = replica
 
@@ -50,6 +55,7 @@ class ChainCollector(Collector):
         yield _deficit(totals)
         yield _tokens(totals, sum_tokens(ledger, ledger.genesis))
         yield _scores(members, ledger)
+        yield _certificates(members, ledger, self._replica.status().present_slot)
 
     def _positions(self) -> Iterator[Metric]:
         chain = self._chain
@@ -57,6 +63,7 @@ class ChainCollector(Collector):
         figures = {
             "p2pnode_height": chain.ledger.height,
             "p2pnode_first_height": chain.ledger.first_height,
+            "p2pnode_filled_height": self._filled_height(),
             "p2pnode_slot": replica.present_slot,
             "p2pnode_view_changes": replica.view_changes,
             "p2pnode_certificates_late": replica.certificates_late,
@@ -87,6 +94,7 @@ def chain_metric_families() -> tuple[Metric, ...]:
         _deficit_family(),
         _tokens_family(),
         _scores_family(),
+        _certificates_family(),
     )
 
 
@@ -95,6 +103,10 @@ def _position_families() -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
         GaugeMetricFamily("p2pnode_height", "Height of the last block written."),
         GaugeMetricFamily(
             "p2pnode_first_height", "Lowest height whose block is here: 1, or that of the snapshot it began with."
+        ),
+        GaugeMetricFamily(
+            "p2pnode_filled_height",
+            "Height up to which blocks below that snapshot are executed from genesis; 0 where all are here.",
         ),
         GaugeMetricFamily("p2pnode_slot", "Present timeslot."),
         CounterMetricFamily("p2pnode_view_changes", "VIEW-CHANGEs sent since the node started."),
@@ -175,6 +187,11 @@ def _scores_family() -> GaugeMetricFamily:
     return GaugeMetricFamily("p2pnode_q_score", "Quality of transaction of a member; starts at 1.", labels=["member"])
 
 
+def _certificates_family() -> GaugeMetricFamily:
+    text = "Whole days until a member's certificate ends, where the chain knows that; below 0: it ran out."
+    return GaugeMetricFamily("p2pnode_days_to_expiry", text, labels=["member"])
+
+
 def _trades(totals: Totals) -> Iterator[Metric]:
     completed, declined = _trade_families()
     completed.add_metric([], totals.trades_completed)
@@ -223,4 +240,13 @@ def _scores(members: Iterable[MemberState], ledger: Ledger) -> Metric:
     family = _scores_family()
     for state in members:
         family.add_metric([label_of(state.address)], state.score_at(ledger.tip_slot, ledger.genesis.scores) / ONE)
+    return family
+
+
+def _certificates(members: Iterable[MemberState], ledger: Ledger, slot: Slot) -> Metric:
+    family = _certificates_family()
+    for state in members:
+        certificate = certificate_of(ledger, ledger.genesis, state.address, slot)
+        if certificate is not None:
+            family.add_metric([label_of(state.address)], certificate.days_left)
     return family

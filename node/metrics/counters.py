@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.registry import Collector
 
 from consensus.identifiers import Digest
+from contracts.applicants import Standing
 from contracts.receipts import Status
 from ledger.errors import TransactionRefusal
 from node.chain.applied import AppliedBlock
@@ -99,8 +100,13 @@ class NodeMetrics:
             "From a transaction's acceptance by this node until its block is written.",
             buckets=PHASE_BUCKETS_S,
         )
+        self._admissions = self._counter(
+            "p2pnode_admissions_total", "What became of homes that asked to join; candidate: admitted.", "outcome"
+        )
         for status in Status:
             self._transactions.labels(status.value)
+        for outcome in set(Standing) - {Standing.OPEN}:
+            self._admissions.labels(outcome.value)
         for refusal in (*TransactionRefusal, *MempoolRefusal):
             self._transactions_refused.labels(refusal.value)
 
@@ -159,6 +165,10 @@ class NodeMetrics:
                 self._latency.observe(now_s - submitted_s)
                 self._latencies_s.append(now_s - submitted_s)
                 self._latency_count += 1
+
+    def on_admission(self, outcome: Standing) -> None:
+        """Notes that a home was admitted, or that its application or admission ended."""
+        self._admissions.labels(outcome.value).inc()
 
     def commit_latency(self) -> CommitLatency:
         """Returns the quantiles of the newest `LATENCIES_MAX` commit latencies."""

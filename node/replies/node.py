@@ -142,6 +142,17 @@ class TakingStateStatus(ApiModel):
     """How much of the state is here."""
 
 
+class FillingStatus(ApiModel):
+    """Where a node stands that began with a snapshot, and fetches what lies below."""
+
+    height: HeightNumber
+    """Up to which blocks are executed from genesis."""
+    to: HeightNumber
+    """Height that is to be reached: then they are this node's own, and `first_height` is 1."""
+    notice: str | None
+    """Why it does not go on, and what to do; null while it does."""
+
+
 class SilentStatus(ApiModel):
     """A node that signs nothing for a while: no vote, no COMMIT, no VIEW-CHANGE."""
 
@@ -200,6 +211,8 @@ class StatusReply(ApiModel):
     """What this node's program lacks for rules that are proposed or approved, and what to do; null: nothing."""
     taking_state: TakingStateStatus | None = None
     """Null unless this node takes a state to begin with; then it fetches no blocks yet."""
+    filling_in: FillingStatus | None = None
+    """Null where all blocks are here."""
     ledger_set_aside: str | None = None
     """Folder of the damaged ledger that the last start put aside; null if it was whole."""
 

@@ -86,6 +86,8 @@ class MemberModel(ApiModel):
     score_millionths: Annotated[int, Field(ge=0, description="Its quality of transaction; 1000000 is 1.0.")]
     is_suspended: bool
     """After proven misconduct, or by a quorum: it votes, and trades and leads no more."""
+    valid_until_ms: Count | None
+    """Until when the authority vouches for it, since the epoch; null: the chain never saw a voucher of it."""
     connected: bool
     """This node's link to the member is up (true for itself)."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from consensus.identifiers import GENESIS_HEIGHT
 from ledger.errors import CopyDamaged, LedgerDamaged, LedgerMissing, OriginRefused
 from ledger.ledger import Ledger
+from ledger.side_files import sync_directory
 from ledger.state_intake import StateIntake
 from node.home.configuration import Configuration
 from node.home.folder import Home
@@ -41,8 +42,7 @@ def begin_with_taken(home: Home) -> bool:
         LedgerError: the disk does not take it, or the ledger is in use.
         NodeError: the home's files are not usable.
     """
-    replaced = home.ledger.with_name(f"{home.ledger.name}.replaced")
-    _settle(home, replaced)
+    settle(home)
     if not home.intake.exists():
         return True
     try:
@@ -52,7 +52,7 @@ def begin_with_taken(home: Home) -> bool:
     with closing(taken):
         if not taken.covered.is_whole:
             return True
-        is_right = _height_of(home) >= taken.height or _make_ledger(home, taken, replaced)
+        is_right = _height_of(home) >= taken.height or _make_ledger(home, taken)
     shutil.rmtree(home.intake, ignore_errors=True)
     return is_right
 
@@ -66,27 +66,34 @@ def _height_of(home: Home) -> int:
         return GENESIS_HEIGHT - 1
 
 
-def _make_ledger(home: Home, taken: StateIntake, replaced: Path) -> bool:
+def _make_ledger(home: Home, taken: StateIntake) -> bool:
     log = get_logger("snapshots")
     if home.ledger.exists():
-        home.ledger.rename(replaced)
+        home.ledger.rename(replaced_ledger(home))
     try:
         Ledger.create_at(home.ledger, load_genesis(home), taken.origin, taken.entries(), begun=eras_of(home)).close()
     except (OriginRefused, CopyDamaged) as error:
         log.critical("the state that was taken is no beginning: this node executes from genesis", reason=str(error))
         return False
     finally:
-        _settle(home, replaced)
+        settle(home)
     log.info("the ledger begins with the state that the members told", height=taken.height)
     return True
 
 
-def _settle(home: Home, replaced: Path) -> None:
+def replaced_ledger(home: Home) -> Path:
+    """Returns where the ledger is while another one takes its place."""
+    return home.ledger.with_name(f"{home.ledger.name}.replaced")
+
+
+def settle(home: Home) -> None:
     """Lets the ledger that was there before go once the new one is whole, and puts it back where there is none."""
+    replaced = replaced_ledger(home)
     if not replaced.exists():
         return
     if Ledger.exists(home.ledger):
-        shutil.rmtree(replaced, ignore_errors=True)  # all its blocks lie below the one that the new one begins at
+        sync_directory(home.directory)
+        shutil.rmtree(replaced, ignore_errors=True)  # the new one has all its blocks, or begins above them
         return
     shutil.rmtree(home.ledger, ignore_errors=True)  # what was left of an unfinished one
     replaced.rename(home.ledger)

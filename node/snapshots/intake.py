@@ -1,8 +1,8 @@
 """The hands of `IntakePlanner`: sends its requests, judges what comes, and writes what is right to the disk.
 
 An origin is right if genesis alone proves it; a chunk is right if the state root in the origin's block proves it.
-Both are judged before anything is written, and each chunk is on the disk before the next is judged: a process that
-ends at any point goes on from there.
+Both are judged before anything is written, an origin on a thread, and each chunk is on the disk before the next is
+judged: a process that ends at any point goes on from there.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Final
 from consensus.codec import DecodeError, decode
 from consensus.identifiers import Address, Height
 from contracts.genesis import Genesis
+from ledger.checkpoint import Checkpoint
 from ledger.eras import BegunEras
 from ledger.errors import CopyDamaged, OriginRefused
 from ledger.origin import Origin, check_origin
@@ -56,6 +57,7 @@ class SnapshotIntake:
         *,
         genesis: Genesis,
         begun: BegunEras | None = None,
+        checkpoint: Checkpoint | None = None,
         directory: Path,
         links: IntakeLinks,
         clock_s: Callable[[], float] = time.monotonic,
@@ -65,16 +67,20 @@ class SnapshotIntake:
         Args:
             genesis: of the chain; nobody else is trusted.
             begun: eras that ceremonies began at this home.
+            checkpoint: that the home joined with.
             directory: for the intake alone; it is made.
             links: to the members.
             clock_s: monotonic.
         """
         self._genesis = genesis
         self._begun = BegunEras(genesis) if begun is None else begun
+        self._checkpoint = checkpoint
         self._directory = directory
         self._links = links
         self._clock_s = clock_s
         self._wake = asyncio.Event()
+        self.unjudged: TakenOrigin | None = None
+        """An origin that came: `judged` says what it is, `settle` takes that."""
         self._logged_s = 0.0
         self._log = get_logger("snapshots")
         self._taken = self._begun_before()
@@ -100,6 +106,9 @@ class SnapshotIntake:
         """
         while True:
             self._wake.clear()
+            if self.unjudged is not None:
+                taken = self.unjudged
+                self.settle(taken, await asyncio.to_thread(self.judged, taken))
             self.plan()
             found = self.outcome()
             if found is not None:
@@ -131,7 +140,7 @@ class SnapshotIntake:
             case IntakeFault() as fault:
                 self._refuse(sender, fault.value, "it sent a page of another size than it had said")
             case TakenOrigin() as origin:
-                self._take_origin(origin)
+                self.unjudged = origin
             case TakenChunk() as chunk:
                 self._take_chunk(chunk)
             case None:
@@ -140,15 +149,27 @@ class SnapshotIntake:
 
     # --- judging --------------------------------------------------------------------------------------------------
 
-    def _take_origin(self, taken: TakenOrigin) -> None:
+    def judged(self, taken: TakenOrigin) -> Origin | str:
+        """Returns a proven origin, or what is wrong: seconds for the largest. A thread may do it: nothing changes."""
         try:
             origin = decode(taken.content, Origin, size_bytes_max=ORIGIN_SIZE_BYTES_MAX)
-            check_origin(origin, self._genesis, self._begun)
+            check_origin(origin, self._genesis, self._begun, checkpoint=self._checkpoint)
         except (DecodeError, OriginRefused) as error:
-            self._refuse(taken.sender, ORIGIN_REFUSED, str(error))
+            return str(error)
+        return origin
+
+    def settle(self, taken: TakenOrigin, found: Origin | str) -> None:
+        """Begins with a proven origin, or asks who sent a wrong one for nothing any more.
+
+        Raises:
+            LedgerWriteFailed: the disk does not take it.
+        """
+        self.unjudged = None
+        if isinstance(found, str):
+            self._refuse(taken.sender, ORIGIN_REFUSED, found)
             return
         self.close()
-        self._taken = StateIntake.create(self._directory, origin)
+        self._taken = StateIntake.create(self._directory, found)
         self._log.info("a state is taken in", height=self._taken.height, block_of=label_of(taken.sender))
         self._planner.begin(self._taken.height, self._taken.covered, self._now_ms())
 

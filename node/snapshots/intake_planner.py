@@ -136,6 +136,8 @@ class IntakePlanner:
         self._pages: list[bytes] = []
         self._source: Address | None = None
         """Who is asked for the origin."""
+        self._is_judging = False
+        """An origin came, and the host has not said yet whether it is proven."""
         self._height: Height | None = None
         """Of the state whose chunks are taken; None before its origin is proven."""
         self._covered = Covered()
@@ -206,11 +208,13 @@ class IntakePlanner:
             return None
         content = b"".join(self._pages)
         self._leave(sender)
+        self._is_judging = True
         return TakenOrigin(sender=sender, content=content)
 
     def begin(self, height: Height, covered: Covered, now_ms: int) -> None:
         """Takes that an origin is proven, and what is covered of its state: grows as the host writes chunks."""
         self._height, self._covered = height, covered
+        self._is_judging = False
         self._note_progress(PROGRESS_SIZE_BYTES, now_ms)
         self._beginnings += 1
         for peer in self._peers.values():
@@ -222,6 +226,7 @@ class IntakePlanner:
 
     def refuse(self, sender: Address) -> None:
         """Asks a member for nothing any more: what it sent was wrong."""
+        self._is_judging = False
         peer = self._peers[sender]
         peer.is_refused = True
         peer.open.clear()
@@ -247,7 +252,9 @@ class IntakePlanner:
         if self._height is not None and self._is_gone():
             self._begin_anew()
         asks: list[Ask] = []
-        if self._height is None:
+        if self._is_judging:
+            self._progress_ms = now_ms  # no member is waited for
+        elif self._height is None:
             asks += self._ask_for_offers(now_ms)
             asks += self._ask_for_origin(now_ms)
         else:

@@ -1,15 +1,18 @@
-"""Who the members are, and what the chain says of one of them, or of who was one."""
+"""Who the members are, and what the chain says of one of them, or of who was one: until when it is certified, too."""
 
 from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
 
-from consensus.identifiers import Address, Height
+from consensus.identifiers import Address, Height, Slot
 from contracts.genesis import Genesis
 from contracts.member_changes import prospect
 from contracts.member_records import MemberQueue, MemberTerm
 from contracts.panels import verifiers
 from contracts.randomness import seasoned_keys
-from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, Score, score_key
+from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, Overlay, Score, StateReader, score_key
 from contracts.state_reading import read_members, require
+from contracts.units import MS_PER_HOUR
+from contracts.validity import removal_slot, validity_of
 from ledger.ledger import Ledger
 from node.names.names import Names
 from node.replies.members import MemberReply, TermModel
@@ -18,7 +21,12 @@ from node.stories.lists import score_view
 from node.stories.member_changes import departure_of, waiting_view
 from node.stories.member_names import find_once_member
 from node.stories.proposals import member_proposals
-from node.stories.words import score_text
+from node.stories.words import day_text, score_text
+
+MS_PER_DAY: Final = 24 * MS_PER_HOUR
+
+NOTICE_DAYS: Final = 60
+"""So long before its certificate ends a home is told to have it renewed."""
 
 
 def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()) -> MembersReply:
@@ -31,6 +39,7 @@ def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()
     """
     membership, parameters = ledger.membership(), ledger.genesis.scores
     firsts: dict[Address, Height] = {}
+    overlay = Overlay(ledger)
     for term in require(ledger, MEMBER_LIST_KEY, MemberList).terms:
         firsts.setdefault(term.address, term.first_height)  # another key begins a term, and no membership
     members = [
@@ -43,6 +52,7 @@ def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()
             first_height=firsts[state.address],
             score_millionths=state.score_at(ledger.tip_slot, parameters),
             is_suspended=state.score.is_suspended,
+            valid_until_ms=None if (known := validity_of(overlay, state.address)) is None else known.until_ms,
             connected=state.address in connected,
         )
         for state in read_members(ledger)
@@ -72,6 +82,8 @@ def member_of(ledger: Ledger, names: Names, text: str, connected: Collection[Add
     said = [left.sentence] if left is not None else []
     if member is not None:
         said += _standing(member, score, ledger.genesis, may_verify=may_verify)
+        certificate = certificate_of(ledger, ledger.genesis, address, ledger.tip_slot)
+        said += [] if certificate is None else [certificate.told("it")]
     return MemberReply(
         address=address.hex(),
         name=names.of(address),
@@ -108,3 +120,58 @@ def _waiting(ledger: Ledger, names: Names, address: Address, overlay: Overlay) -
 
 def _term_view(term: MemberTerm) -> TermModel:
     return TermModel(node_key=term.node_key.hex(), first_height=term.first_height, last_height=term.last_height)
+
+
+# --- until when they are certified ----------------------------------------------------------------------------
+
+
+class Certificate(NamedTuple):
+    """The end of a member's certificate, beside a moment."""
+
+    until_ms: int
+    days_left: int
+    """Whole days until then; below 0: it ran out."""
+    removed_from_ms: int
+    """From then on the member is removed unless it is renewed."""
+    waits_for_floor: bool
+    """There are no more members than genesis wants: it stays for as long."""
+
+    def told(self, whose: str) -> str:
+        """Returns the same for people; `whose` is how the sentence calls the member."""
+        until = day_text(self.until_ms)
+        if self.days_left >= 0:
+            return f"The authority vouches for {whose} until {until}, {self.days_left} days from now."
+        if self.waits_for_floor:
+            follows = "it stays a member until another home joins, as genesis allows no fewer"
+        else:
+            follows = f"from {day_text(self.removed_from_ms)} on it is removed, unless it is renewed before"
+        return f"The certificate of {whose} ran out on {until}: {follows}."
+
+
+def certificate_of(state: StateReader, genesis: Genesis, address: Address, slot: Slot) -> Certificate | None:
+    """Returns the end of a member's certificate as the chain knows it, at the time of a slot; None: it knows none."""
+    known = validity_of(Overlay(state), address)
+    if known is None:
+        return None
+    members = require(state, MEMBER_LIST_KEY, MemberList).addresses
+    left_ms = known.until_ms - _time_ms(slot, genesis)
+    return Certificate(
+        until_ms=known.until_ms,
+        days_left=left_ms // MS_PER_DAY,
+        removed_from_ms=_time_ms(removal_slot(known.until_ms, genesis), genesis),
+        waits_for_floor=len(members) <= genesis.membership.members_min,
+    )
+
+
+def own_notice(state: StateReader, genesis: Genesis, own: Address, slot: Slot) -> str | None:
+    """Returns what to tell a home whose certificate ends soon, or ran out; None if it is no member, or has time."""
+    found = certificate_of(state, genesis, own, slot)
+    if found is None or found.days_left > NOTICE_DAYS:
+        return None
+    if own not in require(state, MEMBER_LIST_KEY, MemberList).addresses:
+        return None
+    return f"{found.told('this home')} Have the authority renew it, then `p2pnode member renew`"
+
+
+def _time_ms(slot: Slot, genesis: Genesis) -> int:
+    return genesis.start_ms + slot * genesis.slot_duration_ms

@@ -45,12 +45,17 @@ def reached(node: Node, *, height: int, first_height: int) -> bool:
     return status is not None and status["height"] >= height and status["first_height"] == first_height
 
 
+def filled_to(node: Node) -> int:
+    status = node.status()
+    return 0 if status is None or status["filling_in"] is None else int(status["filling_in"]["height"])
+
+
 def all_copied(others: list[Running]) -> None:
     wait_until(lambda: all(COPIED.search(one.errors()) for one in others), "all have copied the state")
 
 
 @pytest.mark.parametrize("street", [SNAPSHOT_INTERVAL + ABOVE], indirect=True)
-def test_it_begins_with_the_state_also_if_it_is_killed_on_the_way_and_says_from_where_it_can_tell(
+def test_it_begins_with_the_state_and_fills_in_what_lies_below_also_if_it_is_killed_on_the_way(
     street: Street,
 ) -> None:
     joining, others = street.node(LAST), street.nodes[: LAST - 1]
@@ -68,9 +73,21 @@ def test_it_begins_with_the_state_also_if_it_is_killed_on_the_way_and_says_from_
             assert not joining.home.intake.exists()
             problem = joining.request("/v1/blocks/1").document
             assert problem["reason"] == "blocks_not_here"
+            wait_until(lambda: filled_to(joining) > SNAPSHOT_INTERVAL // 4, "a part is filled in")
+            running.send(signal.SIGKILL)
+            running.wait()
+        with daemon(joining) as running:
+            wait_until(lambda: filled_to(joining) > 0, "it goes on")
+            assert filled_to(joining) > SNAPSHOT_INTERVAL // 4
+            wait_until(
+                lambda: reached(joining, height=SNAPSHOT_INTERVAL + ABOVE, first_height=1), "all blocks are here"
+            )
+            assert joining.request("/v1/blocks/1").status == 200
+            assert joining.present_status()["filling_in"] is None
+            assert not joining.home.filling.exists()
             assert running.is_running
     checked = p2pnode(street.directory, "ledger", "verify", "--home", joining.home.directory)
-    assert f"executed again from the state after block {SNAPSHOT_INTERVAL:,}" in checked.output
+    assert "executed again from genesis" in checked.output
 
 
 @pytest.mark.parametrize("street", [ABOVE], indirect=True)
@@ -102,3 +119,11 @@ def test_where_nobody_has_the_first_block_any_more_it_begins_with_a_state(street
             "it has the blocks that there are",
         )
         assert "no member gives the first block: this node begins with a state" in running.errors()
+        wait_until(
+            lambda: (
+                "no member that is reached gives block 1" in str(joining.present_status()["filling_in"]["notice"])
+            ),
+            "it says that nobody has the blocks below",
+        )
+    checked = p2pnode(street.directory, "ledger", "verify", "--home", joining.home.directory)
+    assert f"executed again from the state after block {SNAPSHOT_INTERVAL:,}" in checked.output

@@ -14,7 +14,8 @@ from consensus.member import Member
 from consensus.membership import Leaders
 from consensus.replica import Replica, Rule
 from ledger import validation
-from tests.simulation import breaks, test_scale
+from node.chain.driver import Driver
+from tests.simulation import breaks, test_clusters, test_scale
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
 from tests.support import consensus as support
@@ -324,6 +325,11 @@ CLUSTER_MUTANTS: Final = (
         "whatever is refused takes its bringer's certificates away",
         edited(collecting, "note_refused", ("if isinstance(message, Gathered):", "if True:")),
         K.test_another_refused_message_does_not_count_against_its_bringer,
+    ),
+    collecting_break(
+        "nobody hears what was refused",
+        edited(Driver, "_verify", ("self._events.append(Refused(", "(Refused(")),
+        test_clusters.test_of_each_counterfeiter_one_certificate_is_looked_at,
     ),
     collecting_break(
         "one of another era is refused as a lie",

@@ -40,6 +40,8 @@ MEMBERS: Final = range(7, 14)
 SIZES: Final = range(4, 8)
 HANDED_MAX: Final = 6
 """Of a slot: handed out, and four answers, or five where clocks differ."""
+ENCODED_EVERY: Final = 5
+"""One seed of so many has its messages travel as bytes."""
 CAPTURED_SHARE: Final = 0.15
 """Of runs in which only liars are drawn, and all F are."""
 
@@ -71,6 +73,7 @@ class Drawn(Network):
         roles: Mapping[int, Role] | None = None,
         eligible: Collection[int] | None = None,
         tick_ms: int = TICK_MS,
+        is_encoded: bool = False,
         observer: Observer | None = None,
     ) -> None:
         """Starts all members; see `Network`.
@@ -83,6 +86,7 @@ class Drawn(Network):
             roles: by member's number, in the place of a draw.
             eligible: who is drawn, by number; all by default.
             tick_ms: how often hosts hear that time passed.
+            is_encoded: whether messages travel as bytes.
             observer: to draw or count the run.
         """
         self.size = size
@@ -97,6 +101,7 @@ class Drawn(Network):
             application=self._application,
             roles=roles,
             tick_ms=tick_ms,
+            is_encoded=is_encoded,
             observer=observer,
         )
 
@@ -215,6 +220,7 @@ def run_clusters(seed: int) -> Outcome:
             roles=chosen.roles,
             eligible=chosen.roles if chosen.is_captured else None,
             tick_ms=setup.tick_ms,
+            is_encoded=seed % ENCODED_EVERY == 0,
         )
         network.occurred[CAPTURED] += chosen.is_captured
         return run_setup(network, setup, kind="clusters")

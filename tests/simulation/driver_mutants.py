@@ -235,7 +235,9 @@ DRIVER_MUTANTS: Final = (
         rule="recovery",
         breaks=(
             edited(
-                Driver, "_verify", ("if is_forgotten(one.message, self._own, self._replica.remembered):", "if False:")
+                Driver,
+                "_verify",
+                ("if is_forgotten(result.message, self._own, self._replica.remembered):", "if False:"),
             ),
         ),
         killers=(

@@ -18,6 +18,7 @@ from tests.simulation.attendance_mutants import ATTENDANCE_MUTANTS
 from tests.simulation.cluster_mutants import CLUSTER_MUTANTS
 from tests.simulation.disk_mutants import DISK_MUTANTS
 from tests.simulation.driver_mutants import DRIVER_MUTANTS
+from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
 from tests.simulation.joining_mutants import JOINING_MUTANTS
 from tests.simulation.leaving_mutants import LEAVING_MUTANTS
 from tests.simulation.ledger_mutants import LEDGER_MUTANTS
@@ -44,6 +45,7 @@ HOSTING_MUTANTS: Final[tuple[Mutant, ...]] = (
     *ATTENDANCE_MUTANTS,
     *RANDOMNESS_MUTANTS,
     *REMOVING_MUTANTS,
+    *EXPIRING_MUTANTS,
     *SUSPENDING_MUTANTS,
     *CLUSTER_MUTANTS,
     *RULES_MUTANTS,

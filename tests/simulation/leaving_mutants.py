@@ -2,20 +2,25 @@
 
 from typing import Final
 
-from consensus import heights
+from consensus import heights, safety
 from consensus.intake import Intake
 from consensus.member import Member
 from contracts import eras, execution, forwards, member_changes, readings, stakes, trades
 from contracts.receipts import Reason
+from ledger.eras import BegunEras
 from ledger.ledger import Ledger
+from ledger.ledger_reading import LedgerReader
 from tests.simulation import test_leaving
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
 from tests.support import contracts
 from tests.support.contracts import signed_forward, signed_reading
 from tests.unit.contracts import test_member_changes
+from tests.unit.ledger import test_drawn_clusters, test_membership_history
 
 C = test_member_changes
+D = test_drawn_clusters
+H = test_membership_history
 L = test_leaving
 
 calm = directed(L.test_members_leave_a_calm_network_and_it_goes_on, members=5)
@@ -74,6 +79,42 @@ LEAVING_MUTANTS: Final = (
             ),
         ),
         killers=(directed(C.test_every_set_decides_a_block_before_the_next_change_is_fixed),),
+    ),
+    Mutant(
+        name="a certificate counts under the members of today",
+        rule="a member leaves",
+        breaks=(
+            edited(
+                LedgerReader,
+                "membership_at",
+                ("membership_at(height, self)", "membership_at(self.height + 1, self)"),
+            ),
+        ),
+        killers=(directed(H.test_the_state_remembers_the_set_of_every_height),),
+    ),
+    Mutant(
+        name="a quorum of the members of the next height decides",
+        rule="a member leaves",
+        breaks=(
+            edited(
+                safety,
+                "_commits_of_quorum",
+                ("state.commits, state.membership.quorum", "state.commits, state.memberships.following.quorum"),
+            ),
+        ),
+        killers=(calm,),
+    ),
+    Mutant(
+        name="a cluster is drawn from the newest list of the members",
+        rule="a member leaves",
+        breaks=(
+            edited(
+                BegunEras,
+                "memberships_after",
+                ("sampling_above(height, sets[0].members", "sampling_above(height, sets[1].members"),
+            ),
+        ),
+        killers=(directed(D.test_who_leaves_is_drawn_up_to_its_last_height),),
     ),
     Mutant(
         name="a change is in force one height later",

@@ -39,7 +39,7 @@ REMOVING_MUTANTS: Final = (
         "genesis says how few may be left of those who are removed, too",
         member_changes,
         "prospect",
-        "REMOVAL_MEMBERS_MIN if is_removal else genesis.membership.members_min",
+        "REMOVAL_MEMBERS_MIN if is_for_cause else genesis.membership.members_min",
         "genesis.membership.members_min",
         few,
     ),
@@ -236,10 +236,10 @@ REMOVING_MUTANTS: Final = (
     ),
     broken(
         "nobody approves what waits",
-        execution,
-        "execute_approval",
-        "if proposal.status not in UNFINISHED or",
-        "if proposal.status is not ProposalStatus.OPEN or",
+        proposals,
+        "_is_over",
+        "proposal.status not in UNFINISHED or",
+        "proposal.status is not ProposalStatus.OPEN or",
         last_moment,
     ),
     broken(

@@ -105,8 +105,8 @@ RULES_MUTANTS: Final = (
     ),
     broken(
         "others cannot approve what waits for its height",
-        execution,
-        "execute_approval",
+        proposals,
+        "_is_over",
         "and not proposal.waits_for_height",
         "",
         last_moment,

@@ -46,6 +46,6 @@ def test_the_command_counts_in_its_last_line_and_fails_on_a_fork() -> None:
     assert "forks 0" not in broken.output.splitlines()[-1]
 
 
-@pytest.mark.parametrize("number", [15, 16, 17, 18, *range(21, 47)])
+@pytest.mark.parametrize("number", [number for number in range(1, 47) if number not in {11, 14}])
 def test_each_numbered_break_is_tried(number: int) -> None:
     assert NUMBERED[number] in {mutant.name for mutant in MUTANTS}

@@ -145,7 +145,7 @@ def test_the_histories_reach_every_corner(seen: Counter[object]) -> None:
     reachable = set(Reason) - OUT_OF_REACH
     assert len(seen.keys() & reachable) >= len(reachable) - 8, f"not reached: {reachable - seen.keys()}"
     offices = ("office_", "proposal_", "objection_", "sender_")
-    members = ("join_", "verdict_", "ready_", "revocation_", "expulsion_", "suspension_", "rules_")
+    members = ("join_", "verdict_", "ready_", "revocation_", "expulsion_", "suspension_", "renew_", "rules_")
     apart = {one for one in reachable if one.value.startswith((*offices, *members))}
     assert apart <= seen.keys(), f"not reached: {apart - seen.keys()}"
     assert seen["rules changed"] > len(RULES_SEEDS)

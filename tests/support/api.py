@@ -90,7 +90,7 @@ class ApiHarness:
             status=self._replica_status, explain=self._explain, connected=lambda: self.surroundings.peers
         )
         self.chain = Chain(ledger=self.ledger, pool=self.pool, applied=self.applied, links=self._links())
-        self.metrics.attach(ChainCollector(self.chain, self.replica))
+        self.metrics.attach(ChainCollector(self.chain, self.replica, lambda: 0))
         self.api = Api(
             node=ApiNode(
                 name="home1",

@@ -1,4 +1,4 @@
-"""Random operations about members that are removed: the authority's words, expulsions, right ones and wrong."""
+"""Random operations about members that are removed or renewed: the authority's words, expulsions, right and wrong."""
 
 from collections.abc import Callable
 from random import Random
@@ -20,6 +20,7 @@ from contracts.transactions import (
     Withdraw,
 )
 from tests.support.contracts import DictChain, seeded_key
+from tests.support.validity import renewal
 
 Operation = tuple[int | SigningKey, Action]
 
@@ -40,8 +41,8 @@ class RemovalOperations:
 
     def next(self) -> Operation:
         """Returns who sends what next."""
-        kinds = (self._revocation, self._measure, self._approval, self._withdrawal, self._leave)
-        return self._random.choices(kinds, weights=(2, 6, 24, 3, 1))[0]()
+        kinds = (self._revocation, self._measure, self._approval, self._withdrawal, self._leave, self._renewal)
+        return self._random.choices(kinds, weights=(2, 6, 24, 3, 1, 4))[0]()
 
     def _anybody(self) -> int | SigningKey:
         members = range(len(self._homes.addresses))
@@ -94,6 +95,14 @@ class RemovalOperations:
         proposer, proposal = self._last_proposal()
         name = Digest(bytes(32)) if proposal is None else proposal.name
         return self._anybody(), Withdraw(proposer=proposer, proposal=name)
+
+    def _renewal(self) -> Operation:
+        """Of the sender's own keys mostly; for a while, no longer than before, or until a time that has passed."""
+        member = self._random.randrange(len(self._homes.addresses))
+        sender = self._random.choice((*(member,) * 4, self._anybody()))
+        end_slot = self._random.choice((0, self._chain.slot, *range(self._chain.slot + 1, self._chain.slot + 9)))
+        signer = self._random.choice((*(self._authority(),) * 6, self._homes.issuer_key))
+        return sender, renewal(self._homes, member, end_slot, root_key=signer)
 
     def _leave(self) -> Operation:
         return self._anybody(), SetLeaving(leaving=self._random.random() < 0.5)

@@ -24,9 +24,11 @@ def removal_slot_of(genesis: Genesis, end_slot: int) -> int:
     return end_slot + 1 + GRACE_WAITS * genesis.membership.removal_wait_slots
 
 
-def with_ends(community: Community, end_slots: Mapping[int, int]) -> Community:
-    """Returns the community with genesis saying that certificates of some members end with these slots."""
-    genesis = community.genesis
+def with_ends(community: Community, end_slots: Mapping[int, int], **fields: Any) -> Community:
+    """Returns the community with genesis saying that certificates of some members end with these slots; `fields` are
+    others of genesis.
+    """
+    genesis = replace(community.genesis, **fields)
     members = tuple(
         replace(member, valid_until_ms=time_of(genesis, end_slots[number])) if number in end_slots else member
         for number, member in enumerate(genesis.members)

@@ -18,7 +18,7 @@ from node.replies.state import MembersReply
 from node.stories.member_names import require_member_text
 from node.stories.members import member_of, members_of
 from node.stories.slices import Slices
-from node.stories.words import score_text
+from node.stories.words import day_text, score_text
 
 MEMBERS_EXAMPLE: Final = "Example: p2pnode members --config testnet/node1/meter.toml"
 SHOW_EXAMPLE: Final = "Example: p2pnode member show node3 --config testnet/node1/meter.toml"
@@ -28,7 +28,7 @@ ADDRESS_DIGITS: Final = 10
 
 
 def members(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
-    """Show who the members are, in the order of admission: score, standing, and who is linked to this node."""
+    """Show who the members are, in the order of admission: score, standing, until when certified, who is linked."""
 
     def read(ledger: Ledger, home: Home) -> Slices[MembersReply]:
         yield from ()
@@ -38,7 +38,7 @@ def members(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa:
     if as_json:
         typer.echo(reply.model_dump_json(indent=2))
         return
-    table = Table("member", "address", "capacity", "member from", "score", "standing", "linked")
+    table = Table("member", "address", "capacity", "member from", "score", "standing", "certified until", "linked")
     for one in reply.members:
         table.add_row(
             one.name,
@@ -47,6 +47,7 @@ def members(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa:
             f"{one.first_height:,}",
             score_text(one.score_millionths),
             "suspended" if one.is_suspended else "-",
+            "-" if one.valid_until_ms is None else day_text(one.valid_until_ms),
             "yes" if one.connected else "no",
         )
     console = output_console()

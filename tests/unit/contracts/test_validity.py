@@ -11,11 +11,13 @@ from consensus.identifiers import Height, Slot
 from contracts.agenda_records import Agenda
 from contracts.applicants import Standing
 from contracts.genesis import EXPIRY_VERSION, MembershipParameters
+from contracts.genesis_state import genesis_state
 from contracts.member_changes import Hindrance, prospect
 from contracts.member_records import Leave, Removal, RemovalCause
 from contracts.receipts import Reason, Status
+from contracts.removals import expire_member
 from contracts.rule_records import Rules
-from contracts.run import EraBeginning
+from contracts.run import BlockRun, EraBeginning, ScoreBoard
 from contracts.state import (
     AGENDA_KEY,
     LAST_EXPIRY_KEY,
@@ -27,10 +29,11 @@ from contracts.state import (
 )
 from contracts.transactions import Action, ReplaceOfficeKey, SetLeaving, office_successor
 from contracts.validity import GRACE_WAITS, removal_slot
-from contracts.validity_records import Validity
+from contracts.validity_records import CertificateEnd, Validity
 from tests.support.contracts import (
     Community,
     DictChain,
+    block_context,
     make_genesis,
     seeded_key,
     signed_forward,
@@ -195,19 +198,19 @@ def test_an_older_renewal_that_is_played_again_takes_nothing() -> None:
     assert members_of(chain) == [*range(7)]
 
 
-@pytest.mark.parametrize(
-    ("action", "reason"),
-    [
-        (renewal(HOMES, 2, 9 * END, root_key=seeded_key("authority", 9)), Reason.RENEW_NOT_VOUCHED),
-        (renewal(HOMES, 2, 9 * END, node_key=HOMES.node_keys[1].public_key), Reason.RENEW_NOT_VOUCHED),
-        (renewal(HOMES, 2, 9 * END, meter_key=HOMES.meter_keys[1].public_key), Reason.RENEW_NOT_VOUCHED),
-        (renewal(HOMES, 3, 9 * END), Reason.RENEW_NOT_VOUCHED),
-        (
-            renewal(HOMES, 2, 9 * END, valid_from_ms=time_of(HOMES.genesis, 2)),
-            Reason.RENEW_EXPIRED,
-        ),
-    ],
-)
+NO_RENEWALS = [
+    (renewal(HOMES, 2, 9 * END, root_key=seeded_key("authority", 9)), Reason.RENEW_NOT_VOUCHED),
+    (renewal(HOMES, 2, 9 * END, node_key=HOMES.node_keys[1].public_key), Reason.RENEW_NOT_VOUCHED),
+    (renewal(HOMES, 2, 9 * END, meter_key=HOMES.meter_keys[1].public_key), Reason.RENEW_NOT_VOUCHED),
+    (renewal(HOMES, 3, 9 * END), Reason.RENEW_NOT_VOUCHED),
+    (
+        renewal(HOMES, 2, 9 * END, valid_from_ms=time_of(HOMES.genesis, 2)),
+        Reason.RENEW_EXPIRED,
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "reason"), NO_RENEWALS)
 def test_what_is_not_the_authoritys_word_on_these_keys_now_renews_nobody(action: Action, reason: Reason) -> None:
     chain = DictChain(HOMES)
     assert reason_of(chain, 2, action) is reason
@@ -411,3 +414,39 @@ def test_what_another_authority_vouches_for_counts_once_it_is_the_authority() ->
     successor = office_successor(HOMES.chain, HOMES.authority_key.address, key)
     chain.block((HOMES.authority_key, ReplaceOfficeKey(successor=successor)))
     assert reason_of(chain, 2, action) is Reason.NONE
+
+
+def test_a_renewal_ends_no_other_removal() -> None:
+    chain = DictChain(HOMES)
+    chain.block((1, revocation_of(3, HOMES)))
+    chain.block((1, revocation_of(2, HOMES)))  # waits: one in a waiting time
+    assert reason_of(chain, 2, renewal(HOMES, 2, 9 * END)) is Reason.NONE
+    assert [(change.address, type(change)) for change in queue_of(chain).waiting] == [(HOMES.addresses[2], Removal)]
+
+
+def test_a_renewal_keeps_nobody_else() -> None:
+    chain = DictChain(HOMES)
+    chain.block((2, signed_forward(HOMES, 2, 1, 10, expiry_slot=2**40)))
+    chain.block(slot=GOES)
+    assert reason_of(chain, 3, renewal(HOMES, 3, 9 * END)) is Reason.NONE
+    assert expiring(chain) == [(2, Hindrance.TRADES_PENDING)]
+
+
+def test_genesis_of_the_version_before_names_no_end_to_the_chain() -> None:
+    community = homes(7, protocol_version=EXPIRY_VERSION - 1)
+    assert not [key for key in genesis_state(community.genesis) if key[:1] == b"L"]
+
+
+def test_who_waits_already_does_not_wait_twice() -> None:
+    """A candidate that a ceremony made wait again is watched twice."""
+    chain = DictChain(HOMES)
+    chain.block((2, signed_forward(HOMES, 2, 1, 10, expiry_slot=2**40)))
+    chain.block(slot=GOES)
+    overlay = Overlay(chain.state)
+    context = block_context(HOMES, height=chain.height + 1, slot=GOES + 2 * WAIT)
+    scores = ScoreBoard(overlay, cluster=HOMES.addresses, slot=Slot(0), parameters=HOMES.genesis.scores)
+    run = BlockRun(
+        overlay=overlay, genesis=HOMES.genesis, rules=chain.read(RULES_KEY, Rules), context=context, scores=scores
+    )
+    expire_member(run, CertificateEnd(member=HOMES.addresses[2], until_ms=time_of(HOMES.genesis, END)))
+    assert overlay.written() == {}

@@ -16,7 +16,7 @@ from contracts.randomness_records import Randomness
 from contracts.service_records import Attendance
 from contracts.state import ATTENDANCE_KEY, RANDOMNESS_KEY, Score, ScoreCause, score_key
 from contracts.state_reading import require
-from contracts.transactions import ReportMisconduct
+from contracts.transactions import ReportMisconduct, SetLeaving
 from ledger import execution
 from ledger.block import Block
 from ledger.ledger import Ledger
@@ -55,6 +55,23 @@ def test_each_slot_of_each_height_has_a_cluster_of_its_own(chain: ChainBuilder) 
     assert set(first).isdisjoint(following)
     chain.append(slot=chain.ledger.tip_slot)  # carries no proof: the value stays, the height is another one
     assert set(following).isdisjoint(clusters(chain))
+
+
+def test_who_leaves_is_drawn_up_to_its_last_height(tmp_path: Path) -> None:
+    """M(h) is drawn from, not the newest list: a block lets one go, who still is a member of the height above it."""
+    community = make_genesis(MEMBERS, clusters=ClusterParameters(size=SIZE, members_min=MEMBERS - 1))
+    chain = ChainBuilder.create(tmp_path / "ledger", community)
+    leaving = community.addresses[-1]
+    chain.append([chain.transaction(MEMBERS - 1, SetLeaving(leaving=True))])
+    assert [leaving in members for members in (chain.ledger.membership(), chain.ledger.memberships().following)] == [
+        True,
+        False,
+    ]
+    assert any(leaving in cluster for cluster in clusters(chain))
+    chain.append()
+    assert chain.ledger.memberships().leaders.is_drawn
+    assert not any(leaving in cluster for cluster in clusters(chain))
+    chain.ledger.close()
 
 
 def test_the_first_block_of_each_slot_carries_a_proof_and_moves_the_value(chain: ChainBuilder) -> None:

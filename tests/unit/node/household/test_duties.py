@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Slot
@@ -10,11 +11,14 @@ from contracts.genesis import MembershipParameters
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList, MemberQueue
 from contracts.state_reading import require
 from contracts.transactions import SayReady, SetLeaving, ShowPresence, decode_transaction
+from contracts.units import MS_PER_HOUR
 from node.household.duties import MemberDuties
 from node.household.market_design import Moment
 from node.household.own_transactions import OwnTransactions
+from node.stories.members import NOTICE_DAYS
 from tests.support.contracts import make_genesis, raw_transaction
 from tests.support.joining import newcomer, request_of, verdict_on
+from tests.support.validity import with_ends
 from tests.unit.node.household.market_simulation import MemberLedger, MemoryJournal, SharedChain, StateOf
 
 WINDOW_SLOTS = 16
@@ -120,3 +124,18 @@ def test_a_candidate_says_that_it_is_ready_once_it_has_followed_the_chain() -> N
     chain.decide(Slot(4), [raw])
     assert members_of(chain) == 5
     assert home.turn(5) == []
+
+
+def test_a_home_whose_certificate_ends_is_warned_once_a_day() -> None:
+    slots_per_day = 24 * MS_PER_HOUR // 60_000
+    end = 100 * slots_per_day
+    chain = SharedChain(with_ends(make_genesis(5, slot_duration_ms=60_000, start_ms=0), {0: end}))
+    ending, other = Validator(chain, 0), Validator(chain, 1)
+    with capture_logs() as logs:
+        for day in range(90):
+            for slot in (day * slots_per_day, day * slots_per_day + 1, (day + 1) * slots_per_day - 1):
+                ending.turn(slot)
+                other.turn(slot)
+    told = [entry["reason"] for entry in logs if entry["event"] == "this home's certificate ends"]
+    assert len(told) == 90 - (100 - NOTICE_DAYS), "nothing before, then once a day, and nobody else's"
+    assert told[0].startswith("The authority vouches for this home until 1970-04-11, 60 days from now.")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from consensus.identifiers import Digest
+from consensus.identifiers import Digest, Height
+from ledger.block import block_digest
 from ledger.checkpoint import Checkpoint, checkpoint_of
 from ledger.errors import CheckpointContradicted
 from ledger.ledger import Ledger
@@ -97,10 +98,10 @@ def test_another_block_at_its_height_stops_the_node_and_every_start_after(
     assert not file.exists()
 
 
-def test_a_chain_that_began_above_the_checkpoint_has_no_block_to_compare_and_no_use_for_it(
+def test_a_chain_that_began_above_the_checkpoint_compares_it_once_earlier_blocks_are_filled_in(
     chain: ChangingChain, tmp_path: Path
 ) -> None:
-    """What it began at was proven by itself."""
+    """What it began at was held against it by who took it."""
     early = tmp_path / "early"
     while chain.ledger.height < LAST + 3:
         chain.grow()
@@ -108,9 +109,16 @@ def test_a_chain_that_began_above_the_checkpoint_has_no_block_to_compare_and_no_
     write_checkpoint(early, replace(newest, height=LAST - 1))
     begun = begun_at(chain.ledger, LAST, tmp_path / "begun")
     known = KnownKeys(begun, early)
-    assert not early.exists()
     assert known.member_of(chain.rotated.public_key) == chain.rotated.address
+    assert known.addresses() == {*begun.memberships().addresses, *(one for one, _ in begun.memberships().followers)}
+    assert early.exists()
     begun.close()
+    with pytest.raises(CheckpointContradicted):
+        KnownKeys(chain.ledger, early)
+    right = block_digest(chain.ledger.decided_block(Height(LAST - 1)).header)
+    write_checkpoint(early, replace(newest, height=LAST - 1, block=right))
+    KnownKeys(chain.ledger, early)
+    assert not early.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"none", b"\x00" * (FILE_SIZE_BYTES_MAX + 1)])

@@ -1,6 +1,7 @@
 """Taking a state in from real servers, without sockets: liars are named and left out, and stop nothing."""
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from consensus.codec import decode, encode
 from consensus.identifiers import GENESIS_HEIGHT, Address, Digest, Height, Signature
 from contracts.state import StateKey
 from ledger import state_copy, state_ranges
+from ledger.checkpoint import checkpoint_of
 from ledger.ledger import Ledger
-from ledger.origin import Origin
+from ledger.origin import Origin, check_origin
 from ledger.state_copy import copying
 from ledger.state_intake import StateIntake
 from ledger.state_ranges import StateChunk, StateEntry, chunk_fault, region_at, region_root
@@ -29,11 +31,12 @@ from node.mesh.messages import (
     SnapshotOffer,
     SnapshotQuestion,
 )
-from node.snapshots import intake_planner
+from node.snapshots import intake, intake_planner
 from node.snapshots.intake import IntakeLinks, SnapshotIntake
 from node.snapshots.intake_planner import BEGINNINGS_MAX, GIVE_UP_MS, NoSnapshot
 from node.snapshots.own_snapshots import OwnSnapshots
 from node.snapshots.snapshot_server import SnapshotServer
+from tests.support.checkpoints import proof_of_tip
 from tests.support.contracts import make_genesis
 from tests.support.ledger import ChainBuilder
 
@@ -110,6 +113,7 @@ class Joining:
     waiting: list[tuple[Address, PeerMessage]] = field(default_factory=list)
     answered: int = 0
     after_answer: Callable[[], None] = lambda: None
+    judges: bool = True
 
     def __post_init__(self) -> None:
         self.begin()
@@ -144,7 +148,13 @@ class Joining:
         self.asked.append((peer, question))
         self.servers[peer].request(peer, question)
 
+    def judge(self) -> None:
+        taken = self.intake.unjudged
+        if taken is not None and self.judges:
+            self.intake.settle(taken, self.intake.judged(taken))
+
     def step(self) -> None:
+        self.judge()
         self.intake.plan()
         assert self.intake._planner.open_requests <= intake_planner.REQUESTS_MAX
         for server in self.servers.values():
@@ -153,6 +163,7 @@ class Joining:
         for peer, answer in arrived:
             assert isinstance(answer, SnapshotAnswer)
             self.intake.on_answer(peer, answer)
+            self.judge()
             self.answered += 1
             self.after_answer()
         self.now_s += STEP_S
@@ -593,13 +604,47 @@ def test_a_write_that_was_torn_counts_for_nothing(joining: Make, tmp_path: Path)
     assert len(seen) > 5
 
 
+def test_while_an_origin_is_judged_nobody_is_asked_and_nothing_ends(joining: Make) -> None:
+    home = joining()
+    home.judges = False
+    while home.intake.unjudged is None:
+        home.step()
+    asked = len(home.asked)
+    for _ in range(int(3 * GIVE_UP_MS / 1_000 / STEP_S)):
+        assert home.intake.outcome() is None
+        home.step()
+    assert len(home.asked) == asked
+    home.judges = True
+    assert home.has_all()
+
+
+def test_an_origin_that_the_checkpoint_contradicts_is_refused(joining: Make, source: Source) -> None:
+    home = joining()
+    checkpoint = checkpoint_of(proof_of_tip(source.builder.ledger), source.genesis)
+    assert checkpoint.height == AT
+    home.intake._checkpoint = replace(checkpoint, block=Digest(bytes(32)))
+    assert home.outcome() is NoSnapshot.REFUSED
+    home.end_and_go_on()
+    home.intake._checkpoint = checkpoint
+    assert home.has_all()
+
+
 def test_what_is_no_begun_state_is_begun_anew(joining: Make, source: Source, tmp_path: Path) -> None:
     (tmp_path / "intake").mkdir()
     (tmp_path / "intake" / "CURRENT").write_text("no database")
     assert joining().has_all()
 
 
-async def test_it_runs_on_the_loop_until_it_has_all(source: Source, tmp_path: Path) -> None:
+async def test_it_runs_on_the_loop_until_it_has_all_and_judges_the_origin_beside_it(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noted(*arguments: object, **options: object) -> object:
+        threads.append(threading.get_ident())
+        return check_origin(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(intake, "check_origin", noted)
     home = Joining(source=source, directory=tmp_path / "intake")
 
     def answered_at_once(peer: Address, question: PeerMessage) -> None:
@@ -611,10 +656,12 @@ async def test_it_runs_on_the_loop_until_it_has_all(source: Source, tmp_path: Pa
             home.intake.on_answer(sender, answer)
 
     links = IntakeLinks(send=answered_at_once, connected=lambda: frozenset(PEERS), refused=lambda *_: None)
-    intake = SnapshotIntake(genesis=source.genesis, directory=tmp_path / "other", links=links)
     home.intake.close()
-    home.intake = intake
-    found = await intake.run()
+    home.intake = SnapshotIntake(genesis=source.genesis, directory=tmp_path / "other", links=links)
+    home.judges = False
+    found = await home.intake.run()
     assert isinstance(found, StateIntake)
     assert dict(found.entries()) == source.state()
-    intake.close()
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    home.intake.close()
