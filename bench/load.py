@@ -98,6 +98,17 @@ async def measure(network: Network, wallets: Sequence[Wallet]) -> LoadResult:
     return _result(network, run, verify_us=verify_us, single_s=single)
 
 
+async def one_at_a_time(network: Network, wallet: Wallet, transfers: int) -> list[float]:
+    """Submits one transfer after the other to the first node; returns the seconds until each was committed.
+
+    Raises:
+        LoadFailed: one did not execute.
+    """
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2 * WAIT_S)) as session:
+        client = _Client(session, network.urls)
+        return [await client.submit_one(wallet.transfer()) for _ in range(transfers)]
+
+
 class _Client:
     """Submits to the nodes' REST API and insists on execution."""
 

@@ -68,14 +68,17 @@ class Network:
         )
 
 
-def make_testnet(directory: Path, nodes: int) -> Testnet:
-    """Makes a testnet of `nodes` households that consume and generate nothing: its meters have nothing to trade."""
+def make_testnet(directory: Path, nodes: int, cluster_size: int | None = None) -> Testnet:
+    """Makes a testnet of `nodes` households that consume and generate nothing: its meters have nothing to trade.
+    Votes are collected by `cluster_size` of them, by default by all.
+    """
     readings = directory / f"nothing-{nodes}.csv"
     rows = [f"{format_hour(Milliseconds(0))},home{number},0,0" for number in range(1, nodes + 1)]
     readings.write_text(
         "\n".join(["timestamp,household_id,consumption_wh,generation_wh", *rows, ""]), encoding="utf-8"
     )
-    testnet, _ = initialise_testnet(directory / f"nodes-{nodes}", TestnetPlan(readings=readings))
+    place = directory / f"nodes-{nodes}-{cluster_size or 'all'}"
+    testnet, _ = initialise_testnet(place, TestnetPlan(readings=readings, cluster_size=cluster_size))
     return testnet
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from contracts.genesis import CLUSTER_SIZE_MAX, CLUSTER_SIZE_MIN
 from node.cli.terminal import error_console, output_console
 from node.client import open_client
 from node.errors import NodeError, TestnetError
@@ -58,6 +59,15 @@ def init(
             min=1_024, max=PORT_HIGHEST, help="First of two ports per node; free ones by default.", show_default=False
         ),
     ] = None,
+    cluster_size: Annotated[
+        int | None,
+        typer.Option(
+            min=CLUSTER_SIZE_MIN,
+            max=CLUSTER_SIZE_MAX,
+            help="So many nodes are drawn to collect each slot's votes; by default all do, up to 30 nodes.",
+            show_default=False,
+        ),
+    ] = None,
     layout: Annotated[
         Layout | None,
         typer.Option(
@@ -70,7 +80,7 @@ def init(
 
     Repeating it with the same input changes nothing.
     """
-    plan = TestnetPlan(readings=readings, nodes=nodes, base_port=base_port, layout=layout)
+    plan = TestnetPlan(readings=readings, nodes=nodes, base_port=base_port, layout=layout, cluster_size=cluster_size)
     testnet, made = initialise_testnet(directory, plan)
     names = f"{len(testnet.nodes)} nodes, {len(testnet.manifest.households)} of them with a household"
     state = "made" if made else "is there already and was not changed"

@@ -15,14 +15,21 @@ from typing import Final
 
 from cryptography import x509
 
-from contracts.genesis import chain_id
+from contracts.genesis import ClusterParameters, chain_id
 from contracts.units import MICRO_TOKENS_PER_TOKEN, WH_PER_KWH, MicroTokensPerKwh, contract_amount
 from node.admission.authority import MEMBER_VALIDITY, present
 from node.admission.authority_folder import create_authority, open_authority, order_of
 from node.admission.endpoint import Endpoint
 from node.admission.founding import begin_founding, check_founding, with_card, with_member, with_signature
 from node.admission.founding_file import FOUNDING_NAME, write_founding
-from node.admission.founding_rules import GRID_FEE_MICRO_PER_KWH, WALLET_MICRO, Accounts, Tariffs, make_rules
+from node.admission.founding_rules import (
+    CLUSTERS,
+    GRID_FEE_MICRO_PER_KWH,
+    WALLET_MICRO,
+    Accounts,
+    Tariffs,
+    make_rules,
+)
 from node.admission.identity import certificate_key, create_key, load_key
 from node.admission.new_home import CAPACITY_W_DEFAULT, found_from, make_home
 from node.admission.passphrase import create_passphrase_file, read_passphrase_file
@@ -37,6 +44,7 @@ from node.home.configuration import (
     PeerToPeerTable,
 )
 from node.home.folder import READINGS_NAME, Home
+from node.home.genesis_file import load_genesis
 from node.meter.readings_file import (
     HOUSEHOLDS_MAX,
     SHIPPED_READINGS,
@@ -96,6 +104,8 @@ class TestnetPlan:
     """Loopback by default."""
     hours: int | None = None
     """How many hours the readings must have at least, where the testnet is not there yet."""
+    cluster_size: int | None = None
+    """So many of the members are drawn to collect votes; by default as on any chain, so only of many members."""
 
 
 def initialise_testnet(directory: Path, plan: TestnetPlan) -> tuple[Testnet, bool]:
@@ -121,6 +131,8 @@ def initialise_testnet(directory: Path, plan: TestnetPlan) -> tuple[Testnet, boo
     readings = read_readings(plan.readings or SHIPPED_READINGS)
     hours_to_run(plan.hours, len(readings.hours_start_ms), readings.path.name)
     nodes = _check_readings(readings, plan.nodes)
+    if plan.cluster_size is not None and plan.cluster_size >= nodes:
+        raise TestnetError(f"clusters of {plan.cluster_size} are drawn of more nodes than {nodes}")
     try:
         _make(directory, plan, readings, nodes)
     except OSError as error:
@@ -139,6 +151,10 @@ def _refuse_other_input(testnet: Testnet, plan: TestnetPlan) -> None:
         raise TestnetError(f"the testnet in {testnet.directory} {asked}: {remedy}")
     if plan.layout is not None and plan.layout != manifest.layout:
         asked = f"was made for {manifest.layout}, not for {plan.layout}"
+        raise TestnetError(f"the testnet in {testnet.directory} {asked}: {remedy}")
+    size = load_genesis(testnet.home(testnet.nodes[0])).clusters.size
+    if plan.cluster_size not in (None, size):
+        asked = f"draws clusters of {size}, not of {plan.cluster_size}"
         raise TestnetError(f"the testnet in {testnet.directory} {asked}: {remedy}")
     if plan.base_port is not None and plan.base_port != manifest.nodes[0].p2p_port:
         asked = f"has ports from {manifest.nodes[0].p2p_port} on, not from {plan.base_port}"
@@ -197,7 +213,7 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
         issuer=create_key(directory / ISSUER_KEY_NAME).public_key,
         grid=create_key(directory / GRID_KEY_NAME).public_key,
     )
-    founding = begin_founding(make_rules(NETWORK, accounts, Tariffs()), root)
+    founding = begin_founding(make_rules(NETWORK, accounts, Tariffs(), _clusters(plan)), root)
     for chain in chains:
         founding = with_member(founding, chain.decode("ascii"), WALLET_MICRO, now=present())
     for node, home in made:
@@ -215,6 +231,12 @@ def _fill(directory: Path, plan: TestnetPlan, readings: Readings, nodes: int) ->
         nodes=tuple(node for node, _ in made),
     )
     (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _clusters(plan: TestnetPlan) -> ClusterParameters:
+    if plan.cluster_size is None:
+        return CLUSTERS
+    return ClusterParameters(size=plan.cluster_size, members_min=plan.cluster_size + 1)
 
 
 def _make_home(

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from tests.faults.admission_runs import admission_rows
-from tests.faults.member_runs import member_rows
+from tests.faults.member_runs import collector_rows, member_rows
 from tests.faults.table import AdmissionRow, AnyRow, Row, admissions_as_text, as_text, write_table
 from tests.faults.traders import Tell, trader_rows
 
@@ -42,6 +42,7 @@ def main(
             admitted, past_admissions = admission_rows(size, place, only=only, tell=tell)
             joining += admitted
             captured += past_admissions
+        rows += collector_rows(Path(directory) / "clusters", only=only, tell=tell)
     write_table([*rows, *joining], [*beyond, *captured], output)
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     console.print(as_text(rows, "Within the bound of F liars"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tests.faults import buyers, members, newcomers, sellers
+from tests.faults import buyers, collectors, members, newcomers, sellers
 from tests.faults.members import LyingMember
 from tests.faults.tricks import Trick
 
@@ -37,6 +37,14 @@ LIARS: Final[Mapping[str, type[LyingMember]]] = {
     "validator.votes_twice": members.VotesTwice,
     "colluding.forks": members.Colludes,
 }
+
+COLLECTORS: Final[Mapping[str, type[LyingMember]]] = {
+    "cluster.hoards": collectors.Hoards,
+    "cluster.tells_half": collectors.TellsHalf,
+    "cluster.silent": collectors.CollectsSilently,
+    "cluster.counterfeits": collectors.Counterfeits,
+}
+"""They need a street whose clusters are drawn."""
 
 ABOUT_MEMBERS: Final[Mapping[str, type[LyingMember]]] = {
     "leader.admits_anybody": newcomers.AdmitsAnybody,

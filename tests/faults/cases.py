@@ -102,6 +102,11 @@ MEMBERS: Final[Mapping[str, MemberCase]] = {
     "colluding.forks": MemberCase(stage="quorum"),
 }
 
+COLLECTORS: Final[Mapping[str, MemberCase]] = dict.fromkeys(
+    ("cluster.hoards", "cluster.tells_half", "cluster.silent", "cluster.counterfeits"), MemberCase(stage="cluster")
+)
+"""Of F members that collect, where clusters are drawn."""
+
 BEYOND: Final = ("colluding.forks", "validator.votes_for_anything", "validator.votes_against_everything")
 """Run with F + 1 liars too."""
 

@@ -14,7 +14,7 @@ from node.daemon import AgentParts, make_agent, run_daemon
 from node.home.configuration import Configuration, load_configuration
 from node.household.agent import MemberAgent
 from node.household.bilateral import BilateralMarket, MarketParts
-from tests.faults.behaviours import ABOUT_MEMBERS, BEHAVIOURS, LIARS, TRICKS
+from tests.faults.behaviours import ABOUT_MEMBERS, BEHAVIOURS, COLLECTORS, LIARS, TRICKS
 from tests.faults.bending import BendingMesh
 from tests.faults.block_liars import BLOCK_SERVERS
 from tests.faults.tricks import Trick, diary_in, market_with
@@ -23,7 +23,7 @@ from tests.faults.tricks import Trick, diary_in, market_with
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--behaviour", choices=(*BEHAVIOURS, *ABOUT_MEMBERS))
+    what.add_argument("--behaviour", choices=(*BEHAVIOURS, *COLLECTORS, *ABOUT_MEMBERS))
     what.add_argument("--block-server", choices=sorted(BLOCK_SERVERS))
     parser.add_argument("--friends", nargs="*", default=(), help="addresses of other liars, in hex")
     parser.add_argument("--config", type=Path, required=True)
@@ -39,7 +39,7 @@ def run_liar(configuration: Configuration, behaviour: str, friends: list[Address
     def agent_factory(parts: AgentParts) -> MemberAgent:
         if behaviour in TRICKS:
             return tricky_agent(parts, TRICKS[behaviour])
-        {**LIARS, **ABOUT_MEMBERS}[behaviour](parts, diary_in(configuration.home.directory), friends)
+        {**LIARS, **COLLECTORS, **ABOUT_MEMBERS}[behaviour](parts, diary_in(configuration.home.directory), friends)
         return make_agent(parts)
 
     with patch("node.daemon.Mesh", BendingMesh):

@@ -13,7 +13,7 @@ from consensus.quorum import fault_bound
 from contracts.receipts import Status
 from contracts.transactions import ReportMisconduct, SubmitTrade
 from tests.faults.books import Books, fork_height, is_sound, opened
-from tests.faults.cases import BEYOND, MEMBERS, MemberCase
+from tests.faults.cases import BEYOND, COLLECTORS, MEMBERS, MemberCase
 from tests.faults.streets import Plan, RunningStreet, read_diary, running
 from tests.faults.table import FELL, UNCHANGED_OR_RISEN, Row
 
@@ -27,6 +27,10 @@ BEYOND_DEADLINE_S: Final = 8.0
 
 TRADES_AFTER: Final = 2
 """Completed after all lies."""
+
+MEMBERS_DRAWN_OF: Final = 8
+DRAWN: Final = 7
+"""The smallest cluster that genesis takes."""
 
 STANDSTILL_S: Final = 3.0
 """Thirty slots."""
@@ -46,15 +50,26 @@ def member_rows(n: int, directory: Path, *, only: str, tell: Tell) -> tuple[list
     return within, [beyond_row(name, n, directory, tell=tell) for name in BEYOND if only in name]
 
 
+def collector_rows(directory: Path, *, only: str, tell: Tell) -> list[Row]:
+    """Runs every behaviour of collectors whose name contains `only`: `DRAWN` of `MEMBERS_DRAWN_OF`."""
+    return [member_row(name, MEMBERS_DRAWN_OF, directory, tell=tell) for name in COLLECTORS if only in name]
+
+
 def plan_of(name: str, n: int, liars: int) -> Plan:
     numbers = range(FIRST_LIAR, FIRST_LIAR + liars)
-    return Plan(n=n, liars=dict.fromkeys(numbers, name), hours=HOURS, window_hours=WINDOW_HOURS)
+    return Plan(
+        n=n,
+        liars=dict.fromkeys(numbers, name),
+        hours=HOURS,
+        window_hours=WINDOW_HOURS,
+        cluster_size=DRAWN if name in COLLECTORS else None,
+    )
 
 
 def member_row(name: str, n: int, directory: Path, *, tell: Tell) -> Row:
     """Runs one behaviour within the bound and judges it."""
-    case = MEMBERS[name]
-    liars = fault_bound(n) if name in TOGETHER else 1
+    case = {**MEMBERS, **COLLECTORS}[name]
+    liars = fault_bound(n) if name in {*TOGETHER, *COLLECTORS} else 1
     with running(directory / name.replace(".", "-"), plan_of(name, n, liars)) as run:
         try:
             run.wait_for_lies(RunningStreet.knows_offence if case.offence else None)
@@ -185,6 +200,8 @@ class _Judged:
             return f"{len(self._accusers())} honest members, by two signatures"
         if case.reason is not None:
             return f"{len(refusals.names)} honest members, executing the proposal"
+        if case.stage == "cluster":
+            return "who waits for a certificate: it asks others, then tells all"
         if case.stage == "next leader":
             return f"the next leader, with the oldest first ({len(self._left_out_leaders(books))} others)"
         return "nobody needs to: no quorum without honest members"
@@ -197,7 +214,10 @@ class _Judged:
     def _reason(self, case: MemberCase, refusals: Refusals) -> str:
         if case.reason is not None:
             return ", ".join(refusals.reasons)
-        return case.offence or {"next leader": "left out", "quorum": "too few votes"}[case.stage]
+        return (
+            case.offence
+            or {"next leader": "left out", "quorum": "too few votes", "cluster": "no certificate"}[case.stage]
+        )
 
     def _invalid_decided(self, books: Books, case: MemberCase) -> bool:
         """Says whether a block of a liar that honest members refused was decided all the same."""

@@ -185,7 +185,7 @@ class LeavesTradeOut(LyingMember):
         self.mempool.candidates = candidates  # type: ignore[method-assign]
 
 
-class _Bends(LyingMember):
+class Bends(LyingMember):
     """Replaces what leaves its mesh."""
 
     def lie(self) -> None:
@@ -207,7 +207,7 @@ class _Bends(LyingMember):
         return self.ledger.build(slot=honest.slot, leader=self.own, candidates=candidates, prove=self.key.prove)
 
 
-class _Shameless(_Bends):
+class _Shameless(Bends):
     """Goes on after it was found out, until it has lied enough: it leads its own slots although it is suspended, and
     does not keep silent when it is shown what it signed and its sign state does not know.
 
@@ -266,7 +266,7 @@ class VotesForAnything(ProposesInvalidBlock):
         self.ledger.check = lambda block: None  # type: ignore[method-assign]
 
 
-class VotesAgainstEverything(_Bends):
+class VotesAgainstEverything(Bends):
     """Never votes, commits or proposes, and asks for a view change at every proposal."""
 
     def bent(self, recipient: Address, message: PeerMessage) -> Iterable[PeerMessage]:
@@ -286,7 +286,7 @@ class VotesAgainstEverything(_Bends):
             self.mesh.send_as_it_is(member, against)
 
 
-class VotesTwice(_Bends):
+class VotesTwice(Bends):
     """Votes for the leader's block, and in the same slot for one that nobody has."""
 
     def bent(self, recipient: Address, message: PeerMessage) -> Iterable[PeerMessage]:

@@ -77,6 +77,8 @@ class Plan:
     readings: Path | None = None
     promised_hour: int = 1
     """Of the readings: the window of the forward trade that is never delivered, by a meter that stops before it."""
+    cluster_size: int | None = None
+    """So many of the n collect votes; None: all."""
 
     @property
     def honest(self) -> list[int]:
@@ -108,7 +110,9 @@ def make_street(directory: Path, plan: Plan) -> Street:
     if readings is None:
         readings = directory.with_name(f"{directory.name}.csv")
         write_street_readings(readings, plan.n, plan.hours)
-    testnet, _ = initialise_testnet(directory, TestnetPlan(readings=readings, base_port=free_ports(2 * plan.n)))
+    ports = free_ports(2 * plan.n)
+    asked = TestnetPlan(readings=readings, base_port=ports, cluster_size=plan.cluster_size)
+    testnet, _ = initialise_testnet(directory, asked)
     first = testnet.home(testnet.nodes[0])
     genesis = replace(
         load_genesis(first),

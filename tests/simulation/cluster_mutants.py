@@ -15,15 +15,16 @@ from consensus.membership import Leaders
 from consensus.replica import Replica, Rule
 from ledger import validation
 from node.chain.driver import Driver
-from tests.simulation import breaks, test_clusters
+from tests.simulation import breaks, test_clusters, test_scale
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Mutant, edited
 from tests.support import consensus as support
-from tests.unit.consensus import test_collecting, test_gathering, test_two_leaders
+from tests.unit.consensus import test_collecting, test_explaining_collectors, test_gathering, test_two_leaders
 from tests.unit.ledger import test_drawn_clusters
 
 G = test_gathering
 K = test_collecting
+X = test_explaining_collectors
 L = test_two_leaders
 D = test_drawn_clusters
 
@@ -184,6 +185,25 @@ CLUSTER_MUTANTS: Final = (
         "what goes to the cluster goes there for ever",
         rule_edited(collecting.rule_ask_cluster, ("        state.is_plain = True\n", "        pass\n")),
         K.test_then_the_next_two_and_at_two_thirds_it_says_it_to_all,
+        test_scale.test_where_only_liars_are_drawn_that_hoard_what_they_collect_a_block_waits_two_thirds_of_a_slot,
+    ),
+    collecting_break(
+        "who does not collect is told to wait for votes",
+        edited(explain, "_wait", ("found.needed > 0 and collectors", "False")),
+        X.test_a_follower_that_voted_waits_for_its_two_collectors_and_not_for_votes_that_it_never_hears,
+        X.test_a_commit_waits_for_the_next_certificate,
+    ),
+    collecting_break(
+        "others are told to hand certificates out than do",
+        edited(explain, "handed_by", ("for later in (0, 1)", "for later in (1, 2)")),
+        X.test_who_hands_it_over_is_who_does,
+    ),
+    collecting_break(
+        "who tells all is said to tell the cluster",
+        edited(explain, "_stage", ("if has_failed or", "if False and")),
+        X.test_after_a_third_of_a_slot_it_asks_and_after_two_thirds_it_tells_all_and_counts_votes,
+        directed(X.test_off_the_fast_path_all_hear_all, case="a slot that failed"),
+        directed(X.test_off_the_fast_path_all_hear_all, case="a justified proposal"),
     ),
     *(
         collecting_break(f"to the cluster alone goes what follows {case}", break_, directed(TO_ALL, case=case))

@@ -199,6 +199,7 @@ def test_a_copy_of_the_same_readings_is_the_same_input(made: Testnet, tmp_path: 
         (TestnetPlan(nodes=8), "has 7 nodes, not 8"),
         (TestnetPlan(layout="containers"), "was made for loopback, not for containers"),
         (TestnetPlan(base_port=1_234), "not from 1234"),
+        (TestnetPlan(cluster_size=7), "draws clusters of 10, not of 7"),
     ],
 )
 def test_other_input_is_refused_and_changes_nothing(made: Testnet, plan: TestnetPlan, complaint: str) -> None:
@@ -235,6 +236,14 @@ def test_three_households_are_too_few(tmp_path: Path) -> None:
 def test_fewer_nodes_than_households_are_refused(tmp_path: Path) -> None:
     assert "4 nodes asked for" in refusal(tmp_path / "t", TestnetPlan(nodes=4))
     assert "at most 256" in refusal(tmp_path / "t", TestnetPlan(nodes=257))
+
+
+def test_clusters_are_drawn_of_more_nodes_than_they_have(tmp_path: Path) -> None:
+    assert "drawn of more nodes than 7" in refusal(tmp_path / "t", TestnetPlan(nodes=7, cluster_size=7))
+    testnet, _ = initialise_testnet(tmp_path / "u", TestnetPlan(nodes=9, cluster_size=7))
+    clusters = load_genesis(testnet.home(testnet.nodes[0])).clusters
+    assert (clusters.size, clusters.members_min) == (7, 8)
+    assert initialise_testnet(tmp_path / "u", TestnetPlan(cluster_size=7))[1] is False
 
 
 def test_a_household_that_could_not_pay_is_refused(tmp_path: Path) -> None:
