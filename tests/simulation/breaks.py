@@ -8,7 +8,19 @@ from unittest.mock import patch
 
 import msgspec
 
-from consensus import clock, heights, intake, member, quorum, recovery, relaying, replica, safety, verification
+from consensus import (
+    clock,
+    heights,
+    intake,
+    liveness,
+    member,
+    quorum,
+    recovery,
+    relaying,
+    replica,
+    safety,
+    verification,
+)
 from consensus.codec import encode
 from consensus.cryptography import HashKind, digest
 from consensus.events import Instant, Outbox, SignState, fresh_sign_state
@@ -28,6 +40,14 @@ def without(*rules: Callable[..., bool]) -> tuple[Any, str, Any]:
 
 def instead(true: Callable[..., bool], broken: Callable[..., bool]) -> tuple[Any, str, Any]:
     return replica, "RULES", tuple(broken if rule is true else rule for rule in replica.RULES)
+
+
+def resend_and_remember(member: member.Member, now: Instant) -> bool:
+    """What was passed on before a resending is not passed on after it."""
+    relayed = dict(member.state.relayed)
+    is_done = liveness.rule_resend(member, now)
+    member.state.relayed.update(relayed)
+    return is_done
 
 
 def two_f_plus_one(members: int) -> int:

@@ -578,6 +578,27 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        name="statements are passed on among any number of members",
+        rule="P9",
+        breaks=((member.Member, "may_relay", property(lambda _: True)),),
+        killers=(
+            test_relaying.test_more_than_thirteen_members_pass_nothing_on,
+            test_relaying.test_more_than_thirteen_members_pass_no_status_on_and_answer_none,
+        ),
+    ),
+    Mutant(
+        name="what was passed on once is never passed on again",
+        rule="P9",
+        breaks=(breaks.instead(liveness.rule_resend, breaks.resend_and_remember),),
+        killers=(test_relaying.test_it_goes_again_with_each_resending,),
+    ),
+    Mutant(
+        name="who passes a STATUS on is taken for its origin",
+        rule="P9",
+        breaks=(edited(relaying, "answer_origin", ("origin = message.origin", "origin = sender")),),
+        killers=(test_relaying.test_who_is_heard_over_others_only_and_behind_is_sent_what_it_lacks_once_a_slot,),
+    ),
+    Mutant(
         name="what is passed on goes to those that hear the signer, too",
         rule="P9",
         breaks=((relaying, "_hearing", lambda *_: ()),),

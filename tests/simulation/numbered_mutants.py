@@ -65,11 +65,45 @@ NUMBERED: Final = {
 """By their number in the protocol's list of breaks."""
 
 
+CLUSTERS: Final = {
+    1: "who may propose is asked without looking at the justification",
+    2: "what goes to the cluster goes there for ever",
+    3: "nothing is passed on",
+    4: "a certificate that came whole counts by the tally alone",
+    5: "a short form's bitmap may have another length",
+    6: "a certificate that was handed out is believed unchecked",
+    7: "what is in a certificate is no evidence",
+    8: "what decides is not handed out",
+    9: "no collector hands out a second time",
+    10: "requests are answered without a limit",
+    11: "what is passed on is held by sender",
+    12: "who passes a STATUS on is taken for its origin",
+    13: "statements are passed on among any number of members",
+    14: "a block counts whose header has the slot's other leader",
+    15: "numbers below a bound are words modulo the bound",
+    16: "each region is as likely, whatever its size",
+    17: "who was drawn leads in the order of the regions",
+    18: "a leader proves another output in each of its slots",
+    20: "a scalar above the order is the same proof again",
+    22: "a member is drawn whose key is new",
+    23: "attempts are led in the order of admission though something is drawn",
+    24: "a suspended member is drawn",
+    25: "who stands in the carried certificate alone is rewarded",
+    26: "misconduct takes what stands as stake alone",
+    27: "a stake that was taken back verifies while it is locked",
+    28: "what was passed on once is never passed on again",
+    29: "to the cluster alone goes what follows a slot given up",
+}
+"""The same of the list about drawn clusters. What nothing can notice (19, 21, and of 5 the number of bits) is told in
+`randomness_mutants` and `cluster_mutants`, with the reason.
+"""
+
+
 def table() -> list[str]:
     """One line for each: number, break, what noticed it."""
     by_name = {mutant.name: mutant for mutant in MUTANTS}
     lines = []
-    for number, name in NUMBERED.items():
+    for number, name in (*NUMBERED.items(), *CLUSTERS.items()):
         noticed = [failure_of(by_name[name], killer) for killer in by_name[name].killers]
         lines.append(f"{number}  {name}\n" + "\n".join(f"      {line}" for line in noticed))
     return lines

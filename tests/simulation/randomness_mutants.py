@@ -54,6 +54,14 @@ def clusters(vectors: list[Any]) -> Killer:
 
 DRAWS: Final = (
     broken(
+        "a stake that was taken back verifies while it is locked",
+        N,
+        "verifiers",
+        "scores[address].staked >=",
+        "scores[address].staked + (one.amount if (one := scores[address].unlocking) is not None else 0) >=",
+        N.test_a_stake_that_was_taken_back_verifies_nothing,
+    ),
+    broken(
         "numbers below a bound are words modulo the bound",
         sampling.Draws,
         "below",

@@ -9,7 +9,7 @@ from consensus import ceremony
 from tests.simulation.__main__ import app
 from tests.simulation.ceremony_runs import EXPECTED, SETTINGS, Summary, run_seeds
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.numbered_mutants import NUMBERED
+from tests.simulation.numbered_mutants import CLUSTERS, NUMBERED
 
 SEEDS = 13 * 40
 PART = 13 * 4
@@ -49,3 +49,8 @@ def test_the_command_counts_in_its_last_line_and_fails_on_a_fork() -> None:
 @pytest.mark.parametrize("number", [number for number in range(1, 47) if number not in {11, 14}])
 def test_each_numbered_break_is_tried(number: int) -> None:
     assert NUMBERED[number] in {mutant.name for mutant in MUTANTS}
+
+
+def test_each_numbered_break_of_clusters_is_tried() -> None:
+    assert set(CLUSTERS) == set(range(1, 30)) - {19, 21}
+    assert set(CLUSTERS.values()) <= {mutant.name for mutant in MUTANTS}
