@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from consensus.identifiers import Address, Digest, Height
+from contracts.rule_records import Rules
+from contracts.state import RULES_KEY
+from contracts.state_reading import require
 from contracts.transactions import transaction_digest
 from ledger.errors import TransactionRefused
 from ledger.ledger import Ledger
@@ -22,6 +25,8 @@ class TransactionPool:
         self._monotonic_ms = monotonic_ms
         self._standings: dict[Address, Standing] = {}
         """Of senders with a wallet, after the ledger's newest block: most send more than one transaction a block."""
+        self._version: int | None = None
+        """Of the rules of the next block; None until a transaction asks for it."""
 
     def take(self, raw: bytes) -> Digest:
         """Verifies a transaction and puts it into the mempool.
@@ -48,7 +53,7 @@ class TransactionPool:
             last_nonce=standing.last_nonce,
             height=Height(ledger.height + 1),
             key=standing.key,
-            version=ledger.rules.version,
+            version=self._rules_version(),
         )
         if refusal is not None:
             raise SubmissionRefused(refusal.reason.value, refusal.detail)
@@ -67,11 +72,17 @@ class TransactionPool:
     def on_applied(self, decided: Iterable[Digest]) -> tuple[Dropped, ...]:
         """Removes what the ledger's newest block contains, and what no later one may; returns the latter."""
         self._standings.clear()
+        self._version = None
         return self.mempool.on_applied(decided, standing_of=self._standing_of, height=self._ledger.height)
 
     def older_than(self, age_ms: int) -> list[bytes]:
         """Returns what waits longer than `age_ms`, the oldest first, to be passed on once more."""
         return self.mempool.older_than(self._monotonic_ms() - age_ms)
+
+    def _rules_version(self) -> int:
+        if self._version is None:
+            self._version = require(self._ledger, RULES_KEY, Rules).version
+        return self._version
 
     def _standing_of(self, sender: Address) -> Standing:
         standing = self._standings.get(sender)
