@@ -73,8 +73,6 @@ OF_SEEDS: Final = Expected(_OF_SEEDS, runs_min=2_000)
 
 JOINED: Final = "a home joined"
 LEFT: Final = "a home left"
-RAN_OUT: Final = "a certificate ran out and its member went"
-RENEWED: Final = "a member was renewed before it went"
 ATTENDED: Final = "who attends was compared with what blocks say"
 
 PROPOSED: Final = "a liar proposed in a slot that passes unused"
@@ -106,8 +104,6 @@ OF_CHANGES: Final = Expected(
     (
         JOINED,
         LEFT,
-        RAN_OUT,
-        RENEWED,
         ATTENDED,
         "a message was lost",
         "a message was doubled",
