@@ -246,3 +246,16 @@ class LedgerReader:
             value=self.get(key),
             path=prove(self.node, self.state_root, key),
         )
+
+
+class StateAt:
+    """The state as it was after a height, for who reads one as of today."""
+
+    def __init__(self, ledger: LedgerReader, height: Height) -> None:
+        """Takes whose state it is: what it lacks at that height is not looked for here."""
+        self._ledger = ledger
+        self._height = height
+
+    def get(self, key: StateKey) -> bytes | None:
+        """Returns the value that a key had then, None if it had none."""
+        return self._ledger.get_at(key, self._height)

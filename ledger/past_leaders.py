@@ -3,20 +3,10 @@
 from consensus.identifiers import Address, Height
 from consensus.membership import Leaders
 from contracts.clusters import sampling_above
-from contracts.state import Overlay, StateKey
+from contracts.state import Overlay
 from ledger.block import BlockHeader
 from ledger.ledger import Ledger
-
-
-class _Past:
-    """The state as it was after a height."""
-
-    def __init__(self, ledger: Ledger, height: Height) -> None:
-        self._ledger = ledger
-        self._height = height
-
-    def get(self, key: StateKey) -> bytes | None:
-        return self._ledger.get_at(key, self._height)
+from ledger.ledger_reading import StateAt
 
 
 def leaders_at(ledger: Ledger, height: Height) -> Leaders | None:
@@ -30,7 +20,7 @@ def leaders_at(ledger: Ledger, height: Height) -> Leaders | None:
         return Leaders(membership)
     if ledger.lacks(below):
         return None
-    overlay = Overlay(_Past(ledger, below))
+    overlay = Overlay(StateAt(ledger, below))
     return Leaders(membership, sampling=sampling_above(below, membership.members, overlay, ledger.genesis))
 
 

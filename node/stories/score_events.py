@@ -42,6 +42,7 @@ from contracts.state import (
 from contracts.transactions import GiveVerdict, PublishReading, ReportMisconduct, SetStake, decode_transaction
 from contracts.units import WattHours, contract_amount
 from ledger.ledger import Ledger
+from ledger.ledger_reading import StateAt
 from ledger.validation import parent_voters
 from node.names.names import Names
 from node.stories.words import hour_text, short
@@ -67,17 +68,6 @@ class ScoreEvent:
 def score_events(ledger: Ledger, names: Names, address: Address, height: Height) -> list[ScoreEvent]:
     """Returns what a block, not genesis, did to a member's score."""
     return list(_BlockEvents(ledger, names, address, height).all())
-
-
-class _StateAt:
-    """The state after a block."""
-
-    def __init__(self, ledger: Ledger, height: Height) -> None:
-        self._ledger = ledger
-        self._height = height
-
-    def get(self, key: StateKey) -> bytes | None:
-        return self._ledger.get_at(key, self._height)
 
 
 class _BlockEvents:
@@ -126,7 +116,7 @@ class _BlockEvents:
         if self._block.header.version < ATTENDANCE_VERSION:
             if self._address in voters:
                 yield ScoreEvent(cause=ScoreCause.VALIDATOR, reference=b"", words=f"signed {counted}")
-        elif self._address in attending(Overlay(_StateAt(self._ledger, self._before)), self._height, voters):
+        elif self._address in attending(Overlay(StateAt(self._ledger, self._before)), self._height, voters):
             yield ScoreEvent(cause=ScoreCause.VALIDATOR, reference=b"", words=f"attended {counted}")
         if self._ledger.decided_block(self._before).header.leader == self._address:
             yield ScoreEvent(cause=ScoreCause.LEADER, reference=b"", words=f"led {counted}")

@@ -6,6 +6,7 @@ from consensus.identifiers import Address, Height
 from contracts.attendance import CERTIFICATES_KEPT, attending
 from contracts.state import Overlay, StateKey
 from ledger.ledger import Ledger
+from ledger.ledger_reading import StateAt
 from ledger.validation import parent_voters
 
 
@@ -30,7 +31,7 @@ def check_attendance(ledger: Ledger) -> int:
         voters = parent_voters(ledger.decided_block(height).parent_certificate)
         signers.append(frozenset(voters))
         expected = frozenset[Address]().union(*signers) & {*ledger.membership_at(below).addresses}
-        found = attending(Overlay(_StateAt(ledger, below)), height, voters)
+        found = attending(Overlay(StateAt(ledger, below)), height, voters)
         assert len(found) == len(set(found))
         assert set(found) == expected, f"block {height} rewards {len(found)}, by its blocks {len(expected)}"
     return max(0, ledger.height - 1)

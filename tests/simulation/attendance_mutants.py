@@ -249,7 +249,7 @@ ATTENDANCE_MUTANTS: Final = (
                 score_events._BlockEvents,
                 "_service",
                 (
-                    "attending(Overlay(_StateAt(self._ledger, self._before)), self._height, voters)",
+                    "attending(Overlay(StateAt(self._ledger, self._before)), self._height, voters)",
                     "voters",
                 ),
             ),

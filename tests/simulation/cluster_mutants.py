@@ -172,7 +172,7 @@ CLUSTER_MUTANTS: Final = (
     ),
     breaking(
         "who collected is told by today's state",
-        edited(D, "leaders_at", ("Overlay(_Past(ledger, below))", "Overlay(ledger)")),
+        edited(D, "leaders_at", ("Overlay(StateAt(ledger, below))", "Overlay(ledger)")),
         directed(D.test_who_collected_is_told_as_it_was_then_whoever_is_eligible_by_now),
     ),
     breaking(

@@ -14,7 +14,7 @@ from contracts.execution import BlockContext, execute_block
 from contracts.proposal_records import SuspensionChange
 from contracts.receipts import Stage
 from contracts.run import ScoreBoard
-from contracts.state import ScoreCause, StateKey
+from contracts.state import ScoreCause
 from contracts.transactions import (
     Action,
     Approve,
@@ -26,7 +26,7 @@ from contracts.transactions import (
     transaction_digest,
 )
 from contracts.units import MicroTokensPerKwh
-from ledger.ledger import Ledger
+from ledger.ledger_reading import StateAt
 from node.stories.score_events import score_events
 from node.stories.score_history import EVENTS_TOLD_MAX, score_history
 from qscore.parameters import DEFAULT_PARAMETERS, Millionths
@@ -48,17 +48,6 @@ from tests.support.names import names_in
 from tests.support.stories import StoryChain, told, two_votes
 
 Written = tuple[Address, ScoreCause, bytes]
-
-
-class StateAt:
-    """The state after a block."""
-
-    def __init__(self, ledger: Ledger, height: Height) -> None:
-        self._ledger = ledger
-        self._height = height
-
-    def get(self, key: StateKey) -> bytes | None:
-        return self._ledger.get_at(key, self._height)
 
 
 BY_QUORUM = {True: ScoreCause.SUSPENSION, False: ScoreCause.REINSTATEMENT}
