@@ -34,6 +34,7 @@ LONGEST: Final = (
     "test_testnet_signals.py",
     "test_joining.py",
     "test_leaving.py",
+    "test_renewing.py",
 )
 """The other process begins with these, so that it is not left alone with one at the end."""
 
