@@ -10,7 +10,7 @@ SIMULATOR := $(BIN)/p2pnode-sim
 # Tests start thousands of processes: with it, each would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test unit coverage simulation mutants sim soak integration api-long long endurance faults ceremonies fuzz lint types bench testnet-containers lock clean
+.PHONY: help setup run test unit coverage simulation mutants sim soak integration integration-together integration-alone api-long long endurance faults ceremonies fuzz lint types bench testnet-containers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -66,8 +66,16 @@ sim: setup  ## 20,000 seeds, every Twins scenario, dead links, small chains in f
 soak: setup  ## seeds until one fails
 	@$(BIN)/p2pnode-sim soak
 
-integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie; most of it waits, so two processes at a time
-	@$(BIN)/pytest tests/integration tests/faults -q -n 2 --dist loadgroup --no-loadscope-reorder --timeout 600
+integration: setup  ## real daemons, sockets, TLS, LevelDB, and a few that lie
+	@$(MAKE) --no-print-directory -j1 -k integration-together integration-alone
+
+INTEGRATION := $(BIN)/pytest tests/integration tests/faults -q --timeout 600
+
+integration-together: setup  ## its tests that mostly wait: two processes at a time, each module in one of them
+	@$(INTEGRATION) -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
+
+integration-alone: setup  ## its tests that need the machine for themselves: grep -r mark.alone tests
+	@$(INTEGRATION) -m alone
 
 api-long: setup  ## 1,000 requests to each operation of the API, made from its OpenAPI document: 15 minutes
 	@$(BIN)/python -m tests.conformance --cases 1000

@@ -116,11 +116,11 @@ def _executed_proposals(member: Member) -> Iterator[PrePrepare]:
 
 
 def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:
-    """Yields who hears a signer itself, by its own last STATUS: nothing need be passed on to it. Nobody once this
-    member gave a slot up: a link may have died since.
+    """Yields who hears a signer itself, by its own last STATUS: nothing need be passed on to it. Also where a slot
+    was given up: members that are slow would have N times as much to read, and be slower for it, for ever.
     """
     addresses = member.state.membership.addresses
-    if member.state.sign_state.attempts > 0 or signer not in addresses:
+    if signer not in addresses:
         return
     number = addresses.index(signer)
     for address, bitmap in member.hears.items():

@@ -234,7 +234,6 @@ def view_change(member: Member, slot: Slot, now: Instant) -> bool:
     state.sign_state = msgspec.structs.replace(signed, promise=slot, attempts=signed.attempts + 1)
     state.view_change_quorum_ms = None
     state.said_ms = now.monotonic_ms
-    state.relayed.clear()  # from now on it goes to all
     member.view_changes_sent += 1
     member.enter(Phase.CHANGING_VIEW)
     send_view_change(member, now)

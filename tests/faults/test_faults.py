@@ -9,6 +9,8 @@ from tests.faults.books import Books
 from tests.faults.member_runs import beyond_row, member_row
 from tests.faults.traders import trader_row
 
+pytestmark = pytest.mark.alone("liars have eight seconds to break the agreement")
+
 N = 4
 
 

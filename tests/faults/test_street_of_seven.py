@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from node.meter.readings_file import read_readings
 from tests.faults.books import opened
 from tests.faults.street_of_seven import BUYER, Judged, run_behaviour
 from tests.support.testnet import Street
+
+pytestmark = pytest.mark.alone("seven daemons trade, and each hour has three seconds")
 
 HOURS = 48
 

@@ -12,18 +12,6 @@ import pytest
 from tests.support.long_chain import make_street
 from tests.support.testnet import FIRST_RUN_HOURS, Ended, Street, cleaned_up, init_testnet, p2pnode
 
-BUSY: Final = (
-    "test_testnet.py",
-    "test_crashes.py",
-    "test_street_that_changes.py",
-    "test_flood.py",
-    "test_exchanged_keys.py",
-    "test_block_sync_peers.py",
-    "test_faults.py",
-    "test_street_of_seven.py",
-)
-"""Modules whose daemons keep both processors busy, not only wait: one process runs them, one after the other."""
-
 LONGEST: Final = (
     "test_recovery.py",
     "test_offices_of_daemons.py",
@@ -35,17 +23,13 @@ LONGEST: Final = (
     "test_joining.py",
     "test_leaving.py",
 )
-"""The other process begins with these, so that it is not left alone with one at the end."""
+"""Modules that take a minute: the two processes begin with these, so that neither is left with one at the end."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which modules run in one process, and in which order: each of the others stays whole."""
-    place = {name: number for number, name in enumerate((*BUSY, *LONGEST))}
+    place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
-    for item in items:
-        name = item.path.name
-        item.add_marker(pytest.mark.xdist_group("busy" if name in BUSY else name))
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.endurance.sync import EXPECTED_REASONS, sync_beside_liars, sync_from_all
 from tests.faults.block_liars import BLOCK_SERVERS
+
+pytestmark = pytest.mark.alone("thousands of blocks as fast as they go, and memory is measured")
 
 BLOCKS = 3_000
 MEMORY_GROWTH_MIB_MAX = 64

@@ -10,6 +10,8 @@ from tests.endurance.pauses import SHORT_SLOT_MS, run_pause
 from tests.endurance.phases import run_phase
 from tests.endurance.witness import COMMIT, NONE, VIEW_CHANGE, VOTE, Statement, contradictions
 
+pytestmark = pytest.mark.alone("recoveries have ten seconds, under load")
+
 
 def test_what_was_replied_outlives_kills() -> None:
     figures = run_kills(nodes=4, kills=3, seed=2)

@@ -25,6 +25,8 @@ from tests.support.testnet import (
 )
 from tests.support.testnet import write_readings as write_rows
 
+pytestmark = pytest.mark.alone("four daemons trade all the time")
+
 
 @pytest.fixture
 def street(tmp_path: Path) -> Iterator[Street]:

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from node.mesh.limits import MeshRefusal
 from tests.endurance.flood import MEMORY_GROWTH_MIB_MAX, flood_testnet
+
+pytestmark = pytest.mark.alone("forty-five thousand messages as fast as they go, and memory is measured")
 
 MESSAGES = 45_000
 

@@ -10,6 +10,8 @@ import tomlkit
 from tests.support.long_chain import make_street
 from tests.support.testnet import Node, Street, cleaned_up, daemon, wait_until
 
+pytestmark = pytest.mark.alone("each transfer has fifteen seconds to be decided")
+
 NODES = 4
 NOBODY_LISTENS: int = 1
 """A port of loopback."""

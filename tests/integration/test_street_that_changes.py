@@ -24,6 +24,8 @@ from tests.support.new_homes import show_identity
 from tests.support.ports import free_port
 from tests.support.testnet import Node, cleaned_up, p2pnode, wait_until, write_readings
 
+pytestmark = pytest.mark.alone("six daemons trade all the time")
+
 HOURS = 3_000
 """More than are traded while the test runs."""
 PASSPHRASE = ("--key-file", "ca.passphrase")

@@ -29,6 +29,8 @@ from tests.support.testnet import (
     write_readings,
 )
 
+pytestmark = pytest.mark.alone("five, seven and twelve daemons trade as fast as they can")
+
 HOURS = FIRST_RUN_HOURS
 TRADED_WH = 11_894
 SURPLUS_WH = 233_007

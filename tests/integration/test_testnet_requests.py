@@ -15,6 +15,8 @@ from consensus.identifiers import Digest
 from node.api.quota import BURST_MAX, RATE_PER_S
 from tests.support.testnet import MESSAGEPACK_TYPE, STACK_TRACE, Node, Street, cleaned_up, init_testnet, p2pnode
 
+pytestmark = pytest.mark.alone("five daemons, and ten thousand requests at once")
+
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:

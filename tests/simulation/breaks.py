@@ -1,7 +1,7 @@
 """What the mutants put in the place of production functions (`mutants`). Each breaks one rule."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 from unittest.mock import patch
@@ -25,7 +25,7 @@ from consensus.codec import encode
 from consensus.cryptography import HashKind, digest
 from consensus.events import Instant, Outbox, SignState, fresh_sign_state
 from consensus.height import HeightState
-from consensus.identifiers import Digest, Height, Slot
+from consensus.identifiers import Address, Digest, Height, Slot
 from consensus.membership import Membership, Memberships
 from consensus.messages import Claim, Endorsement, HeightAnswer, Justification, PrePrepare, Status
 from consensus.phases import Phase
@@ -48,6 +48,12 @@ def resend_and_remember(member: member.Member, now: Instant) -> bool:
     is_done = liveness.rule_resend(member, now)
     member.state.relayed.update(relayed)
     return is_done
+
+
+def hearing_until_a_slot_is_given_up(
+    member: member.Member, signer: Address, now: Instant, true: Callable[..., Iterable[Address]] = relaying._hearing
+) -> Iterable[Address]:
+    return () if member.state.sign_state.attempts > 0 else true(member, signer, now)
 
 
 def two_f_plus_one(members: int) -> int:

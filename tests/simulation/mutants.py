@@ -29,7 +29,7 @@ from consensus.identifiers import Height
 from consensus.membership import Membership, Memberships
 from consensus.tally import Tally
 from node.chain import driver
-from tests.simulation import breaks, byzantine, checker, test_links, wrong_clocks
+from tests.simulation import breaks, byzantine, checker, test_links, test_overload, wrong_clocks
 from tests.simulation.ceremony_mutants import CEREMONY_MUTANTS
 from tests.simulation.faults import Faults, Role
 from tests.simulation.host import TAU_MS
@@ -605,6 +605,15 @@ MUTANTS = (
         killers=(
             lambda: test_links.test_where_all_links_work_passing_on_changes_nothing(4, 150),
             test_relaying.test_who_says_that_it_hears_a_signer_is_passed_nothing_of_it,
+        ),
+    ),
+    Mutant(
+        name="once a slot is given up everything goes on to all, also to those that hear the signer",
+        rule="P9",
+        breaks=((relaying, "_hearing", breaks.hearing_until_a_slot_is_given_up),),
+        killers=(
+            test_relaying.test_that_is_believed_also_once_the_slot_is_given_up,
+            lambda: test_overload.test_members_of_one_machine_that_start_one_after_the_other_decide_soon(7, 1.0, 0),
         ),
     ),
     Mutant(

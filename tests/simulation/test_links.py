@@ -21,6 +21,8 @@ from tests.simulation.signing import keyed_hash_keys, keyed_hashes
 from tests.support.consensus import Members
 
 MEDIAN_MAX_SLOTS = 0.5
+DYING_SLOTS_MAX = 12
+"""For all to execute what is asked for when the links die."""
 SAMPLE = 25
 USAGE_ERROR = 2
 
@@ -71,6 +73,19 @@ def test_what_was_lost_leaves_nobody_behind_who_is_heard_over_three_links() -> N
             network = Network(4, seed, faults, keys=keyed_hash_keys(4))
             is_executed = run_requests(network, requests=5, spread_ms=5_000, limit_ms=100 * TAU_MS)
         assert is_executed, f"seed {seed} stands"
+
+
+@pytest.mark.parametrize(("members", "every"), [(4, 1), (5, 80)])
+def test_links_that_die_later_are_found_dead_within_slots(members: int, every: int) -> None:
+    """All members said that they hear each other: first that must be seen to be over (N / 2 slots and one more)."""
+    for pattern in islice(classes(members, is_one_way=True), 0, None, every):
+        with keyed_hashes():
+            network = Network(members, 1, Faults(), keys=keyed_hash_keys(members))
+            assert run_requests(network, requests=5, spread_ms=5 * TAU_MS, limit_ms=20 * TAU_MS)
+            network.dead_links = pattern
+            network.hosts[0].submit(5)
+            is_executed = network.run(network.is_everything_executed, DYING_SLOTS_MAX * TAU_MS)
+        assert is_executed, sorted(pattern)
 
 
 def test_patterns_are_those_with_a_quorum_over_two_links() -> None:
