@@ -5,9 +5,9 @@ some seconds; from then on every change that was asked for must come into force 
 clients ask for after it must be executed by all of them, within `RECOVERY_SLOTS_MAX` slots.
 
 What the rules do not promise is not drawn: fewer honest verifiers than an application needs, more liars than F of the
-fewest members that there will be, fewer members than genesis allows. A renewal that is asked for in time comes too late
-where the chain stands meanwhile: such a home neither verifies nor brings applications, and is gone then like who left.
-Of those that go the last ones stay where fewer than genesis' `members_min` would be left.
+fewest members that there will be, fewer members than genesis allows. A renewal that is asked for in time comes too
+late where the chain stands meanwhile: such a home neither verifies nor brings applications, and is gone then like who
+left. Of those that go the last ones stay where fewer than genesis' `members_min` would be left.
 """
 
 from collections.abc import Callable
@@ -123,8 +123,8 @@ def plan_of(seed: int) -> Plan:
 
 
 def _can_do_without(renewing: list[int], staying: list[int], late: list[int], *, founders: int) -> bool:
-    """Says whether the other founders are enough to verify who joins, whoever of them leaves, and one of them is there
-    for all of the run, or at least until all have joined where no founder stays.
+    """Says whether the other founders are enough to verify who joins, whoever of them leaves, and one of them is
+    there for all of the run, or at least until all have joined where no founder stays.
     """
     there = [number for number in staying if number not in late] or staying
     steady = {*staying} - {*renewing}
@@ -306,7 +306,11 @@ class Changing:
 
 def run_changes(seed: int) -> Outcome:
     """Runs one seed; a violation of safety is an outcome, not an exception."""
-    plan = plan_of(seed)
+    return run_plan(plan_of(seed))
+
+
+def run_plan(plan: Plan) -> Outcome:
+    """Runs what a seed chose, as `run_changes`."""
     with TemporaryDirectory(prefix="p2pnode-sim-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None) as directory:
         changing = Changing(Path(directory), plan)
         violation: str | None = None
@@ -320,7 +324,7 @@ def run_changes(seed: int) -> Outcome:
             changing.street.close()
         return outcome_of(
             changing.street,
-            seed=seed,
+            seed=plan.seed,
             kind=KIND,
             violation=violation,
             is_stuck=not is_finished,

@@ -53,7 +53,9 @@ def street_of(
 
 
 def run_out(street: Street, there: list[Host]) -> bool:
-    """Has homes ask until no more members are left than genesis wants; says whether these execute what is asked then."""
+    """Has homes ask until no more members are left than genesis wants; says whether these execute what is asked
+    then.
+    """
 
     def members() -> list[Host]:
         return [host for host in there if host.is_up and host.key.address in street.home(host).members()]
@@ -82,8 +84,8 @@ def test_nobody_renews_and_the_chain_goes_on_with_whom_genesis_wants(
 
 
 def test_who_is_there_stays_while_a_quorum_needs_it(tmp_path: Path) -> None:
-    """Of six two are away for good, the other four are just a quorum. Of one end the lower address goes first: without
-    it three would be left where four must answer, so it waits until one of those is gone that are away.
+    """Of six two are away for good, the other four are just a quorum. Of one end the lower address goes first:
+    without it three would be left where four must answer, so it waits until one of those is gone that are away.
     """
     with street_of(tmp_path, 6, 1, Faults(until_ms=START_MS), window=WINDOW_SLOTS) as street:
         by_address = sorted(street.hosts, key=lambda host: host.key.address)
