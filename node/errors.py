@@ -30,6 +30,14 @@ class NodeError(Exception):
     """Anything that the operator, a peer or a file did wrong, in one sentence."""
 
 
+class Declined(NodeError):  # noqa: N818  (a refusal is an answer, not a failure)
+    """The chain declined what it was asked."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"declined ({reason}): {detail}. Nothing was changed")
+        self.reason = reason
+
+
 class ConfigurationError(NodeError):
     """The configuration is not usable; the message names file and key."""
 

@@ -11,7 +11,7 @@ from node.admission.next_keys import home_keys
 from node.cli.asking import ask_url
 from node.cli.terminal import error_console
 from node.client import api_url, open_client, require_url
-from node.errors import NodeAway, NodeError
+from node.errors import Declined, NodeAway, NodeError
 from node.home.configuration import Configuration
 from node.home.folder import Home
 from node.home.genesis_file import load_genesis
@@ -35,6 +35,7 @@ def send_as_member(configuration: Configuration, action: Action) -> SubmissionRe
 
     Raises:
         NodeError: as `send_action`.
+        Declined: as `send_action`.
         IdentityError: the home has no key and certificate that belong together.
     """
     home, url = configuration.home, api_url(configuration)
@@ -67,15 +68,15 @@ def send_action(url: str, key: SigningKey, chain: Digest, action: Action) -> Sub
         action: what to do.
 
     Raises:
-        NodeError: the node is of another chain, refuses the transaction or does not answer; no block took it yet; or
-            the chain declined it.
+        NodeError: the node is of another chain, refuses the transaction or does not answer; or no block took it yet.
+        Declined: the chain declined it.
     """
     reply = asyncio.run(_send(url, key, chain, action))
     receipt = reply.receipt
     if receipt is None:
         raise NodeError(f"no block took it within {WAIT_S} s. {_under_way(require_url(url), reply.digest)}")
     if reply.status == "declined":
-        raise NodeError(f"declined ({receipt.reason}): {receipt.detail}. Nothing was changed")
+        raise Declined(receipt.reason, receipt.detail)
     return reply
 
 

@@ -28,6 +28,12 @@ MS_PER_DAY: Final = 24 * MS_PER_HOUR
 NOTICE_DAYS: Final = 60
 """So long before its certificate ends a home is told to have it renewed."""
 
+JOINS_ANEW: Final = (
+    "It comes back as a new home, with new keys: `p2pnode init`, then `p2pnode join`. The wallet of before stays "
+    "under its key, so keep this folder (docs/operations.md, A certificate ran out)"
+)
+"""The way out of who was not renewed in time."""
+
 
 def members_of(ledger: Ledger, names: Names, connected: Collection[Address] = ()) -> MembersReply:
     """Returns all members as of the tip.
@@ -164,12 +170,17 @@ def certificate_of(state: StateReader, genesis: Genesis, address: Address, slot:
 
 
 def own_notice(state: StateReader, genesis: Genesis, own: Address, slot: Slot) -> str | None:
-    """Returns what to tell a home whose certificate ends soon, or ran out; None if it is no member, or has time."""
+    """Returns what to tell a home whose certificate ends soon, or ran out, also once it was removed for that; None if
+    it has time, or is no member for another reason.
+    """
     found = certificate_of(state, genesis, own, slot)
     if found is None or found.days_left > NOTICE_DAYS:
         return None
     if own not in require(state, MEMBER_LIST_KEY, MemberList).addresses:
-        return None
+        known = validity_of(Overlay(state), own)
+        if known is None or known.going_slot is None:
+            return None
+        return f"The certificate of this home ran out on {day_text(known.until_ms)}, and it was removed. {JOINS_ANEW}"
     return f"{found.told('this home')} Have the authority renew it, then `p2pnode member renew`"
 
 

@@ -16,14 +16,14 @@ from tests.support.testnet import Node, Street, p2pnode, wait_until
 
 
 class NewHome(Node):
-    """A home with keys of its own, made beside those of a testnet."""
+    """A home with keys of its own, made beside those of a testnet; of a household that may have had another one."""
 
-    def __init__(self, street: Street, name: str) -> None:
+    def __init__(self, street: Street, name: str, *, household: str | None = None) -> None:
         self.home = Home(street.directory / name)  # type: ignore[misc]
         self.name = name  # type: ignore[misc]
         port = free_ports(2)
         self.url = f"http://127.0.0.1:{port + 1}"  # type: ignore[misc]
-        made = ("--name", name, "--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", str(port))
+        made = ("--name", household or name, "--host", "127.0.0.1", "--listen", "127.0.0.1", "--port", str(port))
         p2pnode(street.directory, "init", self.home.directory, *made, "--api-port", str(port + 1))
         self.key = load_key(self.home.node_key)  # type: ignore[misc]
         self.address = self.key.address  # type: ignore[misc]

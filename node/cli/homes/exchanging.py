@@ -21,7 +21,7 @@ from node.cli.homes.leaving import LOOK_PAUSE_S, OwnNode
 from node.cli.options import RunningConfig, YesOption, confirm
 from node.cli.terminal import error_console, output_console
 from node.client import open_client
-from node.errors import NodeError
+from node.errors import Declined, NodeError
 from node.home.bounded_file import FileTooLargeError, read_bounded
 from node.home.configuration import Configuration, load_configuration
 from node.home.folder import Home
@@ -212,7 +212,7 @@ async def _follow(own: OwnNode, home: Home, use: KeyUse) -> None:
             raw = raw or await _signed(own, home, use)
             reply = await own.submit(raw)
             if reply.receipt is not None and reply.status == "declined":
-                raise NodeError(f"declined ({reply.receipt.reason}): {reply.receipt.detail}. Nothing was changed")
+                raise Declined(reply.receipt.reason, reply.receipt.detail)
             own.tell("the chain is asked for the key")
         await asyncio.sleep(LOOK_PAUSE_S)
 

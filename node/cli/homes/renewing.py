@@ -5,6 +5,7 @@ from typing import Final
 
 import typer
 
+from contracts.receipts import Reason
 from contracts.vouchers import valid_until_ms
 from node.admission import next_keys
 from node.admission.chain import read_chain
@@ -12,9 +13,10 @@ from node.admission.identity import load_chain
 from node.cli.homes.exchanging import CertificateOption, certificate_content
 from node.cli.options import RunningConfig
 from node.cli.sending import send_as_member
-from node.errors import NodeError
+from node.errors import Declined, NodeError
 from node.home.configuration import load_configuration
 from node.home.folder import Home
+from node.stories.members import JOINS_ANEW
 from node.stories.words import moment_text
 
 RENEW_EXAMPLE: Final = """\
@@ -29,14 +31,20 @@ def renew(config: RunningConfig, certificate: CertificateOption = None) -> None:
     The keys stay. The certificate becomes the home's node.crt; without
     --certificate the chain is told of the one that is there. The chain
     removes a member two weeks after its certificate ran out, and until then
-    takes a renewal. The node need not be restarted.
+    takes a renewal; who was removed joins anew (p2pnode init, p2pnode
+    join). The node need not be restarted.
     """
     configuration = load_configuration(config)
     home = configuration.home
     if certificate is not None:
         _put(home, certificate)
     action = next_keys.renewal_of(home, certificate_content(home.certificate))
-    reply = send_as_member(configuration, action)
+    try:
+        reply = send_as_member(configuration, action)
+    except Declined as declined:
+        if declined.reason != Reason.RENEW_NOT_MEMBER.value:
+            raise
+        raise NodeError(f"{declined}. {JOINS_ANEW}") from None
     until = moment_text(valid_until_ms(action.vouchers))
     typer.echo(f"Block {reply.height:,} took it: the authority vouches for {configuration.node.name} until {until}")
 

@@ -4,8 +4,10 @@ import pytest
 
 from consensus.identifiers import Slot
 from contracts.genesis import MembershipParameters
+from contracts.state import MEMBER_LIST_KEY, MemberList
+from contracts.transactions import SetLeaving
 from contracts.validity import GRACE_WAITS
-from node.stories.members import MS_PER_DAY, NOTICE_DAYS, certificate_of, own_notice
+from node.stories.members import JOINS_ANEW, MS_PER_DAY, NOTICE_DAYS, certificate_of, own_notice
 from tests.support.contracts import Community, DictChain, make_genesis
 from tests.support.validity import with_ends
 
@@ -69,7 +71,16 @@ def test_a_home_is_told_well_ahead_what_to_do() -> None:
     )
 
 
-def test_who_is_no_member_any_more_is_not_told() -> None:
+def test_who_was_removed_for_it_is_told_the_way_back() -> None:
     chain, own = DictChain(HOMES), HOMES.addresses[2]
     chain.block(slot=END + 15 * DAY)
+    assert own_notice(chain.state, HOMES.genesis, own, Slot(END + 16 * DAY)) == (
+        f"The certificate of this home ran out on 1970-04-11, and it was removed. {JOINS_ANEW}"
+    )
+
+
+def test_who_left_before_is_told_nothing() -> None:
+    chain, own = DictChain(HOMES), HOMES.addresses[2]
+    chain.block((2, SetLeaving(leaving=True)), slot=END - DAY)
+    assert own not in chain.read(MEMBER_LIST_KEY, MemberList).addresses
     assert own_notice(chain.state, HOMES.genesis, own, Slot(END + 16 * DAY)) is None
