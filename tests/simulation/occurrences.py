@@ -111,7 +111,6 @@ OF_CHANGES: Final = Expected(
         RAN_OUT,
         RENEWED,
         TOO_LATE,
-        KEPT,
         ATTENDED,
         "a message was lost",
         "a message was doubled",
