@@ -442,7 +442,8 @@ async def test_openapi_is_made_once_for_all_that_ask_first(api: ApiHarness) -> N
 
 
 async def test_who_goes_away_while_openapi_is_made_ends_it_for_nobody(api: ApiHarness) -> None:
-    leaving = asyncio.ensure_future(show_openapi(api.api.context, NoParameters(), make_mocked_request("GET", "/v1/openapi.json")))
+    request = make_mocked_request("GET", "/v1/openapi.json")
+    leaving = asyncio.ensure_future(show_openapi(api.api.context, NoParameters(), request))
     await asyncio.sleep(0)  # until it waits
     leaving.cancel()
     assert set((await api.get("/v1/openapi.json"))["paths"]) == {route.path for route in ROUTES}
