@@ -18,6 +18,7 @@ import typer
 
 from contracts.units import Milliseconds
 from node.admission.founding_rules import SLOT_DURATION_MS
+from node.home.genesis_file import load_genesis
 from tests.endurance.pack import Load, check_end, running_pack, seconds_until
 
 HALF_AN_HOUR_SLOTS: Final = 1_800
@@ -39,6 +40,7 @@ def run_pause(*, slots: int, slot_ms: Milliseconds = SLOT_DURATION_MS, seed: int
         running_pack(4) as pack,
         Load(pack.street, seed) as load,
     ):
+        assert load_genesis(pack.node(1).home).slot_duration_ms == slot_ms
         seconds_until(pack, 1, above=2, deadline_s=60)
         for number in PAUSED:
             pack.signal(number, signal.SIGSTOP)

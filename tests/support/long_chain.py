@@ -17,9 +17,11 @@ from node.admission.passphrase import read_passphrase_file
 from node.home.genesis_file import load_genesis
 from node.home.sign_state import SignStateFile
 from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, GRID_KEY_NAME, ISSUER_KEY_NAME
+from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.support.contracts import Community
 from tests.support.ledger import ChainBuilder
-from tests.support.testnet import Street, init_testnet, write_readings
+from tests.support.ports import free_ports
+from tests.support.testnet import Street, write_readings
 
 METER_TABLE: Final = "[meter]"
 
@@ -41,7 +43,10 @@ def make_street(directory: Path, *, nodes: int) -> Street:
     """Makes a testnet in `directory` whose members measure nothing: blocks come from whoever asks for them."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     readings = write_readings(directory.with_name(f"{directory.name}.csv"), households=nodes, hours=1)
-    init_testnet(directory, "--readings", readings.path, nodes=nodes)
+    plan = TestnetPlan(readings=readings.path, nodes=nodes, base_port=free_ports(2 * nodes))
+    initialise_testnet(
+        directory, plan
+    )  # as the command does, without its second of imports: every test makes a street
     street = Street(directory)
     for node in street.nodes:
         text = node.home.configuration.read_text(encoding="utf-8")
