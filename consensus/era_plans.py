@@ -11,7 +11,16 @@ from msgspec import Meta
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest, verify
 from consensus.eras import ERAS_MAX, EraField, EraStart
-from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Address, Digest, EraNumber, Height, PublicKey, Signature
+from consensus.identifiers import (
+    PUBLIC_KEY_SIZE_BYTES,
+    TIME_MS_MAX,
+    Address,
+    Digest,
+    EraNumber,
+    Height,
+    PublicKey,
+    Signature,
+)
 from consensus.membership import Membership
 from consensus.messages import MEMBERS_MAX, AddressField, DigestField, HeightField, SignatureField
 
@@ -56,6 +65,10 @@ class Departure(Record, frozen=True, kw_only=True):
     certificates: Certificates = ()
     """The new home's, which says where it is reached, and behind it the issuing authority's; in DER form. None where
     the member is gone.
+    """
+    valid_until_ms: Annotated[int, Meta(ge=0, le=TIME_MS_MAX)] | None = None
+    """When the new home's certificate ends, since the epoch, as it says itself: for the chain, which reads no
+    certificates. None where the member is gone.
     """
 
 

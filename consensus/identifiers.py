@@ -29,6 +29,8 @@ Signature = NewType("Signature", bytes)
 DIGEST_SIZE_BYTES: Final = 32
 PUBLIC_KEY_SIZE_BYTES: Final = 32
 SIGNATURE_SIZE_BYTES: Final = 64
+TIME_MS_MAX: Final = 2**53
+"""Of a certificate's end, since the epoch."""
 
 GENESIS_HEIGHT: Final = Height(0)
 FIRST_HEIGHT: Final = Height(1)

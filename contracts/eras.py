@@ -19,10 +19,13 @@ from contracts.state import (
     member_key,
 )
 from contracts.used_keys import take_key
+from contracts.validity import learn_end
 
 
 def begin_era(run: BlockRun) -> None:
-    """Writes the era that begins with this block, if one does: members that are gone, keys of replaced homes."""
+    """Writes the era that begins with this block, if one does: members that are gone, keys of replaced homes
+    and until when these are certified.
+    """
     beginning = run.context.beginning
     if beginning is None:
         return
@@ -41,6 +44,8 @@ def begin_era(run: BlockRun) -> None:
         if member.node_key != key:
             run.overlay.put(member_key(address), replace(member, node_key=key))
             take_key(run.overlay, key, address)
+    for address, until_ms in beginning.ends:
+        learn_end(run, address, until_ms, reference=beginning.starts[-1].plan)
     end_without_keys(run)
 
 

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.cryptography import HashKind, digest
-from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, Digest, PublicKey
+from consensus.identifiers import PUBLIC_KEY_SIZE_BYTES, TIME_MS_MAX, Digest, PublicKey
 from consensus.messages import MEMBERS_MAX
 from contracts.units import MicroTokens, MicroTokensPerKwh, Milliseconds
 from qscore.parameters import ScoreParameters
@@ -30,9 +30,6 @@ KNOWN_VERSIONS: Final = frozenset({5, PROTOCOL_VERSION})
 
 CLUSTER_SIZE_MIN: Final = 7
 CLUSTER_SIZE_MAX: Final = 64
-
-TIME_MS_MAX: Final = 2**53
-"""Of a certificate's end, since the epoch."""
 
 CAPACITY_W_MAX: Final = 1_000_000_000
 """Of one connection."""

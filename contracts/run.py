@@ -22,7 +22,7 @@ from contracts.state import (
     account_key,
     score_key,
 )
-from contracts.units import MicroTokens
+from contracts.units import MicroTokens, Milliseconds
 from qscore.parameters import Millionths, ScoreParameters
 from qscore.way_back import WayBack, present_score, way_back_after_fault, way_back_after_reward
 
@@ -36,6 +36,8 @@ class EraBeginning(Record, frozen=True, kw_only=True):
     """Last height under the members before."""
     members: tuple[tuple[Address, PublicKey], ...]
     """From the height above on, in their order."""
+    ends: tuple[tuple[Address, Milliseconds], ...] = ()
+    """When the certificates of new homes end that took members' places, since the epoch."""
 
 
 class DecidedBlock(Record, frozen=True, kw_only=True):

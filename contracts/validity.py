@@ -1,8 +1,8 @@
 """Until when the authority vouches for members, as the chain knows it: what brings it, and what follows from its end.
 
 Each voucher that the chain sees of a member says until when: in genesis, in an application, a renewal, an exchange of
-a key. The latest time counts, whichever voucher came first: an older one that is played again takes nothing from
-anybody. Who is to be out before that, the authority revokes.
+a key; and so does a ceremony's plan of a new home in a member's place. The latest time counts, whichever came first:
+an older voucher that is played again takes nothing from anybody. Who is to be out before that, the authority revokes.
 
 The end is held against block time, which is a slot's; so no clock of one home ends anybody's membership. A member
 whose certificate ran out stays one for a grace of `GRACE_WAITS` waiting times; then its removal waits (`removals`).
@@ -44,11 +44,16 @@ def validity_of(overlay: Overlay, address: Address) -> Validity | None:
 
 
 def learn_validity(run: BlockRun, address: Address, vouchers: Vouchers, *, transaction: Digest) -> None:
-    """Notes until when vouchers hold that were checked, if that is later than what is known; nobody goes then."""
-    until_ms, known = valid_until_ms(vouchers), validity_of(run.overlay, address)
+    """Notes until when vouchers hold that were checked."""
+    learn_end(run, address, valid_until_ms(vouchers), reference=transaction)
+
+
+def learn_end(run: BlockRun, address: Address, until_ms: Milliseconds, *, reference: Digest) -> None:
+    """Notes until when the authority vouches for somebody, if that is later than what is known; nobody goes then."""
+    known = validity_of(run.overlay, address)
     if run.rules.version < EXPIRY_VERSION or (known is not None and until_ms <= known.until_ms):
         return
-    validity = Validity(until_ms=until_ms, reference=transaction, going_slot=None)
+    validity = Validity(until_ms=until_ms, reference=reference, going_slot=None)
     run.overlay.put(validity_key(address), validity)
     queue = run.overlay.require(MEMBER_QUEUE_KEY, MemberQueue)
     waiting = tuple(

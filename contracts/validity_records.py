@@ -11,7 +11,8 @@ class Validity(Record, frozen=True, kw_only=True, tag="validity"):
     until_ms: Milliseconds
     """Since the epoch; block time is held against it."""
     reference: Digest
-    """Of the transaction that brought the voucher; the chain's name for what genesis says."""
+    """Of the transaction that brought the voucher; the chain's name for what genesis says, the plan's for what that
+    does."""
     going_slot: Slot | None
     """Of the block from which on its removal waits; None as long as none does."""
 

@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from consensus.codec import Record, encode
 from consensus.cryptography import verify
-from consensus.identifiers import PublicKey
+from consensus.identifiers import TIME_MS_MAX, PublicKey
 from consensus.messages import DigestField, SignatureField
-from contracts.genesis import CAPACITY_W_MAX, TIME_MS_MAX, PublicKeyBytes
+from contracts.genesis import CAPACITY_W_MAX, PublicKeyBytes
 from contracts.units import Milliseconds
 
 Time = Annotated[Milliseconds, Meta(ge=0, le=TIME_MS_MAX)]

@@ -5,12 +5,12 @@ execution writes the members; up to the height after it, they are the plan's. A 
 same bytes as an earlier era made them, so it is checked as that era would.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from consensus.codec import DecodeError, decode
-from consensus.era_plans import EraProof, first_height_of
+from consensus.era_plans import EraProof, Plan, first_height_of
 from consensus.eras import Era, Eras
 from consensus.identifiers import Address, Digest, EraNumber, Height, PublicKey
 from consensus.membership import Membership, Memberships
@@ -21,6 +21,7 @@ from contracts.joining import read_unfinished
 from contracts.misconduct import suspended_among
 from contracts.run import EraBeginning
 from contracts.state import ERAS_KEY, MEMBER_LIST_KEY, EraTable, MemberList, Overlay, StateReader
+from contracts.units import Milliseconds
 from ledger.block import Block, block_digest, block_is_whole
 
 DEPARTED_MAX: Final = 16
@@ -121,8 +122,11 @@ class BegunEras:
             return None
         known = {start.plan for start in Overlay(state).require(ERAS_KEY, EraTable).starts}
         number = proof.plan.era
-        starts = (start for start in self.eras.starts if start.number <= number and start.plan not in known)
-        return EraBeginning(starts=tuple(starts), base=proof.plan.base, members=proof.plan.members)
+        starts = [start for start in self.eras.starts if start.number <= number and start.plan not in known]
+        plans = [one.proof.plan for one in self._begun if one.proof.plan.start in starts]
+        return EraBeginning(
+            starts=tuple(starts), base=proof.plan.base, members=proof.plan.members, ends=tuple(_ends(plans))
+        )
 
     def carried_at(self, height: Height) -> bytes | None:
         """Returns the block that a height must be, None if it may be any."""
@@ -143,6 +147,14 @@ class BegunEras:
 
     def _of(self, height: Height) -> BegunEra | None:
         return next((one for one in reversed(self._begun) if height > one.base), None)
+
+
+def _ends(plans: Sequence[Plan]) -> Iterator[tuple[Address, Milliseconds]]:
+    """Yields when the certificates end of new homes that plans brought in and that are still there after the last."""
+    members = plans[-1].members
+    for one in (one for plan in plans for one in plan.departures):
+        if one.valid_until_ms is not None and (one.address, one.node_key) in members:
+            yield one.address, Milliseconds(one.valid_until_ms)
 
 
 def _followers(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:

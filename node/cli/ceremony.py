@@ -7,6 +7,7 @@ before anything leaves it. What is refused has changed nothing.
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -26,6 +27,7 @@ from consensus.quorum import quorum
 from ledger.eras import BegunEra
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_chain, load_key
+from node.admission.voucher import time_ms
 from node.cli.ceremony_files import (
     DIGEST_DIGITS,
     Admission,
@@ -456,7 +458,17 @@ def _departures(admission: Admission, gone: Sequence[str], replaced: Sequence[st
             home = certified_home(encoded, admission.authority)
         except IdentityError as error:
             raise NodeError(f"--replaced {text}: {error}") from None
-        departures.append(Departure(address=address(name), node_key=home.node_key, certificates=encoded))
+        if home.valid_until < datetime.now(UTC):
+            ended = f"its certificate ended on {home.valid_until:%Y-%m-%d}"
+            raise NodeError(f"--replaced {text}: {ended}; the authority renews it (p2pnode ca renew)")
+        departures.append(
+            Departure(
+                address=address(name),
+                node_key=home.node_key,
+                certificates=encoded,
+                valid_until_ms=time_ms(home.valid_until),
+            )
+        )
     return departures
 
 
@@ -533,9 +545,10 @@ def _how(
     new_home = new_homes.get(address)
     if new_home is None or new_home.node_key is None or not new_home.certificates:
         return "as before, once it comes back" if is_absent else "as before"
-    endpoint = certified_home(new_home.certificates).endpoint
-    place = "where the old one was" if endpoint is None else f"at {endpoint}"
-    return f"a new home {place}, key {new_home.node_key.hex()[:DIGEST_DIGITS]}"
+    said = certified_home(new_home.certificates)
+    place = "where the old one was" if said.endpoint is None else f"at {said.endpoint}"
+    until = f"certified until {said.valid_until:%Y-%m-%d}"
+    return f"a new home {place}, key {new_home.node_key.hex()[:DIGEST_DIGITS]}, {until}"
 
 
 def _confirm_loss(plan: Plan, joins: Sequence[Join], *, yes: bool, accept_loss: bool) -> None:

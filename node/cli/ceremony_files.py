@@ -24,6 +24,7 @@ from ledger.eras import authority_in, members_in, parent_of
 from ledger.trusted_sets import SetChange, change_fault
 from node.admission.endpoint import certified_home
 from node.admission.identity import load_root
+from node.admission.voucher import time_ms
 from node.errors import FileRefused, IdentityError
 from node.home.era_files import JoinFile, PlanFile, StatementFile, kept_plans, read_record
 from node.home.folder import Home
@@ -354,6 +355,8 @@ def _require_new_home(place: str, departure: Departure, admission: Admission) ->
     if (departure.node_key is None) == bool(departure.certificates):
         raise FileRefused(f"{place}.certificates: expected with a new home's key, and only there")
     if not departure.certificates:
+        if departure.valid_until_ms is not None:
+            raise FileRefused(f"{place}.valid_until_ms: expected with a certificate, and only there")
         return
     try:
         home = certified_home(departure.certificates, admission.authority)
@@ -361,6 +364,8 @@ def _require_new_home(place: str, departure: Departure, admission: Admission) ->
         raise FileRefused(f"{place}.certificates: {error}") from None
     if home.node_key != departure.node_key:
         raise FileRefused(f"{place}.certificates: is of another key than the plan's")
+    if time_ms(home.valid_until) != departure.valid_until_ms:
+        raise FileRefused(f"{place}.valid_until_ms: the certificate ends on {home.valid_until:%Y-%m-%d}")
 
 
 def _differing_field(signed: SignedPlan, past: Past) -> str:

@@ -14,6 +14,8 @@ import pytest
 from consensus.identifiers import Height
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
+from node.admission.identity import load_chain
+from node.admission.voucher import time_ms
 from tests.support.ceremony_commands import (
     apply_at,
     authority,
@@ -96,6 +98,9 @@ def test_a_new_home_takes_a_members_place_and_the_old_one_is_nobody(street: Stre
         )
         assert new.submit(own, wait_s=60).status == 200, "the wallet is the member's, under its new key"
         wait_until(lambda: height(new) == height(third) == height(first), "three at one height")
+        members = first.request("/v1/members").document["members"]
+        ends = load_chain(new.home.certificate)[0].not_valid_after_utc
+        assert [one["valid_until_ms"] for one in members if one["address"] == old.address.hex()] == [time_ms(ends)]
         signers = first.request(f"/v1/blocks/{height(first)}").document["certificate"]
         assert old.address.hex() in str(signers)
     assert configurations(street) == before

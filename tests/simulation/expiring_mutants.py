@@ -5,12 +5,12 @@ from typing import Any, Final
 from contracts import (
     execution,
     genesis_state,
-    key_changes,
     member_changes,
     removals,
     validity,
 )
 from ledger import transactions as envelopes
+from tests.simulation import test_running_out
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
 from tests.unit.contracts import test_validity
@@ -42,6 +42,14 @@ def another_key(kind: str) -> Killer:
 
 
 EXPIRING_MUTANTS: Final = (
+    broken(
+        "a new home ends with the one that was lost",
+        execution,
+        "begin_era",
+        "learn_end(run, address, until_ms, reference=beginning.starts[-1].plan)",
+        "pass",
+        directed(V.test_a_ceremony_says_until_when_a_new_home_is_certified),
+    ),
     broken("nobody goes", execution, "expire_member", "let_go(run, ", "(lambda *_: None)(run, ", goes),
     broken(
         "who waits already waits twice",
@@ -103,6 +111,15 @@ EXPIRING_MUTANTS: Final = (
         floor_later,
     ),
     broken(
+        "whose certificate ran out goes though a quorum needs it",
+        member_changes,
+        "prospect",
+        "(not is_rotation and seen",
+        "(not is_rotation and not is_expiry(change) and seen",
+        directed(V.test_those_who_stay_must_be_there),
+        directed(test_running_out.test_who_is_there_stays_while_a_quorum_needs_it),
+    ),
+    broken(
         "what is pending does not settle",
         member_changes,
         "prospect",
@@ -137,7 +154,7 @@ EXPIRING_MUTANTS: Final = (
     broken(
         "a renewal leaves the removal that waits",
         validity,
-        "learn_validity",
+        "learn_end",
         "replace(queue, waiting=waiting)",
         "queue",
         last_block,
@@ -145,7 +162,7 @@ EXPIRING_MUTANTS: Final = (
     broken(
         "a renewal ends all that waits of anybody",
         validity,
-        "learn_validity",
+        "learn_end",
         "(address, RemovalCause.EXPIRED))",
         "(address, change.cause))",
         directed(V.test_a_renewal_ends_no_other_removal),
@@ -153,7 +170,7 @@ EXPIRING_MUTANTS: Final = (
     broken(
         "a renewal of one member keeps another",
         validity,
-        "learn_validity",
+        "learn_end",
         "(change.address, change.cause) == (address, RemovalCause.EXPIRED)",
         "change.cause is RemovalCause.EXPIRED",
         directed(V.test_a_renewal_keeps_nobody_else),
@@ -161,15 +178,15 @@ EXPIRING_MUTANTS: Final = (
     broken(
         "the new end is not looked at again",
         validity,
-        "learn_validity",
+        "learn_end",
         "watch_validity(run, address)",
         "pass",
         directed(V.test_the_first_renewal_of_such_a_member_says_when_it_ends),
     ),
     broken(
         "an older voucher takes from a later one",
-        key_changes,
-        "learn_validity",
+        validity,
+        "learn_end",
         "known is not None and until_ms <= known.until_ms",
         "False",
         another_key("rotation"),
@@ -253,8 +270,8 @@ EXPIRING_MUTANTS: Final = (
     ),
     broken(
         "chains of the version before learn ends, too",
-        key_changes,
-        "learn_validity",
+        validity,
+        "learn_end",
         "run.rules.version < EXPIRY_VERSION or ",
         "",
         older,

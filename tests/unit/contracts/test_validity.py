@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
-from consensus.identifiers import Height, Slot
+from consensus.eras import EraStart
+from consensus.identifiers import Digest, EraNumber, Height, Slot
 from contracts.agenda_records import Agenda
 from contracts.applicants import Standing
 from contracts.genesis import EXPIRY_VERSION, MembershipParameters
@@ -59,6 +60,7 @@ def homes(members: int, ends: dict[int, int] | None = None, *, window: int = 10*
 
 
 HOMES = homes(7)
+PLAN = Digest(b"\x09" * 32)
 GOES = removal_slot_of(HOMES.genesis, END)
 """The first slot in which the removal of member 2 may wait."""
 
@@ -282,6 +284,21 @@ def test_one_goes_in_a_waiting_time_and_nobody_below_genesis_floor() -> None:
     assert gone[0][0] == first, "of one end the lower address first"
 
 
+def test_a_chain_that_stood_still_past_all_ends_loses_one_member_before_the_others_are_renewed() -> None:
+    """Accident: nothing could be decided from before the end until long after the grace, and who leads the first
+    block has heard of no renewal yet.
+    """
+    community = homes(7, dict.fromkeys(range(7), END))
+    chain = DictChain(community)
+    chain.block(slot=10 * GOES)
+    left = members_of(chain)
+    assert len(left) == 6
+    for member in left:
+        assert reason_of(chain, member, renewal(community, member, 20 * GOES)) is Reason.NONE
+    chain.block(slot=10 * GOES + 10 * WAIT)
+    assert members_of(chain) == left
+
+
 def test_who_waits_for_the_floor_goes_once_another_home_joined() -> None:
     community = homes(4, {2: END})
     chain, new = JoiningChain(community), newcomer(1)
@@ -395,6 +412,45 @@ def test_a_ceremony_that_undoes_the_removal_has_it_wait_again() -> None:
     chain.block(beginning=EraBeginning(starts=(), base=Height(base), members=everybody))
     assert members_of(chain) == [0, 1, 3, 4, 5, 6]
     assert queue_of(chain).waiting == ()
+
+
+def replaced_until(chain: DictChain, *ends: int) -> None:
+    """A ceremony gives member 2 a new home whose certificate ends with these slots, one after the other."""
+    keys = [key.public_key for key in HOMES.node_keys]
+    keys[2] = seeded_key("new-home", chain.height).public_key
+    start = EraStart(number=EraNumber(1), plan=PLAN, base=Height(chain.height))
+    beginning = EraBeginning(
+        starts=(start,),
+        base=start.base,
+        members=tuple(zip(HOMES.addresses, keys, strict=True)),
+        ends=tuple((HOMES.addresses[2], time_of(HOMES.genesis, end)) for end in ends),
+    )
+    chain.block(slot=GOES + 1, beginning=beginning)
+
+
+def test_a_ceremony_says_until_when_a_new_home_is_certified() -> None:
+    """Its certificate is newer than that of the home that was lost, which ran out meanwhile."""
+    chain = DictChain(HOMES)
+    chain.block((2, signed_forward(HOMES, 2, 1, 10, expiry_slot=2**40)))
+    chain.block(slot=GOES)
+    assert expiring(chain) != [], "it waits for what it promised"
+    replaced_until(chain, 9 * END)
+    known = Validity(until_ms=time_of(HOMES.genesis, 9 * END), reference=PLAN, going_slot=None)
+    assert validity(chain, 2) == known
+    assert queue_of(chain).waiting == ()
+    chain.block(slot=removal_slot_of(HOMES.genesis, 9 * END) - 1)
+    assert 2 in members_of(chain)
+    assert queue_of(chain).waiting == ()
+    chain.block(slot=removal_slot_of(HOMES.genesis, 9 * END))
+    assert expiring(chain) != [], "that one ends as any does"
+
+
+def test_a_ceremony_takes_no_time_from_a_member() -> None:
+    chain = DictChain(HOMES)
+    chain.block((2, renewal(HOMES, 2, 9 * END)))
+    before = validity(chain, 2)
+    replaced_until(chain, 8 * END)
+    assert validity(chain, 2) == before
 
 
 def test_a_home_that_a_ceremony_replaced_is_renewed_under_its_new_key() -> None:

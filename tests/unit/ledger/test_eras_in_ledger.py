@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from consensus.codec import decode, encode
 from consensus.cryptography import SigningKey
-from consensus.era_plans import Departure
+from consensus.era_plans import Departure, Plan, plan_digest
 from consensus.identifiers import EraNumber, Height
-from contracts.state import ERAS_KEY, EraTable, Member, member_key
+from contracts.state import ERAS_KEY, EraTable, Member, member_key, validity_key
+from contracts.validity_records import Validity
 from ledger.block import block_digest, ceremony_digest
 from ledger.errors import LedgerDamaged
 from ledger.ledger import Ledger
@@ -87,6 +88,31 @@ def test_a_replaced_home_signs_contracts_under_its_new_key(chain):
         key for _, key in chain.begun[0].proof.plan.members
     }
     assert chain.ledger.member_of(chain.community.node_keys[0].public_key) is None
+
+
+def ends_after(chain: ErasChain, *until_ms: int) -> tuple[Validity, list[Plan]]:
+    """Ceremonies replace home 1, one after the other, without a block between them; returns what the state after the
+    next block knows of its certificate, and the plans.
+    """
+    for number, one in enumerate(until_ms, 1):
+        new = SigningKey(bytes([number]) * 32).of_member(chain.community.addresses[0])
+        chain.keys[new.public_key] = new
+        departure = Departure(address=new.address, node_key=new.public_key, valid_until_ms=one)
+        chain.begin(chain.plan(number, absent=[departure]))
+    chain.grow()
+    assert is_whole(chain)
+    known = decode(chain.ledger.get(validity_key(chain.community.addresses[0])), Validity)
+    return known, [one.proof.plan for one in chain.begun]
+
+
+def test_the_state_knows_when_the_certificate_of_a_new_home_ends(chain):
+    known, (plan,) = ends_after(chain, 2**50)
+    assert known == Validity(until_ms=2**50, reference=plan_digest(plan), going_slot=None)
+
+
+def test_the_end_of_a_home_that_was_replaced_once_more_is_nobodys(chain):
+    known, plans = ends_after(chain, 2**50, 2**49)
+    assert known == Validity(until_ms=2**49, reference=plan_digest(plans[-1]), going_slot=None)
 
 
 def test_a_replaced_home_spends_by_its_new_key_and_by_no_other(chain):

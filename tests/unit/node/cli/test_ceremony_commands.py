@@ -17,7 +17,7 @@ from consensus.events import SignState
 from contracts.transactions import ReplaceOfficeKey, SetLeaving, office_successor
 from ledger.ledger import Ledger
 from node.admission.authority_folder import AuthorityFolder
-from node.admission.identity import create_key, load_key
+from node.admission.identity import create_key, load_chain, load_key
 from node.admission.office_keys import create_office_key
 from node.admission.passphrase import create_passphrase_file, read_passphrase_file
 from node.cli import ceremony as cli_ceremony
@@ -510,7 +510,9 @@ def test_a_plan_is_shown_by_its_digits_with_the_new_homes_key(street: Street, re
         joins.append(street.file(f"{number}.join"))
         shown = recover("join", agreed, *config(street.homes[number]), "--output", joins[-1], "--yes")
         assert f"Plan {digits}: era 1, above height 0" in shown
-        assert f"a new home at 192.0.2.4:7000, key {key.hex()[:16]}" in " ".join(shown.split())
+        until = load_chain(certificate)[0].not_valid_after_utc
+        told = f"a new home at 192.0.2.4:7000, key {key.hex()[:16]}, certified until {until:%Y-%m-%d}"
+        assert told in " ".join(shown.split())
     shown = recover("apply", agreed, *joins, *config(street.homes[0]), "--yes")
     assert f"Everybody sees the same plan, {digits}: compare" in " ".join(shown.split())
     new = street.homes[3]

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,14 @@ PLANS: dict[str, tuple[Make, str]] = {
         lambda street, _: replaced_by(street, certificates_of(authority_of(street), SigningKey(b"\x66" * 32))),
         "plan.departures[0].certificates: is of another key",
     ),
+    "an end of a certificate that it does not have": (
+        lambda street, _: replaced_by(street, certificates_of(authority_of(street), FOREIGN), valid_until_ms=2**50),
+        "plan.departures[0].valid_until_ms: the certificate ends on ",
+    ),
+    "an end without a certificate": (
+        lambda street, _: replaced_by(street, (), node_key=None, valid_until_ms=2**50),
+        "plan.departures[0].valid_until_ms: expected with a certificate, and only there",
+    ),
     "unknown field": (
         lambda street, _: encode((*builtin(read_record(street.plan, PlanFile)), UNKNOWN)),
         "has an unknown field; expected none behind plans",
@@ -330,9 +339,10 @@ def without_the_last(street: Street, vouching: SigningKey | None) -> PlanFile:
     return PlanFile(plans=(replace(signed, authority=word),))
 
 
-def replaced_by(street: Street, certificates: tuple[bytes, ...]) -> PlanFile:
+def replaced_by(street: Street, certificates: tuple[bytes, ...], **others: Any) -> PlanFile:
     (signed,) = without_the_last(street, None).plans
-    departure = Departure(address=street.keys[3].address, node_key=FOREIGN.public_key, certificates=certificates)
+    said = {"node_key": FOREIGN.public_key, "certificates": certificates, **others}
+    departure = Departure(address=street.keys[3].address, **said)
     plan = replace(signed.plan, departures=(departure,))
     word = root_key_of(street).sign(encode(plan))
     return PlanFile(plans=(replace(signed, plan=plan, authority=word),))
@@ -514,6 +524,10 @@ def test_what_a_plan_is_told_of_absent_members_must_hold(
     key_file, other = right[2:], authority(elsewhere.testnet)
     foreign = certificate_pem(Authority("elsewhere"))
     write(bad, foreign)
+    ended = street.directory.parent / "ended.crt"
+    second, issuer = timedelta(seconds=1), authority_of(street)
+    begins = issuer.issuing.not_valid_before_utc
+    ended.write_bytes(issuer.issue(FOREIGN.public_key, host="127.0.0.1", port=27_004, now=begins, validity=second))
     link = street.directory.parent / "link.crt"
     link.symlink_to(street.homes[3].certificate)
     for options, text in (
@@ -523,6 +537,7 @@ def test_what_a_plan_is_told_of_absent_members_must_hold(
         (other, "does not act for this chain's authority: in what the plan keeps of the chain its key is "),
         ((*right, "--replaced", f"node4={bad}"), "the authority did not sign the issuing authority"),
         ((*right, "--replaced", f"node4={link}"), "is a symbolic link"),
+        ((*right, "--replaced", f"node4={ended}"), "its certificate ended on "),
         ((*right, "--replaced", f"node4={street.plan}"), "is not a certificate"),
         ((*right, "--replaced", f"node4={street.homes[3].certificate}"), "has the key of node4"),
         ((*right, "--replaced", f"node9={bad}"), "node9"),
