@@ -14,6 +14,10 @@ from tests.support.testnet import FIRST_RUN_HOURS, Ended, Street, cleaned_up, in
 
 LONGEST: Final = (
     "test_recovery.py",
+    "test_begins_with_snapshot.py",
+    "test_joining_late.py",
+    "test_rules.py",
+    "test_renewing.py",
     "test_offices_of_daemons.py",
     "test_ceremony_of_daemons.py",
     "test_moved_homes.py",
@@ -22,7 +26,6 @@ LONGEST: Final = (
     "test_testnet_signals.py",
     "test_joining.py",
     "test_leaving.py",
-    "test_renewing.py",
 )
 """Modules that take a minute: the two processes begin with these, so that neither is left with one at the end."""
 
