@@ -359,6 +359,21 @@ def test_those_who_stay_must_be_there() -> None:
     assert members_of(chain) == [0, 1, 3, 4, 5, 6]
 
 
+def test_removals_that_waited_for_members_to_be_seen_follow_each_other_once_they_are() -> None:
+    community = homes(7, dict.fromkeys((0, 1, 2), END), window=100)
+    chain = DictChain(community)
+    there = tuple(sorted(community.addresses[:4]))
+    for waits in range(4):
+        chain.block(slot=GOES + waits * WAIT, parent_voters=there)
+    assert members_of(chain) == [*range(7)], "of six, three would be left where four must answer"
+    assert {member for member, _ in expiring(chain)} == {0, 1, 2}
+    left = []
+    for _ in range(6):
+        chain.block()
+        left.append(len(members_of(chain)))
+    assert left == [6, 6, 5, 5, 4, 4]
+
+
 def test_a_removal_below_the_floor_waits_though_it_waited_already() -> None:
     """Another member went meanwhile: the floor counts when it is carried out, too."""
     community = homes(5, {2: END})
