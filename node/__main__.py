@@ -1,4 +1,4 @@
-"""The program `p2pnode`, also as `python -m node`: what must hold before half a second of imports begins.
+"""The program `p2pnode`, also as `python -m node`: what must hold before up to a second of imports begins.
 
 Ctrl-C ends the program at once while it is still being loaded: there is nothing to clean up yet.
 """
@@ -17,8 +17,12 @@ def main() -> None:
     loading = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else whoever started us ignores it
     if loading:
         signal.signal(signal.SIGINT, _end_at_once)
-    from node.cli.main import main as run_command  # noqa: PLC0415  (the half second)
+    from node.cli.main import COMMANDS, load  # noqa: PLC0415  (the second)
+    from node.cli.main import main as run_command  # noqa: PLC0415
     from node.cli.terminal import guard_standard_streams  # noqa: PLC0415
+
+    if sys.argv[1:] and sys.argv[1] in COMMANDS:
+        load(sys.argv[1])
 
     guard_standard_streams()
     if loading:

@@ -134,7 +134,7 @@ LossOption = Annotated[
     bool, typer.Option("--accept-loss", help="Where a decided block may be replaced: without being asked.")
 ]
 
-recover_app = typer.Typer(help=RECOVER_HELP, epilog=RECOVER_EXAMPLE, no_args_is_help=True)
+recover_app = typer.Typer(name="recover", help=RECOVER_HELP, epilog=RECOVER_EXAMPLE, no_args_is_help=True)
 recover_app.command(epilog=ALONE_EXAMPLE)(alone)
 
 

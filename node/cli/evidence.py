@@ -41,7 +41,10 @@ SHOW_EXAMPLE: Final = (
 VERIFY_EXAMPLE: Final = "Example: p2pnode evidence verify evidence.json --genesis genesis.json"
 
 evidence_app = typer.Typer(
-    no_args_is_help=True, help="Members that contradicted themselves, and what proves it.", epilog=VERIFY_EXAMPLE
+    name="evidence",
+    no_args_is_help=True,
+    help="Members that contradicted themselves, and what proves it.",
+    epilog=VERIFY_EXAMPLE,
 )
 
 

@@ -27,6 +27,7 @@ from node.home.storage import eras_of
 from node.names.names import Names, names_of_home
 
 ledger_app = typer.Typer(
+    name="ledger",
     no_args_is_help=True,
     help="Verify the ledger of a stopped node, and look into it.",
     epilog="Example: p2pnode ledger verify --home testnet/node1",

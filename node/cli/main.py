@@ -1,88 +1,120 @@
-"""The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code."""
+"""The command `p2pnode`. Each failure is one clear message on standard error and a non-zero exit code.
+
+The modules of all commands together take a second to load, each of them a part of it: only the one that is asked for
+is loaded, and for the list of all commands none.
+"""
 
 import errno
 import os
 import sys
-from importlib.metadata import version as installed_version
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from contracts.genesis import known_text
 from ledger.errors import LedgerError
-from node.cli.ceremony import recover_app
-from node.cli.evidence import evidence_app
-from node.cli.homes.committee_risk import COMMITTEE_RISK_EXAMPLE, committee_risk
-from node.cli.homes.export import EXPORT_EXAMPLE, export_data
-from node.cli.homes.genesis import genesis_app
-from node.cli.homes.home import home_app
-from node.cli.homes.init import INIT_EXAMPLE, init
-from node.cli.homes.join import join_app
-from node.cli.homes.member import member_app
-from node.cli.homes.members import MEMBERS_EXAMPLE, members
-from node.cli.homes.names import names_app
-from node.cli.homes.rules import rules_app
-from node.cli.homes.show_identity import DELIVER_EXAMPLE, PANEL_EXAMPLE, SEAL_EXAMPLE, deliver, panel, seal
-from node.cli.homes.verify_queue import verify_queue_app
-from node.cli.ledger import ledger_app
-from node.cli.offices.office import office_app
-from node.cli.provider.ca import ca_app
-from node.cli.qscore import qscore_app
-from node.cli.receipt import receipt_app
-from node.cli.statement import STATEMENT_EXAMPLE, statement
-from node.cli.testnet import testnet_app
-from node.cli.trade import trade_app
-from node.cli.why import WHY_EXAMPLE, why
 from node.errors import NodeError
-from node.home.configuration import (
-    ApiTable,
-    Configuration,
-    MeterTable,
-    NodeTable,
-    PeerEntry,
-    PeerToPeerTable,
-    load_configuration,
-)
-from node.home.configuration_text import render_configuration
 
 EXIT_FAILED: Final = 1
 
 DISK_FAULTS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 """What writing to an open file fails with where the operator can do something, though the file is not named."""
 
+
+class Listed(NamedTuple):
+    """A command whose module is loaded when it is asked for: its Typer is called after it, `verify_queue_app`."""
+
+    module: str
+    summary: str
+    """The first sentence of its help, for the list of all commands."""
+
+
+COMMANDS: Final = {
+    "init": Listed(
+        "node.cli.homes.init",
+        "Make the home of a new node: its keys, a meter.toml in which every key is explained, and a "
+        "request (node.csr).",
+    ),
+    "why": Listed(
+        "node.cli.why",
+        "Say why nothing is decided: who is missing, in which phase, since when, with the quorum's arithmetic.",
+    ),
+    "members": Listed(
+        "node.cli.homes.members",
+        "Show who the members are, in the order of admission: score, standing, until when certified, who is linked.",
+    ),
+    "statement": Listed(
+        "node.cli.statement",
+        "Show what a household bought, sold, imported and exported in a month, what it paid, saved and gained.",
+    ),
+    "committee-risk": Listed(
+        "node.cli.homes.committee_risk",
+        "Say how likely liars are to fill a drawn cluster, or to decide who joins in a drawn panel "
+        "(docs/committees.md).",
+    ),
+    "export-data": Listed(
+        "node.cli.homes.export",
+        "Write all that this home has about its own household into one archive: for yourself, or to take elsewhere.",
+    ),
+    "genesis": Listed(
+        "node.cli.homes.genesis",
+        "Found a chain: several homes, each with keys of its own, agree on one genesis.",
+    ),
+    "recover": Listed(
+        "node.cli.ceremony",
+        "Go on where what members signed is lost: alone, or by a ceremony of all.",
+    ),
+    "home": Listed("node.cli.homes.home", "Make a new home for a member whose old one is lost for good."),
+    "member": Listed(
+        "node.cli.homes.member",
+        "One member; leave, renew this home or exchange its keys; suspend or remove others; what waits of that.",
+    ),
+    "join": Listed("node.cli.homes.join", "Join a running chain: ask, be verified, become a member."),
+    "names": Listed("node.cli.homes.names", "The address book of this home: how it calls the members."),
+    "verify-queue": Listed("node.cli.homes.verify_queue", "Homes that asked to join, for their verifiers."),
+    "ca": Listed("node.cli.provider.ca", "The network's certificate authority: who may have a home in this network."),
+    "office": Listed("node.cli.offices.office", "Keys of the offices that no member holds: authority, issuer, grid."),
+    "rules": Listed("node.cli.homes.rules", "The rules that the chain follows; members change them while it runs."),
+    "testnet": Listed(
+        "node.cli.testnet",
+        "A testnet on this machine: one node per household of a file of meter readings.",
+    ),
+    "ledger": Listed("node.cli.ledger", "Verify the ledger of a stopped node, and look into it."),
+    "trade": Listed("node.cli.trade", "What became of a contract, and what proves it."),
+    "receipt": Listed("node.cli.receipt", "Receipts that prove themselves, to keep and to show to others."),
+    "qscore": Listed("node.cli.qscore", "The members' quality of transaction, and what moved it."),
+    "evidence": Listed("node.cli.evidence", "Members that contradicted themselves, and what proves it."),
+}
+
+
+class LoadedGroup(TyperGroup):
+    """Gives the whole command in the place of what the list shows of it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Says which command is asked for, loaded, and with which arguments."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else listed, rest
+
+
+def load(name: str) -> Any:
+    """Returns a command of another module."""
+    found = getattr(import_module(COMMANDS[name].module), f"{name.replace('-', '_')}_app")
+    alone = typer.Typer()
+    alone.add_typer(found)
+    return get_group(alone).commands[name]
+
+
 app = typer.Typer(
     name="p2pnode",
+    cls=LoadedGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Neighbours trade solar energy on a chain that their own smart meters run.",
     epilog="Begin with: p2pnode testnet run --hours 48",
 )
-app.command(epilog=INIT_EXAMPLE)(init)
-app.command(epilog=WHY_EXAMPLE)(why)
-app.command(epilog=MEMBERS_EXAMPLE)(members)
-app.command(epilog=STATEMENT_EXAMPLE)(statement)
-app.command("committee-risk", epilog=COMMITTEE_RISK_EXAMPLE)(committee_risk)
-app.command("export-data", epilog=EXPORT_EXAMPLE)(export_data)
-join_app.command(epilog=PANEL_EXAMPLE)(panel)
-join_app.command(epilog=SEAL_EXAMPLE)(seal)
-join_app.command(epilog=DELIVER_EXAMPLE)(deliver)
-app.add_typer(genesis_app, name="genesis")
-app.add_typer(recover_app, name="recover")
-app.add_typer(home_app, name="home")
-app.add_typer(member_app, name="member")
-app.add_typer(join_app, name="join")
-app.add_typer(names_app, name="names")
-app.add_typer(verify_queue_app, name="verify-queue")
-app.add_typer(ca_app, name="ca")
-app.add_typer(office_app, name="office")
-app.add_typer(rules_app, name="rules")
-app.add_typer(testnet_app, name="testnet")
-app.add_typer(ledger_app, name="ledger")
-app.add_typer(trade_app, name="trade")
-app.add_typer(receipt_app, name="receipt")
-app.add_typer(qscore_app, name="qscore")
-app.add_typer(evidence_app, name="evidence")
 
 
 @app.command(epilog="Example: p2pnode start --config testnet/node1/meter.toml")
@@ -100,7 +132,8 @@ def start(
 
     Keys of meter.toml can be overridden from the environment, for example P2PNODE_NODE__LOG_LEVEL=debug.
     """
-    from node.daemon import run_daemon  # noqa: PLC0415  (half a second of imports that only this command needs)
+    from node.daemon import run_daemon  # noqa: PLC0415  (most of a second, that only this command needs)
+    from node.home.configuration import load_configuration  # noqa: PLC0415
 
     raise typer.Exit(run_daemon(load_configuration(config), until_input_ends=until_input_ends))
 
@@ -108,20 +141,23 @@ def start(
 @app.command()
 def config() -> None:
     """Print an example meter.toml in which every key is explained."""
-    peer = PeerEntry(address="0" * 64, host="192.0.2.2", port=7000)
-    example = Configuration(
-        node=NodeTable(name="node1"),
-        p2p=PeerToPeerTable(port=7000, peers=(peer,)),
-        api=ApiTable(port=8000),
-        meter=MeterTable(household_id="home1"),
-    )
-    typer.echo(render_configuration(example), nl=False)
+    from node.home.configuration_text import render_example  # noqa: PLC0415
+
+    typer.echo(render_example(), nl=False)
 
 
 @app.command()
 def version() -> None:
     """Print the versions of this program and of the protocol that it knows."""
+    from importlib.metadata import version as installed_version  # noqa: PLC0415
+
+    from contracts.genesis import known_text  # noqa: PLC0415
+
     typer.echo(f"p2pnode {installed_version('p2pnode')}, protocol {known_text()}")
+
+
+for _name, _listed in COMMANDS.items():
+    app.command(_name, help=_listed.summary)(lambda: None)
 
 
 def main() -> None:

@@ -27,7 +27,10 @@ HISTORY_EXAMPLE: Final = "Example: p2pnode qscore history node3 --config testnet
 LIST_EXAMPLE: Final = "Example: p2pnode qscore list --config testnet/node1/meter.toml"
 
 qscore_app = typer.Typer(
-    no_args_is_help=True, help="The members' quality of transaction, and what moved it.", epilog=HISTORY_EXAMPLE
+    name="qscore",
+    no_args_is_help=True,
+    help="The members' quality of transaction, and what moved it.",
+    epilog=HISTORY_EXAMPLE,
 )
 
 

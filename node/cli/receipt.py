@@ -38,7 +38,10 @@ ASK_EXAMPLE: Final = (
 )
 
 receipt_app = typer.Typer(
-    no_args_is_help=True, help="Receipts that prove themselves, to keep and to show to others.", epilog=VERIFY_EXAMPLE
+    name="receipt",
+    no_args_is_help=True,
+    help="Receipts that prove themselves, to keep and to show to others.",
+    epilog=VERIFY_EXAMPLE,
 )
 
 NameArgument = Annotated[

@@ -34,6 +34,10 @@ MONTH_TEXT_SHOWN: Final = 64
 """Characters of what is no month: enough to see the mistake."""
 
 
+statement_app = typer.Typer()
+
+
+@statement_app.command(epilog=STATEMENT_EXAMPLE)
 def statement(
     member: Annotated[
         str, typer.Argument(metavar="METER", help="Name or address; the address' first 8 or more digits do.")

@@ -27,6 +27,7 @@ T = TypeVar("T")
 DEFAULT_DIRECTORY: Final = Path("testnet")
 
 testnet_app = typer.Typer(
+    name="testnet",
     no_args_is_help=True,
     help="A testnet on this machine: one node per household of a file of meter readings.",
     epilog="Example: p2pnode testnet run --hours 48, then: p2pnode ledger show --home testnet/node1",

@@ -26,7 +26,7 @@ SHOW_EXAMPLE: Final = "Example: p2pnode trade show 3f2a9c41d07be865 --config tes
 LIST_EXAMPLE: Final = "Example: p2pnode trade list --config testnet/node1/meter.toml --limit 10"
 
 trade_app = typer.Typer(
-    no_args_is_help=True, help="What became of a contract, and what proves it.", epilog=SHOW_EXAMPLE
+    name="trade", no_args_is_help=True, help="What became of a contract, and what proves it.", epilog=SHOW_EXAMPLE
 )
 
 

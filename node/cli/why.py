@@ -24,6 +24,10 @@ from node.testnet.processes import TestnetProcesses
 WHY_EXAMPLE: Final = "Examples: p2pnode why --config testnet/node1/meter.toml; p2pnode why --dir testnet"
 
 
+why_app = typer.Typer()
+
+
+@why_app.command(epilog=WHY_EXAMPLE)
 def why(
     config: Annotated[Path | None, typer.Option(help="The node's meter.toml.", show_default=False)] = None,
     url: Annotated[

@@ -9,7 +9,16 @@ import tomlkit
 from pydantic import BaseModel
 from tomlkit.items import Array, InlineTable, Table
 
-from node.home.configuration import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, Configuration
+from node.home.configuration import (
+    ENVIRONMENT_DELIMITER,
+    ENVIRONMENT_PREFIX,
+    ApiTable,
+    Configuration,
+    MeterTable,
+    NodeTable,
+    PeerEntry,
+    PeerToPeerTable,
+)
 
 COMMENT_WIDTH: Final = 100
 
@@ -18,6 +27,18 @@ _INTRODUCTION: Final = (
     f"The environment overrides every key: {ENVIRONMENT_PREFIX}<TABLE>{ENVIRONMENT_DELIMITER}<KEY>, "
     f"for example {ENVIRONMENT_PREFIX}API{ENVIRONMENT_DELIMITER}PORT=8081."
 )
+
+
+def render_example() -> str:
+    """Returns the text of a `meter.toml` that has every key."""
+    peer = PeerEntry(address="0" * 64, host="192.0.2.2", port=7000)
+    example = Configuration(
+        node=NodeTable(name="node1"),
+        p2p=PeerToPeerTable(port=7000, peers=(peer,)),
+        api=ApiTable(port=8000),
+        meter=MeterTable(household_id="home1"),
+    )
+    return render_configuration(example)
 
 
 def render_configuration(configuration: Configuration) -> str:

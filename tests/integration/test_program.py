@@ -57,13 +57,13 @@ def run(
 
 
 @pytest.mark.parametrize("program", [MODULE, INSTALLED], ids=["module", "installed"])
-@pytest.mark.parametrize("module", ["node.cli.main", "typer", "pydantic", "node.cli.terminal"])
+@pytest.mark.parametrize("module", ["node.cli.main", "typer", "node.cli.terminal", "node.cli.ledger", "pydantic"])
 def test_an_interrupt_while_the_program_is_loaded_ends_it_quietly(
     tmp_path: Path, program: tuple[str, ...], module: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(INTERRUPT.format(module=module))
     search = os.pathsep.join([str(tmp_path), *sys.path])
-    ended = run(*program, "version", environment={"PYTHONPATH": search})
+    ended = run(*program, "ledger", environment={"PYTHONPATH": search})
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 

@@ -27,6 +27,10 @@ MEMBERS_SHOWN_MAX: Final = 1_000
 CLUSTER_SIZE: Final = 10
 
 
+committee_risk_app = typer.Typer()
+
+
+@committee_risk_app.command(epilog=COMMITTEE_RISK_EXAMPLE)
 def committee_risk(
     members: Annotated[int, typer.Option(min=2, max=MEMBERS_SHOWN_MAX, help="N.", show_default=False)],
     size: Annotated[

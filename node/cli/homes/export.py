@@ -57,6 +57,10 @@ What stands on the chain, where else there is data about the household, and for 
 ARCHIVE_MODE: Final = 0o600
 
 
+export_data_app = typer.Typer()
+
+
+@export_data_app.command(epilog=EXPORT_EXAMPLE)
 def export_data(
     config: ConfigOption,
     output: Annotated[Path, typer.Option(help="The archive (ZIP) to make.", show_default=False)],

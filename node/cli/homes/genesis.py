@@ -114,7 +114,7 @@ def _in_tokens(micro: int) -> str:
 FoundingArgument = Annotated[Path, typer.Argument(help="The founding.json.", show_default=False)]
 _DEFAULTS: Final = Tariffs()
 
-genesis_app = typer.Typer(help=GENESIS_HELP, epilog=GENESIS_EXAMPLE, no_args_is_help=True)
+genesis_app = typer.Typer(name="genesis", help=GENESIS_HELP, epilog=GENESIS_EXAMPLE, no_args_is_help=True)
 
 
 @genesis_app.command("new", epilog=NEW_EXAMPLE)

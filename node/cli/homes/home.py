@@ -57,7 +57,7 @@ LikeOption = Annotated[
     ),
 ]
 
-home_app = typer.Typer(help=HOME_HELP, epilog=HOME_EXAMPLE, no_args_is_help=True)
+home_app = typer.Typer(name="home", help=HOME_HELP, epilog=HOME_EXAMPLE, no_args_is_help=True)
 
 
 @home_app.command("new", epilog=NEW_EXAMPLE)

@@ -23,6 +23,10 @@ Next: give my-home/node.csr to the authority of your chain, and sign the foundin
 (p2pnode genesis --help)."""
 
 
+init_app = typer.Typer()
+
+
+@init_app.command(epilog=INIT_EXAMPLE)
 def init(
     directory: Annotated[Path, typer.Argument(help="The home's folder; must not exist.")] = DEFAULT_DIRECTORY,
     name: Annotated[

@@ -22,7 +22,16 @@ from node.admission.joining.files import (
 )
 from node.admission.joining.home import ask_to_join, terms_digest
 from node.cli.asking import Question, ask
-from node.cli.homes.show_identity import identities_of, told_of
+from node.cli.homes.show_identity import (
+    DELIVER_EXAMPLE,
+    PANEL_EXAMPLE,
+    SEAL_EXAMPLE,
+    deliver,
+    identities_of,
+    panel,
+    seal,
+    told_of,
+)
 from node.cli.homes.street import block_name, block_text, require_recent, street_of
 from node.cli.options import ConfigOption, RunningConfig, YesOption, confirm, require_home_address
 from node.cli.sending import send_as_member
@@ -50,7 +59,9 @@ STATUS_EXAMPLE: Final = "Example: p2pnode join status --config my-home/meter.tom
 
 TERMS_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
 
-join_app = typer.Typer(no_args_is_help=True, help="Join a running chain: ask, be verified, become a member.")
+join_app = typer.Typer(
+    name="join", no_args_is_help=True, help="Join a running chain: ask, be verified, become a member."
+)
 
 
 @join_app.command(epilog=STREET_EXAMPLE)
@@ -252,3 +263,8 @@ def own_address(home: Home) -> str | None:
     if not home.join_request.exists():
         return None
     return address_of(read_join_request(home.join_request).application.node_key).hex()
+
+
+join_app.command(epilog=PANEL_EXAMPLE)(panel)
+join_app.command(epilog=SEAL_EXAMPLE)(seal)
+join_app.command(epilog=DELIVER_EXAMPLE)(deliver)

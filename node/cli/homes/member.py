@@ -52,6 +52,7 @@ REVOKE_EXAMPLE: Final = "Example: p2pnode member revoke node4-3f2a90c1.revocatio
 CHANGES_EXAMPLE: Final = "Example: p2pnode member changes --config testnet/node1/meter.toml"
 
 member_app = typer.Typer(
+    name="member",
     no_args_is_help=True,
     help="One member; leave, renew this home or exchange its keys; suspend or remove others; what waits of that.",
 )

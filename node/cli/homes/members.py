@@ -27,6 +27,10 @@ ADDRESS_DIGITS: Final = 10
 """More than the eight that commands take."""
 
 
+members_app = typer.Typer()
+
+
+@members_app.command(epilog=MEMBERS_EXAMPLE)
 def members(config: ConfigOption, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Show who the members are, in the order of admission: score, standing, until when certified, who is linked."""
 

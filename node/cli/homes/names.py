@@ -57,7 +57,7 @@ ForgetOption = Annotated[
     Path, typer.Option("--output", help="Where it goes, for those whom no link reaches.", show_default=False)
 ]
 
-names_app = typer.Typer(no_args_is_help=True, help=NAMES_HELP)
+names_app = typer.Typer(name="names", no_args_is_help=True, help=NAMES_HELP)
 
 
 @names_app.command("list", epilog=LIST_EXAMPLE)

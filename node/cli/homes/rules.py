@@ -49,7 +49,7 @@ ProposalArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The proposal, by its first 8 or more digits.", show_default=False)
 ]
 
-rules_app = typer.Typer(help=RULES_HELP, epilog=SHOW_EXAMPLE, no_args_is_help=True)
+rules_app = typer.Typer(name="rules", help=RULES_HELP, epilog=SHOW_EXAMPLE, no_args_is_help=True)
 
 
 def _read(ledger: Ledger, home: Home) -> Slices[RulesReply]:

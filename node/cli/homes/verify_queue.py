@@ -34,7 +34,9 @@ PREFIX_DIGITS_MIN: Final = 8
 
 HomeArgument = Annotated[str, typer.Argument(help="The home's address, or its first digits, at least eight.")]
 
-verify_queue_app = typer.Typer(no_args_is_help=True, help="Homes that asked to join, for their verifiers.")
+verify_queue_app = typer.Typer(
+    name="verify-queue", no_args_is_help=True, help="Homes that asked to join, for their verifiers."
+)
 
 
 @verify_queue_app.command("list", epilog=LIST_EXAMPLE)

@@ -91,7 +91,7 @@ PresentKeyFileOption = Annotated[
 ]
 UrlOption = Annotated[str, typer.Option(help="API of a node of the chain, of anybody's.", show_default=False)]
 
-office_app = typer.Typer(help=OFFICE_HELP, epilog=SHOW_EXAMPLE, no_args_is_help=True)
+office_app = typer.Typer(name="office", help=OFFICE_HELP, epilog=SHOW_EXAMPLE, no_args_is_help=True)
 
 
 @office_app.command(epilog=SHOW_EXAMPLE)

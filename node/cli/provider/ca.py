@@ -99,7 +99,7 @@ DaysOption = Annotated[
     int, typer.Option(help="How long it is valid.", min=1, max=DAYS_MAX, show_default=str(MEMBER_VALIDITY.days))
 ]
 
-ca_app = typer.Typer(help=CA_HELP, epilog=CA_EXAMPLE, no_args_is_help=True)
+ca_app = typer.Typer(name="ca", help=CA_HELP, epilog=CA_EXAMPLE, no_args_is_help=True)
 
 
 @ca_app.command(epilog=INIT_EXAMPLE)
