@@ -23,6 +23,7 @@ LONGEST: Final = (
     "test_joining.py",
     "test_leaving.py",
     "test_renewing.py",
+    "test_provider_page.py",
 )
 """Modules that take a minute: the two processes begin with these, so that neither is left with one at the end."""
 
