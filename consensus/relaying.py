@@ -11,7 +11,7 @@ does not hear the origin itself.
 What a liar can make others send is bounded by what it can sign: see `RELAYED_PER_SIGNER_MAX` and the STATUS rules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from consensus.events import Instant, SendDecided
@@ -66,10 +66,12 @@ def rule_relay(member: Member, now: Instant) -> bool:
     if member.phase is Phase.APPLYING or not member.is_relaying:
         return False
     state, is_passed_on = member.state, False
+    heard: Mapping[Address, bytes] | None = None
     for statement in _statements(member, now):
         if not _is_fresh(member, statement):
             continue
-        lacking = may_lack(member, statement.signer, now)
+        heard = _heard_reports(member, now) if heard is None else heard
+        lacking = _lacking(member, statement.signer, heard)
         if isinstance(statement, PrePrepare):
             has_it = {vote.signer for vote in state.votes.at(statement.slot) if vote.block == statement.block}
             lacking = [address for address in lacking if address not in has_it]
@@ -84,8 +86,7 @@ def may_lack(member: Member, other: Address, now: Instant) -> list[Address]:
     """Returns who may not have what another member sent to all, while links seem dead."""
     if not member.is_relaying:
         return []
-    has_it = {member.own, other, *_hearing(member, other, now)}
-    return [address for address in member.state.membership.addresses if address not in has_it]
+    return _lacking(member, other, _heard_reports(member, now))
 
 
 def _statements(member: Member, now: Instant) -> Iterator[Signed]:
@@ -115,17 +116,25 @@ def _executed_proposals(member: Member) -> Iterator[PrePrepare]:
         yield newest
 
 
-def _hearing(member: Member, signer: Address, now: Instant) -> Iterator[Address]:
-    """Yields who hears a signer itself, by its own last STATUS: nothing need be passed on to it. Also where a slot
-    was given up: members that are slow would have N times as much to read, and be slower for it, for ever.
+def _heard_reports(member: Member, now: Instant) -> Mapping[Address, bytes]:
+    """Returns whom each member that is heard hears itself, by its own last STATUS."""
+    return {address: hears for address, hears in member.hears.items() if _is_heard(member, address, now)}
+
+
+def _lacking(member: Member, signer: Address, heard: Mapping[Address, bytes]) -> list[Address]:
+    has_it = {member.own, signer, *_hearing(member, signer, heard)}
+    return [address for address in member.state.membership.addresses if address not in has_it]
+
+
+def _hearing(member: Member, signer: Address, heard: Mapping[Address, bytes]) -> Iterable[Address]:
+    """Returns who hears a signer itself: nothing need be passed on to it. Also where a slot was given up: members
+    that are slow would have N times as much to read, and be slower for it, for ever.
     """
     addresses = member.state.membership.addresses
     if signer not in addresses:
-        return
+        return ()
     number = addresses.index(signer)
-    for address, bitmap in member.hears.items():
-        if _is_in(bitmap, number) and _is_heard(member, address, now):
-            yield address
+    return [address for address, hears in heard.items() if _is_in(hears, number)]
 
 
 def _is_fresh(member: Member, statement: Signed) -> bool:
@@ -213,7 +222,7 @@ def _is_heard(member: Member, address: Address, now: Instant) -> bool:
 
 
 def _heard_max_ms(member: Member) -> int:
-    return (len(member.state.membership) // 2 + HEARD_MARGIN_SLOTS) * member.tau_ms
+    return (len(member.state.membership.addresses) // 2 + HEARD_MARGIN_SLOTS) * member.tau_ms
 
 
 def _is_in(bitmap: bytes, number: int) -> bool:

@@ -1,7 +1,7 @@
 """What every handler of the REST API is given, and how it answers."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -139,8 +139,9 @@ class ApiContext:
     long_reads: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the one request that reads much of the chain."""
     long_reads_waiting: int = 0
-    openapi: bytes = b""
-    """The OpenAPI document, made once from the route table."""
+    make_openapi: Callable[[], Coroutine[None, None, bytes]]
+    openapi: asyncio.Task[bytes] | None = None
+    """The OpenAPI document, made once, when it is first asked for."""
 
     @property
     def chain(self) -> Chain:

@@ -1,5 +1,6 @@
 """Handlers about the node itself: status, health, metrics and the API's own documentation."""
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -160,7 +161,10 @@ async def show_metrics(context: ApiContext, _: NoParameters, __: web.Request) ->
 
 async def show_openapi(context: ApiContext, _: NoParameters, __: web.Request) -> web.Response:
     """Answers with the OpenAPI document."""
-    return web.Response(body=context.openapi, content_type="application/json")
+    if context.openapi is None:
+        context.openapi = asyncio.create_task(context.make_openapi(), name="openapi")
+    body = await asyncio.shield(context.openapi)  # who goes away meanwhile ends it for nobody else
+    return web.Response(body=body, content_type="application/json")
 
 
 async def show_docs(_: ApiContext, __: NoParameters, ___: web.Request) -> web.Response:

@@ -6,7 +6,6 @@ translated, anything unexpected logged with its trace and answered with 500 with
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -25,7 +24,7 @@ from node.api.connections import (
 from node.api.context import ApiContext, ApiLimits, ApiNode
 from node.api.events import close_followers
 from node.api.hosts import ServedHosts
-from node.api.openapi import openapi_document
+from node.api.openapi import openapi_text
 from node.api.problem import ProblemError, from_http_exception
 from node.api.routes import ROUTES, Route
 from node.api.validation import parse_parameters
@@ -65,7 +64,9 @@ class Api:
         Requests for the address, for this machine's loopback names and for `host_names` are answered.
         """
         limits = limits or ApiLimits()
-        self.context: Final = ApiContext(node=node, limits=limits, quota=limits.quota(clock_s))
+        self.context: Final = ApiContext(
+            node=node, limits=limits, quota=limits.quota(clock_s), make_openapi=openapi_text
+        )
         self._host = host
         self._port = port
         self._hosts = ServedHosts((host, *host_names))
@@ -92,7 +93,6 @@ class Api:
         Raises:
             OSError: the address is in use or not this machine's.
         """
-        self.context.openapi = json.dumps(openapi_document(ROUTES)).encode()
         self._runner = web.AppRunner(
             build_application(self.context, self._hosts, clock_s=self._clock_s), shutdown_timeout=STOP_DEADLINE_S
         )

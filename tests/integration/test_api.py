@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from pydantic import TypeAdapter
 
 from consensus.codec import decode, encode
@@ -19,6 +20,7 @@ from contracts.transactions import ReportMisconduct, transaction_digest
 from ledger.block import BlockHeader, block_digest
 from ledger.proofs import ReceiptProof, StateProof, receipt_proof_holds, state_proof_holds
 from node.api.context import ApiLimits
+from node.api.node import show_openapi
 from node.api.routes import ROUTES, Route
 from node.api.server import Api
 from node.household.agent import AgentProgress
@@ -27,6 +29,7 @@ from node.metrics.chain_collector import chain_metric_families
 from node.proofs.receipt_check import check_receipt_file
 from node.proofs.signed_file import file_text
 from node.replies.node import Problem
+from node.replies.parameters import NoParameters
 from node.stories.misconduct import list_misconduct
 from tests.support.api import ApiHarness, exchange, running_api
 from tests.support.contracts import make_genesis
@@ -421,6 +424,29 @@ async def test_unknown_paths_share_one_label(api: ApiHarness) -> None:
 async def test_served_openapi_is_the_table(api: ApiHarness) -> None:
     document = await api.get("/v1/openapi.json")
     assert set(document["paths"]) == {route.path for route in ROUTES}
+
+
+async def test_openapi_is_made_once_for_all_that_ask_first(api: ApiHarness) -> None:
+    context = api.api.context
+    makers = []
+    make = context.make_openapi
+
+    async def counted() -> bytes:
+        makers.append(asyncio.current_task())
+        return await make()
+
+    context.make_openapi = counted
+    first, *others = await asyncio.gather(*(api.get("/v1/openapi.json") for _ in range(8)))
+    assert all(document == first for document in others)
+    assert len(makers) == 1
+
+
+async def test_who_goes_away_while_openapi_is_made_ends_it_for_nobody(api: ApiHarness) -> None:
+    request = make_mocked_request("GET", "/v1/openapi.json")
+    leaving = asyncio.ensure_future(show_openapi(api.api.context, NoParameters(), request))
+    await asyncio.sleep(0)  # until it waits
+    leaving.cancel()
+    assert set((await api.get("/v1/openapi.json"))["paths"]) == {route.path for route in ROUTES}
 
 
 # --- limits and broken clients -----------------------------------------------------------------------------

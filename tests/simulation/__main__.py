@@ -26,7 +26,16 @@ from tests.simulation.inquiry_model import LONG_SEARCHES as LONG_INQUIRIES
 from tests.simulation.inquiry_model import SEARCHES as INQUIRIES
 from tests.simulation.leading import lead as lead_blocks
 from tests.simulation.links import run_patterns
-from tests.simulation.occurrences import JOINED, LEFT, OF_CHANGES, OF_CLUSTERS, OF_SUSPENDED
+from tests.simulation.occurrences import (
+    JOINED,
+    LEFT,
+    OF_CHANGES,
+    OF_CLUSTERS,
+    OF_SUSPENDED,
+    RAN_OUT,
+    RENEWED,
+    TOO_LATE,
+)
 from tests.simulation.runs import Summary, kept_runs, revision, run_all, run_seeds
 from tests.simulation.scale import Plan, compare
 from tests.simulation.seeds import LINKS_MEMBERS_MIN, Outcome, run_seed
@@ -188,7 +197,11 @@ def changes(
         result: dict[str, object] = {"revision": revision(), "cores": processes or os.cpu_count(), "range": seeds}
         output.write_text(_json(result | summary.as_json()) + "\n")
     joined, left = summary.occurred[JOINED], summary.occurred[LEFT]
-    typer.echo(f"{_text('networks', summary)}\n{joined + left:,} changes: {joined:,} joined, {left:,} left")
+    typer.echo(
+        f"{_text('networks', summary)}\n{joined + left:,} changes: {joined:,} joined, {left:,} left, "
+        f"{summary.occurred[RAN_OUT]:,} of these as a certificate ran out, {summary.occurred[TOO_LATE]:,} as a "
+        f"renewal came too late; {summary.occurred[RENEWED]:,} renewed"
+    )
     raise typer.Exit(EXIT_FAILED if summary.has_failed else 0)
 
 

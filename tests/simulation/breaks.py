@@ -51,9 +51,9 @@ def resend_and_remember(member: member.Member, now: Instant) -> bool:
 
 
 def hearing_until_a_slot_is_given_up(
-    member: member.Member, signer: Address, now: Instant, true: Callable[..., Iterable[Address]] = relaying._hearing
+    member: member.Member, signer: Address, heard: Any, true: Callable[..., Iterable[Address]] = relaying._hearing
 ) -> Iterable[Address]:
-    return () if member.state.sign_state.attempts > 0 else true(member, signer, now)
+    return () if member.state.sign_state.attempts > 0 else true(member, signer, heard)
 
 
 def two_f_plus_one(members: int) -> int:

@@ -10,6 +10,7 @@ from contracts import (
     validity,
 )
 from ledger import transactions as envelopes
+from tests.simulation import test_running_out
 from tests.simulation.directed import directed
 from tests.simulation.mutant import Killer, Mutant, edited
 from tests.unit.contracts import test_validity
@@ -108,6 +109,15 @@ EXPIRING_MUTANTS: Final = (
         "is_removal and not is_expiry(change)",
         "is_removal",
         floor_later,
+    ),
+    broken(
+        "whose certificate ran out goes though a quorum needs it",
+        member_changes,
+        "prospect",
+        "(not is_rotation and seen",
+        "(not is_rotation and not is_expiry(change) and seen",
+        directed(V.test_those_who_stay_must_be_there),
+        directed(test_running_out.test_who_is_there_stays_while_a_quorum_needs_it),
     ),
     broken(
         "what is pending does not settle",

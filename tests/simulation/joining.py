@@ -63,6 +63,7 @@ class Street(Network):
         faults: Faults,
         roles: Mapping[int, Role] | None = None,
         silent: frozenset[int] = frozenset(),
+        community: Community | None = None,
     ) -> None:
         """Starts all homes.
 
@@ -74,8 +75,9 @@ class Street(Network):
             faults: what goes wrong.
             roles: of founders, by number.
             silent: newcomers, by number among themselves, that never say that they are ready.
+            community: the founders, where it is not `simulated_community`.
         """
-        self.community = simulated_community(founders, TAU_MS)
+        self.community = community or simulated_community(founders, TAU_MS)
         self.newcomers = tuple(newcomer(number) for number in range(newcomers))
         self.silent = silent
         self._numbers = count(PLANNED_FROM)

@@ -73,6 +73,10 @@ OF_SEEDS: Final = Expected(_OF_SEEDS, runs_min=2_000)
 
 JOINED: Final = "a home joined"
 LEFT: Final = "a home left"
+RAN_OUT: Final = "a certificate ran out and its member went"
+RENEWED: Final = "a member was renewed before it went"
+TOO_LATE: Final = "a renewal came too late"
+KEPT: Final = "a member stayed as no fewer may be left"
 ATTENDED: Final = "who attends was compared with what blocks say"
 
 PROPOSED: Final = "a liar proposed in a slot that passes unused"
@@ -104,6 +108,9 @@ OF_CHANGES: Final = Expected(
     (
         JOINED,
         LEFT,
+        RAN_OUT,
+        RENEWED,
+        TOO_LATE,
         ATTENDED,
         "a message was lost",
         "a message was doubled",

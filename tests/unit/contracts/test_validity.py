@@ -284,6 +284,21 @@ def test_one_goes_in_a_waiting_time_and_nobody_below_genesis_floor() -> None:
     assert gone[0][0] == first, "of one end the lower address first"
 
 
+def test_a_chain_that_stood_still_past_all_ends_loses_one_member_before_the_others_are_renewed() -> None:
+    """Accident: nothing could be decided from before the end until long after the grace, and who leads the first
+    block has heard of no renewal yet.
+    """
+    community = homes(7, dict.fromkeys(range(7), END))
+    chain = DictChain(community)
+    chain.block(slot=10 * GOES)
+    left = members_of(chain)
+    assert len(left) == 6
+    for member in left:
+        assert reason_of(chain, member, renewal(community, member, 20 * GOES)) is Reason.NONE
+    chain.block(slot=10 * GOES + 10 * WAIT)
+    assert members_of(chain) == left
+
+
 def test_who_waits_for_the_floor_goes_once_another_home_joined() -> None:
     community = homes(4, {2: END})
     chain, new = JoiningChain(community), newcomer(1)

@@ -1,9 +1,10 @@
-"""`verify` finds any single changed byte, says where, and leaves the evidence alone."""
+"""`verify` finds what is changed, lost or added, says where, and leaves the evidence alone; any single byte:
+`tests/simulation/test_damaged_ledgers.py`.
+"""
 
 import random
 import shutil
 
-import plyvel
 import pytest
 
 from consensus.identifiers import Digest, Height
@@ -18,60 +19,34 @@ from ledger.store import (
     block_digest_key,
     block_key,
     certificate_key,
-    height_from,
     node_key,
     receipts_key,
     transaction_key,
     version_key,
 )
-from ledger.verification_report import DAMAGE_LISTED_MAX, VerificationReport
+from ledger.verification_report import DAMAGE_LISTED_MAX
 from ledger.verify import verify_ledger
 from tests.support.contracts import make_genesis
-from tests.support.ledger import ChainBuilder
-
-GENESIS = make_genesis().genesis
-HEIGHTS = 5
+from tests.support.damaged_ledgers import (
+    GENESIS,
+    HEIGHTS,
+    all_entries,
+    change,
+    height_of_entry,
+    make_ledger,
+    verified,
+)
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """A ledger of five blocks in log and tables, with a trade, cleanly closed."""
-    directory = tmp_path_factory.mktemp("verify") / "ledger"
-    chain = ChainBuilder.create(directory)
-    chain.append_trading_hour()
-    chain.append()
-    chain.ledger.close()
-    chain.ledger = Ledger.open(directory, GENESIS)  # what was in the log goes into a table
-    chain.append_trading_hour(1)
-    chain.ledger.persist_undecided({b"anything": b"consensus' own"})
-    chain.ledger.close()
-    return directory
+    return make_ledger(tmp_path_factory.mktemp("verify") / "ledger")
 
 
 @pytest.fixture
 def directory(original, tmp_path):
     shutil.copytree(original, tmp_path / "ledger")
     return tmp_path / "ledger"
-
-
-def verified(directory) -> VerificationReport:
-    return verify_ledger(directory, GENESIS, lambda _height, _tip: None)
-
-
-def all_entries(directory) -> dict[bytes, bytes]:
-    database = plyvel.DB(str(directory / "database"))
-    entries = dict(database.iterator())
-    database.close()
-    return entries
-
-
-def change(directory, puts: dict[bytes, bytes], deletes=()) -> None:
-    database = plyvel.DB(str(directory / "database"))
-    for key, value in puts.items():
-        database.put(key, value)
-    for key in deletes:
-        database.delete(key)
-    database.close()
 
 
 def test_an_undamaged_ledger_holds(original):
@@ -95,59 +70,6 @@ def test_a_ledger_without_blocks_holds(tmp_path):
     report = verified(tmp_path / "ledger")
     assert report.holds
     assert report.tip == 0
-
-
-def height_of_entry(key: bytes) -> int:
-    return height_from(key[-8:])
-
-
-def positions(entries: dict[bytes, bytes], space: Space, count: int) -> list[tuple[bytes, int]]:
-    chosen = random.Random(f"positions in {space.name}")
-    places = [(key, place) for key, value in entries.items() if key[:1] == space.value for place in range(len(value))]
-    return chosen.sample(places, count)
-
-
-@pytest.mark.parametrize("space", [Space.BLOCK, Space.CERTIFICATE, Space.RECEIPTS, Space.STATE])
-def test_any_changed_byte_is_found_at_its_height(directory, space):
-    entries = all_entries(directory)
-    write_seal(directory, height=Height(HEIGHTS), tip=Digest(bytes(32)))
-    heights = set()
-    for key, place in positions(entries, space, 51):
-        value = entries[key]
-        altered = value[:place] + bytes([value[place] ^ (1 + place % 255)]) + value[place + 1 :]
-        change(directory, {key: altered})
-        report = verified(directory)
-        assert not report.holds
-        # the seal says that the files changed, and every other finding names the height
-        assert report.heights_damaged == (height_of_entry(key),), (key.hex(), place, report.damage)
-        heights.add(height_of_entry(key))
-        change(directory, {key: value})
-    assert heights >= {1, 2, 4, 5}
-    remove_seal(directory)
-    assert verified(directory).holds
-
-
-def test_any_raw_flip_in_any_file_is_found(directory):
-    files = sorted(
-        file
-        for file in [*(directory / "database").iterdir(), directory / "tip", directory / "seal"]
-        if file.name != "LOCK"
-    )
-    kinds = {file.name.split("-")[0].split(".")[-1] for file in files}
-    assert kinds >= {"ldb", "log", "LOG", "MANIFEST", "CURRENT", "tip", "seal", "old"}
-    chosen = random.Random("raw flips")
-    flips = 0
-    for file in files:
-        data = file.read_bytes()
-        places = {0, len(data) - 1} | {chosen.randrange(len(data)) for _ in range(30)} if data else set()
-        for place in sorted(places):
-            file.write_bytes(data[:place] + bytes([data[place] ^ (1 << place % 8)]) + data[place + 1 :])
-            report = verified(directory)
-            assert not report.holds, (file.name, place)
-            flips += 1
-        file.write_bytes(data)
-    assert flips >= 200
-    assert verified(directory).holds
 
 
 def test_raw_damage_in_a_table_names_a_height_where_a_record_cannot_be_read(directory):
