@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Final
 
 import aiohttp
 from yarl import URL
@@ -128,14 +129,21 @@ class Dialler:
             await websocket.close(code=aiohttp.WSCloseCode.POLICY_VIOLATION)
             if isinstance(key, WrongRole):
                 raise ConnectionRefusedError(f"no member answers at {place}: {key}")
-            shown = "nobody that the chain knows" if actual is None else label_of(actual)
-            raise ConnectionRefusedError(f"another member answers at {place}: {shown}")
+            if actual is None:
+                raise ConnectionRefusedError(f"no member answers at {place}: {_STRANGER}")
+            raise ConnectionRefusedError(f"another member answers at {place}: {label_of(actual)}")
         assert isinstance(key, bytes), "it is the peer's"
         return Connection(websocket, key=key, is_dialled=True, process_id=websocket.process_id)
 
     def _note(self, failure: str) -> None:
         if not self._link.connected:  # else the peer dialled meanwhile
             self._link.note(failure)
+
+
+_STRANGER: Final = (
+    "the key of its certificate is nobody's, as far as this home has followed the chain. After a long absence "
+    "`p2pnode member return` finds the members by their keys of today"
+)
 
 
 def _key_of(websocket: aiohttp.ClientWebSocketResponse) -> PublicKey | WrongRole | None:

@@ -26,6 +26,7 @@ LONGEST: Final = (
     "test_testnet_signals.py",
     "test_joining.py",
     "test_leaving.py",
+    "test_provider_page.py",
 )
 """Modules that take a minute: the two processes begin with these, so that neither is left with one at the end."""
 

@@ -1,5 +1,8 @@
 """A home joins a street where nobody acts by a key that genesis names, by the commands of docs/operations.md."""
 
+import signal
+from contextlib import ExitStack
+
 from consensus.identifiers import PublicKey
 from node.admission.identity import load_key
 from node.admission.joining.files import read_street
@@ -23,9 +26,28 @@ def exchange_node_key(street: Street, node: Node) -> PublicKey:
     return key
 
 
+def come_back(street: Street, away: Node) -> None:
+    """A home was away while all others exchanged their keys: it knows nobody, says so, and finds them again."""
+    with daemon(away):
+        wait_until(lambda: away.status() is not None, "it runs")
+        wait_until(lambda: "p2pnode member return" in str(away.request("/v1/why").document), "it is told the way")
+        assert height(away) < height(street.node(1))
+        away.end_by(signal.SIGTERM)
+    file = street.directory / "back.street"
+    p2pnode(street.directory, "join", "street", *config(street.node(1)), "--output", file)
+    p2pnode(street.directory, "member", "return", file, *config(away), "--yes")
+    assert away.home.checkpoint.exists()
+
+
 def test_a_home_joins_when_every_founder_has_another_key(street: Street) -> None:
-    with running(*street.nodes):
-        keys = {exchange_node_key(street, node) for node in street.nodes}
+    *others, away = street.nodes
+    with running(*others), ExitStack() as back:
+        keys = {exchange_node_key(street, node) for node in others}
+        come_back(street, away)
+        back.enter_context(running(away))
+        wait_until(lambda: height(away) >= height(others[0]), "it has what it missed")
+        assert not away.home.checkpoint.exists()
+        keys.add(exchange_node_key(street, away))
         street = Street(street.directory)  # its homes as they act now
         founders = street.nodes
         decide_blocks(street, 2)

@@ -1,6 +1,5 @@
 """`p2pnode join`: a home asks to join a running chain, and sees where that stands."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,13 +11,10 @@ from consensus.quorum import weak_quorum
 from contracts.genesis import Genesis, chain_id
 from contracts.joining import PANELS_MAX
 from contracts.panels import PANEL_MAX
-from contracts.units import MS_PER_HOUR
-from ledger.checkpoint import Checkpoint
 from ledger.ledger import Ledger
 from node.admission.chain import CHAIN_FILE_SIZE_BYTES_MAX
 from node.admission.joining.files import (
     IDENTITY_SIZE_BYTES_MAX,
-    Street,
     read_join_request,
     read_street,
     require_identity,
@@ -36,7 +32,7 @@ from node.cli.homes.show_identity import (
     seal,
     told_of,
 )
-from node.cli.homes.street import block_name, street_of
+from node.cli.homes.street import block_name, block_text, require_recent, street_of
 from node.cli.options import ConfigOption, RunningConfig, YesOption, confirm, require_home_address
 from node.cli.sending import send_as_member
 from node.cli.terminal import output_console
@@ -50,7 +46,6 @@ from node.names.names import Names, names_of_home
 from node.replies.state import ApplicationsReply, ApplicationView
 from node.stories.applications import applications_of, last_application_of
 from node.stories.slices import Slices
-from node.stories.words import day_text
 
 STREET_EXAMPLE: Final = "Example: p2pnode join street --config node1/meter.toml --output my-street.json"
 CHECK_EXAMPLE: Final = "Example: p2pnode join check my-street.json --config node2/meter.toml"
@@ -61,11 +56,6 @@ Example: p2pnode join request my-home --street my-street.json --certificate node
 Next: a member brings my-home/join-request.json to the chain (p2pnode join submit); start the node meanwhile."""
 SUBMIT_EXAMPLE: Final = "Example: p2pnode join submit my-home/join-request.json --config node1/meter.toml"
 STATUS_EXAMPLE: Final = "Example: p2pnode join status --config my-home/meter.toml"
-
-NS_PER_MS: Final = 1_000_000
-MS_PER_DAY: Final = 24 * MS_PER_HOUR
-TRUSTED_MS: Final = 30 * MS_PER_DAY
-"""How long ago the block of a street file may be."""
 
 TERMS_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
 
@@ -88,7 +78,7 @@ def street(
     made = street_of(config, load_configuration(config))
     write_street(output, made)
     typer.echo(
-        f"{output}: chain {chain_id(made.genesis).hex()}, {_block_text(made.checkpoint)}, "
+        f"{output}: chain {chain_id(made.genesis).hex()}, {block_text(made.checkpoint)}, "
         f"{len(made.peers)} of {len(made.checkpoint.following)} members to be found"
     )
 
@@ -110,22 +100,7 @@ def check(
             f"{file}: has another block {point.height} than this home, {block.hex()}: who joined with it would be on "
             "another chain"
         )
-    typer.echo(f"{file}: is of this home's chain, and {_block_text(point)} is this home's, too")
-
-
-def _block_text(point: Checkpoint) -> str:
-    return f"block {point.height:,} ({point.block.hex()})"
-
-
-def _require_recent(file: Path, street: Street) -> None:
-    """Refuses what is too old: keys of members may have been sold since, and nobody be where it says."""
-    genesis, now_ms = street.genesis, time.time_ns() // NS_PER_MS
-    made_ms = genesis.start_ms + street.checkpoint.slot * genesis.slot_duration_ms
-    if now_ms - made_ms > TRUSTED_MS:
-        raise JoinError(
-            f"{file}: its block is of {day_text(made_ms)}, longer ago than {TRUSTED_MS // MS_PER_DAY} days: ask a "
-            "member for a new one (p2pnode join street)"
-        )
+    typer.echo(f"{file}: is of this home's chain, and {block_text(point)} is this home's, too")
 
 
 @join_app.command(epilog=REQUEST_EXAMPLE)
@@ -158,10 +133,10 @@ def request(
     if Home(home).join_request.exists() and not again:
         raise JoinError(f"{Home(home).join_request}: is there already; --again asks anew, after a refusal or a lapse")
     found = read_street(street_file)
-    _require_recent(street_file, found)
+    require_recent(street_file, found)
     founding = ", ".join(founding_verifiers_of(found.genesis, Home(home)))
     confirm(
-        f"Chain {chain_id(found.genesis).hex()}, {_block_text(found.checkpoint)}: are these the chain and a block of "
+        f"Chain {chain_id(found.genesis).hex()}, {block_text(found.checkpoint)}: are these the chain and a block of "
         f"your neighbours (p2pnode join check, at {weak_quorum(len(found.checkpoint.following))} of them)? Who lives "
         "here will be sealed "
         f"to its verifiers, and to nobody else: members that staked their score and, until most did, {founding}. Of "

@@ -30,6 +30,7 @@ from node.cli.homes.measures import (
 )
 from node.cli.homes.members import SHOW_EXAMPLE, show
 from node.cli.homes.renewing import RENEW_EXAMPLE, renew
+from node.cli.homes.returning import RETURN_EXAMPLE, return_
 from node.cli.options import ConfigOption, JsonOption, RunningConfig, YesOption, confirm
 from node.cli.sending import send_as_member
 from node.cli.terminal import error_console, output_console
@@ -64,6 +65,7 @@ member_app.command("withdraw", epilog=WITHDRAW_EXAMPLE)(withdraw)
 member_app.command("rotate", epilog=ROTATE_EXAMPLE)(rotate)
 member_app.command("replace-meter", epilog=METER_EXAMPLE)(replace_meter)
 member_app.command("renew", epilog=RENEW_EXAMPLE)(renew)
+member_app.command("return", epilog=RETURN_EXAMPLE)(return_)
 
 
 @member_app.command(epilog=CHANGES_EXAMPLE)

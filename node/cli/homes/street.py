@@ -2,12 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel
 
 from consensus.codec import DecodeError, decode
 from consensus.cryptography import address_of
 from consensus.identifiers import Digest, Height, PublicKey
+from contracts.units import MS_PER_HOUR
 from ledger.block import block_digest
 from ledger.checkpoint import Checkpoint, CheckpointProof, checkpoint_of
 from ledger.errors import CheckpointRefused
@@ -27,6 +29,12 @@ from node.mesh.limits import PeerEndpoint
 from node.replies.node import CheckpointReply
 from node.stories.checkpoint import checkpoint_reply
 from node.stories.slices import Slices
+from node.stories.words import day_text
+
+NS_PER_MS: Final = 1_000_000
+MS_PER_DAY: Final = 24 * MS_PER_HOUR
+TRUSTED_MS: Final = 30 * MS_PER_DAY
+"""How long ago the block of a street file may be."""
 
 
 def street_of(config: Path, configuration: Configuration) -> Street:
@@ -117,3 +125,23 @@ def block_name(config: Path, height: Height) -> Digest:
 
     told = ask(config, Question(path=f"/v1/blocks/{height}", model=_DecidedBlock, read=read))
     return Digest(bytes.fromhex(told.digest))
+
+
+def block_text(point: Checkpoint) -> str:
+    """Returns a block's height and whole name, to be compared by people."""
+    return f"block {point.height:,} ({point.block.hex()})"
+
+
+def require_recent(file: Path, street: Street) -> None:
+    """Refuses what is too old: keys of members may have been sold since, and nobody be where it says.
+
+    Raises:
+        JoinError: its block is of long ago.
+    """
+    genesis, now_ms = street.genesis, time.time_ns() // NS_PER_MS
+    made_ms = genesis.start_ms + street.checkpoint.slot * genesis.slot_duration_ms
+    if now_ms - made_ms > TRUSTED_MS:
+        raise JoinError(
+            f"{file}: its block is of {day_text(made_ms)}, longer ago than {TRUSTED_MS // MS_PER_DAY} days: ask a "
+            "member for a new one (p2pnode join street)"
+        )
