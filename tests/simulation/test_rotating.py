@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from consensus.cryptography import SigningKey
-from consensus.identifiers import Height, Slot
+from consensus.identifiers import Address, Height, Slot
 from consensus.messages import Commit, Message, Prepare, ViewChange, commit_bytes, view_change_bytes, vote_bytes
 from contracts.member_records import MemberQueue
 from contracts.state import MEMBER_LIST_KEY, MEMBER_QUEUE_KEY, MemberList
@@ -26,6 +26,8 @@ from tests.support.vouchers import rotate_to
 REQUESTS: Final = 30
 FAULTS_UNTIL_MS: Final = 12_000
 MEMBERS_MIN: Final = 4
+CHANGE_SLOTS_MAX: Final = 40
+"""What is executed last comes into force with blocks that nobody asks for."""
 THEFT_MS: Final = 400
 """How often the thief speaks."""
 
@@ -178,12 +180,20 @@ def run(
     try:
         outlive_faults(network, requests=REQUESTS, until_ms=FAULTS_UNTIL_MS)
         lying = {members - 1} if role in BYZANTINE else set()
+        liars = {community.addresses[number] for number in lying}
+        network.run(lambda: all(waiting(host) <= liars for host in network.honest), CHANGE_SLOTS_MAX * TAU_MS)
         for host in network.honest:
             check_lists(host, community, next_keys, rotating={*range(rotating)}, leaving=leaving, lying=lying)
         assert thief is None or thief.said
     finally:
         network.close()
     return network
+
+
+def waiting(host: Host) -> set[Address]:
+    """Returns whose changes wait by what a member knows."""
+    ledger = host.application.ledger  # type: ignore[attr-defined]
+    return {change.address for change in require(ledger, MEMBER_QUEUE_KEY, MemberQueue).waiting}
 
 
 def check_lists(
