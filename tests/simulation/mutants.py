@@ -234,12 +234,6 @@ MUTANTS = (
         killers=(crashes,),
     ),
     Mutant(
-        name="the sign state is written before the records that it names",
-        rule="driver",
-        breaks=((driver.Driver, "_persist", breaks.sign_state_before_records),),
-        killers=(crashes,),
-    ),
-    Mutant(
         name="the prepared record is left out",
         rule="driver",
         breaks=((driver.Driver, "_persist", breaks.without_prepared_record),),
