@@ -16,6 +16,7 @@ import typer
 from ledger.state_copy import SNAPSHOT_INTERVAL
 from node.home.configuration_text import with_changes
 from node.home.folder import Home
+from node.snapshots.beginning import replaced_ledger
 from tests.support.long_chain import append_transfers, decide_beforehand, make_street
 from tests.support.testnet import Node, Street, cleaned_up, daemon, p2pnode, wait_until
 
@@ -24,9 +25,16 @@ LAST: Final = 4
 """The home that joins."""
 
 TIP: Final = SNAPSHOT_INTERVAL + 6
+BETWEEN: Final = "between"
 COPIED: Final = "the state is copied for those who join"
 LIVES_S: Final = (0.3, 3.0)
 """Shortest and longest time from the moment that its API answers until it is killed."""
+
+TAKES_S: Final = 0.05
+"""Longest time from the moment that it begins to take the state until it is killed."""
+
+TAKING_SHARE: Final = 0.5
+"""Of kills: so many are of a home that had nothing yet. To take the state is soon done, to fill in is not."""
 
 DEADLINE_S: Final = 600.0
 
@@ -59,14 +67,23 @@ def run_joins(directory: Path, *, count: int, seed: int, tell: bool = False) -> 
         wait_until(lambda: all(COPIED in one.errors() for one in others), "all have copied the state")
         while joins == 0 or kills.total() < count or joining.home.ledger.exists():
             is_enough = kills.total() >= count
+            is_taking = not is_enough and choice.random() < TAKING_SHARE
+            if is_taking:
+                _begin_anew(joining.home)
             with daemon(joining) as running:
-                wait_until(
-                    lambda: joining.status() is not None, "it starts whatever the kill left", deadline_s=DEADLINE_S
-                )
-                if is_enough:
-                    wait_until(lambda: _has_all(joining), "it comes to the end", deadline_s=DEADLINE_S)
+                if is_taking:
+                    wait_until(lambda: _stage(joining.home) != BETWEEN, "it takes the state", deadline_s=DEADLINE_S)
+                    time.sleep(choice.uniform(0, TAKES_S))
                 else:
-                    time.sleep(choice.uniform(*LIVES_S))
+                    wait_until(
+                        lambda: joining.status() is not None,
+                        "it starts whatever the kill left",
+                        deadline_s=DEADLINE_S,
+                    )
+                    if is_enough:
+                        wait_until(lambda: _has_all(joining), "it comes to the end", deadline_s=DEADLINE_S)
+                    else:
+                        time.sleep(choice.uniform(*LIVES_S))
                 is_there = _has_all(joining)
                 if is_there:
                     _require_same(street, joining)
@@ -79,7 +96,7 @@ def run_joins(directory: Path, *, count: int, seed: int, tell: bool = False) -> 
                         typer.echo(f"kill {kills.total()}: {stage}", err=True)
             if is_there:
                 _require_whole(street, joining)
-                shutil.rmtree(joining.home.ledger)  # so that it joins anew
+                _begin_anew(joining.home)
                 joins += 1
     return {"kills": dict(sorted(kills.items())), "joins": joins}
 
@@ -89,10 +106,16 @@ def _has_all(node: Node) -> bool:
     return status is not None and (status["height"], status["first_height"]) == (TIP, 1)
 
 
+def _begin_anew(home: Home) -> None:
+    """Takes all that it has of the chain, also what a swap of ledgers that was cut off would bring back."""
+    for folder in (home.ledger, replaced_ledger(home), home.intake, home.filling):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _stage(home: Home) -> str:
     if home.intake.exists():
         return "taking the state"
-    return "filling in" if home.filling.exists() else "between"
+    return "filling in" if home.filling.exists() else BETWEEN
 
 
 def _require_same(street: Street, joining: Node) -> None:
