@@ -25,7 +25,15 @@ from ledger.startup import _check_format, _read_tip, read_origin
 from ledger.state_copy import SnapshotAbout, about_in
 from ledger.state_intake import StoredIntake, covered_in, origin_in
 from ledger.state_ranges import WHOLE, StateChunk, StateEntry, chunk_fault, region_root
-from ledger.store import ORIGIN_FORMAT_VERSION, Store, StoredFormat, StoredTip, height_bytes, location_bytes
+from ledger.store import (
+    FORMAT_VERSION,
+    ORIGIN_FORMAT_VERSION,
+    Store,
+    StoredFormat,
+    StoredTip,
+    height_bytes,
+    location_bytes,
+)
 from node.mesh.endpoint_record import EndpointRecord, decode_record
 from node.mesh.messages import Frame, decode_peer_message, encode_peer_message
 from node.names.card import Forget, decode_forget
@@ -129,15 +137,19 @@ def _reader_of(read: Callable[[BlockReader], Any]) -> Callable[[bytes], Any]:
 
 def _format_decoder() -> Decoder:
     community = make_genesis()
-    right = encode(StoredFormat(version=2, chain=community.chain))
-    other = encode(StoredFormat(version=70_000, chain=DIGEST))
+    versions = (FORMAT_VERSION, ORIGIN_FORMAT_VERSION)
+    known = (StoredFormat(version=version, chain=community.chain) for version in versions)
+    other = StoredFormat(version=70_000, chain=DIGEST)
 
-    def read(data: bytes) -> bytes:
-        _check_format(store_of(data), community.chain)
-        return right
+    def read(data: bytes) -> StoredFormat:
+        return _check_format(store_of(data), community.chain)
 
     return Decoder(
-        name="format", read=read, write=bytes, refusals=(LedgerDamaged, LedgerForeign), specimens=(right, other)
+        name="format",
+        read=read,
+        write=encode,
+        refusals=(LedgerDamaged, LedgerForeign),
+        specimens=(*map(encode, known), encode(other)),
     )
 
 
