@@ -122,10 +122,13 @@ class BegunEras:
             return None
         known = {start.plan for start in Overlay(state).require(ERAS_KEY, EraTable).starts}
         number = proof.plan.era
-        starts = [start for start in self.eras.starts if start.number <= number and start.plan not in known]
-        plans = [one.proof.plan for one in self._begun if one.proof.plan.start in starts]
+        begun = [one for one in self._begun if one.number <= number]
+        plans = [one.proof.plan for one in begun if one.proof.plan.start.plan not in known]
         return EraBeginning(
-            starts=tuple(starts), base=proof.plan.base, members=proof.plan.members, ends=tuple(_ends(plans))
+            starts=tuple(plan.start for plan in plans),
+            base=proof.plan.base,
+            members=proof.plan.members,
+            ends=tuple(_ends(plans)),
         )
 
     def carried_at(self, height: Height) -> bytes | None:
@@ -152,9 +155,10 @@ class BegunEras:
 def _ends(plans: Sequence[Plan]) -> Iterator[tuple[Address, Milliseconds]]:
     """Yields when the certificates end of new homes that plans brought in and that are still there after the last."""
     members = plans[-1].members
-    for one in (one for plan in plans for one in plan.departures):
-        if one.valid_until_ms is not None and (one.address, one.node_key) in members:
-            yield one.address, Milliseconds(one.valid_until_ms)
+    for plan in plans:
+        for one in plan.departures:
+            if one.valid_until_ms is not None and (one.address, one.node_key) in members:
+                yield one.address, Milliseconds(one.valid_until_ms)
 
 
 def _followers(height: Height, state: StateReader) -> tuple[tuple[Address, PublicKey], ...]:

@@ -252,10 +252,13 @@ class StateAt:
     """The state as it was after a height, for who reads one as of today."""
 
     def __init__(self, ledger: LedgerReader, height: Height) -> None:
-        """Takes whose state it is: what it lacks at that height is not looked for here."""
         self._ledger = ledger
         self._height = height
 
     def get(self, key: StateKey) -> bytes | None:
-        """Returns the value that a key had then, None if it had none."""
+        """Returns the value that a key had then, None if it had none.
+
+        Raises:
+            BlocksNotHere: as `LedgerReader.get_at`.
+        """
         return self._ledger.get_at(key, self._height)

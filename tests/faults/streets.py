@@ -15,16 +15,15 @@ from urllib.error import URLError
 from msgspec.structs import replace
 
 from consensus.identifiers import Address, Slot
-from contracts.genesis import chain_id
 from contracts.transactions import Action, ForwardTerms, IssueTokens, Transfer, sign_transaction
 from contracts.units import MS_PER_HOUR, MicroTokens, MicroTokensPerKwh, Milliseconds, WattHours
 from node.admission.identity import load_key
 from node.daemon import run_daemon
 from node.home.configuration import load_configuration
 from node.home.folder import Home
-from node.home.genesis_file import load_genesis, write_genesis
+from node.home.genesis_file import load_genesis
 from node.meter.readings_file import format_hour, read_readings
-from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
+from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
 from node.testnet.init import TestnetPlan, initialise_testnet
 from tests.faults.daemon import main
 from tests.faults.sellers import write_agreed_contracts
@@ -119,11 +118,7 @@ def make_street(directory: Path, plan: Plan) -> Street:
         slot_duration_ms=Milliseconds(SLOT_DURATION_MS_PER_NODE * plan.n),
         start_ms=Milliseconds(time.time_ns() // 1_000_000),
     )
-    for node in testnet.nodes:
-        write_genesis(testnet.home(node), genesis)
-    changed = testnet.manifest.model_copy(update={"chain": chain_id(genesis).hex()})
-    (directory / MANIFEST_NAME).write_text(changed.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    street = Street(directory)
+    street = Street(directory).on_chain_of(genesis)
     for number, behaviour in plan.liars.items():
         if behaviour == "seller.never_delivers":
             start_ms = read_readings(readings).hours_start_ms[plan.promised_hour]

@@ -10,13 +10,12 @@ from msgspec.structs import replace
 from consensus.codec import encode
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Height
-from contracts.genesis import chain_id
 from contracts.transactions import IssueTokens, sign_transaction
 from contracts.units import MicroTokens
 from node.admission.identity import load_key
 from node.home.era_files import PlanFile, read_record, write_record
-from node.home.genesis_file import load_genesis, write_genesis
-from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME, MANIFEST_NAME
+from node.home.genesis_file import load_genesis
+from node.testnet.folder import GRID_KEY_NAME, ISSUER_KEY_NAME
 from tests.support.ceremony_commands import (
     apply_at,
     authority,
@@ -33,13 +32,7 @@ from tests.support.testnet import Node, Reply, Street, background, p2pnode, refu
 
 def with_wait(street: Street, slots: int) -> Street:
     """Gives a street that never ran a chain on which an owner has some slots of 250 ms to object."""
-    genesis = replace(load_genesis(street.node(1).home), office_wait_slots=slots)
-    for node in street.nodes:
-        write_genesis(node.home, genesis)
-    manifest = street.directory / MANIFEST_NAME
-    text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text.replace(street.chain.hex(), chain_id(genesis).hex()), encoding="utf-8")
-    return Street(street.directory)
+    return street.on_chain_of(replace(load_genesis(street.node(1).home), office_wait_slots=slots))
 
 
 def office(street: Street, command: str, *arguments: str | Path) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from contracts.genesis import chain_id
-from node.home.genesis_file import load_genesis, write_genesis
-from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, MANIFEST_NAME
+from node.home.genesis_file import load_genesis
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.support.ceremony_commands import config, decide_blocks, height, members_at, running
 from tests.support.long_chain import make_street
 from tests.support.testnet import Node, Street, background, cleaned_up, p2pnode, refused, wait_until
@@ -24,13 +23,8 @@ def make_waiting_street(target: Path, wait_slots: int) -> Street:
     """Makes five homes, on a chain with so much time to withdraw from an expulsion."""
     made = make_street(target, nodes=5)
     genesis = load_genesis(made.node(1).home)
-    genesis = replace(genesis, membership=replace(genesis.membership, removal_wait_slots=wait_slots))
-    for node in made.nodes:
-        write_genesis(node.home, genesis)
-    manifest = target / MANIFEST_NAME
-    text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text.replace(made.chain.hex(), chain_id(genesis).hex()), encoding="utf-8")
-    return Street(target)
+    rules = replace(genesis.membership, removal_wait_slots=wait_slots)
+    return made.on_chain_of(replace(genesis, membership=rules))
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from contracts.applicants import Verdict
-from contracts.genesis import chain_id
 from contracts.transactions import GiveVerdict, sign_transaction
 from node.admission.joining.files import read_join_request
-from node.home.genesis_file import load_genesis, write_genesis
+from node.home.genesis_file import load_genesis
 from node.stories.members import JOINS_ANEW
-from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME, MANIFEST_NAME
+from node.testnet.folder import AUTHORITY_KEY_FILE_NAME, AUTHORITY_NAME
 from tests.support.ceremony_commands import config, decide_blocks, members_at, running
 from tests.support.long_chain import make_street
 from tests.support.new_homes import NewHome, ask_to_join
@@ -53,13 +52,7 @@ def name_ends(street: Street) -> Street:
         for number, member in enumerate(genesis.members, start=1)
     )
     rules = replace(genesis.membership, removal_wait_slots=WAIT_SLOTS)
-    genesis = replace(genesis, members=members, membership=rules)
-    manifest = street.directory / MANIFEST_NAME
-    text = manifest.read_text(encoding="utf-8")
-    manifest.write_text(text.replace(street.chain.hex(), chain_id(genesis).hex()), encoding="utf-8")
-    for node in street.nodes:
-        write_genesis(node.home, genesis)
-    return Street(street.directory)
+    return street.on_chain_of(replace(genesis, members=members, membership=rules))
 
 
 def test_one_is_renewed_in_time_one_late_and_one_joins_anew(street: Street) -> None:

@@ -4,19 +4,10 @@ from collections import deque
 
 from consensus.identifiers import Address, Height
 from contracts.attendance import CERTIFICATES_KEPT, attending
-from contracts.state import Overlay, StateKey
+from contracts.state import Overlay
 from ledger.ledger import Ledger
 from ledger.ledger_reading import StateAt
 from ledger.validation import parent_voters
-
-
-class _StateAt:
-    def __init__(self, ledger: Ledger, height: Height) -> None:
-        self._ledger = ledger
-        self._height = height
-
-    def get(self, key: StateKey) -> bytes | None:
-        return self._ledger.get_at(key, self._height)
 
 
 def check_attendance(ledger: Ledger) -> int:

@@ -44,9 +44,7 @@ def make_street(directory: Path, *, nodes: int) -> Street:
     directory.parent.mkdir(parents=True, exist_ok=True)
     readings = write_readings(directory.with_name(f"{directory.name}.csv"), households=nodes, hours=1)
     plan = TestnetPlan(readings=readings.path, nodes=nodes, base_port=free_ports(2 * nodes))
-    initialise_testnet(
-        directory, plan
-    )  # as the command does, without its second of imports: every test makes a street
+    initialise_testnet(directory, plan)  # in this process: the command's imports would take each test a second
     street = Street(directory)
     for node in street.nodes:
         text = node.home.configuration.read_text(encoding="utf-8")

@@ -22,14 +22,14 @@ import psutil
 
 from consensus.cryptography import SigningKey
 from consensus.identifiers import Address, Digest, Height
-from contracts.genesis import chain_id
+from contracts.genesis import Genesis, chain_id
 from contracts.transactions import Transfer, sign_transaction
 from contracts.units import MicroTokens
 from node.admission.identity import load_key
 from node.home.folder import Home
-from node.home.genesis_file import load_genesis
+from node.home.genesis_file import load_genesis, write_genesis
 from node.home.process import running_process
-from node.testnet.folder import Testnet
+from node.testnet.folder import MANIFEST_NAME, Testnet
 from tests.support.contracts import Community, make_genesis
 from tests.support.ports import free_ports
 
@@ -309,6 +309,15 @@ class Street:
 
     def node(self, number: int) -> Node:
         return self.nodes[number - 1]
+
+    def on_chain_of(self, genesis: Genesis) -> "Street":
+        """Gives a street that never ran another genesis; returns it anew."""
+        for node in self.nodes:
+            write_genesis(node.home, genesis)
+        manifest = self.directory / MANIFEST_NAME
+        text = manifest.read_text(encoding="utf-8")
+        manifest.write_text(text.replace(self.chain.hex(), chain_id(genesis).hex()), encoding="utf-8")
+        return Street(self.directory)
 
     def at_one_tip(self) -> list[dict[str, Any]]:
         """Returns all status once nothing waits anywhere and all nodes stand at one tip."""

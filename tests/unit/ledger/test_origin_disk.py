@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import plyvel
 import pytest
 from msgspec.structs import replace
 
@@ -29,6 +28,7 @@ from ledger.store import (
     receipts_key,
 )
 from tests.support.contracts import make_genesis
+from tests.support.damaged_ledgers import all_entries, change
 from tests.support.disk import watch_batches
 from tests.support.ledger import ChainBuilder
 from tests.support.origins import answers, begun_at, follow, verified
@@ -122,25 +122,9 @@ def test_every_batch_of_it_is_synced(whole: Path, tmp_path: Path, monkeypatch: p
 # --- damage --------------------------------------------------------------------------------------------------------
 
 
-def entries_of(directory: Path) -> dict[bytes, bytes]:
-    database = plyvel.DB(str(directory / "database"))
-    entries = dict(database.iterator())
-    database.close()
-    return entries
-
-
-def change(directory: Path, puts: dict[bytes, bytes], deletes: tuple[bytes, ...] = ()) -> None:
-    database = plyvel.DB(str(directory / "database"))
-    for key, value in puts.items():
-        database.put(key, value)
-    for key in deletes:
-        database.delete(key)
-    database.close()
-
-
 @pytest.mark.parametrize("space", [space for space in Space if space is not Space.UNDECIDED])
 def test_any_changed_byte_is_found(directory: Path, space: Space) -> None:
-    entries = entries_of(directory)
+    entries = all_entries(directory)
     chosen = random.Random(f"positions in {space.name}")
     of_space = [(key, value) for key, value in entries.items() if key[:1] == space.value]
     places = [(key, place) for key, value in of_space for place in range(len(value))]
@@ -157,7 +141,7 @@ def test_any_changed_byte_is_found(directory: Path, space: Space) -> None:
 
 @pytest.mark.parametrize("space", [space for space in Space if space not in (Space.UNDECIDED, Space.FORMAT)])
 def test_any_missing_record_is_found(directory: Path, space: Space) -> None:
-    entries = entries_of(directory)
+    entries = all_entries(directory)
     chosen = random.Random(f"records of {space.name}")
     keys = [key for key in entries if key[:1] == space.value]
     for key in chosen.sample(keys, min(4, len(keys))):
@@ -168,7 +152,7 @@ def test_any_missing_record_is_found(directory: Path, space: Space) -> None:
 
 
 def test_another_body_of_the_origin_is_found(directory: Path) -> None:
-    block = decode(entries_of(directory)[block_key(Height(HEIGHT))], Block)
+    block = decode(all_entries(directory)[block_key(Height(HEIGHT))], Block)
     assert block.postings
     change(directory, {block_key(Height(HEIGHT)): encode(replace(block, postings=()))})
     report = verified(directory, GENESIS)
@@ -178,7 +162,7 @@ def test_another_body_of_the_origin_is_found(directory: Path) -> None:
 
 def test_other_receipts_of_the_origin_are_found(directory: Path) -> None:
     key = receipts_key(Height(HEIGHT))
-    first, *rest = decode(entries_of(directory)[key], tuple[Receipt, ...])
+    first, *rest = decode(all_entries(directory)[key], tuple[Receipt, ...])
     change(directory, {key: encode((replace(first, detail="another"), *rest))})
     report = verified(directory, GENESIS)
     assert [damage.height for damage in report.damage] == [HEIGHT]
@@ -186,7 +170,7 @@ def test_other_receipts_of_the_origin_are_found(directory: Path) -> None:
 
 
 def test_a_value_of_a_key_below_the_origin_is_found(directory: Path) -> None:
-    key = next(key for key in entries_of(directory) if key[:1] == Space.STATE.value)
+    key = next(key for key in all_entries(directory) if key[:1] == Space.STATE.value)
     change(directory, {key[:-8] + (3).to_bytes(8, "big"): b"slipped in"})
     report = verified(directory, GENESIS)
     assert [damage.height for damage in report.damage] == [3]
@@ -196,8 +180,8 @@ def test_a_value_of_a_key_below_the_origin_is_found(directory: Path) -> None:
 
 
 def test_it_says_what_it_is_so_that_nobody_takes_it_for_one_from_genesis(directory: Path, whole: Path) -> None:
-    assert decode(entries_of(directory)[FORMAT_KEY], StoredFormat).version == ORIGIN_FORMAT_VERSION
-    assert decode(entries_of(whole)[FORMAT_KEY], StoredFormat).version == FORMAT_VERSION
+    assert decode(all_entries(directory)[FORMAT_KEY], StoredFormat).version == ORIGIN_FORMAT_VERSION
+    assert decode(all_entries(whole)[FORMAT_KEY], StoredFormat).version == FORMAT_VERSION
 
 
 @pytest.mark.parametrize("lost", [ORIGIN_KEY, FORMAT_KEY])
@@ -213,14 +197,14 @@ def test_a_record_of_where_it_begins_in_a_whole_ledger_is_damage(
 ) -> None:
     shutil.copytree(whole, tmp_path / "copy")
     remove_seal(tmp_path / "copy")
-    change(tmp_path / "copy", {ORIGIN_KEY: entries_of(directory)[ORIGIN_KEY]})
+    change(tmp_path / "copy", {ORIGIN_KEY: all_entries(directory)[ORIGIN_KEY]})
     with pytest.raises(LedgerDamaged, match="the record of where it begins is not its own"):
         Ledger.open(tmp_path / "copy", GENESIS)
     assert not verified(tmp_path / "copy", GENESIS).holds
 
 
 def test_a_format_of_the_future_is_refused_with_the_versions_named(directory: Path) -> None:
-    stored = StoredFormat(version=4, chain=decode(entries_of(directory)[FORMAT_KEY], StoredFormat).chain)
+    stored = StoredFormat(version=4, chain=decode(all_entries(directory)[FORMAT_KEY], StoredFormat).chain)
     change(directory, {FORMAT_KEY: encode(stored)})
     with pytest.raises(LedgerForeign, match="store format 4; this software reads 2 and 3"):
         Ledger.open(directory, GENESIS)
