@@ -7,6 +7,7 @@ is loaded, and for the list of all commands none.
 import errno
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
@@ -99,8 +100,9 @@ class LoadedGroup(TyperGroup):
         return name, load(name) if name in COMMANDS else listed, rest
 
 
+@cache
 def load(name: str) -> Any:
-    """Returns a command of another module."""
+    """Returns a command of another module. It is asked for twice: while it may be interrupted, and to be run."""
     found = getattr(import_module(COMMANDS[name].module), f"{name.replace('-', '_')}_app")
     alone = typer.Typer()
     alone.add_typer(found)
